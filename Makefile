@@ -1,0 +1,44 @@
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := .venv/.installed
+ONLY ?= *
+PYTEST_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test bench lint viz gpu pretrain ship
+
+help:  ## List the tasks
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(SETUP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: $(SETUP)  ## Set up, then images to a calibrated, explained, tracked classifier
+	$(BIN)/kedro run
+
+test: $(SETUP)  ## Set up, then the whole test suite
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(SETUP)  ## Style, types and import contracts
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(SETUP)  ## Benchmarks against what a user would pick instead (ONLY=embed for one)
+	for script in benchmarks/$(ONLY).py; do $(BIN)/python $$script || exit 1; done
+
+gpu: $(SETUP)  ## All that wants a GPU
+	$(BIN)/python -m pytest -m gpu -rs
+
+viz: $(SETUP)  ## Look at the pipelines in a browser
+	$(BIN)/kedro viz run
+
+pretrain: $(SETUP)  ## Train nano-clip into data/06_models (CIFAR=FOLDER adds train.parquet of that folder)
+	$(BIN)/kedro run --pipelines=pretrain $(if $(CIFAR),--params=pretrain.parquet=$(CIFAR))
+
+ship:  ## Put the weights and the card that pretrain left into the package
+	mkdir -p src/glasshead/assets/nano-clip
+	cp data/06_models/nano-clip/* data/08_reporting/nano-clip/README.md src/glasshead/assets/nano-clip/

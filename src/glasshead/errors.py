@@ -1,0 +1,45 @@
+"""Errors a user can cause: each says what is wrong, where, and what to do. Everything else is a bug of ours."""
+
+
+class GlassheadError(Exception):
+    """Base of all errors that reach the terminal as one message instead of a stack trace."""
+
+
+class ParameterError(GlassheadError):
+    """A parameter is mistyped, unknown or out of range."""
+
+
+class SourceError(GlassheadError):
+    """An image source cannot be read as a whole: missing folder, empty set, too many bad files."""
+
+
+class ImageError(GlassheadError):
+    """One image cannot be used; ingest turns it into a row of the quarantine table."""
+
+
+class TaxonomyError(GlassheadError):
+    """A taxonomy is unknown, malformed, or does not cover the classes of the data."""
+
+
+class SplitError(GlassheadError):
+    """A split lacks what a later stage needs, such as a class."""
+
+
+class BackboneError(GlassheadError):
+    """A CLIP backbone cannot be found or loaded."""
+
+
+class EmbeddingError(GlassheadError):
+    """Embeddings are missing, damaged, or not finite."""
+
+
+class ArtifactError(GlassheadError):
+    """A file this project wrote is missing, damaged, or not of the expected format."""
+
+
+class CalibrationError(GlassheadError):
+    """Temperature scaling did not converge or would make the calibration loss worse."""
+
+
+class GateError(GlassheadError):
+    """A result is below the minimum that the parameters demand; everything was saved before."""

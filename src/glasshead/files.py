@@ -1,0 +1,132 @@
+"""Files and folders that are complete or absent: a temporary name in the same folder, fsync, then rename."""
+
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import ENOSPC
+from pathlib import Path
+
+from glasshead.errors import ArtifactError
+
+FAILPOINT = "GLASSHEAD_FAILPOINT"
+_TEMPORARY = ".glasshead-"
+_ABANDONED_AFTER = 24 * 3600  # seconds; only a killed run leaves a temporary name behind
+_passages: dict[str, int] = {}
+
+
+def failpoint(step: str) -> None:
+    """Do what the environment variable GLASSHEAD_FAILPOINT asks of `step`; for tests of what we survive.
+
+    Its form is `<action>:<step>:<n>`: on the n-th passage of `step` the process kills itself (`kill`) or the disk
+    is full (`enospc`). Unset, the usual case, nothing happens.
+    """
+    wish = os.environ.get(FAILPOINT)
+    if not wish:
+        return
+    _passages[step] = _passages.get(step, 0) + 1
+    if wish == f"kill:{step}:{_passages[step]}":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if wish == f"enospc:{step}:{_passages[step]}":
+        raise OSError(ENOSPC, os.strerror(ENOSPC))
+
+
+@contextmanager
+def write_atomically(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` to write to; it becomes `path` when the block ends without an error.
+
+    A reader sees the old file or the new one, never a part, whatever kills the process. An error leaves the old file
+    intact and no temporary one. Raises ArtifactError if the file system refuses (disk full, no permission).
+    """
+    with _replacing(path) as temporary:
+        yield temporary
+        failpoint("write/filled")
+        _sync(temporary)
+        failpoint("write/synced")
+        os.replace(temporary, path)
+        failpoint("write/renamed")
+
+
+@contextmanager
+def replace_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path` to fill; it becomes `path` when the block ends without an error.
+
+    What stood in the old folder is gone afterwards; otherwise as `write_atomically`.
+    """
+    with _replacing(path) as temporary:
+        temporary.mkdir()
+        yield temporary
+        failpoint("write/filled")
+        for folder, _, files in os.walk(temporary):
+            for name in (*files, "."):
+                _sync(Path(folder, name))
+        failpoint("write/synced")
+        if path.exists():
+            _exchange(temporary, path)
+        else:
+            os.rename(temporary, path)
+        failpoint("write/renamed")
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path.parent)
+        yield temporary
+        _sync(path.parent)
+    except OSError as error:
+        raise ArtifactError(
+            f"Cannot write {path}: {error.strerror or error}. Nothing was changed; "
+            "make room or make the folder writable, then run again."
+        ) from error
+    finally:
+        _remove(temporary)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Swap two folders in one step where the system can (Linux), else in two that are undone on an error."""
+    at_working_directory, exchange_flag = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is not None:
+        paths = os.fsencode(new), os.fsencode(old)
+        if not renameat2(
+            at_working_directory, paths[0], at_working_directory, paths[1], exchange_flag
+        ):
+            return
+    aside = new.with_suffix(".old.tmp")
+    os.rename(old, aside)
+    try:
+        os.rename(new, old)
+    except OSError:
+        os.rename(aside, old)
+        raise
+    os.rename(aside, new)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.glob(f"{_TEMPORARY}*.tmp"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                _remove(path)

@@ -1,0 +1,26 @@
+"""One seed for data, initialisation and order; independent streams by name."""
+
+import hashlib
+import random
+
+import numpy as np
+
+
+def stream_seed(seed: int, *names: str | int) -> int:
+    """Return a 63-bit seed that depends on `seed` and `names` alone, independent between different names."""
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *names: str | int) -> np.random.Generator:
+    """Return NumPy's default generator on the stream `names` of `seed`."""
+    return np.random.default_rng(stream_seed(seed, *names))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and torch's global generators, for libraries that draw from them."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
