@@ -1,0 +1,104 @@
+"""Temperature scaling: one scalar T > 0 that divides raw logits. Guo et al. 2017, arXiv:1706.04599."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import softmax
+
+from glasshead.calibration.metrics import nll
+from glasshead.errors import CalibrationError
+
+GRADIENT_TOLERANCE = 1e-6  # nats per unit of log T
+
+
+@dataclass(frozen=True)
+class TemperatureFit:
+    """A fitted temperature and the calibration NLL (nats) at T = 1 and at it, on `n` rows."""
+
+    temperature: float
+    nll_before: float
+    nll_after: float
+    n: int
+
+
+def probabilities_at(
+    logits: Float[np.ndarray, "n k"], temperature: float
+) -> Float[np.ndarray, "n k"]:
+    """Return softmax(logits / T) in float64."""
+    probabilities: np.ndarray = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    return probabilities
+
+
+def fit_temperature(
+    logits: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"]
+) -> TemperatureFit:
+    """Return the T > 0 that minimises the NLL of softmax(logits / T), by L-BFGS in float64.
+
+    Takes LOGITS, not probabilities. Raises CalibrationError, naming why, where no finite positive T
+    is best (every row right, or logits no better than chance), where the search does not converge,
+    or where NLL gets worse.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    _check_optimum_exists(logits, labels)
+    temperature, slope = _minimise(logits, labels)
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise CalibrationError(f"the search for a temperature ended at {temperature}")
+    if not slope <= GRADIENT_TOLERANCE:
+        raise CalibrationError(
+            f"the search for T did not converge: slope {slope:.2g} at T = {temperature:.4g}"
+        )
+    before, after = (nll(logits / t, labels).terms.mean() for t in (1.0, temperature))
+    if after > before + 1e-9:
+        raise CalibrationError(
+            f"T = {temperature:.4g} makes the calibration NLL worse: {before:.6g} -> {after:.6g}"
+        )
+    return TemperatureFit(temperature, float(before), float(after), len(labels))
+
+
+def _check_optimum_exists(logits: np.ndarray, labels: np.ndarray) -> None:
+    """Raise CalibrationError unless NLL, convex in 1 / T, has its minimum at a finite 1 / T > 0."""
+    if not len(labels):
+        raise CalibrationError("there are no calibration rows")
+    if not np.isfinite(logits).all():
+        raise CalibrationError("the logits hold NaN or infinity")
+    own = logits[np.arange(len(labels)), labels]
+    if (own - logits.mean(axis=1)).mean() <= 0:
+        raise CalibrationError(
+            f"on {len(labels)} calibration rows the logits tell no more than chance, "
+            "so T would grow for ever; train longer, or look at the labels"
+        )
+    if (own >= logits.max(axis=1)).all():
+        raise CalibrationError(
+            f"all {len(labels)} calibration rows are classified right, so T would shrink to 0; "
+            "use a larger calibration split"
+        )
+
+
+def _minimise(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
+    """Return (T, |d NLL / d log T| there)."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    # In units of their own spread, so that the search does not depend on the scale of the logits.
+    scale = float(np.ptp(logits, axis=1).mean())
+    scaled, targets = torch.from_numpy(logits / scale), torch.from_numpy(labels.astype(np.int64))
+    log_t = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
+    optimiser = torch.optim.LBFGS(
+        [log_t],
+        max_iter=200,
+        tolerance_grad=1e-9,
+        tolerance_change=1e-14,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss = cross_entropy(scaled * torch.exp(-log_t), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    closure()
+    assert log_t.grad is not None
+    return scale * float(log_t.detach().exp()), abs(float(log_t.grad))
