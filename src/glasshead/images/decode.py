@@ -1,0 +1,80 @@
+"""The one conversion from encoded bytes to RGB pixels; every stage that looks at an image goes through it.
+
+- Formats: JPEG, PNG, BMP, GIF, WebP, TIFF and PPM. Anything else is refused before a decoder sees it.
+- Size: more than `MAX_PIXELS` are refused from the header. Truncated files are refused, never padded.
+- Frames: the first frame or page. Orientation: EXIF's is applied.
+- 16-bit samples keep their high byte, as Pillow does with 16-bit colour; a colour key on 16-bit grey is ignored.
+- Transparency (alpha channel or colour key) is composited on white.
+- Grey, palette, CMYK, YCbCr and LAB are converted by Pillow's formulas; embedded colour profiles are ignored.
+- Floating-point and 32-bit images are refused: nothing states the range of their values.
+"""
+
+import io
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from glasshead.errors import ImageError
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+MAX_PIXELS = 2**26  # 67 megapixels: above nearly every camera, 200 MB as RGB
+PNG_TRAILER = b"IEND\xaeB`\x82"
+
+
+class Decoded(NamedTuple):
+    """An image as RGB, and what it was before: its Pillow mode, and whether it has more than one frame."""
+
+    image: Image.Image
+    mode: str
+    animated: bool
+
+
+def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Return the image in `data` as RGB; raises ImageError, and nothing else, with the reason."""
+    return decode(data, max_pixels).image
+
+
+def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
+    """Return the image in `data` as RGB, with what it was; raises ImageError, and nothing else, with the reason."""
+    if not data:
+        raise ImageError("empty file")
+    try:
+        return _decode(data, max_pixels)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        formats = ", ".join(FORMATS)
+        raise ImageError(f"not a readable image of an allowed format ({formats})") from None
+    except Image.DecompressionBombError as error:  # Pillow's own limit, met before ours
+        raise ImageError(f"too large: {error}") from None
+    except Exception as error:  # on damaged bytes, decoders raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"cannot be decoded: {reason}") from error
+
+
+def _decode(data: bytes, max_pixels: int) -> Decoded:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        if image.width * image.height > max_pixels:
+            size = f"{image.width} x {image.height}"
+            raise ImageError(f"too large: {size} pixels, the limit is {max_pixels} in all")
+        if image.format == "PNG" and PNG_TRAILER not in data:  # Pillow forgives this one truncation
+            raise ImageError("cannot be decoded: PNG ends without its IEND chunk")
+        image.load()
+        first = image.copy()  # looking for a second frame moves some decoders away from the first
+        animated = getattr(image, "is_animated", False)
+        return Decoded(_to_rgb(ImageOps.exif_transpose(first)), image.mode, animated)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        samples = np.asarray(image)
+        if samples.min() < 0 or samples.max() > 0xFFFF:
+            raise ImageError("32-bit image: its range is unknown; save it with 8 or 16 bits")
+        image = Image.fromarray((samples >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise ImageError("floating-point image: its range is unknown; save it with 8 or 16 bits")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")

@@ -1,0 +1,107 @@
+"""Rows of Arrow batches in the Hugging Face image layout as records; shared by `parquet` and `hub`."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from glasshead.errors import SourceError
+from glasshead.images.sources.base import Refused, plain_record
+from glasshead.images.table import Record
+
+
+def check_columns(schema: pa.Schema, image: str, label: str, where: str) -> None:
+    """Raise SourceError unless `schema` has a column of encoded images and one of integer or text labels."""
+    if absent := [name for name in (image, label) if name not in schema.names]:
+        raise SourceError(
+            f"{where} has no column {' and '.join(absent)}, only {', '.join(schema.names)}. "
+            "Set image_column and label_column of the source."
+        )
+    kind = schema.field(image).type
+    if not _holds_images(kind):
+        raise SourceError(
+            f"{where}: column {image} holds {kind}, not encoded images (binary, or struct with bytes)."
+        )
+    kind = schema.field(label).type
+    if not (pa.types.is_integer(kind) or _is_text(kind)):
+        raise SourceError(f"{where}: column {label} holds {kind}, neither integers nor text.")
+
+
+def class_names(schema: pa.Schema, label: str) -> tuple[str, ...] | None:
+    """Return the ClassLabel names that `datasets` wrote into the schema's metadata, or None."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return tuple(features[label]["names"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def distinct_labels(columns: Iterable[pa.Array]) -> tuple[str, ...]:
+    """Return the labels that occur, as text: integers in their order, text in alphabetical order."""
+    seen: set[int | str] = set()
+    for column in columns:
+        seen.update(value for value in column.unique().to_pylist() if value is not None)
+    return tuple(map(str, sorted(seen, key=lambda label: (isinstance(label, str), label))))
+
+
+def read_rows(
+    batches: Iterable[pa.RecordBatch],
+    split: str | None,
+    classes: tuple[str, ...],
+    coded: bool,
+    read_path: Callable[[str], bytes | None] | None = None,
+) -> Iterator[Record | Refused]:
+    """Yield one record or refusal per row of two-column batches (image, label).
+
+    Integer labels are positions in `classes` where `coded`, names otherwise. `read_path` reads images that are
+    given by path alone; without it they are refused.
+    """
+    position = 0
+    for batch in batches:
+        images, labels = batch.column(0).to_pylist(), batch.column(1).to_pylist()
+        for image, label in zip(images, labels, strict=True):
+            image_id = f"{split or 'all'}/{position:06d}"
+            position += 1
+            name = _name(label, classes, coded)
+            data = _bytes(image, read_path)
+            if name is None:
+                yield Refused(image_id, f"label {label!r} is no class")
+            elif data is None:
+                yield Refused(image_id, "no image bytes")
+            else:
+                yield plain_record(image_id, data, name, split)
+
+
+def read_local(path: str) -> bytes | None:
+    """Return the bytes of a file that `datasets` fetched, or None where it cannot be read."""
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
+
+
+def _name(label: int | str | None, classes: tuple[str, ...], coded: bool) -> str | None:
+    if coded and isinstance(label, int):
+        return classes[label] if 0 <= label < len(classes) else None
+    return str(label) if str(label) in classes else None
+
+
+def _bytes(image: Any, read_path: Callable[[str], bytes | None] | None) -> bytes | None:
+    data, path = (image["bytes"], image.get("path")) if isinstance(image, dict) else (image, None)
+    if data is None and path and read_path:
+        return read_path(path)
+    return None if data is None else bytes(data)
+
+
+def _holds_images(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return kind.get_field_index("bytes") >= 0 and _holds_images(kind.field("bytes").type)
+    return kind in (pa.binary(), pa.large_binary(), pa.binary_view())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return kind in (pa.string(), pa.large_string(), pa.string_view())

@@ -1,0 +1,88 @@
+"""`hub`: a data set of the Hugging Face hub, or a local folder of the same format, through `datasets`."""
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pydantic import BaseModel
+
+from glasshead.errors import SourceError
+from glasshead.images.sources.base import Source
+from glasshead.images.sources.columns import check_columns, distinct_labels, read_local, read_rows
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+ROWS = 256  # a batch's images stand in memory at once
+
+
+class HubParams(BaseModel, extra="forbid", frozen=True):
+    """`id` as in `datasets.load_dataset`: owner/name or a folder; `revision`: a commit pins the data."""
+
+    id: str | None = None
+    revision: str | None = None
+    config: str | None = None
+    image_column: str = "image"
+    label_column: str = "label"
+    train_split: str = "train"
+    test_split: str | None = "test"
+
+
+def open_hub(params: HubParams) -> Source:
+    """Return the rows of the data set's splits in order; raises SourceError where it cannot be had."""
+    import datasets
+
+    splits = _load(params)
+    for name, data in splits.items():
+        where = f"{params.id} ({name})"
+        schema = data.features.arrow_schema
+        check_columns(schema, params.image_column, params.label_column, where)
+    feature = splits["train"].features[params.label_column]
+    coded = isinstance(feature, datasets.ClassLabel)
+    classes = tuple(feature.names) if coded else _distinct(splits, params.label_column)
+    wanted = [params.image_column, params.label_column]
+    rows = (
+        read_rows(_batches(data, wanted), name, classes, coded, read_local)
+        for name, data in splits.items()
+    )
+    return Source(classes, chain.from_iterable(rows))
+
+
+def _distinct(splits: dict[str, "Dataset"], label_column: str) -> tuple[str, ...]:
+    batches = chain.from_iterable(_batches(data, [label_column]) for data in splits.values())
+    return distinct_labels(batch.column(0) for batch in batches)
+
+
+def _load(params: HubParams) -> dict[str, "Dataset"]:
+    import datasets
+
+    try:
+        loaded = datasets.load_dataset(params.id, params.config, revision=params.revision)
+    except Exception as error:  # its errors have no common base
+        raise SourceError(
+            f"ingest.hub.id: {params.id} (revision {params.revision}) cannot be loaded: {error}. Without a network, "
+            "set ingest.hub.id to a folder with the data set's files, or HF_HOME to a cache that holds it; "
+            "HF_HUB_OFFLINE=1 skips the attempts to reach the hub."
+        ) from error
+    wanted = {"train": params.train_split}
+    if params.test_split:
+        wanted["test"] = params.test_split
+    if absent := [name for name in wanted.values() if name not in loaded]:
+        raise SourceError(
+            f"{params.id} has no split {' and '.join(absent)}, only {', '.join(loaded)}. Set ingest.hub.train_split "
+            "and ingest.hub.test_split; a test_split of null has one cut from train."
+        )
+    return {given: _undecoded(loaded[name], params.image_column) for given, name in wanted.items()}
+
+
+def _undecoded(rows: "Dataset", image_column: str) -> "Dataset":
+    import datasets
+
+    if isinstance(rows.features.get(image_column), datasets.Image):
+        rows = rows.cast_column(image_column, datasets.Image(decode=False))
+    return rows.with_format("arrow")
+
+
+def _batches(rows: "Dataset", columns: list[str]) -> chain[pa.RecordBatch]:
+    selected = rows.select_columns(columns)
+    return chain.from_iterable(table.select(columns).to_batches() for table in selected.iter(ROWS))

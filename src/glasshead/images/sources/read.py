@@ -1,0 +1,148 @@
+"""Read a source into an image table; every image is decoded once, and those that cannot be are put aside."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from glasshead.errors import ImageError, SourceError
+from glasshead.images.decode import decode
+from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
+from glasshead.images.sources.base import Refused, Source
+from glasshead.images.sources.cifar10 import open_cifar10
+from glasshead.images.sources.hub import open_hub
+from glasshead.images.sources.image_folder import open_image_folder
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.parquet import open_parquet
+from glasshead.images.table import ImageTable, Record
+
+logger = logging.getLogger(__name__)
+
+SHOWN = 3  # examples in a message
+
+
+class Ingested(NamedTuple):
+    """What reading a source gives.
+
+    quarantine: (file, reason), a row per file or row that was put aside. planted: (image_id, defect, detail), the
+    ground truth of planted defects. counts: images, quarantined, converted (not RGB), animated, and images by class
+    and by given split.
+    """
+
+    images: ImageTable
+    quarantine: pd.DataFrame
+    planted: pd.DataFrame
+    counts: dict[str, Any]
+
+
+def read_source(params: IngestParams, seed: int) -> Ingested:
+    """Read the source that `params` chooses; memory stays flat.
+
+    Raises SourceError where it is missing or empty, has fewer than two classes or repeated ids, or where the share of
+    bad files is above `max_bad_share`.
+    """
+    source = _open(params, seed)
+    inspection = _Inspection()
+    sound = inspection.sound(source.records)
+    images = ImageTable.from_records(sound, source.classes, source.attributes)
+    _check_bad_share(len(images), inspection.refused, params)
+    frame = images.frame()
+    _check_content(images, frame, params.source)
+    if inspection.animated:
+        names = _summary(inspection.animated)
+        logger.warning("%d images have several frames, the first counts: %s", *names)
+    counts = inspection.counts() | {
+        "images": len(images),
+        "classes": {name: int((frame["label"] == name).sum()) for name in images.classes},
+        "given_splits": dict(Counter(frame["given_split"].fillna("none"))),
+    }
+    return Ingested(images, *inspection.tables(), counts)
+
+
+@dataclass
+class _Inspection:
+    """Decodes each record once and lets the sound ones pass; remembers everything else."""
+
+    refused: list[Refused] = field(default_factory=list)
+    planted: list[tuple[str, str, str]] = field(default_factory=list)
+    animated: list[str] = field(default_factory=list)
+    converted: int = 0
+
+    def sound(self, records: Iterable[Record | Refused]) -> Iterator[Record]:
+        for record in records:
+            if isinstance(record, Refused):
+                self.refused.append(record)
+                continue
+            image_id = record["image_id"]
+            self.planted += [(image_id, defect, detail) for defect, detail in record["defects"]]
+            try:
+                decoded = decode(record["image"])
+            except ImageError as error:
+                self.refused.append(Refused(image_id, str(error)))
+                continue
+            self.converted += decoded.mode != "RGB"
+            self.animated += [image_id] if decoded.animated else []
+            yield record
+
+    def tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return quarantine and planted defects."""
+        return (
+            pd.DataFrame(self.refused, columns=["file", "reason"], dtype="str"),
+            pd.DataFrame(self.planted, columns=["image_id", "defect", "detail"], dtype="str"),
+        )
+
+    def counts(self) -> dict[str, Any]:
+        return {
+            "quarantined": len(self.refused),
+            "converted": self.converted,
+            "animated": len(self.animated),
+        }
+
+
+def _open(params: IngestParams, seed: int) -> Source:
+    match params.source:
+        case "scenes":
+            return _open_scenes(params.scenes, seed)
+        case "cifar10":
+            return open_cifar10(params.cifar10)
+        case "parquet":
+            return open_parquet(params.parquet)
+        case "image_folder":
+            return open_image_folder(params.image_folder)
+        case "hub":
+            return open_hub(params.hub)
+
+
+def _open_scenes(params: ScenesParams, seed: int) -> Source:
+    return Source(CLASSES, generate_scenes(params, seed), attributes=("colour", "habitat", "size"))
+
+
+def _check_bad_share(sound: int, refused: list[Refused], params: IngestParams) -> None:
+    total = sound + len(refused)
+    if total == 0:
+        raise SourceError(f"ingest.source {params.source} is empty: it has no image at all.")
+    if len(refused) > params.max_bad_share * total:
+        examples = "; ".join(f"{file!r}: {reason}" for file, reason in refused[:SHOWN])
+        raise SourceError(
+            f"{len(refused)} of {total} images are unusable, more than ingest.max_bad_share ({params.max_bad_share}) "
+            f"allows. The first: {examples}. Repair or remove them, or raise ingest.max_bad_share."
+        )
+
+
+def _check_content(images: ImageTable, frame: pd.DataFrame, source: str) -> None:
+    if repeated := images.repeated_ids():
+        raise SourceError("{} image ids occur more than once: {}.".format(*_summary(repeated)))
+    found = sorted(set(frame["label"]))
+    if len(found) < 2:
+        raise SourceError(
+            f"ingest.source {source} has usable images of {len(found)} class only "
+            f"({', '.join(found)}): a classifier needs two."
+        )
+
+
+def _summary(names: list[str]) -> tuple[int, str]:
+    more = ", ..." if len(names) > SHOWN else ""
+    return len(names), ", ".join(map(repr, names[:SHOWN])) + more

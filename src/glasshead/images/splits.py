@@ -1,0 +1,64 @@
+"""Train, validation, calibration and test: stratified, independent of seed and row order, stable under growth."""
+
+import numpy as np
+import pandas as pd
+
+from glasshead.errors import SplitError
+
+SPLITS = ("train", "validation", "calibration", "test")
+
+
+def assign_splits(
+    frame: pd.DataFrame, validation_share: float, calibration_share: float, test_share: float = 0.2
+) -> pd.Series:
+    """Return the split of each row of `frame`, from its label, given_split and content_hash alone.
+
+    Rows given as test stay test. Within each class the others are ordered by content hash: the first
+    share becomes calibration, the next validation, then test if no row is given as test; the rest is
+    train. A share above 0 gets at least one row, in this order. Exact copies stay together; where
+    their labels differ, they are placed with the class whose name comes first.
+    """
+    given = frame["given_split"] == "test"
+    cut = {"calibration": calibration_share, "validation": validation_share}
+    if not given.any():
+        cut["test"] = test_share
+    pool = frame.loc[~given, ["label", "content_hash"]]
+    copies = pool.groupby("content_hash")["label"].agg(["min", "size"])  # sorted by hash
+    split_of: dict[str, str] = {}
+    for _, group in copies.groupby("min"):
+        split_of |= dict(zip(group.index, _cut(group["size"].to_numpy(), cut), strict=True))
+    splits = pd.Series("test", index=frame.index, name="split")
+    splits[~given] = pool["content_hash"].map(split_of)
+    return splits
+
+
+def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...]) -> None:
+    """Raise SplitError, with the counts, where a class has no row to train on or to calibrate with."""
+    counts = pd.crosstab(labels, splits).reindex(index=classes, columns=SPLITS, fill_value=0)
+    lacking = counts[(counts["train"] == 0) | (counts["calibration"] == 0)]
+    if lacking.empty:
+        return
+    rows = [
+        f"{name}: " + ", ".join(f"{count} {split}" for split, count in row.items())
+        for name, row in lacking.iterrows()
+    ]
+    raise SplitError(
+        f"every class needs rows in train and in calibration. Too few: {'; '.join(rows)}. Add images "
+        "of these classes, at least four different ones each, or leave the classes out."
+    )
+
+
+def _cut(sizes: np.ndarray, cut: dict[str, float]) -> np.ndarray:
+    """Return the split of each group of copies of one class; `sizes` (n,) are in hash order.
+
+    Cumulative shares are rounded, not each one: a row more then moves each boundary by one row at most.
+    """
+    rows, first = sizes.sum(), np.cumsum(sizes) - sizes
+    splits = np.full(len(sizes), "train", dtype=object)
+    begin, total = 0, 0.0
+    for name, share in cut.items():
+        total += share
+        end = max(begin + (share > 0), int(rows * total + 0.5))
+        splits[(first >= begin) & (first < end)] = name
+        begin = end
+    return splits

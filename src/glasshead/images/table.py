@@ -1,0 +1,207 @@
+"""The image table: encoded images, labels and hashes in one memory-mapped Arrow file, read row by row."""
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypedDict
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
+
+from glasshead.errors import ArtifactError
+from glasshead.images.decode import decode_rgb
+
+COLUMNS = {
+    "image_id": pa.string(),  # unique and stable across runs: "<split>/<position>" or the relative path
+    "image": pa.binary(),  # encoded bytes, as the source gave them
+    "label": pa.string(),  # class name
+    "given_split": pa.string(),  # "train", "test" or null
+    "content_hash": pa.string(),  # SHA-256 of `image`, hex
+    "mask": pa.binary(),  # PNG, 8-bit grey, 0 or 255; or null
+}
+ATTRIBUTE = "attribute/"
+BATCH_ROWS, BATCH_BYTES = 1024, 2**24
+
+
+class Record(TypedDict):
+    """One image on its way into the table; `defects` are planted ones, as (defect, detail)."""
+
+    image_id: str
+    image: bytes
+    label: str
+    given_split: str | None
+    mask: bytes | None
+    attributes: dict[str, str]
+    defects: list[tuple[str, str]]
+
+
+class ImageTable:
+    """An immutable table of images. Bytes stay on disk until a row is asked for."""
+
+    def __init__(self, table: pa.Table) -> None:
+        """Wrap `table`; raises ArtifactError where its columns are not those of an image table."""
+        missing = [name for name, kind in COLUMNS.items() if not _has(table.schema, name, kind)]
+        if missing or b"classes" not in (table.schema.metadata or {}):
+            raise ArtifactError(
+                f"not an image table: wrong or missing {', '.join(missing) or 'class names'}"
+            )
+        self._table = table
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Map the file at `path`; raises ArtifactError where it is missing or damaged."""
+        try:
+            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            table.validate(full=True)
+            return cls(table)
+        except (pa.ArrowException, OSError, ArtifactError) as error:
+            raise ArtifactError(
+                f"{path} is not a complete image table ({error}). Delete it and run the ingest pipeline again."
+            ) from error
+
+    @classmethod
+    def from_records(
+        cls, records: Iterable[Record], classes: Sequence[str], attributes: Sequence[str] = ()
+    ) -> Self:
+        """Stream `records` through a temporary file that lives as long as the table; memory stays flat.
+
+        The file lies in the system's temporary folder (TMPDIR). `classes` are the class names in index order.
+        """
+        schema = _schema(classes, attributes)
+        with tempfile.NamedTemporaryFile(suffix=".arrow") as spool:
+            write_batches(_batches(records, schema), schema, Path(spool.name))
+            return cls.open(Path(spool.name))  # the mapping outlives the name
+
+    def write(self, path: Path) -> None:
+        """Stream the table into a new Arrow file at `path`."""
+        write_batches(self._table.to_batches(), self._table.schema, path)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in index order."""
+        return tuple(json.loads(self._table.schema.metadata[b"classes"]))
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def frame(self) -> pd.DataFrame:
+        """Return all columns but the bytes of images and masks, in row order."""
+        frame: pd.DataFrame = self._table.drop_columns(["image", "mask"]).to_pandas()
+        return frame
+
+    def encoded(self, row: int) -> bytes:
+        """Return the encoded bytes of `row`; raises ArtifactError where they are not those that were written."""
+        data: bytes = self._table["image"][row].as_py()
+        if content_hash(data) != self._table["content_hash"][row].as_py():
+            name = self._table["image_id"][row].as_py()
+            raise ArtifactError(
+                f"image {name} in the image table is damaged. Run the ingest pipeline again."
+            )
+        return data
+
+    def pil(self, row: int) -> Image.Image:
+        """Return the image of `row` as RGB."""
+        return decode_rgb(self.encoded(row))
+
+    def mask(self, row: int) -> np.ndarray | None:
+        """Return the object's mask (h, w) as booleans, or None where no mask is known."""
+        data = self._table["mask"][row].as_py()
+        return (
+            None
+            if data is None
+            else np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])) > 127
+        )
+
+    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in order as record batches of at most `size` rows."""
+        yield from self._table.to_batches(max_chunksize=size)
+
+    def digest(self) -> str:
+        """Return a SHA-256 over image_id, label and content_hash of all rows, in order."""
+        columns = [self._table[name].to_pylist() for name in ("image_id", "label", "content_hash")]
+        total = hashlib.sha256()
+        for row in zip(*columns, strict=True):
+            total.update(json.dumps(row).encode())
+        return total.hexdigest()
+
+    def repeated_ids(self) -> list[str]:
+        """Return the image ids that more than one row has."""
+        counted = pc.value_counts(self._table["image_id"])
+        return list(
+            counted.filter(pc.greater(counted.field("counts"), 1)).field("values").to_pylist()
+        )
+
+
+class LabelledImages:
+    """A map-style dataset over an image table and its samples, for torch's DataLoader among others.
+
+    Item: {"image": PIL image (RGB), "labels": {<subtask>: int, ..., "final": int}}.
+    """
+
+    def __init__(self, images: ImageTable, samples: pd.DataFrame) -> None:
+        """Pair rows by position; raises ArtifactError where `samples` are not those of `images`."""
+        if samples["image_id"].tolist() != images.frame()["image_id"].tolist():
+            raise ArtifactError(
+                "the samples are not those of the image table. Run the preprocess pipeline again."
+            )
+        self._images = images
+        targets = [name for name in samples.columns if name.startswith("target/")]
+        self._labels = {name.removeprefix("target/"): samples[name].to_numpy() for name in targets}
+        self._labels["final"] = samples["class_index"].to_numpy()
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        labels = {name: int(values[row]) for name, values in self._labels.items()}
+        return {"image": self._images.pil(row), "labels": labels}
+
+
+def content_hash(data: bytes) -> str:
+    """Return the SHA-256 of encoded bytes, in hex: it does not depend on any decoder."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path) -> None:
+    """Write `batches` one by one as an Arrow file at `path`."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+
+
+def _schema(classes: Sequence[str], attributes: Sequence[str]) -> pa.Schema:
+    columns = COLUMNS | {ATTRIBUTE + name: pa.string() for name in attributes}
+    return pa.schema(list(columns.items()), metadata={"classes": json.dumps(list(classes))})
+
+
+def _has(schema: pa.Schema, name: str, kind: pa.DataType) -> bool:
+    return name in schema.names and schema.field(name).type == kind
+
+
+def _batches(records: Iterable[Record], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Gather rows up to a number of rows or bytes, so that large photographs do not fill the memory."""
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for record in records:
+        rows.append(_row(record))
+        size += len(record["image"])
+        if len(rows) == BATCH_ROWS or size >= BATCH_BYTES:
+            yield pa.RecordBatch.from_pylist(rows, schema=schema)
+            rows, size = [], 0
+    if rows:
+        yield pa.RecordBatch.from_pylist(rows, schema=schema)
+
+
+def _row(record: Record) -> dict[str, Any]:
+    known: Mapping[str, Any] = record
+    row = {name: known[name] for name in COLUMNS if name != "content_hash"}
+    row["content_hash"] = content_hash(record["image"])
+    return row | {ATTRIBUTE + name: value for name, value in record["attributes"].items()}

@@ -1,0 +1,205 @@
+"""Taxonomies: the small named questions ("does it have wheels?") whose answers a bottleneck learns.
+
+A taxonomy is a YAML file with `subtasks`, each defined one of three ways:
+
+    wheels: {map: {"yes": [automobile, truck], "no": [bird, cat]}}   # from the class
+    habitat: {attribute: habitat, values: [sky, road, water]}       # from an attribute column of the image table
+    brightness: {function: brightness}                              # from the pixels (glasshead.images.functions)
+
+`each_class: true` instead of `subtasks` asks one yes/no question for each class, for data without a taxonomy of its own.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, Self
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from pydantic import BaseModel, ValidationError, model_validator
+
+from glasshead.errors import TaxonomyError
+from glasshead.images.functions import IMAGE_FUNCTIONS, ImageFunction
+
+
+class Pictures(Protocol):
+    """What `add_targets` needs of an image table: `pil(row)` gives an RGB image."""
+
+    def pil(self, row: int) -> Image.Image: ...
+
+
+class Subtask(BaseModel, extra="forbid", frozen=True):
+    """One question: its name, its answers in index order, and the one way it is defined."""
+
+    name: str
+    values: tuple[str, ...] = ()
+    map: dict[str, tuple[str, ...]] | None = None
+    attribute: str | None = None
+    function: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_values(cls, raw: Any) -> Any:
+        if isinstance(raw, Mapping) and not raw.get("values"):
+            if raw.get("map"):
+                return {**raw, "values": tuple(raw["map"])}
+            if raw.get("function") in IMAGE_FUNCTIONS:
+                return {**raw, "values": IMAGE_FUNCTIONS[raw["function"]].values}
+        return raw
+
+    @model_validator(mode="after")
+    def _defined_once(self) -> Self:
+        if sum(part is not None for part in (self.map, self.attribute, self.function)) != 1:
+            raise ValueError("give exactly one of map, attribute, function")
+        if self.function is not None and self.function not in IMAGE_FUNCTIONS:
+            raise ValueError(
+                f"unknown image function {self.function!r}; known: {', '.join(IMAGE_FUNCTIONS)}"
+            )
+        if "/" in self.name or any("/" in value for value in self.values):
+            raise ValueError("names and values must not contain '/'")
+        if self.map is not None:
+            classes = [name for names in self.map.values() for name in names]
+            if twice := sorted({name for name in classes if classes.count(name) > 1}):
+                raise ValueError(f"classes with two values: {', '.join(twice)}")
+        return self
+
+    @model_validator(mode="after")
+    def _values_fit(self) -> Self:
+        if len(self.values) < 2:
+            raise ValueError("a subtask needs at least two values")
+        if len(set(self.values)) < len(self.values):
+            raise ValueError("a value stands twice")
+        if self.map is not None and set(self.values) != set(self.map):
+            raise ValueError(f"values must be those of its map: {', '.join(self.map)}")
+        if self.function is not None and self.values != IMAGE_FUNCTIONS[self.function].values:
+            raise ValueError("values of an image function are its own: leave them out")
+        return self
+
+    @property
+    def classes(self) -> frozenset[str]:
+        """The classes a class map covers; empty for the other kinds."""
+        return frozenset(name for names in (self.map or {}).values() for name in names)
+
+
+class Taxonomy(BaseModel, extra="forbid", frozen=True):
+    """A named list of subtasks that covers the classes of the data."""
+
+    name: str
+    subtasks: tuple[Subtask, ...]
+
+
+def parse_taxonomy(
+    name: str, taxonomies: Mapping[str, Callable[[], Any] | Any], classes: tuple[str, ...]
+) -> Taxonomy:
+    """Return the taxonomy `name` among `taxonomies` (name to content, or to a function that loads it).
+
+    Raises:
+        TaxonomyError: no such taxonomy, a malformed one, or one that leaves out classes of the data.
+    """
+    if name not in taxonomies:
+        raise TaxonomyError(
+            f"There is no taxonomy {name!r}. Known: {', '.join(sorted(taxonomies))}. "
+            "Set `preprocess.taxonomy`, or add conf/base/taxonomies/<name>.yml."
+        )
+    content = _read(name, taxonomies[name])
+    if not isinstance(content, Mapping) or len({"subtasks", "each_class"} & set(content)) != 1:
+        raise TaxonomyError(
+            f"Taxonomy {name!r} needs either `subtasks` or `each_class: true` at its top level."
+        )
+    definitions = (
+        _one_per_class(classes) if content.get("each_class") else content.get("subtasks") or {}
+    )
+    try:
+        subtasks = tuple(
+            Subtask(name=str(key), **(value or {})) for key, value in definitions.items()
+        )
+        taxonomy = Taxonomy(name=name, subtasks=subtasks)
+    except (ValidationError, TypeError, AttributeError) as error:
+        raise TaxonomyError(f"Taxonomy {name!r} is malformed: {error}") from error
+    if not subtasks:
+        raise TaxonomyError(f"Taxonomy {name!r} has no subtasks.")
+    _check_coverage(taxonomy, classes)
+    return taxonomy
+
+
+def _read(name: str, raw: Callable[[], Any] | Any) -> Any:
+    try:
+        return raw() if callable(raw) else raw
+    except Exception as error:  # the catalog's loader decides what a broken file raises
+        raise TaxonomyError(f"Taxonomy {name!r} cannot be read: {error}") from error
+
+
+def _one_per_class(classes: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        f"is_{name.replace('/', '_')}": {
+            "map": {"yes": [name], "no": [other for other in classes if other != name]}
+        }
+        for name in classes
+    }
+
+
+def _check_coverage(taxonomy: Taxonomy, classes: tuple[str, ...]) -> None:
+    gaps = [
+        f"{task.name}: {', '.join(missing)}"
+        for task in taxonomy.subtasks
+        if task.map is not None
+        and (missing := [name for name in classes if name not in task.classes])
+    ]
+    if gaps:
+        raise TaxonomyError(
+            f"Taxonomy {taxonomy.name!r} does not say where these classes belong: {'; '.join(gaps)}. "
+            f"Add them to conf/base/taxonomies/{taxonomy.name}.yml, or set `preprocess.taxonomy` to one that covers the "
+            "data (`classes` asks one question for each class)."
+        )
+
+
+def add_targets(samples: pd.DataFrame, images: Pictures, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Return `samples` with one integer column `target/<subtask>` a subtask; rows match those of `images`.
+
+    Raises:
+        TaxonomyError: an attribute column is missing, or a row holds an attribute or a label that the subtask does not list.
+    """
+    targets = {
+        f"target/{task.name}": _from_table(task, samples)
+        for task in taxonomy.subtasks
+        if not task.function
+    }
+    functions = {
+        f"target/{task.name}": IMAGE_FUNCTIONS[task.function]
+        for task in taxonomy.subtasks
+        if task.function
+    }
+    targets |= _from_pixels(functions, images, len(samples))
+    return samples.assign(
+        **{f"target/{task.name}": targets[f"target/{task.name}"] for task in taxonomy.subtasks}
+    )
+
+
+def _from_table(task: Subtask, samples: pd.DataFrame) -> np.ndarray:
+    index = {value: position for position, value in enumerate(task.values)}
+    column = f"attribute/{task.attribute}" if task.map is None else "label"
+    if task.map is not None:
+        index = {name: index[value] for value, names in task.map.items() for name in names}
+    if column not in samples:
+        raise TaxonomyError(
+            f"Subtask {task.name!r} reads the attribute {task.attribute!r}, which this data does not have. "
+            "Use a taxonomy without it, or a source that provides it."
+        )
+    found = samples[column].map(index)
+    if found.isna().any():
+        rows = samples.loc[found.isna(), ["image_id", column]].head(5).to_dict("records")
+        raise TaxonomyError(
+            f"Subtask {task.name!r} lists {', '.join(index)}; {int(found.isna().sum())} rows hold something else, "
+            f"such as {rows}."
+        )
+    return found.to_numpy(np.int64)
+
+
+def _from_pixels(
+    functions: dict[str, ImageFunction], images: Pictures, count: int
+) -> dict[str, np.ndarray]:
+    answers = {column: np.zeros(count, dtype=np.int64) for column in functions}
+    for row in range(count if functions else 0):
+        picture = images.pil(row)
+        for column, function in functions.items():
+            answers[column][row] = function(picture)
+    return answers
