@@ -1,0 +1,153 @@
+"""The one type that everything hangs on: images → logits, with what is needed to trust them."""
+
+import copy
+import hashlib
+import json
+import pkgutil
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from glasshead.errors import ArtifactError
+
+KINDS = {"heads": "glasshead.models.heads:GlassHeads"}
+FINAL = "final"  # the key of the classifier's own temperature beside those of its concepts
+
+
+class Concept(NamedTuple):
+    """A named question and its answers in column order."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+class Classifier(nn.Module):
+    """Base of every classifier. A kind says how to build itself from `settings`, prepare images and compute logits.
+
+    Attributes:
+        classes: class names in logit order.
+        input_size: side of the square input in pixels.
+        temperature: the T > 0 that `probabilities` divides logits by.
+        concepts: the subtasks of a bottleneck; empty where a kind has none.
+        concept_temperatures: one T for each concept's own probabilities, as they are shown to people.
+        provenance: data digest, backbone, code version, seed.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        input_size: int,
+        provenance: dict[str, Any],
+        concepts: tuple[Concept, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.classes = classes
+        self.input_size = input_size
+        self.provenance = provenance
+        self.concepts = concepts
+        self.temperature = 1.0
+        self.concept_temperatures: dict[str, float] = {}
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return raw logits of RGB images in [0, 1] at the input size; normalises inside."""
+
+    @abstractmethod
+    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
+        """Bring RGB images of any size to the input size; values 0 to 255."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `from_settings` needs to build the same architecture, as JSON values."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
+        """Build the architecture; weights follow."""
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return the weights to save; a kind with a frozen backbone leaves that out and names it in `settings`."""
+        return self.state_dict()
+
+    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return calibrated probabilities, softmax(logits / temperature)."""
+        return (self(images) / self.temperature).softmax(dim=-1)
+
+    def with_temperatures(self, temperatures: dict[str, float]) -> Self:
+        """Return a copy that uses `temperatures`: "final" for the classes, one a concept."""
+        other = copy.copy(self)
+        other.temperature = temperatures[FINAL]
+        other.concept_temperatures = {c.name: temperatures[c.name] for c in self.concepts}
+        return other
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors` and `classifier.json` into `folder`, which is created."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = save({name: value.contiguous() for name, value in self.own_state().items()})
+        described = {
+            "format": 1,
+            "kind": self.kind,
+            "classes": self.classes,
+            "input_size": self.input_size,
+            "temperature": self.temperature,
+            "concepts": [[concept.name, concept.values] for concept in self.concepts],
+            "concept_temperatures": self.concept_temperatures,
+            "provenance": self.provenance,
+            "settings": self.settings,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        }
+        (folder / "model.safetensors").write_bytes(weights)
+        (folder / "classifier.json").write_text(json.dumps(described, indent=2) + "\n")
+
+    @staticmethod
+    def load(folder: Path) -> "Classifier":
+        """Return the classifier in `folder`, in evaluation mode.
+
+        Raises:
+            ArtifactError: files missing or damaged, an unknown kind, or weights that are not those it was saved with.
+            BackboneError: the backbone it names cannot be had.
+        """
+        try:
+            described = json.loads((folder / "classifier.json").read_text())
+            weights = (folder / "model.safetensors").read_bytes()
+            kind = KINDS[described["kind"]]
+            if hashlib.sha256(weights).hexdigest() != described["weights_sha256"]:
+                raise ArtifactError(
+                    f"{folder / 'model.safetensors'} is not the file that classifier.json describes."
+                )
+            classifier: Classifier = pkgutil.resolve_name(kind).from_settings(
+                described["settings"], described
+            )
+            missing, unexpected = classifier.load_state_dict(load(weights), strict=False)
+        except FileNotFoundError as error:
+            raise ArtifactError(
+                f"{folder} holds no Classifier: {error.filename} is missing."
+            ) from error
+        except (ValueError, LookupError, TypeError) as error:
+            raise ArtifactError(f"{folder / 'classifier.json'} is damaged: {error!r}.") from error
+        if unexpected or set(missing) & set(classifier.own_state()):
+            raise ArtifactError(
+                f"The weights in {folder} do not fit its settings: {[*missing, *unexpected][:3]}."
+            )
+        classifier.temperature = described["temperature"]
+        classifier.concept_temperatures = described["concept_temperatures"]
+        return classifier.eval()
+
+
+def concepts_of(described: dict[str, Any]) -> tuple[Concept, ...]:
+    """Return the concepts in a `classifier.json`."""
+    return tuple(Concept(name, tuple(values)) for name, values in described["concepts"])
+
+
+def as_images(pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Return pixels from 0 to 255 as images in [0, 1], the scale a Classifier reads."""
+    return pixels.to(torch.float32) / 255

@@ -1,0 +1,149 @@
+"""Glass heads: a concept bottleneck on frozen CLIP embeddings.
+
+One small MLP a subtask, softmax, all probabilities side by side, and a meta-learner that reads nothing else.
+After Koh et al. 2020, "Concept Bottleneck Models", arXiv:2007.04612.
+"""
+
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+
+from glasshead.errors import BackboneError
+from glasshead.models.classifier import Classifier, Concept, concepts_of
+from glasshead.models.clip import BackboneParams, ClipEncoder, load_encoder
+
+
+class Bottleneck(nn.Module):
+    """Embeddings `(n, d)` → concept probabilities `(n, c)` → class logits `(n, k)`.
+
+    Embeddings are standardised with the train split's mean and standard deviation, kept beside the weights.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(
+        self, dimension: int, widths: tuple[int, ...], classes: int, hidden: int, meta_hidden: int
+    ) -> None:
+        super().__init__()
+        self.widths = widths
+        self.shape = {
+            "dimension": dimension,
+            "widths": list(widths),
+            "classes": classes,
+            "hidden": hidden,
+            "meta_hidden": meta_hidden,
+        }
+        self.heads = nn.ModuleList(_mlp(dimension, hidden, width) for width in widths)
+        self.meta = _mlp(sum(widths), meta_hidden, classes)
+        self.register_buffer("mean", torch.zeros(dimension))
+        self.register_buffer("scale", torch.ones(dimension))
+
+    def standardise_by(self, embeddings: Float[Tensor, "n d"]) -> None:
+        """Take mean and standard deviation of `embeddings` as those of the input."""
+        self.mean.copy_(embeddings.mean(dim=0))
+        self.scale.copy_(embeddings.std(dim=0, correction=0).clamp(min=1e-6))
+
+    def concept_logits(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        """Return the heads' logits side by side, in subtask order."""
+        standard = (embeddings - self.mean) / self.scale
+        return torch.cat([head(standard) for head in self.heads], dim=-1)
+
+    def to_probabilities(self, concept_logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+        """Return each subtask's softmax, side by side."""
+        return torch.cat(
+            [part.softmax(dim=-1) for part in concept_logits.split(self.widths, dim=-1)], dim=-1
+        )
+
+    def harden(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+        """Return each subtask's answer as a one-hot code of its largest entry."""
+        parts = concepts.split(self.widths, dim=-1)
+        codes = [nn.functional.one_hot(part.argmax(dim=-1), part.shape[-1]) for part in parts]
+        return torch.cat(codes, dim=-1).to(concepts.dtype)
+
+    def forward(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
+        """Return class logits."""
+        logits: Tensor = self.meta(self.to_probabilities(self.concept_logits(embeddings)))
+        return logits
+
+
+def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+
+class GlassHeads(Classifier):
+    """A frozen CLIP image encoder and a bottleneck; saved without the encoder, which is named and hashed."""
+
+    kind = "heads"
+
+    def __init__(
+        self,
+        encoder: ClipEncoder,
+        bottleneck: Bottleneck,
+        classes: tuple[str, ...],
+        concepts: tuple[Concept, ...],
+        provenance: dict[str, Any],
+    ) -> None:
+        super().__init__(classes, encoder.input_size, provenance, concepts)
+        self.encoder = encoder
+        self.bottleneck = bottleneck
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The encoder by name, revision and weights hash, and the bottleneck's shape."""
+        backbone = self.encoder.backbone.model_dump()
+        return {
+            "backbone": backbone,
+            "backbone_weights": self.encoder.weights,
+            "bottleneck": self.bottleneck.shape,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
+        """Load the encoder it names and build the bottleneck; other weights under that name are refused."""
+        backbone = BackboneParams(**settings["backbone"])
+        encoder = load_encoder(backbone)
+        if encoder.weights != settings["backbone_weights"]:
+            raise BackboneError(
+                f"The backbone {backbone.name!r} now has other weights than the ones these heads were trained on "
+                f"({encoder.weights[:12]}… instead of {settings['backbone_weights'][:12]}…). Train the heads again, or "
+                "restore the old backbone."
+            )
+        shape = settings["bottleneck"]
+        bottleneck = Bottleneck(**(shape | {"widths": tuple(shape["widths"])}))
+        return cls(
+            encoder,
+            bottleneck,
+            tuple(described["classes"]),
+            concepts_of(described),
+            described["provenance"],
+        )
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return the bottleneck's weights alone."""
+        return {f"bottleneck.{name}": value for name, value in self.bottleneck.state_dict().items()}
+
+    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
+        """Resize and crop as the CLIP processor does."""
+        return self.encoder.prepare(images)
+
+    def embed(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Return CLIP embeddings of images in [0, 1]."""
+        embeddings: Tensor = self.encoder(images)
+        return embeddings
+
+    def concept_probabilities(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        """Return what the meta-learner reads: the subtasks' raw probabilities, in the order of `concepts`."""
+        return self.bottleneck.to_probabilities(self.bottleneck.concept_logits(embeddings))
+
+    def logits_from_concepts(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]:
+        """Return class logits for concept probabilities, real or made up."""
+        logits: Tensor = self.bottleneck.meta(concepts)
+        return logits
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return class logits: pixels → CLIP → concepts → classes."""
+        return self.logits_from_concepts(self.concept_probabilities(self.embed(images)))

@@ -1,0 +1,174 @@
+"""Training of a concept bottleneck on fixed embeddings: joint, sequential or independent.
+
+Koh et al. 2020, arXiv:2007.04612, sections 3 and 4.2 name the three. Loss of joint training:
+cross-entropy(final) + auxiliary_weight · Σ cross-entropy(subtasks).
+"""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+Mode = Literal["joint", "sequential", "independent"]
+
+
+class BottleneckTraining(BaseModel, extra="forbid", frozen=True):
+    """How a bottleneck is trained."""
+
+    mode: Mode = "joint"
+    epochs: PositiveInt = 60
+    batch_size: PositiveInt = 256
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 1e-4
+    auxiliary_weight: NonNegativeFloat = 0.1
+    patience: PositiveInt = Field(
+        default=8, description="epochs without a better validation loss before it stops"
+    )
+
+
+class BottleneckModule(Protocol):
+    """What training asks of the module: `heads` and `meta` with their own parameters, and the steps between."""
+
+    widths: tuple[int, ...]
+    heads: nn.ModuleList
+    meta: nn.Module
+
+    def concept_logits(self, embeddings: Tensor) -> Tensor: ...
+    def to_probabilities(self, concept_logits: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class BottleneckData:
+    """Rows to fit on or to validate on: embeddings, one target column a subtask, class indices."""
+
+    embeddings: Float[Tensor, "n d"]
+    targets: Int[Tensor, "n t"]
+    labels: Int[Tensor, " n"]
+
+    def __getitem__(self, rows: Tensor) -> "BottleneckData":
+        return BottleneckData(self.embeddings[rows], self.targets[rows], self.labels[rows])
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def train_bottleneck(
+    model: Any,
+    train: BottleneckData,
+    validation: BottleneckData,
+    params: BottleneckTraining,
+    seed: int,
+) -> list[dict[str, float | str]]:
+    """Train `model` in place; return one row an epoch.
+
+    Each phase (one for joint training, heads and then meta-learner otherwise) ends at the weights of its best
+    validation loss. Columns: epoch (counted over phases), phase, train_loss, validation_loss, validation_accuracy.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    history: list[dict[str, float | str]] = []
+    for phase, loss, parameters in _phases(model, params):
+        _fit_phase(model, parameters, loss, train, validation, params, generator, history, phase)
+    return history
+
+
+Loss = Callable[[BottleneckData], Tensor]
+
+
+def _phases(
+    model: BottleneckModule, params: BottleneckTraining
+) -> Iterator[tuple[str, Loss, list[nn.Parameter]]]:
+    def heads_loss(batch: BottleneckData) -> Tensor:
+        return subtask_loss(model, model.concept_logits(batch.embeddings), batch.targets)
+
+    def meta_loss(batch: BottleneckData) -> Tensor:
+        if params.mode == "independent":
+            concepts = true_codes(batch.targets, model.widths)
+        else:
+            with torch.no_grad():
+                concepts = model.to_probabilities(model.concept_logits(batch.embeddings))
+        return F.cross_entropy(model.meta(concepts), batch.labels)
+
+    def joint_loss(batch: BottleneckData) -> Tensor:
+        concept_logits = model.concept_logits(batch.embeddings)
+        final = F.cross_entropy(model.meta(model.to_probabilities(concept_logits)), batch.labels)
+        return final + params.auxiliary_weight * subtask_loss(model, concept_logits, batch.targets)
+
+    heads, meta = list(model.heads.parameters()), list(model.meta.parameters())
+    if params.mode == "joint":
+        yield "joint", joint_loss, heads + meta
+    else:
+        yield "heads", heads_loss, heads
+        yield "meta", meta_loss, meta
+
+
+def subtask_loss(
+    model: BottleneckModule, concept_logits: Float[Tensor, "n c"], targets: Int[Tensor, "n t"]
+) -> Float[Tensor, ""]:
+    """Return the sum over subtasks of their mean cross-entropy."""
+    parts = concept_logits.split(model.widths, dim=-1)
+    return torch.stack(
+        [F.cross_entropy(part, targets[:, index]) for index, part in enumerate(parts)]
+    ).sum()
+
+
+def true_codes(targets: Int[Tensor, "n t"], widths: tuple[int, ...]) -> Float[Tensor, "n c"]:
+    """Return the one-hot codes of the targets, side by side."""
+    codes = [F.one_hot(targets[:, index], width) for index, width in enumerate(widths)]
+    return torch.cat(codes, dim=-1).float()
+
+
+def _fit_phase(
+    model: Any,
+    parameters: list[nn.Parameter],
+    loss: Loss,
+    train: BottleneckData,
+    validation: BottleneckData,
+    params: BottleneckTraining,
+    generator: torch.Generator,
+    history: list[dict[str, float | str]],
+    phase: str,
+) -> None:
+    optimiser = torch.optim.Adam(
+        parameters, lr=params.learning_rate, weight_decay=params.weight_decay
+    )
+    best, best_loss, waited = copy.deepcopy(model.state_dict()), float("inf"), 0
+    for _ in range(params.epochs):
+        total = 0.0
+        model.train()
+        for rows in torch.randperm(len(train), generator=generator).split(params.batch_size):
+            batch_loss = loss(train[rows])
+            optimiser.zero_grad()
+            batch_loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            total += batch_loss.item() * len(rows)
+        model.eval()
+        with torch.no_grad():
+            validation_loss = loss(validation).item()
+            accuracy = (
+                (model(validation.embeddings).argmax(dim=-1) == validation.labels)
+                .float()
+                .mean()
+                .item()
+            )
+        history.append(
+            {
+                "epoch": len(history) + 1,
+                "phase": phase,
+                "train_loss": total / len(train),
+                "validation_loss": validation_loss,
+                "validation_accuracy": accuracy,
+            }
+        )
+        if validation_loss < best_loss:
+            best, best_loss, waited = copy.deepcopy(model.state_dict()), validation_loss, 0
+        else:
+            waited += 1
+            if waited >= params.patience:
+                break
+    model.load_state_dict(best)

@@ -1,0 +1,181 @@
+"""Contrastive image–caption training with captions that fit several images (CLIP with multiple positives).
+
+Radford et al. 2021 (arXiv:2103.00020) with the unified targets of Yang et al. 2022 (UniCL, arXiv:2204.03610): a
+caption is a positive of every image it describes.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int, UInt8
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from glasshead.training.muon import Muon
+
+UNKNOWN = -1  # an attribute that a row does not state
+
+# Gradients start so small that their squares are denormal, which slows a CPU down tenfold. Set here, before torch starts
+# its worker threads: they inherit it.
+torch.set_flush_denormal(True)
+
+
+class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
+    """The recipe. Steps, not minutes, so that a seed gives the same weights whatever the machine's load."""
+
+    steps: PositiveInt = 1200
+    batch_size: PositiveInt = 96
+    learning_rate: PositiveFloat = 6e-4  # AdamW: embeddings, norms, biases, projections
+    matrix_learning_rate: PositiveFloat = 6e-3  # Muon: the matrices of both towers' blocks
+    weight_decay: float = Field(default=0.02, ge=0)
+    warmup_share: float = Field(default=0.05, ge=0, le=1)
+    told_share: float = Field(default=0.3, ge=0, le=1)  # of statements that say more than the class
+    crop_padding: int = Field(default=3, ge=0)  # pixels of reflection around the random crop
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images with what is known of them.
+
+    `images` (n, 3, h, w) uint8; `facts` (n, k) the index of each attribute's value, the class first, or UNKNOWN.
+    """
+
+    images: UInt8[Tensor, "n 3 h w"]
+    facts: Int[Tensor, "n k"]
+
+
+def draw_statements(
+    facts: Int[Tensor, "b k"], told: float, generator: torch.Generator
+) -> Int[Tensor, "c k"]:
+    """Return one statement an image, without repeats: its class and, for a share `told` of them, half of its other facts."""
+    talkative = torch.rand(len(facts), 1, generator=generator) < told
+    kept = talkative & (torch.rand(facts.shape, generator=generator) < 0.5)
+    kept[:, 0] = True
+    return torch.where(kept, facts, UNKNOWN).unique(dim=0)
+
+
+def compatibility(
+    facts: Int[Tensor, "b k"], statements: Int[Tensor, "c k"]
+) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
+    """Return (positive, negative) in {0, 1}: all that the statement says is true, or something it says is false.
+
+    Where a statement speaks of what is unknown of an image and nothing else is false, both are 0.
+    """
+    said = statements[None] != UNKNOWN
+    known = facts[:, None] != UNKNOWN
+    equal = facts[:, None] == statements[None]
+    positive = (~said | (known & equal)).all(dim=-1)
+    negative = (said & known & ~equal).any(dim=-1)
+    return positive.float(), negative.float()
+
+
+def contrastive_loss(
+    similarity: Float[Tensor, "b c"], positive: Float[Tensor, "b c"], negative: Float[Tensor, "b c"]
+) -> Float[Tensor, ""]:
+    """Return the mean of image-to-caption and caption-to-image cross-entropy with uniform targets over positives."""
+    logits = similarity.masked_fill(positive + negative == 0, -torch.inf)
+    return (_soft_cross_entropy(logits, positive) + _soft_cross_entropy(logits.T, positive.T)) / 2
+
+
+def _soft_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
+    targets = positive / positive.sum(dim=1, keepdim=True).clamp(min=1)
+    log_probabilities = logits.log_softmax(dim=1).masked_fill(positive == 0, 0.0)
+    return -(targets * log_probabilities).sum(dim=1).mean()
+
+
+def augment(
+    images: UInt8[Tensor, "b 3 h w"], padding: int, generator: torch.Generator
+) -> Float[Tensor, "b 3 h w"]:
+    """Return images in [0, 1], mirrored at random and cropped at random from a reflecting border."""
+    batch, _, height, width = images.shape
+    padded = F.pad(images.float() / 255, (padding,) * 4, mode="reflect")
+    top, left = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator)
+    mirrored = torch.rand(batch, generator=generator) < 0.5
+    rows = top[:, None] + torch.arange(height)
+    columns = left[:, None] + torch.where(
+        mirrored[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)
+    )
+    sample = torch.arange(batch)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
+
+
+def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield index batches for ever, each epoch a new permutation, without a short last batch."""
+    size = min(size, count)
+    while True:
+        order = torch.randperm(count, generator=generator)
+        yield from order[: count - count % size].split(size)
+
+
+def train_clip(
+    model: nn.Module,
+    pairs: Pairs,
+    tokens: Callable[[Int[Tensor, "c k"]], dict[str, Tensor]],
+    normalise: Callable[[Tensor], Tensor],
+    params: ContrastiveParams,
+    seed: int,
+    on_step: Callable[[int, float], None] | None = None,
+) -> list[float]:
+    """Train `model` (a transformers CLIPModel) in place; return the loss of every step.
+
+    `tokens` turns statements into the text tower's inputs; `normalise` maps images in [0, 1] to the model's scale.
+    Runs on the device the model is on; draws come from a CPU generator, so that the order of data is one for all devices.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    device = next(model.parameters()).device
+    optimisers = _optimisers(model, params)
+    batches = _batches(len(pairs.images), params.batch_size, generator)
+    losses: list[float] = []
+    model.train()
+    for step in range(params.steps):
+        rows = next(batches)
+        facts = pairs.facts[rows]
+        statements = draw_statements(facts, params.told_share, generator)
+        positive, negative = (part.to(device) for part in compatibility(facts, statements))
+        pixels = normalise(augment(pairs.images[rows], params.crop_padding, generator)).to(device)
+        images = F.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
+        texts = model.get_text_features(
+            **{k: v.to(device) for k, v in tokens(statements).items()}
+        ).pooler_output
+        scale = model.logit_scale.exp().clamp(max=100)
+        loss = contrastive_loss(scale * images @ F.normalize(texts, dim=-1).T, positive, negative)
+        for optimiser in optimisers:
+            _set_rate(optimiser, step, params)
+            optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser in optimisers:
+            optimiser.step()
+        losses.append(loss.item())
+        if on_step:
+            on_step(step, losses[-1])
+    model.eval()
+    return losses
+
+
+def _optimisers(model: nn.Module, params: ContrastiveParams) -> list[torch.optim.Optimizer]:
+    matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    others = [p for p in model.parameters() if id(p) not in chosen]
+    optimisers = [
+        Muon(matrices, params.matrix_learning_rate, params.weight_decay),
+        torch.optim.AdamW(
+            others, params.learning_rate, weight_decay=params.weight_decay, betas=(0.9, 0.98)
+        ),
+    ]
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["peak"] = group["lr"]
+    return optimisers
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, step: int, params: ContrastiveParams) -> None:
+    """Linear warm-up, then linear decay to zero."""
+    warmup = max(1, round(params.steps * params.warmup_share))
+    share = min((step + 1) / warmup, (params.steps - step) / max(1, params.steps - warmup))
+    for group in optimiser.param_groups:
+        group["lr"] = group["peak"] * share
