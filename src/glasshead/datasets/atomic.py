@@ -1,0 +1,205 @@
+"""Kedro datasets for JSON, tables, figures and arrays: written atomically, byte for byte reproducible, pickle-free."""
+
+import base64
+import csv
+import io
+import json
+import zipfile
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from kedro.io import AbstractDataset
+from kedro_datasets._typing import (  # type: ignore[import-untyped]
+    ImagePreview,
+    JSONPreview,
+    TablePreview,
+)
+from matplotlib.figure import Figure
+from PIL import Image
+
+from glasshead.errors import ArtifactError, GlassheadError
+from glasshead.files import write_atomically
+
+Saved = TypeVar("Saved")
+Loaded = TypeVar("Loaded")
+
+
+class AtomicFile(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
+    """A dataset that is one file; a subclass says how its content becomes bytes and back.
+
+    Raises ArtifactError on content that cannot be written and on a missing or damaged file.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    @abstractmethod
+    def _encode(self, content: Saved) -> bytes: ...
+
+    @abstractmethod
+    def _decode(self, data: bytes) -> Loaded: ...
+
+    def save(self, data: Saved) -> None:
+        """Write `data` to a temporary file, then rename it."""
+        try:
+            encoded = self._encode(data)
+        except (TypeError, ValueError, pa.ArrowException) as error:
+            raise ArtifactError(f"Cannot write {self._filepath}: {error}") from error
+        with write_atomically(self._filepath) as temporary:
+            temporary.write_bytes(encoded)
+
+    def load(self) -> Loaded:
+        """Read the file and check it as far as its format allows."""
+        try:
+            return self._decode(self._filepath.read_bytes())
+        except FileNotFoundError as error:
+            raise ArtifactError(
+                f"{self._filepath} does not exist. Run the pipeline that writes it first."
+            ) from error
+        except GlassheadError:
+            raise
+        except Exception as error:  # mutated bytes make the parsers raise almost anything
+            raise ArtifactError(
+                f"{self._filepath} is damaged ({error}). Delete it and run the pipeline that writes it again."
+            ) from error
+
+    def _exists(self) -> bool:
+        return self._filepath.is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}
+
+
+class AtomicJSON(AtomicFile[Any, Any]):
+    """JSON with sorted keys; NumPy scalars become numbers, NaN and infinities are refused: write null."""
+
+    def _encode(self, content: Any) -> bytes:
+        text = json.dumps(
+            content,
+            allow_nan=False,
+            sort_keys=True,
+            indent=2,
+            ensure_ascii=False,
+            default=_plain_scalar,
+        )
+        return f"{text}\n".encode()
+
+    def _decode(self, data: bytes) -> Any:
+        return json.loads(data, parse_constant=_refuse_constant)
+
+    def preview(self) -> JSONPreview:
+        """Return the file's content for Kedro-Viz."""
+        return JSONPreview(json.dumps(self.load()))
+
+
+class AtomicText(AtomicFile[str, str]):
+    """UTF-8 text, such as a model card."""
+
+    def _encode(self, content: str) -> bytes:
+        return content.encode()
+
+    def _decode(self, data: bytes) -> str:
+        return data.decode()
+
+
+class AtomicTable(AtomicFile[pd.DataFrame, pd.DataFrame]):
+    """A DataFrame without its index, as `.csv` or `.parquet` by the suffix of `filepath`.
+
+    CSV keeps no types: "1" comes back as a number, an empty string as missing; other text, "NA" too, stays text.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        if self._filepath.suffix not in (".csv", ".parquet"):
+            raise ArtifactError(f"A table is a .csv or a .parquet file, not {self._filepath.name}.")
+        self._is_csv = self._filepath.suffix == ".csv"
+
+    def _encode(self, content: pd.DataFrame) -> bytes:
+        if self._is_csv:
+            if not len(content.columns):
+                raise ValueError("a CSV file needs at least one column")
+            # Text is quoted, as a lone carriage return in a file name would else end its row.
+            text = content.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+            return text.encode()
+        sink = io.BytesIO()
+        table = pa.Table.from_pandas(content, preserve_index=False)
+        pq.write_table(table, sink, write_page_checksum=True)
+        return sink.getvalue()
+
+    def _decode(self, data: bytes) -> pd.DataFrame:
+        if self._is_csv:
+            return pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=[""])
+        source = pa.BufferReader(data)
+        frame: pd.DataFrame = pq.read_table(source, page_checksum_verification=True).to_pandas()
+        return frame
+
+    def preview(self, nrows: int = 20) -> TablePreview:
+        """Return the first rows for Kedro-Viz, missing values as null."""
+        return TablePreview(json.loads(self.load().head(nrows).to_json(orient="split")))
+
+
+class AtomicFigure(AtomicFile[Figure, bytes]):
+    """A Matplotlib figure as PNG, closed once saved; loads as the PNG's bytes."""
+
+    def __init__(
+        self, *, filepath: str, dpi: int = 150, metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._dpi = dpi
+
+    def _encode(self, content: Figure) -> bytes:
+        from matplotlib import pyplot
+
+        sink = io.BytesIO()
+        content.savefig(sink, format="png", dpi=self._dpi, metadata={"Software": None})
+        pyplot.close(content)
+        return sink.getvalue()
+
+    def _decode(self, data: bytes) -> bytes:
+        Image.open(io.BytesIO(data), formats=["PNG"]).verify()
+        return data
+
+    def preview(self) -> ImagePreview:
+        """Return the PNG for Kedro-Viz, base64."""
+        return ImagePreview(base64.b64encode(self.load()).decode())
+
+
+class AtomicArrays(AtomicFile[dict[str, np.ndarray], dict[str, np.ndarray]]):
+    """Named NumPy arrays as an uncompressed `.npz`; object arrays are refused, as they would be pickles."""
+
+    def _encode(self, content: dict[str, np.ndarray]) -> bytes:
+        sink = io.BytesIO()
+        with zipfile.ZipFile(sink, "w") as archive:
+            for name, array in sorted(content.items()):
+                member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, whenever it is written
+                with archive.open(member, "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
+        return sink.getvalue()
+
+    def _decode(self, data: bytes) -> dict[str, np.ndarray]:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return {
+                name.removesuffix(".npy"): _read_member(archive, name)
+                for name in archive.namelist()
+            }
+
+
+def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    # Read whole, as only that checks the member's CRC.
+    return np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+
+
+def _plain_scalar(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,54 @@
+"""Kedro dataset for a Classifier: a folder of safetensors and JSON, replaced as a whole."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kedro.io import AbstractDataset
+from safetensors import SafetensorError
+
+from glasshead.errors import ArtifactError
+from glasshead.files import replace_folder
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from glasshead.models.classifier import Classifier
+
+
+class ClassifierDataset(AbstractDataset["Classifier", "Classifier"]):
+    """A Classifier in the folder `filepath`; raises ArtifactError where it is missing or damaged."""
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def save(self, data: "Classifier") -> None:
+        """Write all of the Classifier's files to a new folder, then swap it for the old one."""
+        with replace_folder(self._filepath) as temporary:
+            data.save(temporary)
+
+    def load(self) -> "Classifier":
+        """Return the Classifier, in evaluation mode."""
+        from glasshead.models.classifier import Classifier
+
+        if not self._exists():
+            raise ArtifactError(
+                f"There is no Classifier in {self._filepath}. Run the pipeline that trains it."
+            )
+        try:
+            return Classifier.load(self._filepath)
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:
+            raise ArtifactError(
+                f"The Classifier in {self._filepath} is damaged ({error}). Delete the folder and train it again."
+            ) from error
+
+    def _exists(self) -> bool:
+        return (self._filepath / "classifier.json").is_file()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}

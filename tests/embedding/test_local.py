@@ -1,0 +1,162 @@
+"""The local engine encodes each content once, in order, and says what it did."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from glasshead.embedding.local import embed_images
+from glasshead.embedding.store import EmbeddingStore
+from glasshead.errors import ImageError, ParameterError
+
+
+class Pictures:
+    """An image table in memory: each image 4×4 in one grey."""
+
+    def __init__(self, greys: list[int]) -> None:
+        self.greys = greys
+
+    def __len__(self) -> int:
+        return len(self.greys)
+
+    def frame(self) -> pd.DataFrame:
+        hashes = [hashlib.sha256(bytes([grey])).hexdigest() for grey in self.greys]
+        return pd.DataFrame(
+            {"image_id": [f"train/{row}" for row in range(len(self))], "content_hash": hashes}
+        )
+
+    def pil(self, row: int) -> Image.Image:
+        return Image.new("RGB", (4, 4), (self.greys[row],) * 3)
+
+
+class TinyEncoder(torch.nn.Module):
+    """(b, 3, 4, 4) in [0, 1] → (grey, 1, grey²); counts its calls and the images in them."""
+
+    key = "0123abcd"
+    dimension = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def prepare(self, images: list[Image.Image]) -> torch.Tensor:
+        return torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.batches.append(len(images))
+        grey = images.mean(dim=(1, 2, 3))
+        return torch.stack([grey, torch.ones_like(grey), grey**2], dim=1)
+
+
+def expected(greys: list[int]) -> np.ndarray:
+    grey = np.array(greys) / 255
+    return np.stack([grey, np.ones_like(grey), grey**2], axis=1)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return EmbeddingStore(tmp_path / "store")
+
+
+def embed(greys, store, encoder=None, batch_size=2, shard_rows=4, device="cpu"):
+    return embed_images(
+        Pictures(greys),
+        encoder or TinyEncoder(),
+        store,
+        batch_size=batch_size,
+        shard_rows=shard_rows,
+        device=device,
+    )
+
+
+def test_rows_keep_their_order_and_their_norm(store):
+    greys = [9, 3, 200, 3, 0, 77, 5]
+    embeddings, summary = embed(greys, store)
+    np.testing.assert_allclose(embeddings.values, expected(greys), atol=1e-6)
+    assert embeddings.values.dtype == np.float32
+    assert embeddings.image_id.tolist() == [f"train/{row}" for row in range(7)]
+    assert embeddings.encoder_key == TinyEncoder.key
+    assert summary["embed/mean_l2_norm"] == pytest.approx(
+        np.linalg.norm(expected(greys), axis=1).mean()
+    )
+    assert summary["embed/dimension"] == 3
+    assert summary["embed/device"] == "cpu"
+
+
+def test_equal_content_is_encoded_once(store):
+    encoder = TinyEncoder()
+    _, summary = embed([1, 1, 2, 1, 2], store, encoder)
+    assert sum(encoder.batches) == summary["embed/encoded"] == 2
+    assert summary["embed/cached"] == 3
+
+
+def test_a_second_run_makes_no_forward_pass(store):
+    first, summary = embed(list(range(1, 8)), store)
+    assert summary["embed/encoded"] == 7
+    assert summary["embed/images_per_second"] > 0
+    encoder = TinyEncoder()
+    second, summary = embed(list(range(1, 8)), EmbeddingStore(store.root), encoder)
+    assert encoder.batches == []
+    assert (summary["embed/encoded"], summary["embed/cached"]) == (0, 7)
+    assert summary["embed/images_per_second"] is None
+    assert second.values.tobytes() == first.values.tobytes()
+
+
+def test_a_grown_and_shuffled_table_encodes_only_new_content(store):
+    embed([1, 2, 3], store)
+    encoder = TinyEncoder()
+    greys = [4, 3, 2, 5, 1]
+    embeddings, summary = embed(greys, EmbeddingStore(store.root), encoder)
+    assert sum(encoder.batches) == summary["embed/encoded"] == 2
+    np.testing.assert_allclose(embeddings.values, expected(greys), atol=1e-6)
+
+
+def test_another_encoder_is_a_miss(store):
+    embed([1, 2, 3], store)
+    other = TinyEncoder()
+    other.key = "other"
+    assert embed([1, 2, 3], store, other)[1]["embed/encoded"] == 3
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "shard_rows", "shards"), [(2, 4, 3), (2, 3, 3), (16, 1, 1), (1, 1, 9)]
+)
+def test_a_shard_holds_whole_batches(store, batch_size, shard_rows, shards):
+    encoder = TinyEncoder()
+    embeddings, _ = embed(list(range(9)), store, encoder, batch_size, shard_rows)
+    assert encoder.batches == [batch_size] * (9 // batch_size) + [9 % batch_size] * (
+        9 % batch_size > 0
+    )
+    assert len(list((store.root / TinyEncoder.key).glob("*.safetensors"))) == shards
+    np.testing.assert_allclose(embeddings.values, expected(list(range(9))), atol=1e-6)
+
+
+def test_an_image_that_cannot_be_decoded_is_named(store):
+    class Damaged(Pictures):
+        def pil(self, row):
+            if row == 2:
+                raise ImageError("truncated")
+            return super().pil(row)
+
+    with pytest.raises(ImageError, match=r"train/2 .*truncated"):
+        embed_images(
+            Damaged([1, 2, 3]), TinyEncoder(), store, batch_size=1, shard_rows=1, device="cpu"
+        )
+
+
+def test_cuda_is_asked_for_where_there_is_none(store, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ParameterError, match=r"embed\.device"):
+        embed([1], store, device="cuda")
+    assert embed([1], store, device="auto")[1]["embed/device"] == "cpu"
+
+
+def test_progress_goes_to_stderr(store, capsys):
+    embed([1, 2, 3], store)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "3/3" in captured.err
+    assert "images/s" in captured.err

@@ -1,0 +1,189 @@
+"""The embedding cache: lookups, shards, manifest, and what it refuses."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from glasshead.embedding.store import EmbeddingStore, Shard
+from glasshead.errors import EmbeddingError
+
+KEY = "0123abcd"
+
+
+def rows(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (n, 32), dtype=np.uint8), random.normal(size=(n, 4)).astype(
+        np.float32
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    return EmbeddingStore(tmp_path / "store")
+
+
+def manifest(store: EmbeddingStore) -> list[dict]:
+    return json.loads((store.root / KEY / "manifest.json").read_text())["shards"]
+
+
+def test_what_was_appended_is_found_in_the_order_asked(store):
+    hashes, values = rows(6)
+    store.append(KEY, hashes[:4], values[:4])
+    store.append(KEY, hashes[4:], values[4:])
+    unknown, _ = rows(2, seed=1)
+    order = [5, 0, 0, 3]
+    read, found = EmbeddingStore(store.root).read(KEY, np.concatenate([hashes[order], unknown]), 4)
+    np.testing.assert_array_equal(read[:4], values[order])
+    assert found.tolist() == [True] * 4 + [False] * 2
+    assert not read[4:].any()
+
+
+def test_a_store_that_is_not_there_knows_nothing_and_is_not_created(store):
+    read, found = store.read(KEY, rows(3)[0], 4)
+    assert read.shape == (3, 4)
+    assert not found.any()
+    assert not store.root.exists()
+
+
+def test_another_key_is_a_miss(store):
+    hashes, values = rows(3)
+    store.append(KEY, hashes, values)
+    assert not store.read("other", hashes, 4)[1].any()
+
+
+def test_asking_for_nothing_returns_nothing(store):
+    store.append(KEY, *rows(3))
+    read, found = store.read(KEY, np.empty((0, 32), np.uint8), 4)
+    assert read.shape == (0, 4)
+    assert found.shape == (0,)
+
+
+@given(
+    npst.arrays(np.uint8, (6, 32), elements=st.sampled_from([0, 1, 255]), unique=False),
+    st.permutations(range(6)),
+)
+def test_hashes_are_told_apart_to_the_last_byte(hashes, order):
+    """Zero bytes at the end matter; against a plain dictionary."""
+    hashes[1:3, :31] = hashes[0, :31]
+    values = np.arange(1, 25, dtype=np.float32).reshape(6, 4)
+    known = {hashes[row].tobytes(): values[row] for row in order[:4]}
+
+    class InMemory(EmbeddingStore):
+        def _shards(self, key):
+            return [Shard("0" * 64 + ".safetensors", "0" * 64, 4, [4, 4], "float32")]
+
+        def _load(self, path):
+            return {"hashes": hashes[order[:4]], "values": values[order[:4]]}
+
+    read, found = InMemory(Path()).read(KEY, hashes, 4)
+    for row in range(6):
+        assert found[row] == (hashes[row].tobytes() in known)
+        if found[row]:
+            np.testing.assert_array_equal(read[row], known[hashes[row].tobytes()])
+
+
+def test_rows_that_are_there_already_do_no_harm(store):
+    hashes, values = rows(4)
+    store.append(KEY, hashes[:3], values[:3])
+    store.append(KEY, hashes[:3], values[:3])
+    store.append(KEY, hashes[1:], values[1:])
+    np.testing.assert_array_equal(store.read(KEY, hashes, 4)[0], values)
+    assert len(manifest(store)) == 2
+
+
+def test_the_manifest_describes_each_shard(store):
+    store.append(KEY, *rows(5))
+    (shard,) = manifest(store)
+    assert shard["rows"] == 5
+    assert shard["shape"] == [5, 4]
+    assert shard["dtype"] == "float32"
+    assert shard["file"] == f"{shard['sha256']}.safetensors"
+    assert sorted(path.name for path in (store.root / KEY).iterdir()) == [
+        shard["file"],
+        "manifest.json",
+    ]
+
+
+def test_readers_trust_only_the_manifest_and_writers_repair_it(store):
+    hashes, values = rows(4)
+    store.append(KEY, hashes[:2], values[:2])
+    before = (store.root / KEY / "manifest.json").read_bytes()
+    store.append(KEY, hashes[2:], values[2:])
+    after = (store.root / KEY / "manifest.json").read_bytes()
+    (store.root / KEY / "manifest.json").write_bytes(
+        before
+    )  # as a race of two writers may leave it
+    reader = EmbeddingStore(store.root)
+    assert reader.read(KEY, hashes, 4)[1].tolist() == [True, True, False, False]
+    reader.open_for_writing(KEY)
+    assert reader.read(KEY, hashes, 4)[1].all()
+    assert (store.root / KEY / "manifest.json").read_bytes() == after
+
+
+OUTSIDE = {
+    "file": "../x.safetensors",
+    "sha256": "x",
+    "rows": 1,
+    "shape": [1, 1],
+    "dtype": "float32",
+}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        "",
+        "{",
+        "[]",
+        '{"shards": 3}',
+        '{"shards": [{"file": "x"}]}',
+        json.dumps({"shards": [OUTSIDE]}),
+    ],
+)
+def test_a_damaged_manifest_is_reported_and_rebuilt(store, caplog, damaged):
+    hashes, values = rows(4)
+    store.append(KEY, hashes, values)
+    good = manifest(store)
+    (store.root / KEY / "manifest.json").write_text(damaged)
+    reader = EmbeddingStore(store.root)
+    with caplog.at_level(logging.WARNING):
+        assert not reader.read(KEY, hashes, 4)[1].any()
+    assert "manifest.json is damaged" in caplog.text
+    reader.open_for_writing(KEY)
+    assert manifest(reader) == good
+
+
+def test_a_shard_that_is_gone_is_a_miss(store, caplog):
+    hashes, values = rows(4)
+    store.append(KEY, hashes[:2], values[:2])
+    (store.root / KEY / manifest(store)[0]["file"]).unlink()
+    store.append(KEY, hashes[2:], values[2:])
+    assert EmbeddingStore(store.root).read(KEY, hashes, 4)[1].tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
+def test_what_is_no_embedding_is_refused_by_name(store, bad):
+    hashes, values = rows(3)
+    values[1] = bad
+    with pytest.raises(EmbeddingError, match=r"1 of 3 embeddings .* zero: train/1\."):
+        store.append(KEY, hashes, values, ["train/0", "train/1", "train/2"])
+    with pytest.raises(EmbeddingError, match=hashes[1].tobytes().hex()):
+        store.append(KEY, hashes, values)
+    assert not store.root.exists()
+
+
+def test_what_is_no_embedding_is_found_when_loaded(store, monkeypatch):
+    hashes, values = rows(3)
+    values[2, 0] = np.nan
+    with monkeypatch.context() as patched:
+        patched.setattr("glasshead.embedding.store.check_values", lambda *_: None)
+        store.append(KEY, hashes, values)
+    with pytest.raises(EmbeddingError, match=r"test/7"):
+        store.read(KEY, hashes, 4, ["train/0", "train/1", "test/7"])
+    assert store.read(KEY, hashes[:2], 4)[1].all()
