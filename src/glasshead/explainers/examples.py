@@ -1,0 +1,31 @@
+"""Which images are worth explaining."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def choose_balanced(
+    predictions: pd.DataFrame, count: int, draw: np.random.Generator
+) -> pd.DataFrame:
+    """Return `count` rows, half of them wrong, their labels balanced over both halves together.
+
+    `predictions` has label and predicted; the result has a column `correct` more. Where one kind is short, the other
+    fills up; fewer than `count` only where there are fewer rows.
+    """
+    shuffled = predictions.sample(frac=1, random_state=draw)
+    shuffled = shuffled.assign(correct=shuffled["label"] == shuffled["predicted"])
+    correct, wrong = shuffled[shuffled["correct"]], shuffled[~shuffled["correct"]]
+    chosen_wrong = _take_in_turn(wrong, max(count // 2, count - len(correct)), {})
+    seen = chosen_wrong["label"].value_counts().to_dict()
+    chosen_correct = _take_in_turn(correct, count - len(chosen_wrong), seen)
+    return pd.concat([chosen_wrong, chosen_correct])
+
+
+def _take_in_turn(rows: pd.DataFrame, count: int, seen: Mapping[Any, int]) -> pd.DataFrame:
+    """Return the first `count` rows when labels take turns; a label `seen` k times sits out its first k turns."""
+    skipped = np.array([seen.get(label, 0) for label in rows["label"]], dtype=int)
+    turn = rows.groupby("label").cumcount() + skipped
+    return rows.loc[turn.sort_values(kind="stable").index[:count]]

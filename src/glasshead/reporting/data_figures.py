@@ -1,0 +1,67 @@
+"""Figures of `preprocess`: what the data holds before any model sees it. Colours are Okabe & Ito's."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from glasshead.images.means import MeanImage
+
+COLOURS = {
+    "train": "#0072B2",
+    "validation": "#56B4E9",
+    "calibration": "#E69F00",
+    "test": "#D55E00",
+}
+MAX_CLASSES = 60  # beyond, a figure would not be legible
+
+
+def class_balance_figure(samples: pd.DataFrame) -> Figure:
+    """Return the number of images of each class, stacked by split; largest class on top.
+
+    Of more than 60 classes the 30 largest and the 30 smallest are shown.
+    """
+    counts = pd.crosstab(samples["label"], samples["split"]).reindex(columns=list(COLOURS))
+    counts = counts.fillna(0).astype(int)
+    order = counts.sum(axis=1).sort_values(kind="stable", ascending=False).index
+    shown = [*order] if len(order) <= MAX_CLASSES else [*order[:30], *order[-30:]]
+    counts = counts.loc[shown[::-1]]
+    figure = Figure(figsize=(8, 1.6 + 0.3 * len(counts)), layout="constrained")
+    axes = figure.subplots()
+    left = pd.Series(0, index=counts.index)
+    for split, colour in COLOURS.items():
+        total = int((samples["split"] == split).sum())
+        label = f"{split} ({total:,})"
+        axes.barh(range(len(counts)), counts[split], left=left, color=colour, label=label)
+        left = left + counts[split]
+    axes.set_yticks(range(len(counts)), [_plain(name) for name in counts.index])
+    title = "Images by class and split"
+    if len(shown) < len(order):
+        title += f"\nthe 30 largest and the 30 smallest of {len(order)} classes"
+    axes.set(xlabel="images", title=title)
+    axes.margins(y=0.02)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=len(COLOURS), frameon=False)
+    return figure
+
+
+def mean_images_figure(means: Mapping[str, MeanImage], classes: Sequence[str]) -> Figure:
+    """Return one mean image per class, in class order; of more than 60 classes the first 60."""
+    shown = [name for name in classes if name in means][:MAX_CLASSES]
+    columns = min(5, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    figure = Figure(figsize=(1.7 * columns, 2.0 * rows + 0.4), layout="constrained")
+    figure.suptitle("Mean train image of each class")
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for axes in panels:
+        axes.axis("off")
+    for axes, name in zip(figure.axes, shown, strict=False):
+        axes.imshow(means[name].pixels, interpolation="nearest")
+        axes.set_title(f"{_plain(name)}\nn = {means[name].n:,}", fontsize=9)
+    return figure
+
+
+def _plain(name: str) -> str:
+    """Return a class name that Matplotlib neither reads as a formula nor breaks at its newlines."""
+    return " ".join(str(name).split()).replace("$", r"\$")

@@ -1,0 +1,155 @@
+"""Figures of `evaluate`: where a classifier is wrong, and whether it knows."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from PIL.Image import Image
+
+from glasshead.calibration.metrics import ReliabilityCurve
+
+# Okabe & Ito's, told apart by colour-blind readers too.
+BEFORE, AFTER, NEUTRAL = "#D55E00", "#0072B2", "#555555"
+MAX_ANNOTATED = 25  # classes: beyond, counts would not be legible
+MAX_NAME = 24  # characters
+
+
+@runtime_checkable
+class Images(Protocol):
+    """What these figures ask of an image table."""
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row per image, in order, with its `image_id`."""
+
+    def pil(self, row: int) -> Image:
+        """Return the image of that row."""
+
+
+def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[str]) -> Figure:
+    """Return counts of true (rows) against predicted class, shaded by share of the true class."""
+    k = len(classes)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    size = min(2.8 + 0.52 * k, 16)
+    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    axes = figure.subplots()
+    # The square root shows rare confusions beside a diagonal near 1.
+    picture = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
+    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix, test images")
+    axes.set_xticks(range(k), [_plain(name) for name in classes], rotation=45, ha="right")
+    axes.set_yticks(range(k), [_plain(name) for name in classes])
+    if k <= MAX_ANNOTATED:
+        for row, column in np.argwhere(counts):
+            colour = "white" if share[row, column] > 0.4 else "black"
+            axes.text(column, row, counts[row, column], ha="center", va="center", color=colour)
+    figure.colorbar(
+        picture,
+        ax=axes,
+        label="share of the true class",
+        ticks=[0, 0.01, 0.05, 0.2, 0.5, 1],
+        format=PercentFormatter(1, decimals=0),
+        shrink=0.8,
+    )
+    return figure
+
+
+def class_recall_figure(recall: pd.DataFrame) -> Figure:
+    """Return recall with its interval, worst class on top: columns class, n, recall, low, high.
+
+    A class whose recall is undefined keeps its line, without a mark.
+    """
+    table = recall.sort_values("recall", ascending=False, na_position="first", ignore_index=True)
+    figure = Figure(figsize=(7.5, min(1.5 + 0.34 * len(table), 16)), layout="constrained")
+    axes = figure.subplots()
+    axes.hlines(table.index, table["low"], table["high"], color=AFTER, linewidth=2.5, alpha=0.5)
+    axes.plot(table["recall"], table.index, "o", color=AFTER)
+    axes.set_yticks(
+        table.index, [f"{_plain(row['class'])} (n = {row['n']:.0f})" for _, row in table.iterrows()]
+    )
+    axes.set(
+        xlabel="recall, with 95 % Wilson interval",
+        title="Recall by class, test images",
+        ylim=(-0.6, len(table) - 0.4),
+    )
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(axis="x", alpha=0.3)
+    return figure
+
+
+def reliability_figure(
+    panels: Mapping[str, tuple[ReliabilityCurve, ReliabilityCurve]],
+) -> Figure:
+    """Return one panel per name: accuracy against confidence, before and after temperature scaling.
+
+    The area of a mark is the share of images in its bin.
+    """
+    columns = min(len(panels), 4)
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(2.75 * max(columns, 2), 2.6 * rows + 0.9), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (name, (before, after)) in zip(grid.flat, panels.items(), strict=False):
+        axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
+        _draw_curve(axes, before, BEFORE, "s", "before")
+        _draw_curve(axes, after, AFTER, "o", "after")
+        axes.set_title(_plain(name), fontsize=11)
+        axes.legend(loc="upper left", fontsize=7.5, frameon=False, title="ECE", title_fontsize=7.5)
+        axes.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal", xticks=[0, 0.5, 1])
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+    for axes in grid.flat[max(len(panels) - columns, 0) : len(panels)]:
+        axes.tick_params(labelbottom=True)
+    figure.supxlabel("mean confidence of bin")
+    figure.supylabel("accuracy in bin")
+    figure.suptitle("Reliability on test images, before and after temperature scaling")
+    return figure
+
+
+def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
+    """Return example images of each pair: columns true, predicted, count, share, examples."""
+    if pairs.empty:
+        return _message_figure("No test image was misclassified")
+    frame = images.frame()
+    row_of = pd.Series(np.arange(len(frame)), index=frame["image_id"])
+    examples = [json.loads(text) for text in pairs["examples"]]
+    width = max(map(len, examples))
+    figure = Figure(figsize=(2.4 + 1.05 * width, 0.6 + 1.1 * len(pairs)), layout="constrained")
+    figure.suptitle("Most confused classes, most confident mistakes first")
+    grid = figure.subplots(len(pairs), width + 1, squeeze=False, width_ratios=[2.2] + [1] * width)
+    for axes in grid.flat:
+        axes.axis("off")
+    for line, (_, pair), ids in zip(grid, pairs.iterrows(), examples, strict=True):
+        line[0].text(1, 0.5, _pair_text(pair), ha="right", va="center", fontsize=9.5)
+        for axes, image_id in zip(line[1:], ids, strict=False):
+            axes.imshow(np.asarray(images.pil(int(row_of[image_id]))), interpolation="nearest")
+    return figure
+
+
+def _draw_curve(axes: Axes, curve: ReliabilityCurve, colour: str, marker: str, name: str) -> None:
+    x, y, area = curve.confidence, curve.accuracy, 8 + 110 * curve.share
+    label = f"{curve.ece:.3f} {name}"
+    axes.plot(x, y, color=colour, marker=marker, markersize=3, linewidth=1, label=label)
+    axes.scatter(x, y, s=area, color=colour, marker=marker, alpha=0.5, linewidths=0)
+
+
+def _pair_text(pair: pd.Series) -> str:
+    names = f"{_plain(pair['true'])}\ntaken for {_plain(pair['predicted'])}"
+    return f"{names}\nn = {pair['count']}, {pair['share']:.1%} of the class"
+
+
+def _message_figure(text: str) -> Figure:
+    figure = Figure(figsize=(6, 1.5))
+    figure.text(0.5, 0.5, text, ha="center", va="center")
+    return figure
+
+
+def _plain(label: object) -> str:
+    """Return a class name that fits an axis and that matplotlib does not read as a formula."""
+    text = " ".join(str(label).split())
+    return (text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…").replace("$", r"\$")
