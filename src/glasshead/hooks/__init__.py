@@ -1,0 +1,25 @@
+"""What happens around the nodes of a run: seeds, timing, and the run's record in MLflow; no modelling."""
+
+import logging
+import os
+import warnings
+
+# MLflow reads its telemetry's switch when it is imported. Its defaults wait minutes for a dead server, at every call.
+os.environ.setdefault("DO_NOT_TRACK", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+from glasshead.hooks.seeding import SeedHooks
+
+with warnings.catch_warnings(
+    record=True
+):  # MLflow warns of a class of kedro-mlflow's, past any filter
+    from glasshead.hooks.tracking import TrackingHooks
+
+# What Kedro, kedro-mlflow and MLflow say about calls of their own.
+for noise in ("register_new_resolver", "The specified dataset source can be interpreted in"):
+    warnings.filterwarnings("ignore", message=noise)
+logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO when it is imported
+
+__all__ = ["SeedHooks", "TrackingHooks"]

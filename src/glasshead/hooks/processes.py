@@ -1,0 +1,53 @@
+"""Runs and the processes they belong to: who is still at work, and how a process is told to stop."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+from typing import NoReturn
+
+import psutil
+from mlflow import MlflowClient
+
+logger = logging.getLogger(__name__)
+
+PROCESS_TAG = "glasshead.process"
+
+
+def process_tag() -> str:
+    """Return `host/pid/start time` of this process, unique even when its pid is used again."""
+    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+
+
+def has_ended(tag: str) -> bool:
+    """True if the process of `tag` ran on this host and is gone; other hosts' processes cannot be seen."""
+    host, pid, started = tag.rsplit("/", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        return bool(abs(psutil.Process(int(pid)).create_time() - float(started)) > 1)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def close_orphans(client: MlflowClient, experiment_id: str) -> None:
+    """Mark runs as KILLED whose process ended without saying so (SIGKILL, power cut)."""
+    for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
+        tag = run.data.tags.get(PROCESS_TAG)
+        if tag and has_ended(tag):
+            client.set_terminated(run.info.run_id, "KILLED")
+            logger.warning("Run %s was left by a process that is gone: KILLED", run.info.run_name)
+
+
+def exit_on_sigterm() -> None:
+    """Make SIGTERM end this process through its exit handlers; an existing handler is left alone."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

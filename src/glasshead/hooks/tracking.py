@@ -1,0 +1,236 @@
+"""Every `kedro run` is one MLflow run whose record is complete, or says that it is not.
+
+Results never depend on it: a failure of tracking is noted, and the run goes on.
+"""
+
+import atexit
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec
+
+import mlflow
+from kedro.framework.context import KedroContext
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
+from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from omegaconf import OmegaConf
+from pydantic import BaseModel
+
+from glasshead.hooks.processes import close_orphans, exit_on_sigterm
+from glasshead.hooks.routes import log_data, log_metrics, route
+from glasshead.hooks.store import create_store
+from glasshead.hooks.tags import run_name, run_tags
+
+logger = logging.getLogger(__name__)
+
+DATA = frozenset({"images", "samples"})
+OUTCOMES = {"FINISHED": "success", "FAILED": "failure", "KILLED": "interrupted"}
+PATIENCE = 20.0  # seconds that failing calls may cost a run before tracking is given up
+
+P = ParamSpec("P")
+
+
+def best_effort(
+    method: Callable[Concatenate["TrackingHooks", P], None],
+) -> Callable[Concatenate["TrackingHooks", P], None]:
+    """Call only while a run is open; note a failure instead of raising it, and give up after `PATIENCE`."""
+
+    @functools.wraps(method)
+    def attempt(self: "TrackingHooks", /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if not self.is_open or self.wasted > PATIENCE:
+            return
+        started = time.perf_counter()
+        try:
+            method(self, *args, **kwargs)
+        except Exception as error:
+            self.wasted += time.perf_counter() - started
+            self.note_failure(error)
+
+    return attempt
+
+
+class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
+    """The plugin's hook, which opens the run and logs parameters; this adds results, lineage and a true status.
+
+    By itself the plugin fails the pipeline when MLflow fails, and leaves an interrupted run to read as finished.
+    """
+
+    run_id: Any  # the plugin's: str while a run is open, else None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_open = False
+        self.failure: str | None = None
+        self.wasted = 0.0
+        self._started: dict[str, float] = {}
+        # Registered after MLflow's own handler, so called before it.
+        atexit.register(self.close, "KILLED")
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Connect to the store named in mlflow.yml; a run that an interrupt left open here is closed first."""
+        self.close("KILLED")
+        self.run_id, self.failure, self.wasted = None, None, 0.0
+        root = context.project_path
+        OmegaConf.register_resolver("project_path", lambda path: str(root / path), replace=True)
+        self._is_connected = self._connect(context)
+
+    @hook_impl
+    def after_catalog_created(
+        self,
+        catalog: DataCatalog,
+        conf_catalog: dict[str, Any],
+        conf_creds: dict[str, Any],
+        parameters: dict[str, Any],
+        save_version: str,
+        load_versions: dict[str, str],
+    ) -> None:
+        """Keep the catalog, which knows where results lie, and the parameters, which name the run."""
+        self._catalog, self._parameters = catalog, parameters
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Open the run and say what it is."""
+        self._pid, self._seen = os.getpid(), set[str]()
+        # Open from here on, as an interrupt may come before the run has its id.
+        self.is_open = self._is_connected
+        self._begin(run_params, pipeline, catalog)
+        self.is_open = self.run_id is not None
+
+    @hook_impl
+    def before_node_run(
+        self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
+    ) -> None:
+        """Log the fields of the node's parameters and start its clock."""
+        self._log_parameters(node, catalog, inputs, is_async)
+        self._started[node.name] = time.perf_counter()
+
+    @hook_impl
+    def after_node_run(self, node: Node) -> None:
+        """Log how long the node took."""
+        seconds = time.perf_counter() - self._started.pop(node.name)
+        logger.info("%s took %.1f s", node.name, seconds)
+        self._log_seconds(node.name, seconds)
+
+    @hook_impl
+    def after_dataset_loaded(self, dataset_name: str) -> None:
+        """Log the digest of the data."""
+        self._log_digest(dataset_name)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
+        """Log the digest of the data, and of results what their names ask for (see routes)."""
+        self._log_digest(dataset_name)
+        self._log_result(dataset_name, data)
+
+    @hook_impl
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Close the run as finished."""
+        self.close("FINISHED")
+
+    @hook_impl
+    def on_pipeline_error(
+        self,
+        error: Exception,
+        run_params: dict[str, Any],
+        pipeline: Pipeline,
+        catalog: DataCatalog,
+    ) -> None:
+        """Close the run as failed."""
+        self.close("FAILED")
+
+    def close(self, status: str) -> None:
+        """End the run if this process has one open, and say so where its record is incomplete."""
+        if self.is_open and os.getpid() == self._pid:
+            try:
+                self._end(status)
+            except Exception as error:
+                self.note_failure(error)
+        self.is_open = False
+        if self.failure:
+            logger.warning("MLflow's record of this run is incomplete: %s", self.failure)
+            self.failure = None
+
+    def note_failure(self, error: Exception) -> None:
+        """Keep the first failure as the reason why the record is incomplete."""
+        logger.warning("MLflow tracking failed: %s", error)
+        self.failure = self.failure or str(error)
+
+    def _connect(self, context: KedroContext) -> bool:
+        """Return whether the store answers; the second try is for an experiment that another run just made."""
+        for last in (False, True):
+            try:
+                create_store(context.config_loader["mlflow"]["server"]["mlflow_tracking_uri"])
+                super().after_context_created(context)
+                return True
+            except Exception as error:
+                if last:
+                    self.note_failure(error)
+        return False
+
+    @best_effort
+    def _begin(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        run = self.mlflow_config.tracking.run
+        run.name = run.name or run_name(run_params["pipeline_names"], self._parameters)
+        exit_on_sigterm()
+        super().before_pipeline_run(run_params, pipeline, catalog)
+        mlflow.set_tags(run_tags(run_params, pipeline, self._parameters))
+        client = mlflow.MlflowClient()
+        close_orphans(client, client.get_run(self.run_id).info.experiment_id)
+
+    @best_effort
+    def _log_parameters(
+        self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
+    ) -> None:
+        """Log each parameter once a run, Pydantic ones field by field."""
+        names = {name for name in inputs if name.startswith("params:")} - self._seen
+        self._seen |= names
+        fields = {name: _plain(inputs[name]) for name in sorted(names)}
+        super().before_node_run(node, catalog, fields, is_async)
+
+    @best_effort
+    def _log_seconds(self, name: str, seconds: float) -> None:
+        log_metrics(self.run_id, [(f"seconds/{name}", seconds, 0)])
+
+    @best_effort
+    def _log_digest(self, dataset: str) -> None:
+        """Log the image table as the run's input once, when it or the samples made of it are first touched."""
+        if dataset not in DATA or self._seen >= DATA or not self._catalog.exists("images"):
+            return
+        self._seen |= DATA
+        log_data(self.run_id, self._catalog.load("images"), self._path("images"))
+
+    @best_effort
+    def _log_result(self, dataset: str, data: Any) -> None:
+        if log := route(dataset):
+            log(self.run_id, data, self._path(dataset))
+
+    def _end(self, status: str) -> None:
+        active = mlflow.active_run()
+        run_id = active.info.run_id if active else self.run_id
+        if self._already_active_mlflow or run_id is None:
+            return  # whoever opened that run closes it, or none was opened
+        while mlflow.active_run():  # an entry left here would read as finished when Python exits
+            mlflow.end_run(status)
+        client = mlflow.MlflowClient()
+        client.set_terminated(run_id, status)  # a run that another thread opened
+        record = f"incomplete: {self.failure}" if self.failure else "complete"
+        client.set_tag(run_id, "tracking", record)
+        client.set_tag(run_id, "outcome", OUTCOMES[status])
+
+    def _path(self, dataset: str) -> Path | None:
+        return getattr(self._catalog.get(dataset), "_filepath", None)
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -1,0 +1,87 @@
+"""Nodes of `calibrate`."""
+
+import logging
+from typing import Protocol, runtime_checkable
+
+import pandas as pd
+
+from glasshead.calibration.heads import FINAL, HeadLogits, class_columns, read_heads
+from glasshead.calibration.temperature import fit_temperature, probabilities_at
+from glasshead.errors import CalibrationError, SplitError
+from glasshead.pipelines.calibrate.params import CalibrateParams
+
+logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Calibratable(Protocol):
+    """What calibration asks of a classifier."""
+
+    def with_temperatures(self, temperatures: dict[str, float]) -> "Calibratable":
+        """Return a copy that uses these temperatures, `final` and one per subtask."""
+
+
+def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
+    """Return the calibration rows; SplitError if a class has none."""
+    rows = logits[logits["split"] == "calibration"].reset_index(drop=True)
+    missing = sorted(set(class_columns(logits, "logit/")) - set(rows["label"]))
+    if missing:
+        raise SplitError(
+            f"the calibration split ({len(rows)} rows) has no image of class {', '.join(missing)}; "
+            "add images of it or raise preprocess.calibration_share"
+        )
+    return rows
+
+
+def fit_temperatures(
+    calibration_logits: pd.DataFrame, parameters: CalibrateParams
+) -> dict[str, float]:
+    """Return T of the classifier as `final`, and of each subtask head.
+
+    A head without a best temperature keeps 1, with a warning: a concept that is always right is no
+    reason to stop. The classifier then raises CalibrationError, unless the parameters say `keep`.
+    """
+    strict = {FINAL} if parameters.without_optimum == "fail" else set()
+    return {
+        name: _temperature(name, head, strict=name in strict)
+        for name, head in read_heads(calibration_logits).items()
+    }
+
+
+def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
+    """Return predicted class, confidence and calibrated probabilities of all heads, for all rows."""
+    heads = read_heads(logits)
+    final = probabilities_at(heads[FINAL].logits, temperatures[FINAL])
+    columns = {
+        "predicted": [heads[FINAL].classes[index] for index in final.argmax(axis=1)],
+        "confidence": final.max(axis=1),
+    }
+    for name, head in heads.items():
+        prefix = "probability/" if name == FINAL else f"concept/{name}/"
+        values = probabilities_at(head.logits, temperatures[name])
+        columns |= {prefix + label: values[:, k] for k, label in enumerate(head.classes)}
+    identity = logits[["image_id", "split", "label"]]
+    return pd.concat([identity, pd.DataFrame(columns, index=logits.index)], axis=1)
+
+
+def calibrate_classifier(
+    uncalibrated: Calibratable, temperatures: dict[str, float]
+) -> Calibratable:
+    """Return the classifier with its temperatures; its logits stay raw."""
+    return uncalibrated.with_temperatures(temperatures)
+
+
+def _temperature(name: str, head: HeadLogits, strict: bool) -> float:
+    try:
+        fit = fit_temperature(head.logits, head.labels)
+    except CalibrationError as error:
+        if strict:
+            raise CalibrationError(
+                f"no temperature for the classifier: {error}; "
+                "calibrate.without_optimum: keep goes on with T = 1"
+            ) from error
+        logger.warning("No temperature for %r, it keeps T = 1: %s", name, error)
+        return 1.0
+    change = f"calibration NLL {fit.nll_before:.4f} -> {fit.nll_after:.4f} on {fit.n} rows"
+    logger.info("Temperature of %r: %.3f, %s", name, fit.temperature, change)
+    return fit.temperature

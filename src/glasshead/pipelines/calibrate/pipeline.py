@@ -1,0 +1,37 @@
+"""The graph of `calibrate`: only `calibration_logits` reaches the fit."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glasshead.pipelines.calibrate.nodes import (
+    apply_temperatures,
+    calibrate_classifier,
+    fit_temperatures,
+    select_calibration,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """logits, uncalibrated → temperatures, predictions, classifier."""
+    return Pipeline(
+        [
+            Node(select_calibration, "logits", "calibration_logits", name="select_calibration"),
+            Node(
+                fit_temperatures,
+                ["calibration_logits", "params:calibrate"],
+                "temperatures",
+                name="fit_temperatures",
+            ),
+            Node(
+                apply_temperatures,
+                ["logits", "temperatures"],
+                "predictions",
+                name="apply_temperatures",
+            ),
+            Node(
+                calibrate_classifier,
+                ["uncalibrated", "temperatures"],
+                "classifier",
+                name="calibrate_classifier",
+            ),
+        ]
+    )

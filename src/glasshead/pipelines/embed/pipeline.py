@@ -1,0 +1,19 @@
+"""The graph of `embed`."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glasshead.pipelines.embed.nodes import embed_images
+
+
+def create_pipeline() -> Pipeline:
+    """images, samples, embedding_store → embeddings, embed_summary."""
+    return Pipeline(
+        [
+            Node(
+                embed_images,
+                ["images", "samples", "embedding_store", "params:backbone", "params:embed"],
+                ["embeddings", "embed_summary"],
+                name="embed_images",
+            )
+        ]
+    )

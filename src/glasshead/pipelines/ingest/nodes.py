@@ -1,0 +1,17 @@
+"""Nodes of `ingest`."""
+
+import logging
+
+from glasshead.images.sources import Ingested, read_source
+from glasshead.pipelines.ingest.params import IngestParams
+
+logger = logging.getLogger(__name__)
+
+
+def read_images(parameters: IngestParams, seed: int) -> Ingested:
+    """Return image table, quarantine, planted defects and counts of the chosen source."""
+    ingested = read_source(parameters, seed)
+    logger.info("%s: %d images", parameters.source, len(ingested.images))
+    if len(ingested.quarantine):
+        logger.warning("%d files are in quarantine, with a reason each", len(ingested.quarantine))
+    return ingested

@@ -1,0 +1,95 @@
+"""Nodes of `preprocess`."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from glasshead.errors import ArtifactError
+from glasshead.images.means import mean_images
+from glasshead.images.splits import assign_splits, check_splits
+from glasshead.images.table import ImageTable, LabelledImages
+from glasshead.images.taxonomy import Taxonomy, add_targets, parse_taxonomy
+from glasshead.models.clip import BackboneParams, processor_settings
+from glasshead.pipelines.preprocess.params import PreprocessParams
+from glasshead.reporting.data_figures import class_balance_figure, mean_images_figure
+
+logger = logging.getLogger(__name__)
+
+
+def choose_taxonomy(
+    parameters: PreprocessParams,
+    taxonomies: dict[str, Callable[[], dict[str, Any]]],
+    images: ImageTable,
+) -> dict[str, Any]:
+    """Return the chosen taxonomy, checked against the classes; TaxonomyError if it does not fit."""
+    return parse_taxonomy(parameters.taxonomy, taxonomies, images.classes).model_dump(mode="json")
+
+
+def build_samples(
+    images: ImageTable, taxonomy: dict[str, Any], parameters: PreprocessParams
+) -> pd.DataFrame:
+    """Return a row per image, in the table's order, with class_index, split and subtask targets."""
+    frame = images.frame()
+    splits = assign_splits(
+        frame, parameters.validation_share, parameters.calibration_share, parameters.test_share
+    )
+    check_splits(frame["label"], splits, images.classes)
+    index = frame["label"].map({name: k for k, name in enumerate(images.classes)})
+    samples = frame.assign(class_index=index.astype("int64"), split=splits)
+    return add_targets(samples, images, Taxonomy.model_validate(taxonomy))
+
+
+def check_samples(images: ImageTable, samples: pd.DataFrame, taxonomy: dict[str, Any]) -> None:
+    """Raise ArtifactError unless every label is an index of its values and images read as RGB."""
+    subtasks = Taxonomy.model_validate(taxonomy).subtasks
+    sizes = {f"target/{task.name}": len(task.values) for task in subtasks}
+    for column, size in (sizes | {"class_index": len(images.classes)}).items():
+        values = samples[column]
+        if not pd.api.types.is_integer_dtype(values) or not values.between(0, size - 1).all():
+            raise ArtifactError(f"samples: column {column} is not an integer from 0 to {size - 1}")
+    labelled = LabelledImages(images, samples)
+    for row in samples.groupby("class_index").head(1).index:
+        item = labelled[row]
+        pixels = np.asarray(item["image"])
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ArtifactError(
+                f"image {row} reads as {pixels.dtype} {pixels.shape}, not (h, w, 3)"
+            )
+        if len(item["labels"]) != len(sizes) + 1:
+            raise ArtifactError(
+                f"image {row} has labels {sorted(item['labels'])}, not {list(sizes)}"
+            )
+
+
+def report_duplicates(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose image, byte for byte, stands in another split too, copies together."""
+    splits = samples.groupby("content_hash")["split"].transform("nunique")
+    columns = ["content_hash", "image_id", "split", "label"]
+    duplicates = samples.loc[splits > 1, columns].sort_values(["content_hash", "image_id"])
+    if len(duplicates):
+        copies = duplicates["content_hash"].nunique()
+        logger.warning("%d images stand in more than one split: see duplicates.csv", copies)
+    return duplicates.reset_index(drop=True)
+
+
+def plot_class_balance(samples: pd.DataFrame) -> Figure:
+    """Return the number of images by class and split as a figure."""
+    return class_balance_figure(samples)
+
+
+def plot_mean_images(
+    images: ImageTable, samples: pd.DataFrame, parameters: PreprocessParams
+) -> Figure:
+    """Return the mean train image of each class as a figure."""
+    train = samples[samples["split"] == "train"]
+    rows = train.groupby("label").head(parameters.mean_image_rows)
+    return mean_images_figure(mean_images(images, rows["label"]), images.classes)
+
+
+def resolve_processor(backbone: BackboneParams) -> dict[str, Any]:
+    """Return what the backbone's image processor does; BackboneError if there is none."""
+    return processor_settings(backbone)

@@ -1,0 +1,42 @@
+"""The graph of `pretrain`. It writes to data/06_models; shipping weights is another, deliberate step (`make ship`)."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glasshead.pipelines.pretrain.nodes import (
+    collect_pairs,
+    measure_nano_clip,
+    train_nano_clip,
+    write_nano_clip_card,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """params → nano_clip, its training log, metrics and card."""
+    return Pipeline(
+        [
+            Node(
+                collect_pairs,
+                ["params:pretrain", "params:seed"],
+                "pretrain_pairs",
+                name="collect_pairs",
+            ),
+            Node(
+                train_nano_clip,
+                ["pretrain_pairs", "params:pretrain", "params:seed"],
+                ["nano_clip", "nano_clip_audit_log", "nano_clip_run"],
+                name="train_nano_clip",
+            ),
+            Node(
+                measure_nano_clip,
+                ["nano_clip", "pretrain_pairs"],
+                "nano_clip_metrics",
+                name="measure_nano_clip",
+            ),
+            Node(
+                write_nano_clip_card,
+                ["nano_clip", "nano_clip_metrics", "nano_clip_run", "params:pretrain"],
+                "nano_clip_card",
+                name="write_nano_clip_card",
+            ),
+        ]
+    )

@@ -1,0 +1,5 @@
+"""Train the concept bottleneck on cached embeddings, and the controls that keep it honest."""
+
+from glasshead.pipelines.train_heads.pipeline import create_pipeline
+
+__all__ = ["create_pipeline"]

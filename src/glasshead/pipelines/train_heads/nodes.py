@@ -1,0 +1,219 @@
+"""Nodes of `train_heads`. What is fitted sees `fitting_samples` alone: train and validation rows."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from glasshead import __version__
+from glasshead.embedding.store import Embeddings
+from glasshead.errors import ArtifactError, SplitError
+from glasshead.images.table import ImageTable
+from glasshead.images.taxonomy import Taxonomy
+from glasshead.models.classifier import Concept
+from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.heads import Bottleneck, GlassHeads
+from glasshead.models.probe import LinearProbe, fit_linear_probe
+from glasshead.pipelines.train_heads.params import TrainHeadsParams
+from glasshead.reporting.training_figures import training_history_figure
+from glasshead.seeds import generator, seed_everything, stream_seed
+from glasshead.training.bottleneck import BottleneckData, train_bottleneck
+
+logger = logging.getLogger(__name__)
+
+
+def select_fitting_samples(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the train and validation rows, the only ones that heads and controls are fitted on.
+
+    Raises:
+        SplitError: one of the two is empty, or a class has no train row.
+    """
+    chosen = samples[samples["split"].isin(["train", "validation"])].reset_index(drop=True)
+    counts = chosen["split"].value_counts()
+    if len(counts) < 2:
+        raise SplitError(
+            f"Training needs train and validation rows; there are {counts.to_dict()}. Add images, or raise "
+            "`preprocess.validation_share`."
+        )
+    absent = sorted(set(samples["label"]) - set(chosen.loc[chosen["split"] == "train", "label"]))
+    if absent:
+        raise SplitError(
+            f"No train row has the class {', '.join(absent)}. Add images of it, or leave the class out."
+        )
+    return chosen
+
+
+def fit_heads(
+    embeddings: Embeddings,
+    fitting_samples: pd.DataFrame,
+    images: ImageTable,
+    taxonomy: dict[str, Any],
+    backbone: BackboneParams,
+    parameters: TrainHeadsParams,
+    seed: int,
+) -> tuple[GlassHeads, pd.DataFrame]:
+    """Return the classifier, not yet calibrated, and the audit log with one row an epoch."""
+    parsed = Taxonomy.model_validate(taxonomy)
+    train, validation = _rows(embeddings, fitting_samples, parsed)
+    widths = tuple(len(task.values) for task in parsed.subtasks)
+    bottleneck, history = _fit(train, validation, widths, len(images.classes), parameters, seed)
+    provenance = {
+        "data": images.digest(),
+        "backbone": backbone.name,
+        "backbone_revision": backbone.revision,
+        "taxonomy": parsed.name,
+        "glasshead": __version__,
+        "seed": seed,
+    }
+    concepts = tuple(Concept(task.name, task.values) for task in parsed.subtasks)
+    classifier = GlassHeads(
+        load_encoder(backbone), bottleneck, images.classes, concepts, provenance
+    )
+    return classifier, pd.DataFrame(history)
+
+
+def predict_logits(
+    classifier: GlassHeads, embeddings: Embeddings, samples: pd.DataFrame
+) -> pd.DataFrame:
+    """Return raw logits of all rows, of the classes and of each subtask, beside labels and targets."""
+    values = torch.from_numpy(_aligned(embeddings, samples))
+    with torch.inference_mode():
+        concept_logits = classifier.bottleneck.concept_logits(values)
+        logits = classifier.logits_from_concepts(
+            classifier.bottleneck.to_probabilities(concept_logits)
+        )
+    names = [f"logit/{name}" for name in classifier.classes]
+    names += [
+        f"concept_logit/{concept.name}/{value}"
+        for concept in classifier.concepts
+        for value in concept.values
+    ]
+    table = pd.DataFrame(
+        torch.cat([logits, concept_logits], dim=-1).numpy(), columns=names, index=samples.index
+    )
+    targets = [f"target/{concept.name}" for concept in classifier.concepts]
+    return pd.concat([samples[["image_id", "split", "label", *targets]], table], axis=1)
+
+
+def predict_controls(
+    classifier: GlassHeads,
+    embeddings: Embeddings,
+    fitting_samples: pd.DataFrame,
+    taxonomy: dict[str, Any],
+    parameters: TrainHeadsParams,
+    seed: int,
+) -> pd.DataFrame:
+    """Return what each control predicts for every image: image_id and one column of class names a control.
+
+    majority: the most frequent train class. linear_probe: logistic regression on the same embeddings.
+    hard_concepts: the classifier's own meta-learner on arg-max concepts. random_concepts/<i>: the same bottleneck
+    trained on random codes of the classes, with the taxonomy's number of subtasks and widths.
+    """
+    parsed = Taxonomy.model_validate(taxonomy)
+    train, validation = _rows(embeddings, fitting_samples, parsed)
+    everything = torch.from_numpy(embeddings.values)
+    probe = _fit_probe(train, validation, parameters)
+    predicted = {
+        "majority": np.full(len(embeddings), int(train.labels.bincount().argmax())),
+        "linear_probe": probe.predict(embeddings.values),
+        "hard_concepts": _predict_hard(classifier, everything),
+    }
+    widths = tuple(len(task.values) for task in parsed.subtasks)
+    for index in range(parameters.random_concept_seeds):
+        codes = random_codes(
+            len(classifier.classes), widths, generator(seed, "random_concepts", index)
+        )
+        coded = [
+            BottleneckData(part.embeddings, codes[part.labels], part.labels)
+            for part in (train, validation)
+        ]
+        number = stream_seed(seed, "random_concepts", index) % 2**31
+        bottleneck, _ = _fit(
+            coded[0], coded[1], widths, len(classifier.classes), parameters, number
+        )
+        with torch.inference_mode():
+            predicted[f"random_concepts/{index}"] = bottleneck(everything).argmax(dim=-1).numpy()
+    classes = np.array(classifier.classes, dtype=object)
+    return pd.DataFrame(
+        {"image_id": embeddings.image_id}
+        | {name: classes[rows] for name, rows in predicted.items()}
+    )
+
+
+def plot_training_history(audit_log: pd.DataFrame) -> Figure:
+    """Return loss and validation accuracy by epoch."""
+    return training_history_figure(audit_log)
+
+
+def random_codes(classes: int, widths: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:
+    """Return `(classes, subtasks)` random answers; each subtask uses every answer where there are classes enough."""
+    columns = [rng.permutation(np.resize(np.arange(width), classes)) for width in widths]
+    return torch.from_numpy(np.stack(columns, axis=1))
+
+
+def _fit(
+    train: BottleneckData,
+    validation: BottleneckData,
+    widths: tuple[int, ...],
+    classes: int,
+    parameters: TrainHeadsParams,
+    seed: int,
+) -> tuple[Bottleneck, list[dict[str, float | str]]]:
+    seed_everything(seed)
+    dimension = train.embeddings.shape[1]
+    bottleneck = Bottleneck(dimension, widths, classes, parameters.hidden, parameters.meta_hidden)
+    bottleneck.standardise_by(train.embeddings)
+    history = train_bottleneck(bottleneck, train, validation, parameters.training, seed)
+    return bottleneck, history
+
+
+def _fit_probe(
+    train: BottleneckData, validation: BottleneckData, parameters: TrainHeadsParams
+) -> LinearProbe:
+    probe = fit_linear_probe(
+        (train.embeddings.numpy(), train.labels.numpy()),
+        (validation.embeddings.numpy(), validation.labels.numpy()),
+        parameters.probe_strengths,
+    )
+    logger.info(
+        "Linear probe: C = %g, validation accuracy %.4f", probe.strength, probe.validation_accuracy
+    )
+    return probe
+
+
+def _predict_hard(classifier: GlassHeads, embeddings: torch.Tensor) -> np.ndarray:
+    with torch.inference_mode():
+        hard = classifier.bottleneck.harden(classifier.concept_probabilities(embeddings))
+        predicted: np.ndarray = classifier.logits_from_concepts(hard).argmax(dim=-1).numpy()
+    return predicted
+
+
+def _rows(
+    embeddings: Embeddings, fitting_samples: pd.DataFrame, taxonomy: Taxonomy
+) -> tuple[BottleneckData, BottleneckData]:
+    targets = [f"target/{task.name}" for task in taxonomy.subtasks]
+
+    def part(split: str) -> BottleneckData:
+        chosen = fitting_samples[fitting_samples["split"] == split]
+        return BottleneckData(
+            torch.from_numpy(_aligned(embeddings, chosen)),
+            torch.from_numpy(chosen[targets].to_numpy(np.int64)),
+            torch.from_numpy(chosen["class_index"].to_numpy(np.int64)),
+        )
+
+    return part("train"), part("validation")
+
+
+def _aligned(embeddings: Embeddings, samples: pd.DataFrame) -> np.ndarray:
+    """Return the embeddings of `samples`, row by row."""
+    positions = pd.Index(embeddings.image_id).get_indexer(samples["image_id"])
+    if (positions < 0).any():
+        missing = samples["image_id"][positions < 0].iloc[0]
+        raise ArtifactError(
+            f"There is no embedding of image {missing}. Run the embed pipeline again."
+        )
+    aligned: np.ndarray = embeddings.values[positions]
+    return aligned

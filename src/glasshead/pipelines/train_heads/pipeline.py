@@ -1,0 +1,61 @@
+"""The graph of `train_heads`: only `fitting_samples` reaches a fit."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glasshead.pipelines.train_heads.nodes import (
+    fit_heads,
+    plot_training_history,
+    predict_controls,
+    predict_logits,
+    select_fitting_samples,
+)
+
+
+def create_pipeline() -> Pipeline:
+    """embeddings, samples, images, taxonomy → uncalibrated, audit_log, logits, controls, training_history_figure."""
+    return Pipeline(
+        [
+            Node(
+                select_fitting_samples, "samples", "fitting_samples", name="select_fitting_samples"
+            ),
+            Node(
+                fit_heads,
+                [
+                    "embeddings",
+                    "fitting_samples",
+                    "images",
+                    "taxonomy",
+                    "params:backbone",
+                    "params:train_heads",
+                    "params:seed",
+                ],
+                ["uncalibrated", "audit_log"],
+                name="fit_heads",
+            ),
+            Node(
+                predict_logits,
+                ["uncalibrated", "embeddings", "samples"],
+                "logits",
+                name="predict_logits",
+            ),
+            Node(
+                predict_controls,
+                [
+                    "uncalibrated",
+                    "embeddings",
+                    "fitting_samples",
+                    "taxonomy",
+                    "params:train_heads",
+                    "params:seed",
+                ],
+                "controls",
+                name="predict_controls",
+            ),
+            Node(
+                plot_training_history,
+                "audit_log",
+                "training_history_figure",
+                name="plot_training_history",
+            ),
+        ]
+    )

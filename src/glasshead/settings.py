@@ -1,0 +1,16 @@
+"""Project settings, read by Kedro when it starts."""
+
+from kedro.config import OmegaConfigLoader
+
+from glasshead.hooks import SeedHooks, TrackingHooks
+
+HOOKS = (SeedHooks(), TrackingHooks())
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)  # TrackingHooks is that plugin's hook, hardened
+
+CONFIG_LOADER_CLASS = OmegaConfigLoader
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    "config_patterns": {"mlflow": ["mlflow*"]},
+    "merge_strategy": {"parameters": "soft"},
+}

@@ -1,0 +1,141 @@
+"""The embed pipeline on a real, tiny, randomly initialised CLIP: what it saves, and what a second run costs."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+from PIL import Image
+from pydantic import ValidationError
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from glasshead.errors import ArtifactError
+from glasshead.images.table import ImageTable, Record
+from glasshead.models.clip import BackboneParams, ClipEncoder, load_encoder
+from glasshead.pipelines.embed import create_pipeline
+from glasshead.pipelines.embed.params import EmbedParams
+
+CONF = Path(__file__).parents[2] / "conf" / "base"
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> BackboneParams:
+    folder = tmp_path_factory.mktemp("backbone")
+    sizes = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    torch.manual_seed(0)
+    config = CLIPVisionConfig(image_size=8, patch_size=4, projection_dim=6, **sizes)
+    CLIPVisionModelWithProjection(config).save_pretrained(folder)
+    size = {"height": 8, "width": 8}
+    CLIPImageProcessor(size={"shortest_edge": 8}, crop_size=size).save_pretrained(folder)
+    return BackboneParams(name=str(folder))
+
+
+@pytest.fixture
+def passes(monkeypatch) -> list[int]:
+    """Return the list that every forward pass of an encoder appends its batch size to."""
+    counted: list[int] = []
+    forward = ClipEncoder.forward
+
+    def counting(self, images):
+        counted.append(len(images))
+        return forward(self, images)
+
+    monkeypatch.setattr(ClipEncoder, "forward", counting)
+    return counted
+
+
+def table(n: int) -> ImageTable:
+    return ImageTable.from_records((record(row) for row in range(n)), ["cat", "dog"])
+
+
+def record(row: int) -> Record:
+    pixels = np.random.default_rng(row).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    png = io.BytesIO()
+    Image.fromarray(pixels).save(png, "PNG")
+    return Record(
+        image_id=f"train/{row}",
+        image=png.getvalue(),
+        label=["cat", "dog"][row % 2],
+        given_split=None,
+        mask=None,
+        attributes={},
+        defects=[],
+    )
+
+
+def run(
+    folder: Path, images: ImageTable, samples: pd.DataFrame, backbone: BackboneParams
+) -> DataCatalog:
+    """Run the pipeline on the catalog entries of conf/base, their files moved below `folder`."""
+    entries = yaml.safe_load((CONF / "catalog_embed.yml").read_text())
+    for entry in entries.values():
+        entry["filepath"] = str(folder / entry["filepath"])
+    catalog = DataCatalog.from_config(entries)
+    catalog["images"], catalog["samples"] = images, samples
+    catalog["params:backbone"] = backbone
+    catalog["params:embed"] = EmbedParams(batch_size=4, shard_rows=4, device="cpu")
+    SequentialRunner().run(create_pipeline(), catalog)
+    return catalog
+
+
+def test_embeddings_are_those_of_the_encoder_and_a_second_run_makes_no_forward_pass(
+    tmp_path, backbone, passes
+):
+    images = table(10)
+    first = run(tmp_path, images, images.frame(), backbone)
+    assert passes == [4, 4, 2]
+    encoder = load_encoder(backbone)
+    pixels = encoder.prepare([images.pil(row) for row in range(10)])
+    with torch.inference_mode():
+        direct = encoder(pixels.float() / 255).numpy()
+    embeddings = first["embeddings"].load()
+    np.testing.assert_allclose(embeddings.values, direct, atol=1e-5)
+    assert embeddings.image_id.tolist() == [f"train/{row}" for row in range(10)]
+    saved = (tmp_path / "data/04_feature/embeddings.safetensors").read_bytes()
+
+    passes.clear()
+    second = run(tmp_path, images, images.frame(), backbone)
+    assert passes == []
+    assert (tmp_path / "data/04_feature/embeddings.safetensors").read_bytes() == saved
+    summary = second["embed_summary"].load()
+    assert (summary["embed/encoded"], summary["embed/cached"]) == (0, 10)
+    assert summary["embed/images_per_second"] is None
+
+
+def test_a_grown_table_encodes_only_the_new_rows(tmp_path, backbone, passes):
+    run(tmp_path, table(6), table(6).frame(), backbone)
+    passes.clear()
+    catalog = run(tmp_path, table(9), table(9).frame(), backbone)
+    assert sum(passes) == 3
+    assert len(catalog["embeddings"].load()) == 9
+
+
+def test_samples_of_other_images_stop_the_run_before_any_encoding(tmp_path, backbone, passes):
+    with pytest.raises(ArtifactError, match="pipeline=preprocess"):
+        run(tmp_path, table(6), table(5).frame(), backbone)
+    assert passes == []
+
+
+def test_the_shipped_parameters_are_valid_and_mistyped_ones_are_not():
+    shipped = yaml.safe_load((CONF / "parameters_embed.yml").read_text())["embed"]
+    assert EmbedParams(**shipped).device == "auto"
+    for wrong in ({"batch_size": 0}, {"shard_rows": "many"}, {"device": "gpu"}, {"batchsize": 4}):
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            EmbedParams(**{**shipped, **wrong})
+
+
+def test_the_node_is_named_after_its_function():
+    pipeline: Pipeline = create_pipeline()
+    assert [node.name for node in pipeline.nodes] == ["embed_images"]
+    assert pipeline.outputs() == {"embeddings", "embed_summary"}

@@ -1,0 +1,305 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Node, Pipeline
+from kedro.runner import SequentialRunner
+from matplotlib.figure import Figure
+from PIL import Image
+from pydantic import ValidationError
+from scipy.special import softmax
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, f1_score, log_loss
+
+from glasshead.errors import GateError, SplitError
+from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline
+from glasshead.pipelines.evaluate.nodes import (
+    check_gate,
+    compute_metrics,
+    find_confused_pairs,
+    measure_class_recall,
+)
+from glasshead.pipelines.evaluate.params import EvaluateParams
+
+CLASSES = ["car", "cat", "ship"]
+PARAMETERS = EvaluateParams(n_resamples=100)
+TEMPERATURES = {"final": 2.0, "legs": 0.5}
+CONTRACT = {
+    *["accuracy", "macro_f1", "top2_accuracy", "nll", "brier", "ece", "ece_debiased"],
+    *["ece_uncalibrated", "ece_equal_mass", "ece_classwise", "ece_consistency_95"],
+    *["temperature", "nll_uncalibrated"],
+}
+FOR_HEADS = {
+    *["accuracy_linear_probe", "accuracy_majority", "accuracy_random_concepts"],
+    *["subtask/legs/accuracy", "subtask/legs/ece"],
+}
+
+
+class KeptDataset(MemoryDataset):
+    """Stays when the runner has no more use for it, so that a test can look at what lay between."""
+
+    def _release(self):
+        pass
+
+
+class FakeImages:
+    """Stands in for an ImageTable of flat grey images."""
+
+    def __init__(self, image_ids):
+        self.image_ids = image_ids
+
+    def frame(self):
+        return pd.DataFrame({"image_id": self.image_ids})
+
+    def pil(self, row):
+        return Image.new("RGB", (8, 8), (row % 256,) * 3)
+
+
+def make_tables(n=900, seed=0):
+    """Return (logits, controls, predictions) of `n` rows, a third of them test."""
+    rng = np.random.default_rng(seed)
+    labels, targets = rng.integers(3, size=n), rng.integers(2, size=n)
+    final = 3 * rng.normal(size=(n, 3)) + 6 * np.eye(3)[labels]
+    legs = rng.normal(size=(n, 2)) + np.eye(2)[targets]
+    names = np.array(CLASSES)
+    identity = pd.DataFrame(
+        {
+            "image_id": [f"image/{row}" for row in range(n)],
+            "split": np.resize(["calibration", "test", "train"], n),
+            "label": names[labels],
+        }
+    )
+    logits = identity.assign(
+        **{f"logit/{name}": final[:, index] for index, name in enumerate(CLASSES)},
+        **{"concept_logit/legs/none": legs[:, 0], "concept_logit/legs/four": legs[:, 1]},
+        **{"target/legs": targets},
+    )
+    controls = identity.assign(
+        majority="cat",
+        linear_probe=identity["label"],
+        **{f"random_concepts/{seed}": names[rng.integers(3, size=n)] for seed in range(3)},
+    )
+    probabilities = softmax(final / TEMPERATURES["final"], axis=1)
+    predictions = identity.assign(
+        predicted=names[final.argmax(axis=1)],
+        confidence=probabilities.max(axis=1),
+        **{f"probability/{name}": probabilities[:, index] for index, name in enumerate(CLASSES)},
+    )
+    return logits, controls, predictions
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return make_tables()
+
+
+@pytest.fixture(scope="module")
+def metrics(tables):
+    logits, controls, _ = tables
+    return compute_metrics(logits, controls, TEMPERATURES, PARAMETERS, seed=0)
+
+
+def run(pipeline, inputs):
+    """Run `pipeline` in memory and return its outputs by name."""
+    names = pipeline.all_outputs()
+    catalog = DataCatalog(
+        {name: MemoryDataset(value) for name, value in inputs.items()}
+        | {name: KeptDataset(copy_mode="assign") for name in names}
+    )
+    SequentialRunner().run(pipeline, catalog)
+    return {name: catalog.load(name) for name in names}
+
+
+def test_the_pipeline_gives_metrics_tables_and_figures(tables, metrics):
+    logits, controls, predictions = tables
+    outputs = run(
+        create_pipeline(),
+        {
+            "logits": logits,
+            "controls": controls,
+            "predictions": predictions,
+            "temperatures": TEMPERATURES,
+            "images": FakeImages(logits["image_id"].tolist()),
+            "params:evaluate": PARAMETERS,
+            "params:seed": 0,
+        },
+    )
+    assert outputs["metrics"] == metrics
+    drawn = {name for name, value in outputs.items() if isinstance(value, Figure)}
+    kinds = ["confusion_matrix", "class_recall", "reliability", "confused_pairs"]
+    assert drawn == {f"{kind}_figure" for kind in kinds}
+    assert set(outputs) - drawn == {"metrics", "class_recall", "confused_pairs"}
+
+
+def test_metrics_are_those_of_the_contract_and_json(metrics):
+    assert set(metrics) == CONTRACT | FOR_HEADS
+    assert all(list(entry) == ["value", "low", "high", "n"] for entry in metrics.values())
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+
+
+def test_a_classifier_without_concepts_or_controls_has_the_common_metrics(tables):
+    logits, controls, _ = tables
+    plain = logits.drop(columns=[name for name in logits if "legs" in name])
+    nothing = controls[["image_id", "split", "label"]].head(0)
+    assert set(compute_metrics(plain, nothing, {"final": 2.0}, PARAMETERS, 0)) == CONTRACT
+
+
+def test_values_are_those_of_scikit_learn_on_test_rows(tables, metrics):
+    predictions = tables[2].query("split == 'test'")
+    probabilities = predictions.filter(like="probability/").to_numpy()
+    true, predicted = predictions["label"], predictions["predicted"]
+    assert metrics["accuracy"]["value"] == np.mean(true == predicted)
+    assert metrics["macro_f1"]["value"] == pytest.approx(f1_score(true, predicted, average="macro"))
+    assert metrics["nll"]["value"] == pytest.approx(log_loss(true, probabilities, labels=CLASSES))
+    assert metrics["accuracy"]["n"] == 300
+
+
+def test_intervals_hold_their_values(metrics):
+    without = {name for name, entry in metrics.items() if entry["low"] is None}
+    assert without == {"temperature", "ece_consistency_95"}
+    for name in set(metrics) - without:
+        assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"], name
+
+
+def test_before_and_after_differ_by_the_temperature(tables, metrics):
+    logits = tables[0].query("split == 'test'")
+    raw = softmax(logits.filter(regex="^logit/").to_numpy(), axis=1)
+    expected = log_loss(logits["label"], raw, labels=CLASSES)
+    assert metrics["nll_uncalibrated"]["value"] == pytest.approx(expected)
+    assert metrics["nll"]["value"] < metrics["nll_uncalibrated"]["value"]
+    assert metrics["ece"]["value"] != metrics["ece_uncalibrated"]["value"]
+    assert metrics["temperature"] == {"value": 2.0, "low": None, "high": None, "n": 300}
+
+
+def test_controls_are_scored_and_seeds_averaged(tables, metrics):
+    controls = tables[1].query("split == 'test'")
+    seeds = [np.mean(controls[f"random_concepts/{s}"] == controls["label"]) for s in range(3)]
+    assert metrics["accuracy_random_concepts"]["value"] == pytest.approx(np.mean(seeds))
+    assert metrics["accuracy_majority"]["value"] == np.mean(controls["label"] == "cat")
+    assert metrics["accuracy_linear_probe"]["value"] == 1
+
+
+def test_controls_are_matched_by_image_id(tables, metrics):
+    logits, controls, _ = tables
+    shuffled = controls.sample(frac=1, random_state=0)
+    assert compute_metrics(logits, shuffled, TEMPERATURES, PARAMETERS, 0) == metrics
+
+
+def test_only_test_rows_count(tables, metrics):
+    logits, controls, predictions = (table.copy() for table in tables)
+    for table in (logits, controls, predictions):
+        table.loc[table["split"] != "test", "label"] = "car"
+    logits.loc[logits["split"] != "test", "logit/car"] = 99.0
+    predictions.loc[predictions["split"] != "test", "predicted"] = "ship"
+    assert compute_metrics(logits, controls, TEMPERATURES, PARAMETERS, 0) == metrics
+    pd.testing.assert_frame_equal(
+        find_confused_pairs(predictions, PARAMETERS), find_confused_pairs(tables[2], PARAMETERS)
+    )
+    pd.testing.assert_frame_equal(
+        measure_class_recall(predictions), measure_class_recall(tables[2])
+    )
+
+
+def test_confused_pairs_count_the_off_diagonal(tables):
+    predictions = tables[2].query("split == 'test'")
+    pairs = find_confused_pairs(tables[2], PARAMETERS)
+    matrix = confusion_matrix(predictions["label"], predictions["predicted"], labels=CLASSES)
+    counted = {(row["true"], row["predicted"]): row["count"] for _, row in pairs.iterrows()}
+    assert counted == {
+        (CLASSES[i], CLASSES[j]): matrix[i, j] for i, j in np.argwhere(matrix) if i != j
+    }
+    assert pairs["count"].is_monotonic_decreasing
+    sizes = predictions["label"].value_counts()
+    np.testing.assert_allclose(pairs["share"], pairs["count"] / sizes[pairs["true"]].to_numpy())
+
+
+def test_examples_are_the_most_confident_mistakes():
+    predictions = pd.DataFrame(
+        {
+            "image_id": ["a, 1", "b", "c", "d"],
+            "split": "test",
+            "label": ["cat", "cat", "cat", "car"],
+            "predicted": ["car", "car", "car", "car"],
+            "confidence": [0.6, 0.9, 0.9, 1.0],
+        }
+    )
+    pairs = find_confused_pairs(predictions, EvaluateParams(n_examples=3))
+    assert json.loads(pairs.loc[0, "examples"]) == ["b", "c", "a, 1"]
+    assert pairs.loc[0, ["true", "predicted", "count", "share"]].tolist() == ["cat", "car", 3, 1.0]
+
+
+def test_recall_has_the_wilson_interval_of_scipy(tables):
+    predictions = tables[2].query("split == 'test'")
+    recall = measure_class_recall(tables[2]).set_index("class")
+    for name in CLASSES:
+        hits = (predictions["predicted"] == name)[predictions["label"] == name]
+        interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
+        expected = [len(hits), hits.mean(), interval.low, interval.high]
+        assert recall.loc[name].tolist() == pytest.approx(expected)
+
+
+def test_recall_and_macro_f1_of_a_rare_class_are_undefined(tables):
+    logits, controls, predictions = tables
+    rare = (logits["split"] == "test") & (logits["label"] == "ship")
+    keep = ~rare | (logits.index == rare.idxmax())
+    recall = measure_class_recall(predictions[keep]).set_index("class")
+    assert recall.loc["ship", "n"] == 1
+    assert recall.loc["ship", ["recall", "low", "high"]].isna().all()
+    assert measure_class_recall(predictions[~rare]).set_index("class").loc["ship", "n"] == 0
+    metrics = compute_metrics(logits[keep], controls, TEMPERATURES, PARAMETERS, 0)
+    undefined = {name for name, entry in metrics.items() if entry["value"] is None}
+    assert undefined == {"macro_f1", "ece_classwise"}
+
+
+def test_an_empty_test_split_is_an_error(tables):
+    logits, controls, _ = tables
+    with pytest.raises(SplitError, match="test split is empty"):
+        compute_metrics(logits.query("split != 'test'"), controls, TEMPERATURES, PARAMETERS, 0)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "minimum", "passes"),
+    [
+        (0.7, 0.65, True),
+        (0.65, 0.65, True),
+        (0.64, 0.65, False),
+        (0.0, 0.0, True),
+        (None, 0.1, False),
+    ],
+)
+def test_the_gate_fails_below_the_minimum(accuracy, minimum, passes):
+    metrics = {"accuracy": {"value": accuracy, "low": None, "high": None, "n": 1}}
+    parameters = EvaluateParams(minimum_accuracy=minimum)
+    if passes:
+        check_gate(metrics, parameters)
+    else:
+        with pytest.raises(GateError, match="minimum_accuracy"):
+            check_gate(metrics, parameters)
+
+
+def test_the_gate_acts_after_all_that_it_waits_for():
+    saved = []
+    late = Pipeline(
+        [Node(lambda metrics: saved.append(1) or "done", "metrics", "last", name="late")]
+    )
+    inputs = {
+        "metrics": {"accuracy": {"value": 0.1, "low": None, "high": None, "n": 9}},
+        "params:evaluate": EvaluateParams(),
+    }
+    with pytest.raises(GateError, match=r"accuracy is 0\.1000, below .* = 0\.65"):
+        run(gate_pipeline(["last"]) + late, inputs)
+    assert saved == [1]
+
+
+def test_the_corridor_itself_has_no_gate():
+    assert "check_gate" not in {node.name for node in create_pipeline().nodes}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"minimum_accuracy": 1.5}, {"n_bins": 0}, {"n_resample": 10}, {"n_resamples": "many"}]
+)
+def test_a_mistyped_parameter_is_refused(wrong):
+    with pytest.raises(ValidationError):
+        EvaluateParams(**wrong)

@@ -1,0 +1,297 @@
+"""The `explain` pipeline in memory, over a small bottleneck and a classifier without concepts."""
+
+import contextlib
+import io
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
+from PIL import Image
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from glasshead.embedding.store import Embeddings
+from glasshead.errors import ArtifactError
+from glasshead.images.table import ImageTable
+from glasshead.pipelines.explain import create_pipeline
+from glasshead.pipelines.explain.nodes import explain_concepts, explain_pixels, measure_explanations
+from glasshead.pipelines.explain.params import ExplainParams
+
+ROOT = Path(__file__).parents[2]
+CLASSES = ("cat", "dog", "ship")
+SIZE = 6
+ROWS = 40
+
+
+class Plain(nn.Module):
+    """A linear classifier of the pixels, without concepts."""
+
+    classes = CLASSES
+    concepts: tuple[SimpleNamespace, ...] = ()
+    temperature = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.final = nn.Linear(3 * SIZE * SIZE, len(CLASSES))
+
+    def prepare(self, pictures: list[Image.Image]) -> Tensor:
+        arrays = [np.asarray(picture.resize((SIZE, SIZE))) for picture in pictures]
+        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.final(images.flatten(1))
+
+
+class Bottleneck(Plain):
+    """Pixels to an embedding, to the probabilities of three subtasks, to logits; not linear."""
+
+    concepts = (
+        SimpleNamespace(name="legs", values=("none", "two", "four")),
+        SimpleNamespace(name="fur", values=("no", "yes")),
+        SimpleNamespace(name="habitat", values=("air", "land", "sea")),
+    )
+    temperature = 2.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Linear(3 * SIZE * SIZE, 8)
+        self.heads = nn.ModuleList(nn.Linear(8, len(task.values)) for task in self.concepts)
+        self.meta = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, len(CLASSES)))
+        for parameter in self.parameters():
+            parameter.data *= 3  # far enough from linear for absent concepts to matter
+
+    def embed(self, images: Tensor) -> Tensor:
+        return self.encoder(images.flatten(1)).tanh()
+
+    def concept_probabilities(self, embeddings: Tensor) -> Tensor:
+        return torch.cat([head(embeddings).softmax(dim=1) for head in self.heads], dim=1)
+
+    def logits_from_concepts(self, concepts: Tensor) -> Tensor:
+        return self.meta(concepts)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits_from_concepts(self.concept_probabilities(self.embed(images)))
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageTable:
+    draw = np.random.default_rng(0)
+    records = []
+    for row in range(ROWS):
+        sink = io.BytesIO()
+        Image.fromarray(draw.integers(0, 255, (SIZE, SIZE, 3), dtype=np.uint8)).save(sink, "PNG")
+        records.append(
+            {
+                "image_id": f"all/{row}",
+                "image": sink.getvalue(),
+                "label": CLASSES[row % 3],
+                "given_split": None,
+                "mask": None,
+                "attributes": {},
+                "defects": [],
+            }
+        )
+    return ImageTable.from_records(records, CLASSES)
+
+
+@pytest.fixture(scope="module")
+def parameters() -> ExplainParams:
+    return ExplainParams(images=6, background=10, steps=32, n_resamples=50)
+
+
+@torch.no_grad()
+def inputs(classifier: Plain, images: ImageTable, parameters: ExplainParams) -> dict[str, object]:
+    """Return what stands before `explain`, all of it computed from `classifier` and `images`."""
+    frame = images.frame()
+    pixels = classifier.prepare([images.pil(row) for row in range(ROWS)]).float() / 255
+    probabilities = (classifier(pixels) / classifier.temperature).softmax(dim=1)
+    split = np.where(np.arange(ROWS) < 20, "train", "test")
+    predictions = pd.DataFrame(
+        {
+            "image_id": frame["image_id"],
+            "split": split,
+            "label": frame["label"],
+            "predicted": [CLASSES[best] for best in probabilities.argmax(dim=1)],
+            "confidence": probabilities.amax(dim=1),
+        }
+    )
+    values = (
+        classifier.embed(pixels).numpy() if classifier.concepts else np.ones((ROWS, 8), np.float32)
+    )
+    return {
+        "classifier": classifier,
+        "images": images,
+        "predictions": predictions,
+        "samples": predictions[["image_id", "split", "label"]],
+        "embeddings": Embeddings(frame["image_id"].to_numpy(dtype=object), values, "key"),
+        "params:explain": parameters,
+        "params:seed": 0,
+    }
+
+
+def run(contents: dict[str, object], folder: Path) -> dict[str, object]:
+    """Run the pipeline as `heads` over this project's own catalog in `folder`; return all that it saved."""
+    shared = {"images", "samples", "embeddings"}
+    parameters = {"params:explain", "params:seed"}
+    pipeline = Pipeline(create_pipeline(), namespace="heads", inputs=shared, parameters=parameters)
+    entries = {}
+    for name in ("explain", "evaluate"):  # evaluate's has the pattern of all figures
+        entries |= yaml.safe_load((ROOT / f"conf/base/catalog_{name}.yml").read_text())
+    catalog = DataCatalog.from_config(entries)
+    for name, content in contents.items():
+        full = name if name in shared | parameters else f"heads.{name}"
+        catalog[full] = MemoryDataset(content, copy_mode="assign")
+    with contextlib.chdir(folder):
+        SequentialRunner().run(pipeline, catalog)
+        outputs = {output for node in create_pipeline().nodes for output in node.outputs}
+        return {name: catalog.load(f"heads.{name}") for name in outputs}
+
+
+@pytest.fixture(scope="module")
+def bottleneck(images, parameters, tmp_path_factory):
+    """Return a bottleneck's inputs and results."""
+    contents = inputs(Bottleneck(), images, parameters)
+    return contents, run(contents, tmp_path_factory.mktemp("run"))
+
+
+def test_only_test_images_are_explained_right_and_wrong(bottleneck):
+    contents, results = bottleneck
+    examples = results["examples"]
+    assert len(examples) == 6
+    assert set(examples["correct"]) == {False, True}
+    truth = contents["predictions"].set_index("image_id").loc[examples["image_id"]]
+    assert (truth["split"] == "test").all()
+    assert (truth["predicted"].to_numpy() == examples["predicted"]).all()
+
+
+def test_concept_contributions_lead_to_the_calibrated_confidence(bottleneck):
+    _, results = bottleneck
+    shapley = results["shapley"]
+    assert shapley["players"].tolist() == ["legs", "fur", "habitat"]
+    np.testing.assert_allclose(shapley["output"], results["examples"]["confidence"], atol=1e-6)
+    np.testing.assert_allclose(
+        shapley["base"] + shapley["values"].sum(axis=1), shapley["output"], atol=1e-6
+    )
+    assert np.abs(shapley["values"]).max() > 0.01
+    for player in range(3):
+        mine = shapley["concepts"][:, shapley["concept_player"] == player]
+        np.testing.assert_allclose(mine.sum(axis=1), 1, atol=1e-6)
+    assert shapley["concept_value"].tolist() == [
+        "none",
+        "two",
+        "four",
+        "no",
+        "yes",
+        "air",
+        "land",
+        "sea",
+    ]
+
+
+def test_concepts_come_from_embeddings_without_a_pass_of_the_encoder(images, parameters):
+    contents = inputs(Bottleneck(), images, parameters)
+    classifier = contents["classifier"]
+    classifier.encoder = None  # any pass would fail
+    examples = contents["predictions"].query("split == 'test'").head(2)
+    shapley = explain_concepts(
+        classifier, contents["embeddings"], contents["samples"], examples, parameters, 0
+    )
+    np.testing.assert_allclose(shapley["output"], examples["confidence"], atol=1e-6)
+
+
+def test_pixel_contributions_lead_to_the_predicted_logit(bottleneck):
+    contents, results = bottleneck
+    maps, pixels = results["attributions"], results["example_images"]["pixels"]
+    assert maps["integrated_gradients"].shape == pixels.shape == (6, 3, SIZE, SIZE)
+    assert maps["integrated_gradients"].dtype == np.float32
+    assert maps["image_id"].tolist() == results["examples"]["image_id"].tolist()
+    logits = contents["classifier"](torch.from_numpy(pixels) / 255).detach().numpy().max(axis=1)
+    np.testing.assert_allclose(maps["integrated_gradients/output"], logits, atol=1e-5)
+    total = maps["integrated_gradients"].sum(axis=(1, 2, 3)) + maps["integrated_gradients/base"]
+    np.testing.assert_allclose(total, logits, atol=1e-3)
+
+
+def test_each_method_reports_its_completeness_gap(bottleneck):
+    explanations = bottleneck[1]["explanations"]
+    assert set(explanations) == {"integrated_gradients", "shapley"}
+    for measures in explanations.values():
+        gap = measures["completeness_gap"]
+        assert 0 <= gap["low"] <= gap["value"] <= gap["high"] < 1e-3
+        assert gap["better"] == "lower"
+
+
+def test_two_runs_agree_to_the_bit(bottleneck, tmp_path):
+    contents, results = bottleneck
+    again = run(contents, tmp_path)
+    for name in ("shapley", "attributions"):
+        for key, array in results[name].items():
+            np.testing.assert_array_equal(array, again[name][key])
+    assert again["explanations"] == results["explanations"]
+    assert again["shapley_images_figure"] == results["shapley_images_figure"]
+
+
+def test_engines_agree(images, parameters):
+    contents = inputs(Bottleneck(), images, parameters)
+    examples = contents["predictions"].query("split == 'test'").head(3)
+    given = contents["classifier"], contents["embeddings"], contents["samples"], examples
+    exact = explain_concepts(*given, parameters, 0)
+    kernel = explain_concepts(*given, parameters.model_copy(update={"engine": "kernel"}), 0)
+    np.testing.assert_allclose(exact["values"], kernel["values"], atol=1e-6)
+
+
+def test_a_classifier_without_concepts_is_explained_by_its_pixels(images, parameters, tmp_path):
+    results = run(inputs(Plain(), images, parameters), tmp_path)
+    assert results["shapley"]["values"].shape == (6, 0)
+    assert results["shapley"]["players"].shape == (0,)
+    assert set(results["explanations"]) == {"integrated_gradients"}
+    assert results["attributions"]["integrated_gradients"].shape == (6, 3, SIZE, SIZE)
+
+
+def test_too_few_steps_are_reported(images, parameters, caplog):
+    contents = inputs(Bottleneck(), images, parameters)
+    examples = contents["predictions"].query("split == 'test'").head(4).reset_index(drop=True)
+    pixels = {
+        "pixels": contents["classifier"].prepare([images.pil(20 + row) for row in range(4)]).numpy()
+    }
+    few = parameters.model_copy(update={"steps": 1})
+    maps = explain_pixels(contents["classifier"], pixels, examples, few)
+    assert "raise explain.steps above 1" in caplog.text
+    nothing = {"players": np.zeros(0, dtype=str)}
+    found = measure_explanations(nothing, maps, few, 0)["integrated_gradients"]
+    assert found["completeness_gap_relative"]["value"] > 0.05
+
+
+def test_embeddings_of_other_images_are_refused(images, parameters):
+    contents = inputs(Bottleneck(), images, parameters)
+    examples = contents["predictions"].query("split == 'test'").assign(image_id="elsewhere/1")
+    with pytest.raises(ArtifactError, match="elsewhere/1"):
+        explain_concepts(
+            contents["classifier"],
+            contents["embeddings"],
+            contents["samples"],
+            examples,
+            parameters,
+            0,
+        )
+
+
+def test_the_shipped_parameters_are_valid():
+    shipped = yaml.safe_load((ROOT / "conf/base/parameters_explain.yml").read_text())["explain"]
+    assert set(shipped) == set(ExplainParams.model_fields)
+    ExplainParams(**shipped)
+
+
+@pytest.mark.parametrize(
+    "mistake", [{"stpes": 3}, {"engine": "exakt"}, {"baseline": "blur"}, {"images": 0}]
+)
+def test_a_mistyped_parameter_is_refused(mistake):
+    with pytest.raises(ValidationError):
+        ExplainParams(**mistake)

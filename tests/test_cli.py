@@ -1,0 +1,69 @@
+"""What reaches the terminal: one message for what a user can mend, 130 for Ctrl-C, a stack trace for our bugs."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+from kedro.framework.cli.cli import KedroCLI
+from kedro.io import DatasetError
+
+from glasshead.cli import cli, user_error
+from glasshead.errors import ImageError
+
+
+def run(**parameters: str) -> Result:
+    values = ",".join(f"preprocess.{name}={value}" for name, value in parameters.items())
+    return CliRunner().invoke(cli, ["run", f"--params={values}"])
+
+
+@pytest.mark.usefixtures("tiny_project")
+class TestRun:
+    def test_success(self) -> None:
+        assert run(fate="finish").exit_code == 0
+
+    def test_a_users_error_is_one_message(self) -> None:
+        result = run(fate="gate")
+        assert result.exit_code == 1
+        assert result.stderr.endswith("Error: accuracy 0.9 is below 0.95: train longer\n")
+        assert result.stderr.count("train longer") == 1
+        assert "Traceback" not in result.stderr
+
+    def test_a_bug_keeps_its_stack_trace(self) -> None:
+        assert isinstance(run(fate="break").exception, ZeroDivisionError)
+
+    @pytest.mark.parametrize(
+        ("parameters", "wanted"),
+        [
+            ({"fate": "nonsense"}, "Input should be 'finish'"),
+            ({"fate": "finish", "fat": "finish"}, "Extra inputs are not permitted"),
+        ],
+    )
+    def test_a_mistyped_parameter_is_rejected_before_any_node_runs(
+        self, tiny_project: Path, parameters: dict[str, str], wanted: str
+    ) -> None:
+        result = run(**parameters)
+        assert result.exit_code == 1
+        assert "Parameter 'preprocess'" in result.stderr
+        assert result.stderr.count(wanted) == 1
+        assert "errors.pydantic.dev" not in result.stderr
+        assert not (tiny_project / "data").exists()
+
+    def test_ctrl_c_exits_with_130(self) -> None:
+        assert run(fate="interrupt").exit_code == 130
+
+    def test_kedros_command_line_has_this_run(self, tiny_project: Path) -> None:
+        commands = KedroCLI(tiny_project)
+        assert commands.get_command(click.Context(commands), "run") is cli.commands["run"]
+
+
+class TestUserError:
+    def test_is_found_behind_kedros_own_error(self) -> None:
+        error = DatasetError("Failed while loading data")
+        error.__cause__ = ImageError("cat.jpg is truncated")
+        found = user_error(error)
+        assert isinstance(found, ImageError)
+        assert str(found) == "cat.jpg is truncated"
+
+    def test_others_are_bugs(self) -> None:
+        assert user_error(ValueError("?")) is None

@@ -1,0 +1,313 @@
+"""Hooks on the tiny project, with a real SQLite store: what is recorded, and that the status is true."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import mlflow
+import pytest
+from kedro.framework.session import KedroSession
+from kedro.runner import AbstractRunner, ThreadRunner
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from glasshead.errors import GateError
+from glasshead.hooks import routes
+from glasshead.hooks.processes import PROCESS_TAG, close_orphans, has_ended, process_tag
+from glasshead.hooks.routes import numbers
+from glasshead.hooks.tags import git_tags, run_name
+from glasshead.images.table import ImageTable
+
+TinyRun = Callable[..., Path]
+
+
+@pytest.fixture
+def tiny_run(tiny_project: Path) -> TinyRun:
+    """Return a function that runs the tiny project in this process, with parameters of `preprocess`."""
+
+    def run(
+        runner: AbstractRunner | None = None, from_nodes: Sequence[str] = (), **parameters: str
+    ) -> Path:
+        options = {"runtime_params": {"preprocess": parameters}}
+        with KedroSession.create(tiny_project, **options) as session:
+            session.run(runner=runner, from_nodes=from_nodes)
+        return tiny_project
+
+    return run
+
+
+def recorded(project: Path) -> list[Run]:
+    """Return all runs of the project's store, newest first."""
+    client = mlflow.MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+    return client.search_runs([entry.experiment_id for entry in client.search_experiments()])
+
+
+class TestRecord:
+    def test_a_run_says_what_it_was(self, tiny_run: TinyRun) -> None:
+        (run,) = recorded(tiny_run())
+        assert run.info.run_name == "heads, concepts, nano-clip"
+        expected = {
+            "env": "base",
+            "classifier": "heads",
+            "taxonomy": "concepts",
+            "backbone": "nano-clip",
+        }
+        assert expected.items() <= run.data.tags.items()
+        assert run.data.tags[PROCESS_TAG] == process_tag()
+
+    def test_parameters_are_logged_field_by_field(self, tiny_run: TinyRun) -> None:
+        (run,) = recorded(tiny_run())
+        assert run.data.params == {
+            "preprocess.taxonomy": "concepts",
+            "preprocess.shares.train": "0.8",
+            "preprocess.name": "",
+            "preprocess.fate": "finish",
+        }
+
+    def test_results_become_metrics_curves_and_artifacts(self, tiny_run: TinyRun) -> None:
+        project = tiny_run()
+        (run,) = recorded(project)
+        client = mlflow.MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
+        metrics = run.data.metrics
+        bounds = ("accuracy", "accuracy/low", "accuracy/high")
+        assert [metrics[name] for name in bounds] == [0.9, 0.8, 0.95]
+        assert "temperature/low" not in metrics
+        assert metrics["seconds/heads.train"] >= 0
+        losses = client.get_metric_history(run.info.run_id, "audit_log/loss")
+        assert [(entry.step, entry.value) for entry in losses] == [(0, 0.5), (1, 0.25)]
+        accuracies = client.get_metric_history(run.info.run_id, "audit_log/accuracy")
+        assert [(entry.step, entry.value) for entry in accuracies] == [(1, 1.0)]  # NaN is no point
+        (figure,) = client.list_artifacts(run.info.run_id, "figures")
+        assert figure.path == "figures/training_history.png"
+
+    def test_the_images_are_the_runs_input(self, tiny_run: TinyRun) -> None:
+        project = tiny_run()
+        (run,) = recorded(project)
+        digest = ImageTable.open(project / "data" / "images.arrow").digest()
+        (data,) = [entry.dataset for entry in run.inputs.dataset_inputs]
+        assert (data.name, data.digest) == ("images", digest[:36])
+        assert run.data.tags["data_digest"] == digest
+
+    def test_everything_lies_under_the_project_whatever_the_working_directory(
+        self, tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        monkeypatch.chdir(elsewhere)
+        project = tiny_run()
+        (run,) = recorded(project)
+        assert Path(run.info.artifact_uri.removeprefix("file://")).is_relative_to(
+            project / "mlruns"
+        )
+        assert not list(elsewhere.iterdir())
+
+    def test_threads_share_the_run(self, tiny_run: TinyRun) -> None:
+        (run,) = recorded(tiny_run(runner=ThreadRunner()))
+        assert (run.info.status, run.data.tags["runner"]) == ("FINISHED", "ThreadRunner")
+        assert {"accuracy", "audit_log/loss"} <= run.data.metrics.keys()
+
+
+class TestStatus:
+    def test_a_finished_run_is_tagged_as_a_success(self, tiny_run: TinyRun) -> None:
+        (run,) = recorded(tiny_run())
+        assert run.info.status == "FINISHED"
+        assert (run.data.tags["outcome"], run.data.tags["tracking"]) == ("success", "complete")
+
+    def test_a_failing_node_fails_the_run(self, tiny_run: TinyRun, tiny_project: Path) -> None:
+        with pytest.raises(GateError):
+            tiny_run(fate="gate")
+        (run,) = recorded(tiny_project)
+        assert (run.info.status, run.data.tags["outcome"]) == ("FAILED", "failure")
+
+    def test_the_next_run_closes_one_that_was_interrupted_in_this_process(
+        self, tiny_run: TinyRun, tiny_project: Path
+    ) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            tiny_run(fate="interrupt")
+        tiny_run()
+        assert [run.info.status for run in recorded(tiny_project)] == ["FINISHED", "KILLED"]
+
+
+class TestMlflowFails:
+    def test_a_server_that_is_down_costs_no_result(
+        self, tiny_run: TinyRun, tiny_project: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings = tiny_project / "conf" / "base" / "mlflow.yml"
+        settings.write_text("server: {mlflow_tracking_uri: 'http://127.0.0.1:9'}\n")
+        started = time.perf_counter()
+        tiny_run()
+        assert time.perf_counter() - started < 60
+        assert (tiny_project / "data" / "heads" / "metrics.json").is_file()
+        assert "MLflow's record of this run is incomplete" in caplog.text
+
+    def test_a_server_that_goes_down_in_mid_run_costs_no_result(
+        self, tiny_run: TinyRun, tiny_project: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        started = time.perf_counter()
+        tiny_run(fate="lose_server")
+        assert time.perf_counter() - started < 60
+        assert (tiny_project / "data" / "heads" / "metrics.json").is_file()
+        assert "MLflow's record of this run is incomplete" in caplog.text
+
+    def test_a_record_with_a_gap_says_so(
+        self, tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*args: object) -> None:
+            raise MlflowException("no room for numbers")
+
+        monkeypatch.setitem(routes.ROUTES, "metrics", refuse)
+        (run,) = recorded(tiny_run())
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["tracking"] == "incomplete: no room for numbers"
+        assert "audit_log/loss" in run.data.metrics
+
+
+SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
+
+
+@pytest.fixture(scope="module")
+def signalled(
+    copy_tiny: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, dict[str, int]]:
+    """Start four `kedro run`s at once on a project without a store and send a signal to three of them.
+
+    Returns the project and the exit code of each run by the name of its signal, or none.
+    """
+    project = copy_tiny(tmp_path_factory.mktemp("signals") / "tiny")
+    started = {name: start(project, name) for name in (*SIGNALS, "none")}
+    for name in SIGNALS:
+        wait_for(project / f"waiting.{name}", started[name])
+        started[name].send_signal(getattr(signal, name))
+    return project, {name: process.wait(timeout=120) for name, process in started.items()}
+
+
+def start(project: Path, name: str) -> subprocess.Popen[bytes]:
+    parameters = f"preprocess.fate={'finish' if name == 'none' else 'wait'},preprocess.name={name}"
+    return subprocess.Popen(
+        [sys.executable, "-m", "kedro", "run", f"--params={parameters}"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")},
+        stderr=(project / f"{name}.log").open("wb"),
+    )
+
+
+def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 180
+    while not path.exists():
+        assert process.poll() is None, path.with_name(f"{path.suffix[1:]}.log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+class TestSignals:
+    def test_exit_codes(self, signalled: tuple[Path, dict[str, int]]) -> None:
+        _, codes = signalled
+        assert codes == {"SIGINT": 130, "SIGTERM": 143, "SIGKILL": -9, "none": 0}
+
+    def test_one_run_each_with_its_true_status(
+        self, signalled: tuple[Path, dict[str, int]]
+    ) -> None:
+        project, _ = signalled
+        runs = recorded(project)
+        assert len(runs) == 4
+        assert all(run.data.metrics["accuracy"] == 0.9 for run in runs)
+        assert {run.data.params["preprocess.name"]: run.info.status for run in runs} == {
+            "SIGINT": "KILLED",
+            "SIGTERM": "KILLED",
+            "SIGKILL": "RUNNING",  # nobody was left to say otherwise
+            "none": "FINISHED",
+        }
+
+    def test_what_sigkill_left_is_closed_by_the_next_run(
+        self, signalled: tuple[Path, dict[str, int]], tmp_path: Path
+    ) -> None:
+        store = tmp_path / "mlflow.db"
+        shutil.copy(signalled[0] / "mlruns" / "mlflow.db", store)
+        client = mlflow.MlflowClient(f"sqlite:///{store}")
+        experiment = client.get_experiment_by_name("glasshead").experiment_id
+        close_orphans(client, experiment)
+        assert {run.info.status for run in client.search_runs([experiment])} == {
+            "KILLED",
+            "FINISHED",
+        }
+
+
+class TestProcesses:
+    def test_this_process_is_alive(self) -> None:
+        assert not has_ended(process_tag())
+
+    def test_a_reused_pid_is_another_process(self) -> None:
+        host, pid, _ = process_tag().rsplit("/", 2)
+        assert has_ended(f"{host}/{pid}/1.00")
+
+    def test_a_process_that_was_waited_for_is_gone(self) -> None:
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        host = process_tag().rsplit("/", 2)[0]
+        assert has_ended(f"{host}/{process.pid}/{time.time():.2f}")
+
+    def test_other_hosts_cannot_be_judged(self) -> None:
+        assert not has_ended("another-host/1/1.00")
+
+
+def test_numbers_of_estimates_lie_at_and_below_their_name() -> None:
+    tree = {
+        "ig": {"iou": {"value": 0.5, "low": 0.4, "high": None, "better": "higher"}},
+        "n": 3,
+        "x": None,
+    }
+    assert dict(numbers(tree)) == {"ig/iou": 0.5, "ig/iou/low": 0.4, "n": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("dataset", "log"),
+    [
+        ("heads.metrics", routes.log_numbers),
+        ("nano_clip_metrics", routes.log_numbers),
+        ("heads.audit_log", routes.log_curves),
+        ("class_balance_figure", routes.log_file),
+        ("heads.classifier", routes.log_classifier),
+        ("heads.uncalibrated", None),
+        ("figure_of_metricsx", None),
+    ],
+)
+def test_the_end_of_its_name_says_how_a_dataset_is_logged(dataset: str, log: object) -> None:
+    assert routes.route(dataset) is log
+
+
+def test_a_project_outside_git_has_no_commit(tmp_path: Path) -> None:
+    assert git_tags(tmp_path) == {}
+
+
+def test_a_commit_and_what_differs_from_it(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=A", "-c", "user.email=a@b.c"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, check=True, text=True
+        ).stdout
+
+    git("init")
+    git("commit", "--allow-empty", "--message=first")
+    commit = git("rev-parse", "HEAD").strip()
+    assert git_tags(tmp_path) == {"mlflow.source.git.commit": commit, "git.changed": "false"}
+    (tmp_path / "new.txt").touch()
+    assert git_tags(tmp_path)["git.changed"] == "true"
+
+
+def test_pipelines_name_the_run() -> None:
+    parameters = {"params:backbone.name": "openai/clip-vit-base-patch32"}
+    assert run_name(["embed"], parameters) == "embed, clip-vit-base-patch32"
+    assert run_name(None, parameters) == "heads, clip-vit-base-patch32"
+
+
+def test_a_node_draws_the_same_wherever_a_run_begins(tiny_run: TinyRun) -> None:
+    metrics = tiny_run() / "data" / "heads" / "metrics.json"
+    first = metrics.read_text()
+    tiny_run(from_nodes=["heads.measure"])
+    assert metrics.read_text() == first

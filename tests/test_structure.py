@@ -1,0 +1,204 @@
+"""The architecture, held against the code: the graph, the catalog, the import contracts."""
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import get_type_hints
+
+import pandas as pd
+import pytest
+import yaml
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog
+from kedro.pipeline import Node, Pipeline
+from pydantic import BaseModel
+
+from glasshead.pipeline_registry import register_pipelines
+from glasshead.settings import CONFIG_LOADER_ARGS
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "src").rglob("*.py"))
+LABELLED = pd.DataFrame(
+    {
+        "split": ["train", "validation", "calibration", "test"],
+        "label": "cat",
+        "logit/cat": 0.0,
+    }
+)
+LAYERS = {
+    "raw",
+    "intermediate",
+    "primary",
+    "feature",
+    "model_input",
+    "models",
+    "model_output",
+    "reporting",
+}
+STAGES = {
+    "ingest",
+    "preprocess",
+    "embed",
+    "train_heads",
+    "calibrate",
+    "evaluate",
+    "explain",
+    "pretrain",
+}
+
+
+@pytest.fixture(scope="module")
+def pipelines() -> dict[str, Pipeline]:
+    return register_pipelines()
+
+
+@pytest.fixture(scope="module")
+def datasets(pipelines: dict[str, Pipeline]) -> set[str]:
+    """All datasets of all pipelines, parameters left out."""
+    names = set().union(*(pipeline.datasets() for pipeline in pipelines.values()))
+    return {name for name in names if not name.startswith("params:")}
+
+
+@pytest.fixture(scope="module")
+def config() -> OmegaConfigLoader:
+    return OmegaConfigLoader(str(ROOT / "conf"), env="base", **CONFIG_LOADER_ARGS)
+
+
+class TestPipelines:
+    def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
+        assert STAGES | {"heads", "__default__"} == pipelines.keys()
+
+    def test_the_default_is_every_stage_but_pretrain(self, pipelines: dict[str, Pipeline]) -> None:
+        stages = [{node.name for node in pipelines[name].nodes} for name in STAGES - {"pretrain"}]
+        assert {node.name for node in pipelines["__default__"].nodes} == set().union(*stages)
+
+    @pytest.mark.parametrize("name", ["__default__", "heads", "evaluate"])
+    def test_the_gate_acts_when_all_is_saved(
+        self, pipelines: dict[str, Pipeline], name: str
+    ) -> None:
+        *others, last = pipelines[name].nodes
+        assert last.name == "heads.check_gate"
+        before = Pipeline(others)
+        assert before.outputs() <= set(last.inputs)
+
+    def test_every_dataset_has_one_writer(self, pipelines: dict[str, Pipeline]) -> None:
+        nodes = {node.name: node for pipeline in pipelines.values() for node in pipeline.nodes}
+        writers = Counter(output for node in nodes.values() for output in node.outputs)
+        assert {name for name, count in writers.items() if count > 1} == set()
+
+    def test_nodes_are_named_after_their_functions(self, pipelines: dict[str, Pipeline]) -> None:
+        for node in set().union(*(pipeline.nodes for pipeline in pipelines.values())):
+            assert node.name.rsplit(".", 1)[-1] == node.func.__name__
+
+    def test_every_pipeline_parameter_is_a_validated_type(
+        self, pipelines: dict[str, Pipeline]
+    ) -> None:
+        for node in set().union(*(pipeline.nodes for pipeline in pipelines.values())):
+            hints = [hint for name, hint in get_type_hints(node.func).items() if name != "return"]
+            for entry, hint in zip(node.inputs, hints, strict=False):
+                if entry.startswith("params:") and entry != "params:seed":
+                    assert issubclass(hint, BaseModel), (node.name, entry)
+                    assert hint.model_config.get("extra") == "forbid", (node.name, entry)
+
+
+class TestSplits:
+    """What the graph can show of "fit on train, select on validation, calibrate on calibration, report on test"."""
+
+    def test_the_temperature_never_sees_test_rows(self, pipelines: dict[str, Pipeline]) -> None:
+        (fit,) = named(pipelines["calibrate"], "heads.fit_temperatures")
+        assert set(fit.inputs) == {"heads.calibration_logits", "params:calibrate"}
+        (select,) = pipelines["calibrate"].only_nodes_with_outputs("heads.calibration_logits").nodes
+        assert set(select.func(LABELLED)["split"]) == {"calibration"}
+
+    @pytest.mark.parametrize("name", ["heads.fit_heads", "heads.predict_controls"])
+    def test_fits_get_train_and_validation_rows_alone(
+        self, pipelines: dict[str, Pipeline], name: str
+    ) -> None:
+        (fit,) = named(pipelines["train_heads"], name)
+        assert "samples" not in fit.inputs
+        (select,) = pipelines["train_heads"].only_nodes_with_outputs("heads.fitting_samples").nodes
+        assert set(select.func(LABELLED)["split"]) == {"train", "validation"}
+
+    def test_nothing_before_evaluate_reads_what_evaluate_finds(
+        self, pipelines: dict[str, Pipeline]
+    ) -> None:
+        found = pipelines["evaluate"].all_outputs()
+        for name in STAGES - {"evaluate", "explain"}:
+            assert not found & pipelines[name].all_inputs()
+
+
+class TestCatalog:
+    def test_every_dataset_is_declared(self, datasets: set[str], config: OmegaConfigLoader) -> None:
+        catalog = DataCatalog.from_config(config["catalog"])
+        assert {name for name in datasets if name not in catalog} == set()
+
+    def test_every_entry_has_a_layer(self, config: OmegaConfigLoader) -> None:
+        for name, entry in config["catalog"].items():
+            assert entry["metadata"]["kedro-viz"]["layer"] in LAYERS, name
+
+    def test_every_entry_is_used(self, datasets: set[str], config: OmegaConfigLoader) -> None:
+        resolver = DataCatalog.from_config(config["catalog"]).config_resolver
+        matched = {resolver.match_dataset_pattern(name) for name in datasets} | datasets
+        assert set(config["catalog"]) <= matched
+
+    def test_no_two_datasets_share_a_file(
+        self, datasets: set[str], config: OmegaConfigLoader
+    ) -> None:
+        catalog = DataCatalog.from_config(config["catalog"])
+        paths = Counter(str(getattr(catalog.get(name), "_filepath", name)) for name in datasets)
+        assert {path for path, count in paths.items() if count > 1} == set()
+
+
+class TestParameters:
+    def test_environments_only_change_what_base_has(self, config: OmegaConfigLoader) -> None:
+        base = config["parameters"]
+        for environment in ("cifar10", "test"):
+            for path in sorted((ROOT / "conf" / environment).glob("parameters*.yml")):
+                changed = yaml.safe_load(path.read_text())
+                assert leaves(changed).keys() <= leaves(base).keys(), path
+
+    def test_the_test_environment_only_shrinks_numbers(self, config: OmegaConfigLoader) -> None:
+        base = leaves(config["parameters"])
+        for path in sorted((ROOT / "conf" / "test").glob("*.yml")):
+            for name, value in leaves(yaml.safe_load(path.read_text())).items():
+                assert value <= base[name], name
+
+
+class TestCode:
+    def test_import_contracts_hold(self) -> None:
+        lint = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
+        done = subprocess.run(lint, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+
+    def test_every_module_is_under_a_contract(self) -> None:
+        """A new package must be given its place in pyproject.toml."""
+        contracts = (ROOT / "pyproject.toml").read_text().split("[tool.importlinter]")[1]
+        package = ROOT / "src" / "glasshead"
+        top = {
+            path.relative_to(package).parts[0].removesuffix(".py") for path in package.rglob("*.py")
+        }
+        placed = {name for name in top if re.search(rf"glasshead\.{name}\b", contracts)}
+        assert top - placed == {"__init__", "__main__", "hooks", "settings"}
+
+    @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+    def test_nothing_can_run_a_pickle(self, path: Path) -> None:
+        code = path.read_text()
+        assert not re.search(
+            r"^\s*(import|from) (pickle|dill|joblib|cloudpickle)\b", code, re.MULTILINE
+        )
+        assert not re.search(r"torch\.load\(|allow_pickle=True|weights_only=False", code)
+
+
+def leaves(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """Return the leaves of nested mappings by dotted path."""
+    found: dict[str, object] = {}
+    for key, value in tree.items():
+        nested = isinstance(value, dict)
+        found |= leaves(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
+
+
+def named(pipeline: Pipeline, name: str) -> list[Node]:
+    return pipeline.only_nodes(name).nodes
