@@ -18,7 +18,13 @@ from kedro.io import DatasetError
 from matplotlib.figure import Figure
 from PIL import Image
 
-from glasshead.datasets.atomic import AtomicArrays, AtomicFigure, AtomicJSON, AtomicTable
+from glasshead.datasets.atomic import (
+    AtomicArrays,
+    AtomicFigure,
+    AtomicJSON,
+    AtomicTable,
+    AtomicText,
+)
 from glasshead.errors import ArtifactError
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -59,6 +65,7 @@ EXAMPLES = {
         AtomicArrays,
         lambda: {"x": np.arange(64.0).reshape(8, 8), "a/b": np.array(["é"])},
     ),
+    "card.md": (AtomicText, lambda: "# é\n"),
 }
 every_kind = pytest.mark.parametrize("name", EXAMPLES)
 
@@ -189,6 +196,23 @@ def test_figure_loads_as_png_of_the_asked_resolution_and_is_closed(tmp_path):
     assert not pyplot.fignum_exists(drawn.number)
 
 
+@given(TEXT)
+def test_text_comes_back_with_its_line_ends(text):
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = AtomicText(filepath=f"{folder}/card.md")
+        dataset.save(text)
+        assert dataset.load() == text
+        assert Path(folder, "card.md").read_bytes() == text.encode()
+
+
+def test_text_that_is_not_utf_8_is_damaged(tmp_path):
+    dataset = AtomicText(filepath=str(tmp_path / "card.md"))
+    (tmp_path / "card.md").write_bytes("é".encode()[:1])
+    with pytest.raises(DatasetError, match="is damaged") as error:
+        dataset.load()
+    assert isinstance(cause_of(error), ArtifactError)
+
+
 @every_kind
 def test_the_same_content_gives_the_same_bytes(tmp_path, name):
     kind, content = EXAMPLES[name]
@@ -206,7 +230,7 @@ def test_a_missing_file_says_what_to_run(tmp_path, name):
     assert isinstance(cause_of(error), ArtifactError)
 
 
-@pytest.mark.parametrize("name", EXAMPLES.keys() - {"table.csv"})
+@pytest.mark.parametrize("name", EXAMPLES.keys() - {"table.csv", "card.md"})
 def test_a_truncated_file_is_damaged(tmp_path, name):
     kind, content = EXAMPLES[name]
     dataset = kind(filepath=str(tmp_path / name))

@@ -18,6 +18,7 @@ from glasshead.images.scenes import (
     COLOURS,
     HABITATS,
     Defects,
+    Scene,
     ScenesParams,
     Shortcut,
     draw_scene,
@@ -81,10 +82,10 @@ class TestIdentity:
         params = ScenesParams()
         assert params.train + params.test == 6000
         assert params.test >= 1000
-        assert CLASSES == (
+        assert (
             *("airplane", "automobile", "bird", "cat", "deer"),
             *("dog", "frog", "horse", "ship", "truck"),
-        )
+        ) == CLASSES
 
     @pytest.mark.parametrize("size", [16, 32, 48, 224])
     def test_the_size_is_a_parameter(self, size):
@@ -206,6 +207,15 @@ class TestDefects:
             np.testing.assert_array_equal(pixels(after)[~inside], pixels(before)[~inside])
             assert not mask(after)[inside].any()
             assert before["label"] == after["label"]
+
+    def test_a_mark_that_hides_the_object_leaves_its_mask(self, monkeypatch):
+        full = Scene(np.zeros((32, 32, 3), np.uint8), np.full((32, 32), 255, np.uint8), {})
+        monkeypatch.setattr("glasshead.images.scenes.draw_scene", lambda *arguments: full)
+        shortcut = Shortcut(class_name="airplane", train_rate=1.0)
+        params = ScenesParams(defects=Defects(shortcut=shortcut))
+        record = make_record(params, 0, "train", 0)
+        marked = (pixels(record) == (255, 0, 220)).all(axis=2)
+        np.testing.assert_array_equal(mask(record) == 0, marked)
 
     def test_label_noise_records_the_true_class_and_spares_the_test_split(self):
         noisy = scenes(train=400, test=50, defects=Defects(label_noise=0.25))

@@ -1,4 +1,4 @@
-"""Taxonomies: three kinds of subtask, what they refuse, and what the shipped ones promise. Functions and captions too."""
+"""Taxonomies: three kinds of subtask, what they refuse, what the shipped ones promise; functions and captions."""
 
 from itertools import combinations, product
 from pathlib import Path
@@ -79,11 +79,11 @@ class TestParsing:
         assert [task.values for task in again.subtasks] == [t.values for t in taxonomy.subtasks]
 
     def test_an_unknown_name_lists_the_known_ones(self):
-        with pytest.raises(TaxonomyError, match="'conceps'.*Known: concepts, seed"):
+        with pytest.raises(TaxonomyError, match=r"'conceps'.*Known: concepts, seed"):
             parse_taxonomy("conceps", {"seed": {}, "concepts": {}}, ANIMALS)
 
     def test_classes_outside_are_listed_by_subtask(self):
-        with pytest.raises(TaxonomyError, match="wings: horse, ship. Add them"):
+        with pytest.raises(TaxonomyError, match=r"wings: horse, ship\. Add them"):
             parse(KINDS, (*ANIMALS, "horse", "ship"))
 
     def test_each_class_asks_one_question_a_class(self):
@@ -179,8 +179,8 @@ class TestTargets:
             add_targets(samples(label=["dog", "ship", "cat"]), Pictures([0, 0, 0]), parse(KINDS))
 
     def test_a_missing_attribute_says_what_to_do(self):
+        without = samples().drop(columns="attribute/habitat")
         with pytest.raises(TaxonomyError, match="'habitat', which this data does not have"):
-            without = samples().drop(columns="attribute/habitat")
             add_targets(without, Pictures([0, 0, 0]), parse(KINDS))
 
 

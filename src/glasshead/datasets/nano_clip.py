@@ -28,11 +28,16 @@ class NanoClipDataset(AbstractDataset["NanoClip", "NanoClip"]):
         """Return the model in evaluation mode with its tokenizer and processor."""
         from glasshead.models.nano_clip import NanoClip
 
+        if not self._exists():  # transformers would look for a model of this name on the hub
+            raise ArtifactError(
+                f"There is no nano-clip in {self._filepath}. Run `kedro run --pipeline=pretrain`."
+            )
         try:
             return NanoClip.load(self._filepath)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # on damaged files, transformers raises almost anything
             raise ArtifactError(
-                f"{self._filepath} holds no nano-clip ({error}). Run `kedro run --pipeline=pretrain`."
+                f"The nano-clip in {self._filepath} is damaged ({error}). Delete the folder and run "
+                "`kedro run --pipeline=pretrain`."
             ) from error
 
     def _exists(self) -> bool:

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -18,14 +18,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from glasshead.device import Device, choose_device
 from glasshead.embedding.store import Embeddings, EmbeddingStore, as_keys
-from glasshead.errors import ImageError, ParameterError
+from glasshead.errors import ImageError
 
 logger = logging.getLogger(__name__)
 
 _PREPARED_AHEAD = 2  # batches that are decoded while the encoder is busy
 
-Device = Literal["auto", "cpu", "cuda"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -48,10 +48,7 @@ class CountingEncoder:
     """
 
     def __init__(self, encoder: nn.Module, device: Device = "auto") -> None:
-        has_cuda = torch.cuda.is_available()
-        if device == "cuda" and not has_cuda:
-            raise ParameterError("embed.device is cuda, but torch sees no GPU. Use auto or cpu.")
-        self.device = "cuda" if has_cuda and device != "cpu" else "cpu"
+        self.device = choose_device(device, "embed.device")
         self.images = 0
         self._encoder = encoder.to(self.device)
 

@@ -6,7 +6,7 @@ A taxonomy is a YAML file with `subtasks`, each defined one of three ways:
     habitat: {attribute: habitat, values: [sky, road, water]}       # from an attribute column of the image table
     brightness: {function: brightness}                              # from the pixels (glasshead.images.functions)
 
-`each_class: true` instead of `subtasks` asks one yes/no question for each class, for data without a taxonomy of its own.
+`each_class: true` instead of `subtasks` asks one yes/no question for each class, for data without its own taxonomy.
 """
 
 from collections.abc import Callable, Mapping
@@ -147,8 +147,8 @@ def _check_coverage(taxonomy: Taxonomy, classes: tuple[str, ...]) -> None:
     if gaps:
         raise TaxonomyError(
             f"Taxonomy {taxonomy.name!r} does not say where these classes belong: {'; '.join(gaps)}. "
-            f"Add them to conf/base/taxonomies/{taxonomy.name}.yml, or set `preprocess.taxonomy` to one that covers the "
-            "data (`classes` asks one question for each class)."
+            f"Add them to conf/base/taxonomies/{taxonomy.name}.yml, or set `preprocess.taxonomy` to one that covers "
+            "the data (`classes` asks one question for each class)."
         )
 
 
@@ -156,7 +156,7 @@ def add_targets(samples: pd.DataFrame, images: Pictures, taxonomy: Taxonomy) -> 
     """Return `samples` with one integer column `target/<subtask>` a subtask; rows match those of `images`.
 
     Raises:
-        TaxonomyError: an attribute column is missing, or a row holds an attribute or a label that the subtask does not list.
+        TaxonomyError: an attribute column is missing, or a row holds a value or label that the subtask does not list.
     """
     targets = {
         f"target/{task.name}": _from_table(task, samples)

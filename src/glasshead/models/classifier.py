@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -128,18 +129,18 @@ class Classifier(nn.Module):
                 described["settings"], described
             )
             missing, unexpected = classifier.load_state_dict(load(weights), strict=False)
+            classifier.temperature = float(described["temperature"])
+            classifier.concept_temperatures = described["concept_temperatures"]
         except FileNotFoundError as error:
             raise ArtifactError(
                 f"{folder} holds no Classifier: {error.filename} is missing."
             ) from error
-        except (ValueError, LookupError, TypeError) as error:
-            raise ArtifactError(f"{folder / 'classifier.json'} is damaged: {error!r}.") from error
+        except (ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+            raise ArtifactError(f"The Classifier in {folder} is damaged: {error!r}.") from error
         if unexpected or set(missing) & set(classifier.own_state()):
             raise ArtifactError(
                 f"The weights in {folder} do not fit its settings: {[*missing, *unexpected][:3]}."
             )
-        classifier.temperature = described["temperature"]
-        classifier.concept_temperatures = described["concept_temperatures"]
         return classifier.eval()
 
 

@@ -6,6 +6,8 @@ A backbone is a folder that `transformers` wrote with `save_pretrained`, the nam
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -72,16 +74,17 @@ def _fetch(backbone: BackboneParams) -> Path:
         )
     except Exception as error:  # the hub client raises a dozen unrelated types when it is offline
         raise BackboneError(
-            f"The hub model {backbone.name!r} (revision {backbone.revision or 'main'}) is not in the local cache and could "
-            f"not be fetched: {type(error).__name__}. Connect once to fill the cache (HF_HOME says where it lies), or set "
-            "`backbone.name` to a folder that holds the model. Offline, HF_HUB_OFFLINE=1 makes this fail at once."
+            f"The hub model {backbone.name!r} (revision {backbone.revision or 'main'}) is not in the local cache and "
+            f"could not be fetched: {type(error).__name__}. Connect once to fill the cache (HF_HOME says where it "
+            "lies), or set `backbone.name` to a folder that holds the model. Offline, HF_HUB_OFFLINE=1 makes this "
+            "fail at once."
         ) from error
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 of the folder's safetensors files, in name order, as hex."""
+    """Return the SHA-256 of the safetensors files and of the configuration that says how to read them, as hex."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in (folder / "config.json", *sorted(folder.glob("*.safetensors"))):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
@@ -109,24 +112,55 @@ def load_encoder(backbone: BackboneParams) -> "ClipEncoder":
     Raises:
         BackboneError: as `resolve_backbone`, or the weights do not fit the configuration.
     """
-    from transformers import CLIPVisionModelWithProjection
+    from transformers import AutoConfig, CLIPVisionModelWithProjection
 
     folder = resolve_backbone(backbone)
     try:
-        vision, report = CLIPVisionModelWithProjection.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-        processor = _load_processor(folder)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        with quiet_transformers():
+            config = AutoConfig.from_pretrained(folder)
+            vision_config = getattr(config, "vision_config", config)
+            # A CLIPModel keeps the true one at its top.
+            vision_config.projection_dim = config.projection_dim
+            loaded: Any = CLIPVisionModelWithProjection.from_pretrained(
+                folder,
+                config=vision_config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # on damaged files and other models it raises almost anything
         raise BackboneError(
             f"The backbone in {folder} cannot be loaded as a CLIP image encoder: {error}"
         ) from error
+    vision, report = loaded
+    processor = _load_processor(folder)
     if report["missing_keys"]:
         missing = ", ".join(sorted(report["missing_keys"])[:3])
         raise BackboneError(
             f"The backbone in {folder} lacks weights ({missing}, …): is it a CLIP model?"
         )
-    return ClipEncoder(vision, processor, backbone, weights_hash(folder))
+    if _input_size(processor) != vision.config.image_size:
+        raise BackboneError(
+            f"The processor in {folder} crops to {_input_size(processor)} pixels, but the model reads "
+            f"{vision.config.image_size}."
+        )
+    return ClipEncoder(vision, processor, backbone, weights_hash(folder)).eval()
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep back the progress bars, and the report that the text tower's weights were not asked for."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _load_processor(folder: Path) -> Any:
@@ -135,17 +169,18 @@ def _load_processor(folder: Path) -> Any:
 
     try:
         return CLIPImageProcessor.from_pretrained(folder)
-    except OSError as error:
+    except Exception as error:  # as in `load_encoder`
         raise BackboneError(
-            f"The backbone folder {folder} has no preprocessor_config.json: {error}"
+            f"The backbone folder {folder} has no readable preprocessor_config.json: {error}"
         ) from error
 
 
 def _input_size(processor: Any) -> int:
-    height, width = processor.crop_size["height"], processor.crop_size["width"]
-    if height != width:
+    crop = dict(processor.crop_size or {}) if processor.do_center_crop else {}
+    height, width = crop.get("height"), crop.get("width")
+    if height is None or height != width:
         raise BackboneError(
-            f"The processor crops to {height}×{width} pixels; only square inputs are supported."
+            f"The processor crops to {height} × {width} pixels; only square crops are supported."
         )
     return int(height)
 

@@ -17,6 +17,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from glasshead.models.clip import quiet_transformers
+
 SPECIAL = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<start>", "eos_token": "<end>"}
 CONTEXT = 16  # tokens of the longest caption, start and end included
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.25, 0.27)
@@ -72,6 +74,7 @@ def build_model(params: NanoClipParams, tokenizer: PreTrainedTokenizerFast) -> C
         image_size=params.image_size,
         patch_size=params.patch_size,
         hidden_act="gelu",
+        projection_dim=params.projection,
     )
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
@@ -84,6 +87,7 @@ def build_model(params: NanoClipParams, tokenizer: PreTrainedTokenizerFast) -> C
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        projection_dim=params.projection,
     )
     return CLIPModel(
         CLIPConfig(
@@ -110,14 +114,17 @@ class NanoClip:
 
     def save(self, folder: Path) -> None:
         """Write config, float32 safetensors, tokenizer and processor into `folder`."""
-        for part in (self.model, self.tokenizer, self.processor):
-            part.save_pretrained(folder)
+        with quiet_transformers():
+            for part in (self.model, self.tokenizer, self.processor):
+                part.save_pretrained(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Return what `save` wrote."""
+        with quiet_transformers():
+            model = CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         return cls(
-            CLIPModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True).eval(),
+            model.eval(),
             PreTrainedTokenizerFast.from_pretrained(folder),
             CLIPImageProcessor.from_pretrained(folder),
         )

@@ -17,8 +17,8 @@ from glasshead.training.muon import Muon
 
 UNKNOWN = -1  # an attribute that a row does not state
 
-# Gradients start so small that their squares are denormal, which slows a CPU down tenfold. Set here, before torch starts
-# its worker threads: they inherit it.
+# Gradients start so small that their squares are denormal, which slows a CPU down tenfold. Set here, before torch
+# starts its worker threads: they inherit it.
 torch.set_flush_denormal(True)
 
 
@@ -49,7 +49,7 @@ class Pairs:
 def draw_statements(
     facts: Int[Tensor, "b k"], told: float, generator: torch.Generator
 ) -> Int[Tensor, "c k"]:
-    """Return one statement an image, without repeats: its class and, for a share `told` of them, half of its other facts."""
+    """Return one statement an image, without repeats: its class and, for a share `told`, half of its other facts."""
     talkative = torch.rand(len(facts), 1, generator=generator) < told
     kept = talkative & (torch.rand(facts.shape, generator=generator) < 0.5)
     kept[:, 0] = True
@@ -123,7 +123,7 @@ def train_clip(
     """Train `model` (a transformers CLIPModel) in place; return the loss of every step.
 
     `tokens` turns statements into the text tower's inputs; `normalise` maps images in [0, 1] to the model's scale.
-    Runs on the device the model is on; draws come from a CPU generator, so that the order of data is one for all devices.
+    Runs on the device the model is on; draws come from a CPU generator, so that data come in one order on all devices.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, PositiveInt
 
-from glasshead.embedding.local import Device
+from glasshead.device import Device
 
 
 class EmbedParams(BaseModel, extra="forbid", frozen=True):

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
+from glasshead.device import choose_device
 from glasshead.errors import SourceError
 from glasshead.images.captions import FACTS, UNKNOWN, all_words, encode_facts, write_caption
 from glasshead.images.scenes import CLASSES
@@ -82,10 +83,10 @@ def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
 def train_nano_clip(
     pairs: Arrays, parameters: PretrainParams, seed: int
 ) -> tuple[NanoClip, pd.DataFrame, dict[str, Any]]:
-    """Return the trained model, its loss by step (columns epoch, train_loss: a mean of 50 steps), and device and time."""
+    """Return the trained model, a log (epoch: 50 steps; train_loss: their mean), and device and time."""
     seed_everything(seed)
     nano = NanoClip.build(parameters.model, all_words())
-    device = "cuda" if parameters.device != "cpu" and torch.cuda.is_available() else "cpu"
+    device = choose_device(parameters.device, "pretrain.device")
     train = np.flatnonzero(pairs["split"] == "train")
     data = Pairs(torch.from_numpy(pairs["images"][train]), torch.from_numpy(pairs["facts"][train]))
     started = time.perf_counter()

@@ -1,10 +1,10 @@
 """Parameters of `pretrain`."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import BaseModel
 
+from glasshead.device import Device
 from glasshead.images.scenes import ScenesParams
 from glasshead.models.nano_clip import NanoClipParams
 from glasshead.training.contrastive import ContrastiveParams
@@ -17,4 +17,4 @@ class PretrainParams(BaseModel, extra="forbid", frozen=True):
     parquet: Path | None = None
     model: NanoClipParams = NanoClipParams()
     training: ContrastiveParams = ContrastiveParams()
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Device = "auto"

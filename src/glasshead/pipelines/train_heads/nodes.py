@@ -200,8 +200,8 @@ def _rows(
         chosen = fitting_samples[fitting_samples["split"] == split]
         return BottleneckData(
             torch.from_numpy(_aligned(embeddings, chosen)),
-            torch.from_numpy(chosen[targets].to_numpy(np.int64)),
-            torch.from_numpy(chosen["class_index"].to_numpy(np.int64)),
+            torch.from_numpy(chosen[targets].to_numpy(np.int64, copy=True)),
+            torch.from_numpy(chosen["class_index"].to_numpy(np.int64, copy=True)),
         )
 
     return part("train"), part("validation")

@@ -1,0 +1,191 @@
+"""The whole project in the `test` environment, by the commands of the README, in a copy of its configuration."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+from kedro.framework.project import configure_project
+from PIL import Image
+
+from glasshead.cli import cli
+from glasshead.hooks import TrackingHooks
+from glasshead.images.scenes import CLASSES
+from glasshead.settings import HOOKS
+
+ROOT = Path(__file__).parents[1]
+REPORTING = Path("data/08_reporting/heads")
+METRICS = (
+    "accuracy macro_f1 top2_accuracy nll brier ece ece_debiased ece_uncalibrated ece_equal_mass ece_classwise "
+    "ece_consistency_95 temperature nll_uncalibrated accuracy_linear_probe accuracy_majority accuracy_random_concepts "
+    "accuracy_hard_concepts"
+).split()
+FIGURES = (
+    "training_history confusion_matrix class_recall reliability confused_pairs shapley_images shapley_global "
+    "attribution_map"
+).split()
+# 480 given as train, 48 a class: a tenth of them, rounded, to calibration and to validation.
+SPLITS = {"calibration": 50, "test": 120, "train": 380, "validation": 50}
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Run]:
+    """Yield a function that does `kedro run --env test` with more options in a fresh copy of the project."""
+    project = tmp_path_factory.mktemp("corridor") / "project"
+    project.mkdir()
+    shutil.copy(ROOT / "pyproject.toml", project)
+    shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
+    (project / "conf" / "local").mkdir()
+    (project / "src").symlink_to(ROOT / "src")
+    (project / "mlruns").mkdir()
+    shutil.copy(empty_store, project / "mlruns")
+    configure_project("glasshead")
+
+    def invoke(*options: str, env: str = "test") -> Result:
+        return CliRunner().invoke(cli, ["run", "--env", env, *options])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        yield invoke
+    for hooks in HOOKS:
+        if isinstance(hooks, TrackingHooks):
+            hooks.close("KILLED")
+    mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="module")
+def first_run(run: Run) -> Result:
+    """Return the result of the default run, which the tests below build on."""
+    return run()
+
+
+def read_metrics() -> dict[str, dict[str, float | None]]:
+    content: dict[str, dict[str, float | None]] = json.loads((REPORTING / "metrics.json").read_text())
+    return content
+
+
+def last_runs(count: int = 1) -> list[mlflow.entities.Run]:
+    client = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlruns/mlflow.db")
+    experiment = client.get_experiment_by_name("glasshead")
+    runs: list[mlflow.entities.Run] = client.search_runs(
+        [experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=count
+    )
+    return runs
+
+
+class TestDefaultRun:
+    def test_it_leaves_every_result(self, first_run: Result) -> None:
+        assert first_run.exit_code == 0, first_run.stderr[-2000:]
+        assert all((REPORTING / "figures" / f"{name}.png").is_file() for name in FIGURES)
+        assert (REPORTING / "explanations.json").is_file()
+        assert Path("data/06_models/heads/calibrated/classifier.json").is_file()
+
+    def test_metrics_are_those_of_the_contract(self, first_run: Result) -> None:
+        metrics = read_metrics()
+        assert set(METRICS) <= set(metrics)
+        assert {"subtask/wheels/accuracy", "subtask/brightness/ece"} <= set(metrics)
+        assert all(set(entry) == {"value", "low", "high", "n"} for entry in metrics.values())
+        assert metrics["accuracy"]["n"] == 120
+
+    def test_heads_beat_the_controls_they_must_beat(self, first_run: Result) -> None:
+        metrics = read_metrics()
+        assert metrics["accuracy"]["low"] > metrics["accuracy_majority"]["value"]
+        assert metrics["accuracy"]["value"] > 0.5
+
+    def test_predictions_hold_all_splits_classes_and_concepts(self, first_run: Result) -> None:
+        predictions = pd.read_parquet("data/07_model_output/heads/predictions.parquet")
+        assert predictions.groupby("split").size().to_dict() == SPLITS
+        probabilities = predictions[[f"probability/{name}" for name in CLASSES]]
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+        wheels = predictions[["concept/wheels/yes", "concept/wheels/no"]]
+        np.testing.assert_allclose(wheels.sum(axis=1), 1, atol=1e-6)
+
+    def test_the_run_is_tracked(self, first_run: Result) -> None:
+        tracked = last_runs()[0]
+        assert tracked.info.status == "FINISHED"
+        assert tracked.data.params["train_heads.training.mode"] == "joint"
+        assert not any("Params(" in value for value in tracked.data.params.values())
+        assert tracked.data.metrics["accuracy"] == read_metrics()["accuracy"]["value"]
+        assert {"taxonomy", "backbone", "env"} <= set(tracked.data.tags)
+        assert len(tracked.inputs.dataset_inputs) == 1
+
+    def test_a_second_run_encodes_nothing_and_gives_the_same_bytes(self, run: Run, first_run: Result) -> None:
+        files = [REPORTING / "metrics.json", Path("data/07_model_output/heads/predictions.parquet")]
+        before = [file.read_bytes() for file in files]
+        assert run().exit_code == 0
+        summary = json.loads(Path("data/08_reporting/data/embed_summary.json").read_text())
+        assert (summary["embed/encoded"], summary["embed/cached"]) == (0, 600)
+        assert [file.read_bytes() for file in files] == before
+
+
+class TestPipelines:
+    @pytest.mark.parametrize(
+        "name", ["ingest", "preprocess", "embed", "train_heads", "calibrate", "evaluate", "explain"]
+    )
+    def test_each_stage_runs_by_itself(self, run: Run, first_run: Result, name: str) -> None:
+        result = run(f"--pipelines={name}")
+        assert result.exit_code == 0, result.stderr[-2000:]
+
+    def test_pretrain_leaves_a_backbone_that_the_corridor_takes(self, run: Run, first_run: Result) -> None:
+        shipped = ROOT / "src/glasshead/assets/nano-clip/model.safetensors"
+        before = shipped.stat().st_mtime_ns
+        assert run("--pipelines=pretrain").exit_code == 0
+        assert shipped.stat().st_mtime_ns == before
+        assert run("--pipelines=embed", "--params=backbone.name=data/06_models/nano-clip").exit_code == 0
+        assert run("--pipelines=embed").exit_code == 0
+
+    def test_a_failed_gate_saves_everything_and_can_be_resumed(self, run: Run, first_run: Result) -> None:
+        (REPORTING / "metrics.json").unlink()
+        result = run("--params=evaluate.minimum_accuracy=1.0")
+        assert result.exit_code == 1
+        assert "below evaluate.minimum_accuracy" in result.stderr
+        assert "Traceback" not in result.stderr
+        assert read_metrics()
+        assert last_runs()[0].info.status == "FAILED"
+        assert run("--from-nodes=heads.check_gate").exit_code == 0
+
+    @pytest.mark.parametrize("mode", ["sequential", "independent"])
+    def test_other_ways_of_training(self, run: Run, first_run: Result, mode: str) -> None:
+        assert run("--pipelines=train_heads", f"--params=train_heads.training.mode={mode}").exit_code == 0
+        log = pd.read_csv(REPORTING / "audit_log.csv")
+        assert log["phase"].unique().tolist() == ["heads", "meta"]
+
+    def test_the_seed_taxonomy_compares_with_the_default(self, run: Run, first_run: Result) -> None:
+        assert run("--params=preprocess.taxonomy=seed").exit_code == 0
+        assert "subtask/color_class/accuracy" in read_metrics()
+        assert last_runs()[0].data.tags["taxonomy"] == "seed"
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ("ingest.source=folder", "image_folder"),
+            ("ingest.source=parquet,ingest.parquet.path=nowhere", "nowhere does not exist"),
+            ("ingest.scenes.trian=100", "Extra inputs are not permitted"),
+            ("preprocess.taxonomy=animals", "There is no taxonomy 'animals'"),
+            ("backbone.name=./nowhere", "There is no backbone folder"),
+            ("backbone.name=data", "has no configuration"),
+        ],
+    )
+    def test_one_message(self, run: Run, options: str, message: str) -> None:
+        result = run(f"--params={options}")
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+
+    def test_one_class_only(self, run: Run, tmp_path: Path) -> None:
+        (tmp_path / "cat").mkdir()
+        for index in range(20):
+            Image.new("RGB", (8, 8), (index, 0, 0)).save(tmp_path / "cat" / f"{index}.png")
+        result = run(f"--params=ingest.source=image_folder,ingest.image_folder.path={tmp_path}")
+        assert result.exit_code == 1
+        assert "class" in result.stderr.splitlines()[-1]
+        assert "Traceback" not in result.stderr

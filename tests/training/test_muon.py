@@ -1,0 +1,73 @@
+"""Muon against the singular value decomposition it stands for, and against its update written out by hand."""
+
+import pytest
+import torch
+
+from glasshead.training.muon import Muon, orthogonalise
+
+SHAPES = [(8, 8), (16, 4), (4, 16), (64, 48), (1, 9), (9, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_it_is_the_polar_factor_within_muons_tolerance(shape, scale):
+    """Same singular vectors as the matrix, singular values of 1 within 0.35: what five steps promise."""
+    torch.manual_seed(0)
+    u, _, v = torch.linalg.svd(torch.randn(*shape), full_matrices=False)
+    s = torch.linspace(0.05, 1.0, min(shape))
+    result = orthogonalise(scale * (u * s) @ v)
+    core = u.T @ result @ v.T
+    diagonal = core.diagonal()
+    torch.testing.assert_close(core, torch.diag(diagonal), atol=1e-4, rtol=0)
+    assert ((diagonal - 1).abs() < 0.35).all()
+    cosine = (result * (u @ v)).sum() / (result.norm() * (u @ v).norm())
+    assert cosine > 0.95
+
+
+def test_it_does_not_depend_on_the_matrixs_scale():
+    matrix = torch.randn(6, 10, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(orthogonalise(matrix), orthogonalise(1000 * matrix))
+    torch.testing.assert_close(orthogonalise(matrix.T), orthogonalise(matrix).T)
+
+
+def test_a_zero_gradient_moves_nothing():
+    assert orthogonalise(torch.zeros(3, 5)).abs().max() == 0
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (3, 6)])
+def test_two_steps_are_those_of_the_formula(shape):
+    torch.manual_seed(0)
+    start, gradients = torch.randn(shape), [torch.randn(shape) for _ in range(2)]
+    parameter = torch.nn.Parameter(start.clone())
+    optimiser = Muon([parameter], lr=0.1, weight_decay=0.5, momentum=0.9)
+    expected, momentum = start.clone(), torch.zeros(shape)
+    for gradient in gradients:
+        parameter.grad = gradient.clone()
+        optimiser.step()
+        torch.testing.assert_close(parameter.grad, gradient)
+        momentum = 0.9 * momentum + 0.1 * gradient
+        nesterov = 0.1 * gradient + 0.9 * momentum
+        stretch = max(1, shape[0] / shape[1]) ** 0.5
+        expected = (1 - 0.1 * 0.5) * expected - 0.1 * stretch * orthogonalise(nesterov)
+        torch.testing.assert_close(parameter.detach(), expected)
+
+
+def test_a_parameter_without_a_gradient_stays():
+    still, moved = (torch.nn.Parameter(torch.ones(2, 2)) for _ in range(2))
+    moved.grad = torch.eye(2)
+    Muon([still, moved], lr=0.1, weight_decay=0.1).step()
+    assert (still == 1).all()
+    assert not (moved == 1).all()
+
+
+def test_it_minimises_a_quadratic():
+    torch.manual_seed(0)
+    target = torch.randn(6, 4)
+    parameter = torch.nn.Parameter(torch.zeros(6, 4))
+    optimiser = Muon([parameter], lr=0.05)
+    for step in range(200):
+        optimiser.param_groups[0]["lr"] = 0.05 * (1 - step / 200)
+        optimiser.zero_grad()
+        (parameter - target).square().sum().backward()
+        optimiser.step()
+    assert (parameter - target).norm() < 0.05 * target.norm()
