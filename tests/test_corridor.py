@@ -67,7 +67,9 @@ def first_run(run: Run) -> Result:
 
 
 def read_metrics() -> dict[str, dict[str, float | None]]:
-    content: dict[str, dict[str, float | None]] = json.loads((REPORTING / "metrics.json").read_text())
+    content: dict[str, dict[str, float | None]] = json.loads(
+        (REPORTING / "metrics.json").read_text()
+    )
     return content
 
 
@@ -116,7 +118,9 @@ class TestDefaultRun:
         assert {"taxonomy", "backbone", "env"} <= set(tracked.data.tags)
         assert len(tracked.inputs.dataset_inputs) == 1
 
-    def test_a_second_run_encodes_nothing_and_gives_the_same_bytes(self, run: Run, first_run: Result) -> None:
+    def test_a_second_run_encodes_nothing_and_gives_the_same_bytes(
+        self, run: Run, first_run: Result
+    ) -> None:
         files = [REPORTING / "metrics.json", Path("data/07_model_output/heads/predictions.parquet")]
         before = [file.read_bytes() for file in files]
         assert run().exit_code == 0
@@ -133,15 +137,22 @@ class TestPipelines:
         result = run(f"--pipelines={name}")
         assert result.exit_code == 0, result.stderr[-2000:]
 
-    def test_pretrain_leaves_a_backbone_that_the_corridor_takes(self, run: Run, first_run: Result) -> None:
+    def test_pretrain_leaves_a_backbone_that_the_corridor_takes(
+        self, run: Run, first_run: Result
+    ) -> None:
         shipped = ROOT / "src/glasshead/assets/nano-clip/model.safetensors"
         before = shipped.stat().st_mtime_ns
         assert run("--pipelines=pretrain").exit_code == 0
         assert shipped.stat().st_mtime_ns == before
-        assert run("--pipelines=embed", "--params=backbone.name=data/06_models/nano-clip").exit_code == 0
+        assert (
+            run("--pipelines=embed", "--params=backbone.name=data/06_models/nano-clip").exit_code
+            == 0
+        )
         assert run("--pipelines=embed").exit_code == 0
 
-    def test_a_failed_gate_saves_everything_and_can_be_resumed(self, run: Run, first_run: Result) -> None:
+    def test_a_failed_gate_saves_everything_and_can_be_resumed(
+        self, run: Run, first_run: Result
+    ) -> None:
         (REPORTING / "metrics.json").unlink()
         result = run("--params=evaluate.minimum_accuracy=1.0")
         assert result.exit_code == 1
@@ -153,7 +164,10 @@ class TestPipelines:
 
     @pytest.mark.parametrize("mode", ["sequential", "independent"])
     def test_other_ways_of_training(self, run: Run, first_run: Result, mode: str) -> None:
-        assert run("--pipelines=train_heads", f"--params=train_heads.training.mode={mode}").exit_code == 0
+        assert (
+            run("--pipelines=train_heads", f"--params=train_heads.training.mode={mode}").exit_code
+            == 0
+        )
         log = pd.read_csv(REPORTING / "audit_log.csv")
         assert log["phase"].unique().tolist() == ["heads", "meta"]
 

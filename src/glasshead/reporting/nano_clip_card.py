@@ -5,7 +5,8 @@ from typing import Any
 
 SOURCES = {
     "scenes": "scenes (this project's procedural images)",
-    "parquet": "CIFAR-10-JPEG (CIFAR-10, Krizhevsky 2009, re-encoded as JPEG)",
+    "parquet": "photographs from a parquet folder (of the shipped weights: CIFAR-10-JPEG, that is CIFAR-10, "
+    "Krizhevsky 2009, re-encoded as JPEG)",
 }
 
 
