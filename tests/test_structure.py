@@ -27,7 +27,7 @@ LABELLED = pd.DataFrame(
         "logit/cat": 0.0,
     }
 )
-LAYERS = {
+LAYERS = (
     "raw",
     "intermediate",
     "primary",
@@ -36,7 +36,7 @@ LAYERS = {
     "models",
     "model_output",
     "reporting",
-}
+)
 STAGES = {
     "ingest",
     "preprocess",
@@ -137,6 +137,20 @@ class TestCatalog:
     def test_every_entry_has_a_layer(self, config: OmegaConfigLoader) -> None:
         for name, entry in config["catalog"].items():
             assert entry["metadata"]["kedro-viz"]["layer"] in LAYERS, name
+
+    def test_no_arrow_points_to_an_earlier_layer(
+        self, pipelines: dict[str, Pipeline], config: OmegaConfigLoader
+    ) -> None:
+        resolver = DataCatalog.from_config(config["catalog"]).config_resolver
+
+        def layer(name: str) -> int:
+            entry = config["catalog"][resolver.match_dataset_pattern(name) or name]
+            return LAYERS.index(entry["metadata"]["kedro-viz"]["layer"])
+
+        for node in {node for pipeline in pipelines.values() for node in pipeline.nodes}:
+            inputs = [layer(name) for name in node.inputs if not name.startswith("params:")]
+            outputs = [layer(name) for name in node.outputs]
+            assert max(inputs, default=0) <= min(outputs, default=len(LAYERS)), node.name
 
     def test_every_entry_is_used(self, datasets: set[str], config: OmegaConfigLoader) -> None:
         resolver = DataCatalog.from_config(config["catalog"]).config_resolver

@@ -37,6 +37,10 @@ class ArtifactError(GlassheadError):
     """A file this project wrote is missing, damaged, or not of the expected format."""
 
 
+class TrainingError(GlassheadError):
+    """Training diverged: a loss is not a finite number."""
+
+
 class CalibrationError(GlassheadError):
     """Temperature scaling did not converge or would make the calibration loss worse."""
 

@@ -222,14 +222,14 @@ class TestFolder:
             with pytest.raises(ArtifactError, match=r"damaged|do not fit"):
                 Classifier.load(saved)
 
-    def test_other_weights_under_the_backbones_name_are_refused(self, backbone, tmp_path):
+    def test_another_encoder_under_the_backbones_name_are_refused(self, backbone, tmp_path):
         copied = Path(shutil.copytree(backbone, tmp_path / "nano"))
         build(copied).save(tmp_path / "heads")
         Classifier.load(tmp_path / "heads")
         weights = load_file(copied / "model.safetensors")
         weights["visual_projection.weight"] += 0.1
         save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
-        with pytest.raises(BackboneError, match=r"now has other weights.*Train the heads again"):
+        with pytest.raises(BackboneError, match=r"is another encoder now.*Train the heads again"):
             Classifier.load(tmp_path / "heads")
 
     def test_a_backbone_that_is_gone_is_named(self, backbone, tmp_path):

@@ -240,6 +240,11 @@ class TestTraining:
     def test_a_batch_larger_than_the_data_is_all_of_it(self):
         assert len(trained(pairs=coloured_pairs(6), steps=2, batch_size=50)[1]) == 2
 
+    def test_arithmetic_stays_as_ieee_754_has_it(self):
+        """Flushing denormals would be a setting of the whole process, and of all that runs after in it."""
+        trained(steps=1)
+        assert torch.tensor(1e-40) * 1 > 0
+
     def test_it_reports_every_step(self):
         seen = []
         _, losses = trained(steps=3, on_step=lambda step, loss: seen.append((step, loss)))

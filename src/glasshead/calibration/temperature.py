@@ -95,10 +95,10 @@ def _minimise(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     def closure() -> torch.Tensor:
         optimiser.zero_grad()
         loss = cross_entropy(scaled * torch.exp(-log_t), targets)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
-    optimiser.step(closure)  # type: ignore[no-untyped-call]
+    optimiser.step(closure)
     closure()
     assert log_t.grad is not None
     return scale * float(log_t.detach().exp()), abs(float(log_t.grad))

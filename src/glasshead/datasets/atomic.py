@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from kedro.io import AbstractDataset
-from kedro_datasets._typing import (  # type: ignore[import-untyped]
+from kedro_datasets._typing import (
     ImagePreview,
     JSONPreview,
     TablePreview,

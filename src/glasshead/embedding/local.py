@@ -101,7 +101,7 @@ def embed_images(
     n_cached = len(frame) - len(missing)
 
     def prepare(rows: np.ndarray) -> Tensor:
-        return encoder.prepare([_decode(images, int(row), image_id[row]) for row in rows])  # type: ignore[no-any-return]
+        return encoder.prepare([_decode(images, int(row), image_id[row]) for row in rows])
 
     encoding_started = time.perf_counter()
     with _progress(total=len(frame), completed=n_cached) as advance:

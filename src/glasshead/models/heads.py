@@ -93,24 +93,24 @@ class GlassHeads(Classifier):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The encoder by name, revision and weights hash, and the bottleneck's shape."""
+        """The encoder by name, revision and key, and the bottleneck's shape."""
         backbone = self.encoder.backbone.model_dump()
         return {
             "backbone": backbone,
-            "backbone_weights": self.encoder.weights,
+            "encoder_key": self.encoder.key,
             "bottleneck": self.bottleneck.shape,
         }
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
-        """Load the encoder it names and build the bottleneck; other weights under that name are refused."""
+        """Load the encoder it names and build the bottleneck; another encoder under that name is refused."""
         backbone = BackboneParams(**settings["backbone"])
         encoder = load_encoder(backbone)
-        if encoder.weights != settings["backbone_weights"]:
+        if encoder.key != settings["encoder_key"]:
             raise BackboneError(
-                f"The backbone {backbone.name!r} now has other weights than the ones these heads were trained on "
-                f"({encoder.weights[:12]}… instead of {settings['backbone_weights'][:12]}…). Train the heads again, or "
-                "restore the old backbone."
+                f"The backbone {backbone.name!r} is another encoder now than the one these heads were trained on: its "
+                f"weights, its processor or the code is different (key {encoder.key[:12]}… instead of "
+                f"{settings['encoder_key'][:12]}…). Train the heads again, or restore the old backbone."
             )
         shape = settings["bottleneck"]
         bottleneck = Bottleneck(**(shape | {"widths": tuple(shape["widths"])}))

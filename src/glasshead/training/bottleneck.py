@@ -5,6 +5,7 @@ cross-entropy(final) + auxiliary_weight · Σ cross-entropy(subtasks).
 """
 
 import copy
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -14,6 +15,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
+
+from glasshead.errors import TrainingError
 
 Mode = Literal["joint", "sequential", "independent"]
 
@@ -144,7 +147,7 @@ def _fit_phase(
         for rows in torch.randperm(len(train), generator=generator).split(params.batch_size):
             batch_loss = loss(train[rows])
             optimiser.zero_grad()
-            batch_loss.backward()  # type: ignore[no-untyped-call]
+            batch_loss.backward()
             optimiser.step()
             total += batch_loss.item() * len(rows)
         model.eval()
@@ -155,6 +158,11 @@ def _fit_phase(
                 .float()
                 .mean()
                 .item()
+            )
+        if not math.isfinite(total + validation_loss):
+            raise TrainingError(
+                f"The bottleneck's loss is not finite in epoch {len(history) + 1} ({phase}): lower "
+                "`train_heads.training.learning_rate`, or look for extreme embeddings."
             )
         history.append(
             {

@@ -4,8 +4,10 @@ Radford et al. 2021 (arXiv:2103.00020) with the unified targets of Yang et al. 2
 caption is a positive of every image it describes.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +15,10 @@ from jaxtyping import Float, Int, UInt8
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
+from glasshead.errors import TrainingError
 from glasshead.training.muon import Muon
 
 UNKNOWN = -1  # an attribute that a row does not state
-
-# Gradients start so small that their squares are denormal, which slows a CPU down tenfold. Set here, before torch
-# starts its worker threads: they inherit it.
-torch.set_flush_denormal(True)
 
 
 class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
@@ -112,7 +111,7 @@ def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tens
 
 
 def train_clip(
-    model: nn.Module,
+    model: Any,
     pairs: Pairs,
     tokens: Callable[[Int[Tensor, "c k"]], dict[str, Tensor]],
     normalise: Callable[[Tensor], Tensor],
@@ -151,6 +150,10 @@ def train_clip(
         for optimiser in optimisers:
             optimiser.step()
         losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(
+                f"The loss is {losses[-1]} at step {step + 1}: lower the learning rates."
+            )
         if on_step:
             on_step(step, losses[-1])
     model.eval()

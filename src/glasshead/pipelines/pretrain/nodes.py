@@ -86,6 +86,7 @@ def train_nano_clip(
     """Return the trained model, a log (epoch: 50 steps; train_loss: their mean), and device and time."""
     seed_everything(seed)
     nano = NanoClip.build(parameters.model, all_words())
+    model: torch.nn.Module = nano.model
     device = choose_device(parameters.device, "pretrain.device")
     train = np.flatnonzero(pairs["split"] == "train")
     data = Pairs(torch.from_numpy(pairs["images"][train]), torch.from_numpy(pairs["facts"][train]))
@@ -103,7 +104,7 @@ def train_nano_clip(
             )
 
     losses = train_clip(
-        nano.model.to(device),
+        model.to(device),
         data,
         lambda statements: nano.tokens([write_caption(row) for row in statements.tolist()]),
         nano.normalise,
@@ -111,7 +112,7 @@ def train_nano_clip(
         stream_seed(seed, "pretrain", "order"),
         report,
     )
-    nano.model.to("cpu")
+    model.to("cpu")
     facts = {
         "device": device,
         "minutes": (time.perf_counter() - started) / 60,
