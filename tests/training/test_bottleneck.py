@@ -12,6 +12,7 @@ from glasshead.training import bottleneck as module
 from glasshead.training.bottleneck import (
     BottleneckData,
     BottleneckTraining,
+    _noisy,
     subtask_loss,
     train_bottleneck,
     true_codes,
@@ -171,12 +172,33 @@ class TestEarlyStopping:
         assert len(history) == 4
 
 
+class TestNoise:
+    def test_its_deviation_is_that_of_each_dimension(self):
+        """Over many draws: as many times each dimension's own standard deviation as asked for, around the embedding."""
+        deviation = torch.tensor([0.0, 0.5, 3.0])
+        batch = BottleneckData(
+            torch.ones(20_000, 3),
+            torch.zeros(20_000, 1, dtype=torch.long),
+            torch.zeros(20_000, dtype=torch.long),
+        )
+        noisy = _noisy(batch, deviation, torch.Generator().manual_seed(0))
+        assert torch.allclose(noisy.embeddings.mean(dim=0), torch.ones(3), atol=0.1)
+        assert torch.allclose(noisy.embeddings.std(dim=0), deviation, rtol=0.02)
+        assert noisy.labels is batch.labels
+
+
 class TestHistory:
     def test_the_train_loss_is_a_mean_over_rows_not_over_batches(self, monkeypatch):
         """100 rows in batches of 64 and 36: with a rate of nearly zero the loss is that of the whole set."""
         train = rows(100)
         _, history = fit(
-            "joint", train=train, epochs=1, batch_size=64, learning_rate=1e-12, weight_decay=0
+            "joint",
+            train=train,
+            epochs=1,
+            batch_size=64,
+            learning_rate=1e-12,
+            weight_decay=0,
+            embedding_noise=0,
         )
         start = model()
         logits = start.concept_logits(train.embeddings)

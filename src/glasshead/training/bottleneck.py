@@ -7,7 +7,7 @@ cross-entropy(final) + auxiliary_weight · Σ cross-entropy(subtasks).
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -25,20 +25,27 @@ class BottleneckTraining(BaseModel, extra="forbid", frozen=True):
     """How a bottleneck is trained."""
 
     mode: Mode = "joint"
-    epochs: PositiveInt = 60
-    batch_size: PositiveInt = 256
-    learning_rate: PositiveFloat = 2e-3
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 512
+    learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 1e-4
     auxiliary_weight: NonNegativeFloat = 0.1
+    embedding_noise: NonNegativeFloat = Field(
+        default=1.0, description="standard deviation of Gaussian noise on standardised embeddings"
+    )
     patience: PositiveInt = Field(
-        default=8, description="epochs without a better validation loss before it stops"
+        default=10, description="epochs without a better validation loss before it stops"
     )
 
 
 class BottleneckModule(Protocol):
-    """What training asks of the module: `heads` and `meta` with their own parameters, and the steps between."""
+    """What training asks of the module: `heads` and `meta` with their own parameters, and the steps between.
+
+    `scale` (d,) is the standard deviation of the embeddings.
+    """
 
     widths: tuple[int, ...]
+    scale: Tensor
     heads: nn.ModuleList
     meta: nn.Module
 
@@ -126,6 +133,12 @@ def true_codes(targets: Int[Tensor, "n t"], widths: tuple[int, ...]) -> Float[Te
     return torch.cat(codes, dim=-1).float()
 
 
+def _noisy(batch: BottleneckData, deviation: Tensor, generator: torch.Generator) -> BottleneckData:
+    """Return the batch with Gaussian noise: a smoothness penalty (Bishop 1995, doi:10.1162/neco.1995.7.1.108)."""
+    noise = torch.randn(batch.embeddings.shape, generator=generator)
+    return replace(batch, embeddings=batch.embeddings + deviation * noise)
+
+
 def _fit_phase(
     model: Any,
     parameters: list[nn.Parameter],
@@ -145,7 +158,7 @@ def _fit_phase(
         total = 0.0
         model.train()
         for rows in torch.randperm(len(train), generator=generator).split(params.batch_size):
-            batch_loss = loss(train[rows])
+            batch_loss = loss(_noisy(train[rows], params.embedding_noise * model.scale, generator))
             optimiser.zero_grad()
             batch_loss.backward()
             optimiser.step()
