@@ -30,7 +30,7 @@ lint: $(SETUP)  ## Style, types and import contracts
 bench: $(SETUP)  ## Benchmarks against what a user would pick instead (ONLY=embed for one)
 	for script in benchmarks/$(ONLY).py; do $(BIN)/python $$script || exit 1; done
 
-gpu: $(SETUP)  ## All that wants a GPU: today nano-clip at its full size (CIFAR=FOLDER as for pretrain)
+gpu: $(SETUP)  ## All that wants a GPU: nano-clip at full size (CIFAR=FOLDER adds photographs)
 	$(BIN)/kedro run --env gpu --pipelines=pretrain $(if $(CIFAR),--params=pretrain.parquet=$(CIFAR))
 
 viz: $(SETUP)  ## Look at the pipelines in a browser

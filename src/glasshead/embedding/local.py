@@ -24,7 +24,7 @@ from glasshead.errors import ImageError
 
 logger = logging.getLogger(__name__)
 
-_PREPARED_AHEAD = 2  # batches that are decoded while the encoder is busy
+_PREPARED_AHEAD = 1  # batches that are decoded while the encoder is busy
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
