@@ -25,9 +25,9 @@ class BottleneckTraining(BaseModel, extra="forbid", frozen=True):
     """How a bottleneck is trained."""
 
     mode: Mode = "joint"
-    epochs: PositiveInt = 100
+    epochs: PositiveInt = 60
     batch_size: PositiveInt = 512
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 2e-3  # falls to 0 along a cosine over all epochs
     weight_decay: NonNegativeFloat = 1e-4
     auxiliary_weight: NonNegativeFloat = 0.1
     embedding_noise: NonNegativeFloat = Field(
@@ -153,6 +153,8 @@ def _fit_phase(
     optimiser = torch.optim.Adam(
         parameters, lr=params.learning_rate, weight_decay=params.weight_decay
     )
+    steps = params.epochs * math.ceil(len(train) / params.batch_size)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     best, best_loss, waited = copy.deepcopy(model.state_dict()), float("inf"), 0
     for _ in range(params.epochs):
         total = 0.0
@@ -162,6 +164,7 @@ def _fit_phase(
             optimiser.zero_grad()
             batch_loss.backward()
             optimiser.step()
+            schedule.step()
             total += batch_loss.item() * len(rows)
         model.eval()
         with torch.no_grad():
