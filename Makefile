@@ -2,6 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.installed
 ONLY ?= *
+COMMA := ,
+SHIPPED := pretrain.training.steps=4000,pretrain.scenes.train=30000
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -36,8 +38,8 @@ gpu: $(SETUP)  ## All that wants a GPU: nano-clip at full size (CIFAR=FOLDER add
 viz: $(SETUP)  ## Look at the pipelines in a browser
 	$(BIN)/kedro viz run
 
-pretrain: $(SETUP)  ## Train nano-clip into data/06_models (CIFAR=FOLDER adds train.parquet of that folder)
-	$(BIN)/kedro run --pipelines=pretrain $(if $(CIFAR),--params=pretrain.parquet=$(CIFAR))
+pretrain: $(SETUP)  ## Train nano-clip into data/06_models (CIFAR=FOLDER: the recipe of the shipped weights)
+	$(BIN)/kedro run --pipelines=pretrain $(if $(CIFAR),--params=$(SHIPPED)$(COMMA)pretrain.parquet=$(CIFAR))
 
 ship:  ## Put the weights and the card that pretrain left into the package
 	mkdir -p src/glasshead/assets/nano-clip
