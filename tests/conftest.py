@@ -1,17 +1,22 @@
 """What several tests share. Data that a machine may lack skips a test by one reason: absent data."""
 
+import hashlib
 import os
+import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 import torch
 from kedro.framework.project import configure_project
+from torchvision.datasets import CIFAR10
 
 from glasshead.hooks import TrackingHooks
+from glasshead.images.scenes import CLASSES
 from glasshead.settings import HOOKS
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +30,40 @@ def cifar10_jpeg() -> Path:
     if not (folder / "train.parquet").is_file():
         pytest.skip("absent data: CIFAR-10-JPEG (GLASSHEAD_CIFAR10_JPEG names its folder)")
     return folder
+
+
+@pytest.fixture
+def write_cifar10(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, list[int]], Path]:
+    """Return a function that writes CIFAR-10 in torchvision's format and makes torchvision expect its MD5s.
+
+    It takes a folder and the labels of each batch, of which there are six. Images are noise, tinted by class.
+    """
+
+    def write(folder: Path, labels: list[int]) -> Path:
+        rng = np.random.default_rng(0)
+        batches = folder / CIFAR10.base_folder
+        batches.mkdir(parents=True)
+
+        def put(name: str, content: dict) -> list[str]:
+            data = pickle.dumps(content)
+            (batches / name).write_bytes(data)
+            return [name, hashlib.md5(data).hexdigest()]
+
+        def batch() -> dict:
+            noise = rng.integers(0, 128, (len(labels), 3, 1024), dtype=np.uint8)
+            tint = np.array([[k % 3, k // 3 % 3, k // 9] for k in labels], np.uint8)
+            return {"data": (noise + 60 * tint[:, :, None]).reshape(-1, 3072), "labels": labels}
+
+        train = [put(f"data_batch_{k}", batch()) for k in range(1, 6)]
+        meta = put("batches.meta", {"label_names": list(CLASSES)})
+        monkeypatch.setattr(CIFAR10, "train_list", train)
+        monkeypatch.setattr(CIFAR10, "test_list", [put("test_batch", batch())])
+        monkeypatch.setattr(
+            CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]}
+        )
+        return folder
+
+    return write
 
 
 @pytest.fixture(scope="session")

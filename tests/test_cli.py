@@ -49,6 +49,24 @@ class TestRun:
         assert "errors.pydantic.dev" not in result.stderr
         assert not (tiny_project / "data").exists()
 
+    @pytest.mark.parametrize(
+        ("parameter", "message"),
+        [
+            ("preproces.fate=finish", "no parameter 'preproces'. Did you mean preprocess?"),
+            ("zebra=1", "no parameter 'zebra'. Known: backbone, preprocess, seed."),
+            ("seed=abc", "The parameter seed must be a whole number from 0, not 'abc'."),
+            ("seed=-1", "not -1"),
+            ("seed=1.5", "not 1.5"),
+        ],
+    )
+    def test_a_parameter_outside_the_typed_blocks_is_checked_too(
+        self, tiny_project: Path, parameter: str, message: str
+    ) -> None:
+        result = CliRunner().invoke(cli, ["run", f"--params={parameter}"])
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert not (tiny_project / "data").exists()
+
     def test_ctrl_c_exits_with_130(self) -> None:
         assert run(fate="interrupt").exit_code == 130
 
@@ -64,6 +82,12 @@ class TestUserError:
         found = user_error(error)
         assert isinstance(found, ImageError)
         assert str(found) == "cat.jpg is truncated"
+
+    def test_a_bug_met_while_an_error_was_handled_is_a_bug(self) -> None:
+        bug = KeyError("q")
+        bug.__context__ = ImageError("cat.jpg is truncated")
+        bug.__suppress_context__ = True
+        assert user_error(bug) is None
 
     def test_others_are_bugs(self) -> None:
         assert user_error(ValueError("?")) is None

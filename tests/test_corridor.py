@@ -9,9 +9,11 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner, Result
 from kedro.framework.project import configure_project
 from PIL import Image
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from glasshead.cli import cli
 from glasshead.hooks import TrackingHooks
@@ -164,11 +166,29 @@ class TestPipelines:
         before = shipped.stat().st_mtime_ns
         assert run("--pipelines=pretrain").exit_code == 0
         assert shipped.stat().st_mtime_ns == before
-        assert (
-            run("--pipelines=embed", "--params=backbone.name=data/06_models/nano-clip").exit_code
-            == 0
-        )
-        assert run("--pipelines=embed").exit_code == 0
+        own = "--params=backbone.name=data/06_models/nano-clip"
+        assert "has resolved the image processor" in run("--pipelines=embed", own).stderr
+        for options in ([own], []):
+            for stage in ("preprocess", "embed"):
+                assert run(f"--pipelines={stage}", *options).exit_code == 0
+
+    def test_results_of_another_data_set_are_not_mixed_with_these(
+        self, run: Run, first_run: Result
+    ) -> None:
+        """With another seed, scenes have the same ids, but other images."""
+        assert run("--pipelines=ingest", "--params=seed=1").exit_code == 0
+        for stage, again in (("embed", "preprocess"), ("explain", "preprocess")):
+            result = run(f"--pipelines={stage}")
+            assert result.exit_code == 1
+            assert f"Run the {again} pipeline again" in result.stderr
+        assert run("--pipelines=preprocess").exit_code == 0
+        assert "Run the embed pipeline again" in run("--pipelines=train_heads").stderr
+        assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 1
+        assert run("--to-nodes=heads.predict_controls").exit_code == 0
+        assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 0
+        assert "Run the calibrate pipeline again" in run("--pipelines=evaluate").stderr
+        assert run("--pipelines=calibrate").exit_code == 0
+        assert run("--pipelines=evaluate").exit_code == 0
 
     def test_a_failed_gate_saves_everything_and_can_be_resumed(
         self, run: Run, first_run: Result
@@ -197,6 +217,46 @@ class TestPipelines:
         assert last_runs()[0].data.tags["taxonomy"] == "seed"
 
 
+class TestRealThing:
+    """`--env cifar10` up to the network: CIFAR-10 in torchvision's format, and an untrained ViT-B/32 in a folder."""
+
+    @pytest.fixture
+    def backbone(self, tmp_path: Path) -> Path:
+        torch.manual_seed(0)
+        config = CLIPConfig(text_config={"num_hidden_layers": 1, "vocab_size": 100})
+        CLIPModel(config).save_pretrained(tmp_path / "clip")
+        CLIPImageProcessor().save_pretrained(tmp_path / "clip")
+        return tmp_path / "clip"
+
+    def test_the_whole_corridor_on_local_stand_ins(
+        self, run: Run, backbone: Path, tmp_path: Path, write_cifar10: Callable[..., Path]
+    ) -> None:
+        folder = write_cifar10(tmp_path / "cifar10", [*range(10)] * 2)
+        small = {
+            "backbone.name": backbone,
+            "ingest.cifar10.folder": folder,
+            "calibrate.without_optimum": "keep",
+            "evaluate.minimum_accuracy": 0,
+            "explain.images": 2,
+            "explain.steps": 4,
+            "explain.background": 10,
+            "train_heads.training.epochs": 5,
+            "train_heads.random_concept_seeds": 1,
+        }
+        options = ",".join(f"{name}={value}" for name, value in small.items())
+        result = run(f"--params={options}", env="cifar10")
+        assert result.exit_code == 0, result.stderr[-2000:]
+        described = json.loads(Path("data/06_models/heads/calibrated/classifier.json").read_text())
+        assert described["input_size"] == 224
+        assert described["provenance"]["backbone"] == str(backbone)
+        assert described["provenance"]["backbone_revision"] is None
+        summary = json.loads(Path("data/08_reporting/data/embed_summary.json").read_text())
+        assert (summary["embed/encoded"], summary["embed/dimension"]) == (120, 512)
+        predictions = pd.read_parquet("data/07_model_output/heads/predictions.parquet")
+        assert predictions.groupby("split").size()["test"] == 20
+        assert last_runs()[0].data.tags["env"] == "cifar10"
+
+
 class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -207,6 +267,7 @@ class TestBadInput:
             ("preprocess.taxonomy=animals", "There is no taxonomy 'animals'"),
             ("backbone.name=./nowhere", "There is no backbone folder"),
             ("backbone.name=data", "has no configuration"),
+            ("backbnoe.name=nano-clip", "Did you mean backbone?"),
         ],
     )
     def test_one_message(self, run: Run, options: str, message: str) -> None:

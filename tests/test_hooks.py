@@ -12,6 +12,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from kedro.framework.session import KedroSession
+from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, ThreadRunner
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
@@ -63,6 +64,7 @@ class TestRecord:
     def test_parameters_are_logged_field_by_field(self, tiny_run: TinyRun) -> None:
         (run,) = recorded(tiny_run())
         assert run.data.params == {
+            "backbone.name": "nano-clip",
             "preprocess.taxonomy": "concepts",
             "preprocess.shares.train": "0.8",
             "preprocess.name": "",
@@ -302,8 +304,14 @@ def test_a_commit_and_what_differs_from_it(tmp_path: Path) -> None:
 
 def test_pipelines_name_the_run() -> None:
     parameters = {"params:backbone.name": "openai/clip-vit-base-patch32"}
-    assert run_name(["embed"], parameters) == "embed, clip-vit-base-patch32"
-    assert run_name(None, parameters) == "heads, clip-vit-base-patch32"
+    pipeline = Pipeline([Node(abs, "params:backbone", "norm")])
+    assert run_name(["embed"], pipeline, parameters) == "embed, clip-vit-base-patch32"
+    assert run_name(None, pipeline, parameters) == "heads, clip-vit-base-patch32"
+
+
+def test_what_a_run_does_not_choose_is_no_part_of_its_name() -> None:
+    parameters = {"params:preprocess.taxonomy": "seed"}
+    assert run_name(["evaluate"], Pipeline([Node(abs, "logits", "norm")]), parameters) == "evaluate"
 
 
 def test_a_node_draws_the_same_wherever_a_run_begins(tiny_run: TinyRun) -> None:

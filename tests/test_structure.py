@@ -168,7 +168,7 @@ class TestCatalog:
 class TestParameters:
     def test_environments_only_change_what_base_has(self, config: OmegaConfigLoader) -> None:
         base = config["parameters"]
-        for environment in ("cifar10", "test"):
+        for environment in ("cifar10", "gpu", "test"):
             for path in sorted((ROOT / "conf" / environment).glob("parameters*.yml")):
                 changed = yaml.safe_load(path.read_text())
                 assert leaves(changed).keys() <= leaves(base).keys(), path

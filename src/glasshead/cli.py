@@ -7,7 +7,7 @@ import click
 from kedro.framework.cli.project import run as kedro_run
 from kedro.validation import ParameterValidationError
 
-from glasshead.errors import GlassheadError, ParameterError
+from glasshead.errors import GlassheadError, ParameterError, plain_validation
 
 INTERRUPTED = 130  # what a shell reports for a command that SIGINT ended
 
@@ -35,20 +35,14 @@ def user_error(error: BaseException) -> GlassheadError | None:
         if isinstance(cause, GlassheadError):
             return cause
         if isinstance(cause, ParameterValidationError):
-            return ParameterError(_without_links(str(cause)))
+            return ParameterError(plain_validation(str(cause)))
     return None
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
-        error = error.__cause__ or error.__context__
-
-
-def _without_links(message: str) -> str:
-    """Drop Pydantic's lines that point to its website."""
-    lines = message.splitlines()
-    return "\n".join(line for line in lines if "For further information visit" not in line)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
 def _is_no_error(record: logging.LogRecord) -> bool:

@@ -47,3 +47,9 @@ class CalibrationError(GlassheadError):
 
 class GateError(GlassheadError):
     """A result is below the minimum that the parameters demand; everything was saved before."""
+
+
+def plain_validation(message: str) -> str:
+    """Return a message of Pydantic's without the lines that point to its website."""
+    lines = message.splitlines()
+    return "\n".join(line for line in lines if "For further information visit" not in line)

@@ -82,7 +82,7 @@ def _replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         raise ArtifactError(
-            f"Cannot write {path}: {error.strerror or error}. Nothing was changed; "
+            f"Cannot write {path}: {error.strerror or error}. What was there is whole; "
             "make room or make the folder writable, then run again."
         ) from error
     finally:

@@ -13,7 +13,7 @@ from glasshead.pipelines import (
     train_heads,
 )
 
-SHARED = {"embedding_store", "embeddings", "images", "processor", "samples", "taxonomy"}
+SHARED = {"embeddings", "images", "samples", "taxonomy"}
 
 
 def register_pipelines() -> dict[str, Pipeline]:

@@ -165,6 +165,14 @@ def test_any_file_name_survives_a_csv(names):
         assert dataset.load()["file"].tolist() == frame["file"].tolist()
 
 
+def test_a_text_column_of_a_csv_stays_text(tmp_path):
+    dataset = AtomicTable(filepath=str(tmp_path / "recall.csv"), text=["class"])
+    dataset.save(pd.DataFrame({"class": ["01", "2", "NA", "1e3"], "n": [1, 2, 3, 4]}))
+    loaded = dataset.load()
+    assert loaded["class"].tolist() == ["01", "2", "NA", "1e3"]
+    assert loaded["n"].tolist() == [1, 2, 3, 4]
+
+
 @given(npst.arrays(float, 5, elements={"allow_nan": False}))
 def test_numbers_survive_a_csv_to_the_last_bit(numbers):
     with tempfile.TemporaryDirectory() as folder:

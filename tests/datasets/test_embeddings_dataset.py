@@ -9,12 +9,13 @@ from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import ArtifactError, EmbeddingError
 
 IDS = np.array(["train/0", "ü\n,", "test/0"], object)
+HASHES = np.array(["a" * 64, "b" * 64, "c" * 64], object)
 
 
 def embeddings(values: np.ndarray | None = None) -> Embeddings:
     if values is None:
         values = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
-    return Embeddings(IDS, values, "0123abcd")
+    return Embeddings(IDS, HASHES, values, "0123abcd")
 
 
 @pytest.fixture
@@ -26,6 +27,7 @@ def test_embeddings_come_back_bit_for_bit(dataset):
     dataset.save(embeddings())
     loaded = dataset.load()
     assert loaded.image_id.tolist() == IDS.tolist()
+    assert loaded.content_hash.tolist() == HASHES.tolist()
     assert loaded.values.tobytes() == embeddings().values.tobytes()
     assert loaded.encoder_key == "0123abcd"
     assert len(loaded) == 3

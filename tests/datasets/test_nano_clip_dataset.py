@@ -99,7 +99,7 @@ def test_two_saves_give_the_same_bytes(nano, tmp_path):
 def test_a_missing_folder_says_what_to_run_and_asks_no_hub(dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    refused(dataset, "There is no nano-clip in .*--pipeline=pretrain")
+    refused(dataset, "There is no nano-clip in .*--pipelines=pretrain")
     refused(
         NanoClipDataset(filepath="models/nano-clip"), "There is no nano-clip in models/nano-clip"
     )

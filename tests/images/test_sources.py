@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -98,27 +97,8 @@ class TestCIFAR10:
     """A folder in torchvision's format, with MD5s of its own."""
 
     @pytest.fixture
-    def folder(self, tmp_path, monkeypatch) -> Path:
-        rng = np.random.default_rng(0)
-        batches = tmp_path / CIFAR10.base_folder
-        batches.mkdir()
-
-        def write(name: str, content: dict) -> list[str]:
-            data = pickle.dumps(content)
-            (batches / name).write_bytes(data)
-            return [name, hashlib.md5(data).hexdigest()]
-
-        def batch() -> dict:
-            return {"data": rng.integers(0, 256, (4, 3072), dtype=np.uint8), "labels": [3, 8, 8, 0]}
-
-        train = [write(f"data_batch_{k}", batch()) for k in range(1, 6)]
-        meta = write("batches.meta", {"label_names": list(CLASSES)})
-        monkeypatch.setattr(CIFAR10, "train_list", train)
-        monkeypatch.setattr(CIFAR10, "test_list", [write("test_batch", batch())])
-        monkeypatch.setattr(
-            CIFAR10, "meta", {"filename": meta[0], "key": "label_names", "md5": meta[1]}
-        )
-        return tmp_path
+    def folder(self, tmp_path, write_cifar10) -> Path:
+        return write_cifar10(tmp_path, [3, 8, 8, 0])
 
     @pytest.fixture
     def requests(self, folder, monkeypatch) -> Iterator[list[str]]:
@@ -227,6 +207,23 @@ class TestParquet:
         assert [row[0] for row in rows(read("parquet", path=tmp_path), "image_id")] == [
             f"train/00000{k}" for k in range(4)
         ]
+
+    def test_attribute_columns_are_kept_as_text(self, tmp_path):
+        table = huggingface_table([1, 0, 1], ["frog", "ant"])
+        table = table.append_column("legs", [[6, 4, None]]).append_column("sky", [["a", "b", "c"]])
+        path = tmp_path / "all.parquet"
+        pq.write_table(table, path)
+        ingested = read("parquet", path=path, attribute_columns=["sky", "legs"])
+        assert rows(ingested, "attribute/sky", "attribute/legs")[:2] == [("a", "6"), ("b", "4")]
+        assert ingested.images.frame()["attribute/legs"].isna().tolist() == [False, False, True]
+        with pytest.raises(SourceError, match="no column wings"):
+            read("parquet", path=path, attribute_columns=["wings"])
+
+    def test_a_split_that_is_not_read_is_named(self, tmp_path, caplog):
+        for split in ("train", "validation"):
+            pq.write_table(huggingface_table([1, 0], ["a", "b"]), tmp_path / f"{split}.parquet")
+        assert len(read("parquet", path=tmp_path).images) == 2
+        assert "validation.parquet" in caplog.text
 
     def test_one_file_has_no_given_split(self, tmp_path):
         path = tmp_path / "all.parquet"
@@ -434,6 +431,14 @@ class TestHub:
             ("test/000000", "frog", "test"),
         ]
         assert ingested.images.encoded(2) == jpeg(2)
+
+    def test_attributes_are_kept_and_splits_that_are_not_read_are_named(self, folder, caplog):
+        table = huggingface_table([1, 0], ["frog", "ant"]).append_column("sky", [["a", "b"]])
+        for split in ("train", "validation", "test"):
+            pq.write_table(table, folder / f"{split}.parquet")
+        ingested = read("hub", id=str(folder), attribute_columns=["sky"])
+        assert rows(ingested, "attribute/sky") == [("a",), ("b",), ("a",), ("b",)]
+        assert "validation" in caplog.text
 
     def test_images_given_by_path_are_read(self, tmp_path):
         folder = tmp_path / "pictures"

@@ -115,6 +115,13 @@ def test_tiny_classes_do_not_crash_and_are_named_with_their_counts(n):
         check_splits(data["label"], splits, ("cat", "dog"))
 
 
+def test_copies_leave_no_later_split_empty():
+    hashes = ["00"] * 5 + ["01", "02", "03"]
+    data = pd.DataFrame({"label": "cat", "given_split": None, "content_hash": hashes})
+    splits = assign_splits(data, 0.1, 0.1, 0.2).tolist()
+    assert splits == ["calibration"] * 5 + ["validation", "test", "train"]
+
+
 def test_four_images_a_class_are_enough():
     data = distinct(["cat", "dog"] * 4)
     splits = assign_splits(data, 0.1, 0.1, 0.2)

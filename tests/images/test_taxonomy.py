@@ -92,6 +92,10 @@ class TestParsing:
         targets = add_targets(samples(), Pictures([0, 0, 0]), taxonomy).filter(like="target/")
         assert targets.to_numpy().tolist() == [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
 
+    def test_classes_whose_questions_would_have_one_name_are_refused(self):
+        with pytest.raises(TaxonomyError, match="differ in nothing but"):
+            parse({"each_class": True}, ("a/b", "a_b", "c"))
+
     def test_each_class_survives_names_that_are_paths(self):
         taxonomy = parse({"each_class": True}, ("a/b", "c"))
         assert [task.name for task in taxonomy.subtasks] == ["is_a_b", "is_c"]
@@ -122,6 +126,8 @@ class TestParsing:
             ({"subtasks": {"w": {"map": {"a": ["bird", "cat"], "b": ["bird"]}}}}, "bird"),
             ({"subtasks": {"w": {"map": {"a/b": ["bird"], "c": ["cat", "dog"]}}}}, "'/'"),
             ({"subtasks": {"a/b": {"function": "texture"}}}, "'/'"),
+            ({"subtasks": {"final": {"function": "texture"}}}, "classifier's own output"),
+            ({"subtasks": {"w": {"map": {True: ["bird"], False: ["cat"]}}}}, "in quotes"),
             ({"subtasks": {"hue": {"function": "hue"}}}, "known: dominant_channel"),
             ({"subtasks": {"hue": {"function": ["hue"]}}}, "malformed"),
             ({"subtasks": {"place": {"attribute": "habitat"}}}, "two values"),
@@ -140,8 +146,9 @@ class TestParsing:
         ],
     )
     def test_malformed_content_is_one_typed_error(self, content, reason):
-        with pytest.raises(TaxonomyError, match=f"(?s)'mine'.*{reason}"):
+        with pytest.raises(TaxonomyError, match=f"(?s)'mine'.*{reason}") as error:
             parse(content)
+        assert "errors.pydantic.dev" not in str(error.value)
 
     def test_a_file_that_is_no_yaml_is_one_typed_error(self):
         with pytest.raises(TaxonomyError, match="'mine' cannot be read"):

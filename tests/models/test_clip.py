@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
+from safetensors.torch import load_file
 from transformers import (
     BertConfig,
     BertModel,
@@ -22,6 +24,8 @@ from transformers import (
 
 from glasshead.errors import BackboneError
 from glasshead.images.captions import all_words
+from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
+from glasshead.images.table import ImageTable
 from glasshead.models import clip
 from glasshead.models.clip import (
     BackboneParams,
@@ -31,6 +35,7 @@ from glasshead.models.clip import (
     weights_hash,
 )
 from glasshead.models.nano_clip import CONTEXT, NanoClip, NanoClipParams
+from glasshead.models.probe import fit_linear_probe
 
 TINY = NanoClipParams(width=16, layers=1, heads=2, text_width=16, projection=8)
 
@@ -86,6 +91,13 @@ def agreement(folder: Path, images: list[Image.Image]) -> torch.Tensor:
     theirs = model.get_image_features(**inputs).pooler_output
     torch.testing.assert_close(ours.norm(dim=1), theirs.norm(dim=1), rtol=1e-3, atol=0)
     return torch.cosine_similarity(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["nano-clip", "folder"])
+def test_a_revision_is_no_provenance_of_what_lies_here(name, shared):
+    given = BackboneParams(name=str(shared) if name == "folder" else name, revision="c237dc")
+    assert load_encoder(given).backbone.revision is None
+    assert processor_settings(given)["revision"] is None
 
 
 class TestEquality:
@@ -355,6 +367,35 @@ class TestNanoClip:
                 for batch in ([short], [short, longest])
             )
         torch.testing.assert_close(alone, padded, rtol=0, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        "wrong", [{"patch_size": 5}, {"heads": 3}, {"text_width": 15}, {"widht": 64}]
+    )
+    def test_a_shape_that_does_not_fit_is_refused(self, wrong):
+        with pytest.raises(ValidationError):
+            NanoClipParams(**wrong)
+
+    def test_the_shipped_weights_stay_within_their_budget_and_have_a_card(self):
+        folder = resolve_backbone(BackboneParams())
+        assert {"README.md", "tokenizer.json"} <= {path.name for path in folder.iterdir()}
+        weights = load_file(folder / "model.safetensors")
+        assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
+        assert sum(tensor.numel() for tensor in weights.values()) <= 2.5e6
+        assert (folder / "model.safetensors").stat().st_size <= 10e6
+
+    def test_a_linear_probe_on_the_shipped_weights_finds_scenes_neither_easy_nor_hard(self):
+        records = list(generate_scenes(ScenesParams(train=1500, test=500), seed=5))
+        images = ImageTable.from_records(records, CLASSES, ("colour", "habitat", "size"))
+        encoder = load_encoder(BackboneParams())
+        with torch.inference_mode():
+            pixels = encoder.prepare([images.pil(row) for row in range(len(images))])
+            values = torch.cat([encoder(part.float() / 255) for part in pixels.split(250)]).numpy()
+        labels = np.array([CLASSES.index(name) for name in images.frame()["label"]])
+        train, validation, test = slice(0, 1200), slice(1200, 1500), slice(1500, 2000)
+        probe = fit_linear_probe(
+            (values[train], labels[train]), (values[validation], labels[validation]), (0.01, 0.1)
+        )
+        assert 0.9 < (probe.predict(values[test]) == labels[test]).mean() < 0.99
 
     def test_the_default_stays_within_its_budget(self):
         model = NanoClip.build(NanoClipParams(), all_words()).model

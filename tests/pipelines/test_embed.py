@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from glasshead.errors import ArtifactError
 from glasshead.images.table import ImageTable, Record
-from glasshead.models.clip import BackboneParams, ClipEncoder, load_encoder
+from glasshead.models.clip import BackboneParams, ClipEncoder, load_encoder, processor_settings
 from glasshead.pipelines.embed import create_pipeline
 from glasshead.pipelines.embed.params import EmbedParams
 
@@ -75,7 +76,11 @@ def record(row: int) -> Record:
 
 
 def run(
-    folder: Path, images: ImageTable, samples: pd.DataFrame, backbone: BackboneParams
+    folder: Path,
+    images: ImageTable,
+    samples: pd.DataFrame,
+    backbone: BackboneParams,
+    processor: dict[str, Any] | None = None,
 ) -> DataCatalog:
     """Run the pipeline on the catalog entries of conf/base, their files moved below `folder`."""
     entries = yaml.safe_load((CONF / "catalog_embed.yml").read_text())
@@ -83,6 +88,7 @@ def run(
         entry["filepath"] = str(folder / entry["filepath"])
     catalog = DataCatalog.from_config(entries)
     catalog["images"], catalog["samples"] = images, samples
+    catalog["processor"] = processor_settings(backbone) if processor is None else processor
     catalog["params:backbone"] = backbone
     catalog["params:embed"] = EmbedParams(batch_size=4, shard_rows=4, device="cpu")
     SequentialRunner().run(create_pipeline(), catalog)
@@ -122,8 +128,23 @@ def test_a_grown_table_encodes_only_the_new_rows(tmp_path, backbone, passes):
 
 
 def test_samples_of_other_images_stop_the_run_before_any_encoding(tmp_path, backbone, passes):
-    with pytest.raises(ArtifactError, match="pipeline=preprocess"):
+    with pytest.raises(ArtifactError, match="preprocess pipeline again"):
         run(tmp_path, table(6), table(5).frame(), backbone)
+    assert passes == []
+
+
+@pytest.mark.parametrize("column", ["content_hash", "label"])
+def test_samples_with_the_same_ids_but_other_images_stop_it_too(tmp_path, backbone, column):
+    samples = table(6).frame()
+    samples[column] = samples[column].to_numpy()[::-1]
+    with pytest.raises(ArtifactError, match="preprocess pipeline again"):
+        run(tmp_path, table(6), samples, backbone)
+
+
+def test_the_processor_of_another_backbone_stops_it_too(tmp_path, backbone, passes):
+    other = processor_settings(backbone) | {"mean": [0.5, 0.5, 0.5]}
+    with pytest.raises(ArtifactError, match="Preprocess has resolved the image processor"):
+        run(tmp_path, table(6), table(6).frame(), backbone, other)
     assert passes == []
 
 

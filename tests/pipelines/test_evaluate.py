@@ -13,7 +13,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
-from glasshead.errors import GateError, SplitError
+from glasshead.errors import ArtifactError, GateError, SplitError
 from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline
 from glasshead.pipelines.evaluate.nodes import (
     check_gate,
@@ -97,8 +97,8 @@ def tables():
 
 @pytest.fixture(scope="module")
 def metrics(tables):
-    logits, controls, _ = tables
-    return compute_metrics(logits, controls, TEMPERATURES, PARAMETERS, seed=0)
+    logits, controls, predictions = tables
+    return compute_metrics(logits, predictions, controls, TEMPERATURES, PARAMETERS, seed=0)
 
 
 def run(pipeline, inputs):
@@ -140,10 +140,12 @@ def test_metrics_are_those_of_the_contract_and_json(metrics):
 
 
 def test_a_classifier_without_concepts_or_controls_has_the_common_metrics(tables):
-    logits, controls, _ = tables
+    logits, controls, predictions = tables
     plain = logits.drop(columns=[name for name in logits if "legs" in name])
     nothing = controls[["image_id", "split", "label"]].head(0)
-    assert set(compute_metrics(plain, nothing, {"final": 2.0}, PARAMETERS, 0)) == CONTRACT
+    assert (
+        set(compute_metrics(plain, predictions, nothing, {"final": 2.0}, PARAMETERS, 0)) == CONTRACT
+    )
 
 
 def test_values_are_those_of_scikit_learn_on_test_rows(tables, metrics):
@@ -182,9 +184,9 @@ def test_controls_are_scored_and_seeds_averaged(tables, metrics):
 
 
 def test_controls_are_matched_by_image_id(tables, metrics):
-    logits, controls, _ = tables
+    logits, controls, predictions = tables
     shuffled = controls.sample(frac=1, random_state=0)
-    assert compute_metrics(logits, shuffled, TEMPERATURES, PARAMETERS, 0) == metrics
+    assert compute_metrics(logits, predictions, shuffled, TEMPERATURES, PARAMETERS, 0) == metrics
 
 
 def test_only_test_rows_count(tables, metrics):
@@ -193,7 +195,7 @@ def test_only_test_rows_count(tables, metrics):
         table.loc[table["split"] != "test", "label"] = "car"
     logits.loc[logits["split"] != "test", "logit/car"] = 99.0
     predictions.loc[predictions["split"] != "test", "predicted"] = "ship"
-    assert compute_metrics(logits, controls, TEMPERATURES, PARAMETERS, 0) == metrics
+    assert compute_metrics(logits, predictions, controls, TEMPERATURES, PARAMETERS, 0) == metrics
     pd.testing.assert_frame_equal(
         find_confused_pairs(predictions, PARAMETERS), find_confused_pairs(tables[2], PARAMETERS)
     )
@@ -248,15 +250,34 @@ def test_recall_and_macro_f1_of_a_rare_class_are_undefined(tables):
     assert recall.loc["ship", "n"] == 1
     assert recall.loc["ship", ["recall", "low", "high"]].isna().all()
     assert measure_class_recall(predictions[~rare]).set_index("class").loc["ship", "n"] == 0
-    metrics = compute_metrics(logits[keep], controls, TEMPERATURES, PARAMETERS, 0)
+    metrics = compute_metrics(
+        logits[keep], predictions[keep], controls, TEMPERATURES, PARAMETERS, 0
+    )
     undefined = {name for name, entry in metrics.items() if entry["value"] is None}
     assert undefined == {"macro_f1", "ece_classwise"}
 
 
 def test_an_empty_test_split_is_an_error(tables):
-    logits, controls, _ = tables
+    logits, controls, predictions = tables
+    rest = logits.query("split != 'test'")
     with pytest.raises(SplitError, match="test split is empty"):
-        compute_metrics(logits.query("split != 'test'"), controls, TEMPERATURES, PARAMETERS, 0)
+        compute_metrics(rest, predictions, controls, TEMPERATURES, PARAMETERS, 0)
+
+
+@pytest.mark.parametrize("stale", ["logits", "temperatures", "concepts", "images"])
+def test_predictions_of_another_training_are_refused(tables, stale):
+    logits, controls, predictions = tables
+    temperatures = TEMPERATURES
+    if stale == "logits":
+        logits = logits.assign(**{"logit/car": logits["logit/car"] + 0.1})
+    elif stale == "temperatures":
+        temperatures = TEMPERATURES | {"final": 1.9}
+    elif stale == "concepts":
+        temperatures = {"final": 2.0, "wings": 1.0}
+    else:
+        predictions = predictions.assign(image_id=predictions["image_id"] + "x")
+    with pytest.raises(ArtifactError, match="Run the calibrate pipeline again"):
+        compute_metrics(logits, predictions, controls, temperatures, PARAMETERS, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -52,6 +53,8 @@ class Plain(nn.Module):
 
 class Bottleneck(Plain):
     """Pixels to an embedding, to the probabilities of three subtasks, to logits; not linear."""
+
+    encoder_key = "key"
 
     concepts = (
         SimpleNamespace(name="legs", values=("none", "two", "four")),
@@ -130,8 +133,15 @@ def inputs(classifier: Plain, images: ImageTable, parameters: ExplainParams) -> 
         "classifier": classifier,
         "images": images,
         "predictions": predictions,
-        "samples": predictions[["image_id", "split", "label"]],
-        "embeddings": Embeddings(frame["image_id"].to_numpy(dtype=object), values, "key"),
+        "samples": predictions[["image_id", "split", "label"]].assign(
+            content_hash=frame["content_hash"]
+        ),
+        "embeddings": Embeddings(
+            frame["image_id"].to_numpy(object),
+            frame["content_hash"].to_numpy(object),
+            values,
+            "key",
+        ),
         "params:explain": parameters,
         "params:seed": 0,
     }
@@ -271,16 +281,26 @@ def test_too_few_steps_are_reported(images, parameters, caplog):
 
 def test_embeddings_of_other_images_are_refused(images, parameters):
     contents = inputs(Bottleneck(), images, parameters)
-    examples = contents["predictions"].query("split == 'test'").assign(image_id="elsewhere/1")
-    with pytest.raises(ArtifactError, match="elsewhere/1"):
+    examples = contents["predictions"].query("split == 'test'")
+    others = contents["samples"].assign(content_hash="0" * 64)
+    with pytest.raises(ArtifactError, match="no embedding"):
         explain_concepts(
-            contents["classifier"],
-            contents["embeddings"],
-            contents["samples"],
-            examples,
-            parameters,
-            0,
+            contents["classifier"], contents["embeddings"], others, examples, parameters, 0
         )
+
+
+@pytest.mark.parametrize("stale", ["predictions", "images", "embeddings"])
+def test_what_is_not_of_one_run_is_refused(images, parameters, tmp_path, stale):
+    contents = inputs(Bottleneck(), images, parameters)
+    match stale:
+        case "predictions":
+            contents["predictions"] = contents["predictions"].assign(split="test")
+        case "images":
+            contents["samples"] = contents["samples"].assign(content_hash="0" * 64)
+        case "embeddings":
+            contents["embeddings"] = replace(contents["embeddings"], encoder_key="another")
+    with pytest.raises(ArtifactError, match="again"):
+        run(contents, tmp_path)
 
 
 def test_the_shipped_parameters_are_valid():

@@ -1,5 +1,6 @@
 """`train_heads` as Kedro runs it, on a real tiny encoder and made-up embeddings; what each control stands for."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,13 @@ from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError, SplitError
 from glasshead.images.captions import all_words
 from glasshead.images.sources.base import plain_record
-from glasshead.images.table import ImageTable
+from glasshead.images.table import ImageTable, content_hash
 from glasshead.images.taxonomy import parse_taxonomy
-from glasshead.models.clip import BackboneParams
+from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.pipelines.train_heads import create_pipeline
 from glasshead.pipelines.train_heads.nodes import (
+    fit_heads,
     predict_controls,
     predict_logits,
     random_codes,
@@ -74,6 +76,7 @@ def make_samples(n: int = 560) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image_id": [f"train/{row:06d}" for row in range(n)],
+            "content_hash": [content_hash(f"train/{row:06d}".encode()) for row in range(n)],
             "label": np.array(CLASSES)[index],
             "class_index": index,
             "split": split,
@@ -84,13 +87,14 @@ def make_samples(n: int = 560) -> pd.DataFrame:
     )
 
 
-def make_embeddings(samples: pd.DataFrame) -> Embeddings:
+def make_embeddings(samples: pd.DataFrame, encoder_key: str = "") -> Embeddings:
     """Return embeddings in which class and light are plain to see, under noise."""
     rng = np.random.default_rng(1)
     directions = 2 * rng.normal(size=(5, DIMENSION))
     values = directions[samples["class_index"]] + np.outer(samples["target/light"], directions[4])
     values = values + rng.normal(scale=0.7, size=values.shape)
-    return Embeddings(samples["image_id"].to_numpy(object), values.astype(np.float32), "0" * 32)
+    identity = (samples[name].to_numpy(object) for name in ("image_id", "content_hash"))
+    return Embeddings(*identity, values.astype(np.float32), encoder_key)
 
 
 def make_images(samples: pd.DataFrame) -> ImageTable:
@@ -118,7 +122,8 @@ def run(folder, backbone, samples, embeddings=None, parameters=PARAMETERS, seed=
     entries["training_history_figure"] = entries.pop("{name}_figure")
     catalog = DataCatalog.from_config(entries)
     catalog["images"], catalog["samples"] = make_images(samples), samples
-    catalog["embeddings"] = embeddings or make_embeddings(samples)
+    embeddings = embeddings or make_embeddings(samples)
+    catalog["embeddings"] = replace(embeddings, encoder_key=load_encoder(backbone).key)
     catalog["taxonomy"] = TAXONOMY
     catalog["params:backbone"] = backbone
     catalog["params:train_heads"] = parameters
@@ -182,7 +187,7 @@ class TestClassifier:
         with torch.inference_mode():
             values = classifier.embed(images).numpy()
             expected = classifier(images).numpy()
-        embeddings = Embeddings(few["image_id"].to_numpy(object), values, "0" * 32)
+        embeddings = replace(make_embeddings(few, classifier.encoder_key), values=values)
         logits = predict_logits(classifier, embeddings, few).filter(regex="^logit/")
         np.testing.assert_allclose(logits, expected, atol=1e-5)
 
@@ -260,22 +265,34 @@ class TestReproducibility:
         for name in ("logits.parquet", "audit_log.csv", "model.safetensors"):
             assert again[name] != other[name]
 
-    def test_rows_are_matched_by_image_id_not_by_place(self, catalog, samples):
-        classifier, embeddings = catalog.load("uncalibrated"), make_embeddings(samples)
+    def test_rows_are_matched_by_content_not_by_place(self, catalog, samples):
+        classifier = catalog.load("uncalibrated")
+        embeddings = make_embeddings(samples, classifier.encoder_key)
         order = np.random.default_rng(0).permutation(len(samples))
-        shuffled = Embeddings(embeddings.image_id[order], embeddings.values[order], "0" * 32)
+        shuffled = replace(
+            embeddings,
+            image_id=embeddings.image_id[order],
+            content_hash=embeddings.content_hash[order],
+            values=embeddings.values[order],
+        )
         pd.testing.assert_frame_equal(
             predict_logits(classifier, shuffled, samples),
             predict_logits(classifier, embeddings, samples),
         )
 
-    def test_an_image_without_embedding_is_named(self, catalog, samples):
-        embeddings = make_embeddings(samples)
-        short = Embeddings(embeddings.image_id[:-1], embeddings.values[:-1], "0" * 32)
-        with pytest.raises(
-            ArtifactError, match=r"no embedding of image train/000559.*embed pipeline"
-        ):
-            predict_logits(catalog.load("uncalibrated"), short, samples)
+    def test_embeddings_of_other_images_are_refused(self, catalog, samples):
+        classifier = catalog.load("uncalibrated")
+        embeddings = make_embeddings(samples.iloc[:-1], classifier.encoder_key)
+        with pytest.raises(ArtifactError, match=r"1 of 560 images have no embedding"):
+            predict_logits(classifier, embeddings, samples)
+
+    def test_embeddings_of_another_encoder_are_refused(self, catalog, samples, backbone):
+        other = make_embeddings(samples, "0" * 32)
+        with pytest.raises(ArtifactError, match=r"another encoder's.*embed pipeline again"):
+            predict_logits(catalog.load("uncalibrated"), other, samples)
+        fitting, images = select_fitting_samples(samples), make_images(samples)
+        with pytest.raises(ArtifactError, match=r"another encoder's"):
+            fit_heads(other, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
 
 
 class TestControls:
@@ -324,7 +341,7 @@ class TestControls:
         )
         predict_controls(
             catalog.load("uncalibrated"),
-            make_embeddings(samples),
+            make_embeddings(samples, catalog.load("uncalibrated").encoder_key),
             select_fitting_samples(samples),
             TAXONOMY,
             PARAMETERS,

@@ -6,6 +6,7 @@ import io
 import json
 import zipfile
 from abc import abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -111,11 +112,15 @@ class AtomicText(AtomicFile[str, str]):
 class AtomicTable(AtomicFile[pd.DataFrame, pd.DataFrame]):
     """A DataFrame without its index, as `.csv` or `.parquet` by the suffix of `filepath`.
 
-    CSV keeps no types: "1" comes back as a number, an empty string as missing; other text, "NA" too, stays text.
+    CSV keeps no types: outside the columns named in `text`, "1" comes back as a number; an empty string comes back as
+    missing; other text, "NA" too, stays text.
     """
 
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, *, filepath: str, text: Sequence[str] = (), metadata: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(filepath=filepath, metadata=metadata)
+        self._text = dict.fromkeys(text, "str")
         if self._filepath.suffix not in (".csv", ".parquet"):
             raise ArtifactError(f"A table is a .csv or a .parquet file, not {self._filepath.name}.")
         self._is_csv = self._filepath.suffix == ".csv"
@@ -134,7 +139,9 @@ class AtomicTable(AtomicFile[pd.DataFrame, pd.DataFrame]):
 
     def _decode(self, data: bytes) -> pd.DataFrame:
         if self._is_csv:
-            return pd.read_csv(io.BytesIO(data), keep_default_na=False, na_values=[""])
+            return pd.read_csv(
+                io.BytesIO(data), keep_default_na=False, na_values=[""], dtype=self._text
+            )
         source = pa.BufferReader(data)
         frame: pd.DataFrame = pq.read_table(source, page_checksum_verification=True).to_pandas()
         return frame

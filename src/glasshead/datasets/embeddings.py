@@ -21,7 +21,11 @@ class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
 
     def _encode(self, content: Embeddings) -> bytes:
         check_values(content.values, content.image_id)
-        described = {"encoder_key": content.encoder_key, "image_id": content.image_id.tolist()}
+        described = {
+            "encoder_key": content.encoder_key,
+            "image_id": content.image_id.tolist(),
+            "content_hash": content.content_hash.tolist(),
+        }
         arrays = {
             "values": np.ascontiguousarray(content.values),
             "described": np.frombuffer(json.dumps(described).encode(), np.uint8),
@@ -35,7 +39,8 @@ class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
         described = json.loads(arrays["described"].tobytes())
         image_id = np.array(described["image_id"], object)
         check_values(arrays["values"], image_id)
-        return Embeddings(image_id, arrays["values"], described["encoder_key"])
+        hashes = np.array(described["content_hash"], object)
+        return Embeddings(image_id, hashes, arrays["values"], described["encoder_key"])
 
 
 class EmbeddingStoreDataset(AbstractDataset[Any, EmbeddingStore]):

@@ -30,14 +30,14 @@ class NanoClipDataset(AbstractDataset["NanoClip", "NanoClip"]):
 
         if not self._exists():  # transformers would look for a model of this name on the hub
             raise ArtifactError(
-                f"There is no nano-clip in {self._filepath}. Run `kedro run --pipeline=pretrain`."
+                f"There is no nano-clip in {self._filepath}. Run `kedro run --pipelines=pretrain`."
             )
         try:
             return NanoClip.load(self._filepath)
         except Exception as error:  # on damaged files, transformers raises almost anything
             raise ArtifactError(
                 f"The nano-clip in {self._filepath} is damaged ({error}). Delete the folder and run "
-                "`kedro run --pipeline=pretrain`."
+                "`kedro run --pipelines=pretrain`."
             ) from error
 
     def _exists(self) -> bool:

@@ -116,7 +116,7 @@ def embed_images(
 
     logger.info("%d images encoded, %d cached, on %s", counted.images, n_cached, counted.device)
     values = values[inverse]
-    return Embeddings(image_id, values, encoder.key), {
+    return Embeddings(image_id, frame["content_hash"].to_numpy(object), values, encoder.key), {
         "embed/encoded": counted.images,
         "embed/cached": n_cached,
         "embed/images_per_second": counted.images / encoding_seconds if counted.images else None,

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float32, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -35,16 +36,41 @@ class Embeddings:
 
     Attributes:
         image_id: (n,) object array of str, the table's ids in the table's order.
+        content_hash: (n,) object array of str, the SHA-256 of each image's encoded bytes as hex.
         values: (n, d) float32, finite, no row of norm 0.
         encoder_key: the key of the encoder that made them.
     """
 
     image_id: np.ndarray
+    content_hash: np.ndarray
     values: Float32[np.ndarray, "n d"]
     encoder_key: str
 
     def __len__(self) -> int:
         return len(self.image_id)
+
+    def of(
+        self, content_hash: Sequence[str] | pd.Series, encoder_key: str
+    ) -> Float32[np.ndarray, "m d"]:
+        """Return the embeddings of the images with these contents, made by the encoder with this key.
+
+        Raises ArtifactError where another encoder made them, or a content is not among them.
+        """
+        if encoder_key != self.encoder_key:
+            raise ArtifactError(
+                f"The embeddings are another encoder's (key {self.encoder_key[:12]}… instead of {encoder_key[:12]}…). "
+                "Run the embed pipeline again with this backbone."
+            )
+        _, first = np.unique(self.content_hash.astype(str), return_index=True)
+        known = pd.Index(self.content_hash[first])
+        rows = known.get_indexer(pd.Index(content_hash))
+        if (rows < 0).any():
+            raise ArtifactError(
+                f"{(rows < 0).sum()} of {len(rows)} images have no embedding: they are not those that were embedded. "
+                "Run the embed pipeline again."
+            )
+        found: np.ndarray = self.values[first[rows]]
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What happens around the nodes of a run: seeds, timing, and the run's record in MLflow; no modelling."""
+"""What happens around the nodes of a run: checks, seeds, timing, and the run's record in MLflow; no modelling."""
 
 import logging
 import os
@@ -10,6 +10,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
+from glasshead.hooks.parameters import ParameterHooks
 from glasshead.hooks.seeding import SeedHooks
 
 with warnings.catch_warnings(
@@ -22,4 +23,4 @@ for noise in ("register_new_resolver", "The specified dataset source can be inte
     warnings.filterwarnings("ignore", message=noise)
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO when it is imported
 
-__all__ = ["SeedHooks", "TrackingHooks"]
+__all__ = ["ParameterHooks", "SeedHooks", "TrackingHooks"]

@@ -10,10 +10,12 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 from glasshead.hooks.processes import PROCESS_TAG, process_tag
 
 
-def run_name(pipeline_names: list[str] | None, parameters: dict[str, Any]) -> str:
+def run_name(
+    pipeline_names: list[str] | None, pipeline: Pipeline, parameters: dict[str, Any]
+) -> str:
     """Return what was run on which taxonomy and backbone, such as "heads, concepts, nano-clip"."""
     pipelines = "+".join(pipeline_names or ["heads"]).replace("__default__", "heads")
-    names = (Path(choice).name for choice in _choices(parameters).values())
+    names = (Path(choice).name for choice in _choices(pipeline, parameters).values())
     return ", ".join([pipelines, *names])
 
 
@@ -27,7 +29,7 @@ def run_tags(
         "env": run_params["env"] or "base",
         "runner": run_params["runner"].split(" ")[0].split(".")[-1],  # not its memory address
         "classifier": ", ".join(classifiers),
-        **_choices(parameters),
+        **_choices(pipeline, parameters),
         **git_tags(Path(run_params["project_path"])),
     }
 
@@ -51,6 +53,12 @@ def git_tags(project: Path) -> dict[str, str]:
     return {MLFLOW_GIT_COMMIT: commit, "git.changed": str(bool(changes)).lower()}
 
 
-def _choices(parameters: dict[str, Any]) -> dict[str, str]:
+def _choices(pipeline: Pipeline, parameters: dict[str, Any]) -> dict[str, str]:
+    """Return what this run's nodes choose; a later stage takes what lies there, whatever the parameters say."""
     named = {"taxonomy": "params:preprocess.taxonomy", "backbone": "params:backbone.name"}
-    return {tag: str(parameters[name]) for tag, name in named.items() if name in parameters}
+    read = pipeline.inputs()
+    return {
+        tag: str(parameters[name])
+        for tag, name in named.items()
+        if name in parameters and name.split(".")[0] in read
+    }

@@ -181,7 +181,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     @best_effort
     def _begin(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
         run = self.mlflow_config.tracking.run
-        run.name = run.name or run_name(run_params["pipeline_names"], self._parameters)
+        run.name = run.name or run_name(run_params["pipeline_names"], pipeline, self._parameters)
         exit_on_sigterm()
         super().before_pipeline_run(run_params, pipeline, catalog)
         mlflow.set_tags(run_tags(run_params, pipeline, self._parameters))

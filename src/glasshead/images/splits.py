@@ -59,6 +59,7 @@ def _cut(sizes: np.ndarray, cut: dict[str, float]) -> np.ndarray:
     for name, share in cut.items():
         total += share
         end = max(begin + (share > 0), int(rows * total + 0.5))
-        splits[(first >= begin) & (first < end)] = name
-        begin = end
+        taken = (first >= begin) & (first < end)
+        splits[taken] = name
+        begin = max(end, int((first + sizes)[taken].max(initial=0)))
     return splits

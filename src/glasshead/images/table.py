@@ -71,11 +71,18 @@ class ImageTable:
     ) -> Self:
         """Stream `records` through a temporary file that lives as long as the table; memory stays flat.
 
-        The file lies in the system's temporary folder (TMPDIR). `classes` are the class names in index order.
+        The file, as large as all encoded images, lies in the system's temporary folder (TMPDIR). `classes` are the
+        class names in index order. Raises ArtifactError where it cannot be written.
         """
         schema = _schema(classes, attributes)
         with tempfile.NamedTemporaryFile(suffix=".arrow") as spool:
-            write_batches(_batches(records, schema), schema, Path(spool.name))
+            try:
+                write_batches(_batches(records, schema), schema, Path(spool.name))
+            except OSError as error:
+                raise ArtifactError(
+                    f"The images cannot be gathered in {spool.name}: {error}. Set TMPDIR to a folder with room for "
+                    "all encoded images."
+                ) from error
             return cls.open(Path(spool.name))  # the mapping outlives the name
 
     def write(self, path: Path) -> None:
@@ -130,6 +137,18 @@ class ImageTable:
             total.update(json.dumps(row).encode())
         return total.hexdigest()
 
+    def check_rows(self, samples: pd.DataFrame) -> None:
+        """Raise ArtifactError unless `samples` have the ids, labels and contents of these images, in order."""
+        identity = ["image_id", "label", "content_hash"]
+        frame = self.frame()
+        if (
+            len(samples) != len(frame)
+            or not (samples[identity].to_numpy(object) == frame[identity].to_numpy(object)).all()
+        ):
+            raise ArtifactError(
+                "the samples are not those of the image table. Run the preprocess pipeline again."
+            )
+
     def repeated_ids(self) -> list[str]:
         """Return the image ids that more than one row has."""
         counted = pc.value_counts(self._table["image_id"])
@@ -146,10 +165,7 @@ class LabelledImages:
 
     def __init__(self, images: ImageTable, samples: pd.DataFrame) -> None:
         """Pair rows by position; raises ArtifactError where `samples` are not those of `images`."""
-        if samples["image_id"].tolist() != images.frame()["image_id"].tolist():
-            raise ArtifactError(
-                "the samples are not those of the image table. Run the preprocess pipeline again."
-            )
+        images.check_rows(samples)
         self._images = images
         targets = [name for name in samples.columns if name.startswith("target/")]
         self._labels = {name.removeprefix("target/"): samples[name].to_numpy() for name in targets}

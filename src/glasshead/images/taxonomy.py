@@ -17,7 +17,8 @@ import pandas as pd
 from PIL import Image
 from pydantic import BaseModel, ValidationError, model_validator
 
-from glasshead.errors import TaxonomyError
+from glasshead.calibration.heads import FINAL
+from glasshead.errors import TaxonomyError, plain_validation
 from glasshead.images.functions import IMAGE_FUNCTIONS, ImageFunction
 
 
@@ -53,6 +54,10 @@ class Subtask(BaseModel, extra="forbid", frozen=True):
         if self.function is not None and self.function not in IMAGE_FUNCTIONS:
             raise ValueError(
                 f"unknown image function {self.function!r}; known: {', '.join(IMAGE_FUNCTIONS)}"
+            )
+        if self.name == FINAL:
+            raise ValueError(
+                f"{FINAL!r} is the name of the classifier's own output: choose another"
             )
         if "/" in self.name or any("/" in value for value in self.values):
             raise ValueError("names and values must not contain '/'")
@@ -114,7 +119,10 @@ def parse_taxonomy(
         )
         taxonomy = Taxonomy(name=name, subtasks=subtasks)
     except (ValidationError, TypeError, AttributeError) as error:
-        raise TaxonomyError(f"Taxonomy {name!r} is malformed: {error}") from error
+        raise TaxonomyError(
+            f"Taxonomy {name!r} is malformed: {plain_validation(str(error))}\nNames must be text: YAML "
+            "reads yes, no and numbers as something else unless they stand in quotes."
+        ) from error
     if not subtasks:
         raise TaxonomyError(f"Taxonomy {name!r} has no subtasks.")
     _check_coverage(taxonomy, classes)
@@ -129,12 +137,18 @@ def _read(name: str, raw: Callable[[], Any] | Any) -> Any:
 
 
 def _one_per_class(classes: tuple[str, ...]) -> dict[str, Any]:
-    return {
+    questions = {
         f"is_{name.replace('/', '_')}": {
             "map": {"yes": [name], "no": [other for other in classes if other != name]}
         }
         for name in classes
     }
+    if len(questions) < len(classes):
+        raise TaxonomyError(
+            "Two class names differ in nothing but '/' and '_', which a subtask's name cannot hold apart. "
+            "Rename one, or write a taxonomy of your own."
+        )
+    return questions
 
 
 def _check_coverage(taxonomy: Taxonomy, classes: tuple[str, ...]) -> None:

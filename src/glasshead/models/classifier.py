@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from glasshead.calibration.heads import FINAL
 from glasshead.errors import ArtifactError
 
 KINDS = {"heads": "glasshead.models.heads:GlassHeads"}
-FINAL = "final"  # the key of the classifier's own temperature beside those of its concepts
 
 
 class Concept(NamedTuple):
@@ -36,7 +36,8 @@ class Classifier(nn.Module):
         input_size: side of the square input in pixels.
         temperature: the T > 0 that `probabilities` divides logits by.
         concepts: the subtasks of a bottleneck; empty where a kind has none.
-        concept_temperatures: one T for each concept's own probabilities, as they are shown to people.
+        concept_temperatures: one T for each concept's own probabilities, as predictions report them; the meta-learner
+            reads the raw ones.
         provenance: data digest, backbone, code version, seed.
     """
 

@@ -25,7 +25,10 @@ ENCODER_CODE_VERSION = 1
 
 
 class BackboneParams(BaseModel, extra="forbid", frozen=True):
-    """A shipped name, a folder, or a hub id with an optional revision (branch, tag, commit)."""
+    """A shipped name, a folder, or a hub id with an optional revision (branch, tag, commit).
+
+    A revision counts for a hub id alone.
+    """
 
     name: str = "nano-clip"
     revision: str | None = None
@@ -37,15 +40,10 @@ def resolve_backbone(backbone: BackboneParams) -> Path:
     Raises:
         BackboneError: no such folder, no safetensors weights in it, or a hub id that cannot be fetched.
     """
-    shipped = Path(str(resources.files("glasshead"))) / "assets" / backbone.name
-    named = Path(backbone.name).expanduser()
-    if "/" not in backbone.name and shipped.is_dir():
-        folder = shipped
-    elif named.is_dir():
-        folder = named
-    elif (
-        named.is_absolute() or backbone.name.startswith((".", "~")) or backbone.name.count("/") != 1
-    ):
+    local = _local_folder(backbone.name)
+    if local is not None:
+        folder = local
+    elif backbone.name.startswith((".", "~", "/")) or backbone.name.count("/") != 1:
         raise BackboneError(
             f"There is no backbone folder {backbone.name!r}. Set `backbone.name` to nano-clip, to a folder written by "
             "save_pretrained, or to a hub id such as openai/clip-vit-base-patch32."
@@ -62,6 +60,21 @@ def resolve_backbone(backbone: BackboneParams) -> Path:
                 "`model.save_pretrained(folder)` and `processor.save_pretrained(folder)`; pickled weights are refused."
             )
     return folder
+
+
+def _local_folder(name: str) -> Path | None:
+    """Return the folder of a shipped or a local backbone, None where `name` is neither."""
+    shipped = Path(str(resources.files("glasshead"))) / "assets" / name
+    if "/" not in name and shipped.is_dir():
+        return shipped
+    named = Path(name).expanduser()
+    return named if named.is_dir() else None
+
+
+def _as_used(backbone: BackboneParams) -> BackboneParams:
+    """Return `backbone` without a revision where that has no meaning: in the provenance it would be an untruth."""
+    local = _local_folder(backbone.name) is not None
+    return backbone.model_copy(update={"revision": None}) if local else backbone
 
 
 def _fetch(backbone: BackboneParams) -> Path:
@@ -93,6 +106,7 @@ def weights_hash(folder: Path) -> str:
 def processor_settings(backbone: BackboneParams) -> dict[str, Any]:
     """Return what the backbone's image processor does: input size in pixels, resize, crop, mean and std per channel."""
     processor = _load_processor(resolve_backbone(backbone))
+    backbone = _as_used(backbone)
     return {
         "backbone": backbone.name,
         "revision": backbone.revision,
@@ -115,6 +129,7 @@ def load_encoder(backbone: BackboneParams) -> "ClipEncoder":
     from transformers import AutoConfig, CLIPVisionModelWithProjection
 
     folder = resolve_backbone(backbone)
+    backbone = _as_used(backbone)
     try:
         with quiet_transformers():
             config = AutoConfig.from_pretrained(folder)

@@ -92,12 +92,17 @@ class GlassHeads(Classifier):
         self.bottleneck = bottleneck
 
     @property
+    def encoder_key(self) -> str:
+        """The key of the encoder whose embeddings the heads read."""
+        return self.encoder.key
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The encoder by name, revision and key, and the bottleneck's shape."""
         backbone = self.encoder.backbone.model_dump()
         return {
             "backbone": backbone,
-            "encoder_key": self.encoder.key,
+            "encoder_key": self.encoder_key,
             "bottleneck": self.bottleneck.shape,
         }
 

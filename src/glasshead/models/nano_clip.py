@@ -7,7 +7,7 @@ from typing import Self
 
 import torch
 from jaxtyping import Float
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, PositiveInt, model_validator
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
@@ -21,6 +21,7 @@ from glasshead.models.clip import quiet_transformers
 
 SPECIAL = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<start>", "eos_token": "<end>"}
 CONTEXT = 16  # tokens of the longest caption, start and end included
+TEXT_HEADS = 2
 MEAN, STD = (0.49, 0.48, 0.45), (0.25, 0.25, 0.27)
 
 
@@ -35,6 +36,14 @@ class NanoClipParams(BaseModel, extra="forbid", frozen=True):
     text_width: PositiveInt = 64
     text_layers: PositiveInt = 1
     projection: PositiveInt = 128
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.image_size % self.patch_size:
+            raise ValueError("image_size must be a multiple of patch_size")
+        if self.width % self.heads or self.text_width % TEXT_HEADS:
+            raise ValueError(f"width must be a multiple of heads, text_width of {TEXT_HEADS}")
+        return self
 
 
 def build_tokenizer(captions: Iterable[str]) -> PreTrainedTokenizerFast:
@@ -81,7 +90,7 @@ def build_model(params: NanoClipParams, tokenizer: PreTrainedTokenizerFast) -> C
         hidden_size=params.text_width,
         intermediate_size=4 * params.text_width,
         num_hidden_layers=params.text_layers,
-        num_attention_heads=2,
+        num_attention_heads=TEXT_HEADS,
         max_position_embeddings=CONTEXT,
         hidden_act="gelu",
         pad_token_id=tokenizer.pad_token_id,

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from glasshead.images.means import MeanImage
+from glasshead.reporting.figures import plain
 
 COLOURS = {
     "train": "#0072B2",
@@ -35,7 +36,7 @@ def class_balance_figure(samples: pd.DataFrame) -> Figure:
         label = f"{split} ({total:,})"
         axes.barh(range(len(counts)), counts[split], left=left, color=colour, label=label)
         left = left + counts[split]
-    axes.set_yticks(range(len(counts)), [_plain(name) for name in counts.index])
+    axes.set_yticks(range(len(counts)), [plain(name) for name in counts.index])
     title = "Images by class and split"
     if len(shown) < len(order):
         title += f"\nthe 30 largest and the 30 smallest of {len(order)} classes"
@@ -58,10 +59,5 @@ def mean_images_figure(means: Mapping[str, MeanImage], classes: Sequence[str]) -
         axes.axis("off")
     for axes, name in zip(figure.axes, shown, strict=False):
         axes.imshow(means[name].pixels, interpolation="nearest")
-        axes.set_title(f"{_plain(name)}\nn = {means[name].n:,}", fontsize=9)
+        axes.set_title(f"{plain(name)}\nn = {means[name].n:,}", fontsize=9)
     return figure
-
-
-def _plain(name: str) -> str:
-    """Return a class name that Matplotlib neither reads as a formula nor breaks at its newlines."""
-    return " ".join(str(name).split()).replace("$", r"\$")

@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from PIL.Image import Image
 
 from glasshead.calibration.metrics import ReliabilityCurve
+from glasshead.reporting.figures import message_figure, plain
 
 # Okabe & Ito's, told apart by colour-blind readers too.
 BEFORE, AFTER, NEUTRAL = "#D55E00", "#0072B2", "#555555"
@@ -43,8 +44,8 @@ def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[st
     # The square root shows rare confusions beside a diagonal near 1.
     picture = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
     axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix, test images")
-    axes.set_xticks(range(k), [_plain(name) for name in classes], rotation=45, ha="right")
-    axes.set_yticks(range(k), [_plain(name) for name in classes])
+    axes.set_xticks(range(k), [plain(name) for name in classes], rotation=45, ha="right")
+    axes.set_yticks(range(k), [plain(name) for name in classes])
     if k <= MAX_ANNOTATED:
         for row, column in np.argwhere(counts):
             colour = "white" if share[row, column] > 0.4 else "black"
@@ -71,7 +72,7 @@ def class_recall_figure(recall: pd.DataFrame) -> Figure:
     axes.hlines(table.index, table["low"], table["high"], color=AFTER, linewidth=2.5, alpha=0.5)
     axes.plot(table["recall"], table.index, "o", color=AFTER)
     axes.set_yticks(
-        table.index, [f"{_plain(row['class'])} (n = {row['n']:.0f})" for _, row in table.iterrows()]
+        table.index, [f"{plain(row['class'])} (n = {row['n']:.0f})" for _, row in table.iterrows()]
     )
     axes.set(
         xlabel="recall, with 95 % Wilson interval",
@@ -98,7 +99,7 @@ def reliability_figure(
         axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
         _draw_curve(axes, before, BEFORE, "s", "before")
         _draw_curve(axes, after, AFTER, "o", "after")
-        axes.set_title(_plain(name), fontsize=11)
+        axes.set_title(plain(name), fontsize=11)
         axes.legend(loc="upper left", fontsize=7.5, frameon=False, title="ECE", title_fontsize=7.5)
         axes.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal", xticks=[0, 0.5, 1])
     for axes in grid.flat[len(panels) :]:
@@ -114,7 +115,7 @@ def reliability_figure(
 def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
     """Return example images of each pair: columns true, predicted, count, share, examples."""
     if pairs.empty:
-        return _message_figure("No test image was misclassified")
+        return message_figure("No test image was misclassified")
     frame = images.frame()
     row_of = pd.Series(np.arange(len(frame)), index=frame["image_id"])
     examples = [json.loads(text) for text in pairs["examples"]]
@@ -139,17 +140,5 @@ def _draw_curve(axes: Axes, curve: ReliabilityCurve, colour: str, marker: str, n
 
 
 def _pair_text(pair: pd.Series) -> str:
-    names = f"{_plain(pair['true'])}\ntaken for {_plain(pair['predicted'])}"
+    names = f"{plain(pair['true'])}\ntaken for {plain(pair['predicted'])}"
     return f"{names}\nn = {pair['count']}, {pair['share']:.1%} of the class"
-
-
-def _message_figure(text: str) -> Figure:
-    figure = Figure(figsize=(6, 1.5))
-    figure.text(0.5, 0.5, text, ha="center", va="center")
-    return figure
-
-
-def _plain(label: object) -> str:
-    """Return a class name that fits an axis and that matplotlib does not read as a formula."""
-    text = " ".join(str(label).split())
-    return (text if len(text) <= MAX_NAME else text[: MAX_NAME - 1] + "…").replace("$", r"\$")

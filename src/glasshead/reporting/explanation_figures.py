@@ -44,8 +44,9 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
         panel.suptitle(_verdict(example), fontsize=10)
     foot.suptitle(
         "Shapley values in probability, one scale for all: blue speaks for the predicted class, vermillion against.\n"
-        "Beside each concept, its likeliest value and that value's probability. Under each image, the step that the "
-        "bars add up to:\nfrom the predicted class's average over background images to its probability here.",
+        "Beside each concept, its likeliest value and the raw probability that the meta-learner reads. Under each "
+        "image, the step that\nthe bars add up to: from the predicted class's average over background images to its "
+        "probability here.",
         fontsize=9,
     )
     return figure

@@ -1,13 +1,14 @@
 """What the project's figures have in common."""
 
-import textwrap
-
 from matplotlib.figure import Figure
+
+LONGEST = 24  # characters
 
 
 def plain(label: object) -> str:
     """Return a name that fits an axis and that matplotlib does not read as a formula."""
-    return textwrap.shorten(str(label), 24, placeholder="…").replace("$", r"\$")
+    text = " ".join(str(label).split())
+    return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
 def message_figure(text: str) -> Figure:

@@ -28,7 +28,7 @@ class BottleneckTraining(BaseModel, extra="forbid", frozen=True):
     epochs: PositiveInt = 60
     batch_size: PositiveInt = 512
     learning_rate: PositiveFloat = 2e-3  # falls to 0 along a cosine over all epochs
-    weight_decay: NonNegativeFloat = 1e-4
+    weight_decay: NonNegativeFloat = 1e-5
     auxiliary_weight: NonNegativeFloat = 0.1
     embedding_noise: NonNegativeFloat = Field(
         default=1.0, description="standard deviation of Gaussian noise on standardised embeddings"
@@ -79,6 +79,8 @@ def train_bottleneck(
 
     Each phase (one for joint training, heads and then meta-learner otherwise) ends at the weights of its best
     validation loss. Columns: epoch (counted over phases), phase, train_loss, validation_loss, validation_accuracy.
+
+    Raises TrainingError where a loss is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, float | str]] = []

@@ -24,7 +24,7 @@ UNKNOWN = -1  # an attribute that a row does not state
 class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
     """The recipe. Steps, not minutes, so that a seed gives the same weights whatever the machine's load."""
 
-    steps: PositiveInt = 1200
+    steps: PositiveInt = 1000
     batch_size: PositiveInt = 96
     learning_rate: PositiveFloat = 6e-4  # AdamW: embeddings, norms, biases, projections
     matrix_learning_rate: PositiveFloat = 6e-3  # Muon: the matrices of both towers' blocks
@@ -123,6 +123,8 @@ def train_clip(
 
     `tokens` turns statements into the text tower's inputs; `normalise` maps images in [0, 1] to the model's scale.
     Runs on the device the model is on; draws come from a CPU generator, so that data come in one order on all devices.
+
+    Raises TrainingError where a loss is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device

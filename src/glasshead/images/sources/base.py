@@ -23,14 +23,20 @@ class Source:
     attributes: tuple[str, ...] = ()
 
 
-def plain_record(image_id: str, image: bytes, label: str, given_split: str | None) -> Record:
-    """Return the record of an image of which nothing else is known."""
+def plain_record(
+    image_id: str,
+    image: bytes,
+    label: str,
+    given_split: str | None,
+    attributes: dict[str, str] | None = None,
+) -> Record:
+    """Return the record of an image without a mask or planted defects."""
     return Record(
         image_id=image_id,
         image=image,
         label=label,
         given_split=given_split,
         mask=None,
-        attributes={},
+        attributes=attributes or {},
         defects=[],
     )

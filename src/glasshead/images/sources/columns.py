@@ -12,12 +12,14 @@ from glasshead.images.sources.base import Refused, plain_record
 from glasshead.images.table import Record
 
 
-def check_columns(schema: pa.Schema, image: str, label: str, where: str) -> None:
-    """Raise SourceError unless `schema` has a column of encoded images and one of integer or text labels."""
-    if absent := [name for name in (image, label) if name not in schema.names]:
+def check_columns(
+    schema: pa.Schema, image: str, label: str, attributes: tuple[str, ...], where: str
+) -> None:
+    """Raise SourceError unless `schema` has encoded images, integer or text labels, and the attributes."""
+    if absent := [name for name in (image, label, *attributes) if name not in schema.names]:
         raise SourceError(
             f"{where} has no column {' and '.join(absent)}, only {', '.join(schema.names)}. "
-            "Set image_column and label_column of the source."
+            "Set image_column, label_column and attribute_columns of the source."
         )
     kind = schema.field(image).type
     if not _holds_images(kind):
@@ -51,17 +53,18 @@ def read_rows(
     split: str | None,
     classes: tuple[str, ...],
     coded: bool,
+    attributes: tuple[str, ...] = (),
     read_path: Callable[[str], bytes | None] | None = None,
 ) -> Iterator[Record | Refused]:
-    """Yield one record or refusal per row of two-column batches (image, label).
+    """Yield one record or refusal per row of batches with the columns image, label and `attributes`.
 
     Integer labels are positions in `classes` where `coded`, names otherwise. `read_path` reads images that are
     given by path alone; without it they are refused.
     """
     position = 0
     for batch in batches:
-        images, labels = batch.column(0).to_pylist(), batch.column(1).to_pylist()
-        for image, label in zip(images, labels, strict=True):
+        columns = [column.to_pylist() for column in batch.columns]
+        for image, label, *values in zip(*columns, strict=True):
             image_id = f"{split or 'all'}/{position:06d}"
             position += 1
             name = _name(label, classes, coded)
@@ -71,7 +74,12 @@ def read_rows(
             elif data is None:
                 yield Refused(image_id, "no image bytes")
             else:
-                yield plain_record(image_id, data, name, split)
+                known = {
+                    attribute: str(value)
+                    for attribute, value in zip(attributes, values, strict=True)
+                    if value is not None
+                }
+                yield plain_record(image_id, data, name, split, known)
 
 
 def read_local(path: str) -> bytes | None:

@@ -1,5 +1,6 @@
 """`hub`: a data set of the Hugging Face hub, or a local folder of the same format, through `datasets`."""
 
+import logging
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -13,17 +14,23 @@ from glasshead.images.sources.columns import check_columns, distinct_labels, rea
 if TYPE_CHECKING:
     from datasets import Dataset
 
+logger = logging.getLogger(__name__)
+
 ROWS = 256  # a batch's images stand in memory at once
 
 
 class HubParams(BaseModel, extra="forbid", frozen=True):
-    """`id` as in `datasets.load_dataset`: owner/name or a folder; `revision`: a commit pins the data."""
+    """`id` as in `datasets.load_dataset`: owner/name or a folder; `revision`: a commit pins the data.
+
+    `attribute_columns` are kept as text, for subtasks to read.
+    """
 
     id: str | None = None
     revision: str | None = None
     config: str | None = None
     image_column: str = "image"
     label_column: str = "label"
+    attribute_columns: tuple[str, ...] = ()
     train_split: str = "train"
     test_split: str | None = "test"
 
@@ -36,16 +43,20 @@ def open_hub(params: HubParams) -> Source:
     for name, data in splits.items():
         where = f"{params.id} ({name})"
         schema = data.features.arrow_schema
-        check_columns(schema, params.image_column, params.label_column, where)
+        check_columns(
+            schema, params.image_column, params.label_column, params.attribute_columns, where
+        )
     feature = splits["train"].features[params.label_column]
     coded = isinstance(feature, datasets.ClassLabel)
     classes = tuple(feature.names) if coded else _distinct(splits, params.label_column)
-    wanted = [params.image_column, params.label_column]
+    wanted = [params.image_column, params.label_column, *params.attribute_columns]
     rows = (
-        read_rows(_batches(data, wanted), name, classes, coded, read_local)
+        read_rows(
+            _batches(data, wanted), name, classes, coded, params.attribute_columns, read_local
+        )
         for name, data in splits.items()
     )
-    return Source(classes, chain.from_iterable(rows))
+    return Source(classes, chain.from_iterable(rows), params.attribute_columns)
 
 
 def _distinct(splits: dict[str, "Dataset"], label_column: str) -> tuple[str, ...]:
@@ -72,6 +83,8 @@ def _load(params: HubParams) -> dict[str, "Dataset"]:
             f"{params.id} has no split {' and '.join(absent)}, only {', '.join(loaded)}. Set ingest.hub.train_split "
             "and ingest.hub.test_split; a test_split of null has one cut from train."
         )
+    if ignored := set(loaded) - set(wanted.values()):
+        logger.warning("%s: not read are the splits %s", params.id, ", ".join(sorted(ignored)))
     return {given: _undecoded(loaded[name], params.image_column) for given, name in wanted.items()}
 
 

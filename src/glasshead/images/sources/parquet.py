@@ -1,5 +1,6 @@
 """`parquet`: files in the Hugging Face image layout, read in batches."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -12,6 +13,8 @@ from glasshead.errors import SourceError
 from glasshead.images.sources.base import Source
 from glasshead.images.sources.columns import check_columns, class_names, distinct_labels, read_rows
 
+logger = logging.getLogger(__name__)
+
 ROWS = 256  # a batch's images stand in memory at once
 
 
@@ -19,12 +22,13 @@ class ParquetParams(BaseModel, extra="forbid", frozen=True):
     """`path`: a folder with train.parquet and perhaps test.parquet (or shards train-*.parquet), or one file.
 
     The image column holds `struct<bytes, path>` or binary; the label column text, or integers whose names are
-    ClassLabel names in the file's metadata.
+    ClassLabel names in the file's metadata. `attribute_columns` are kept as text, for subtasks to read.
     """
 
     path: Path | None = None
     image_column: str = "image"
     label_column: str = "label"
+    attribute_columns: tuple[str, ...] = ()
 
 
 def open_parquet(params: ParquetParams) -> Source:
@@ -35,12 +39,14 @@ def open_parquet(params: ParquetParams) -> Source:
     names = _class_names(splits, params)
     labels = _batches(chain.from_iterable(splits.values()), [params.label_column])
     classes = names or distinct_labels(batch.column(0) for batch in labels)
-    wanted = [params.image_column, params.label_column]
+    wanted = [params.image_column, params.label_column, *params.attribute_columns]
     rows = (
-        read_rows(_batches(files, wanted), split, classes, coded=names is not None)
+        read_rows(
+            _batches(files, wanted), split, classes, names is not None, params.attribute_columns
+        )
         for split, files in splits.items()
     )
-    return Source(classes, chain.from_iterable(rows))
+    return Source(classes, chain.from_iterable(rows), params.attribute_columns)
 
 
 def _class_names(
@@ -51,7 +57,13 @@ def _class_names(
     for split, files in splits.items():
         for file in files:
             where = f"a {split or 'parquet'} file of {params.path}"
-            check_columns(file.schema_arrow, params.image_column, params.label_column, where)
+            check_columns(
+                file.schema_arrow,
+                params.image_column,
+                params.label_column,
+                params.attribute_columns,
+                where,
+            )
             found.add(class_names(file.schema_arrow, params.label_column))
     if len(found) > 1:
         raise SourceError(f"the files of {params.path} name different classes: write them alike.")
@@ -72,7 +84,12 @@ def _files(path: Path | None) -> dict[str | None, list[Path]]:
         raise SourceError(
             f"ingest.parquet.path: {path} has no train.parquet. Name its folder or one file."
         )
-    return {split: files for split, files in found.items() if files}
+    chosen = {split: files for split, files in found.items() if files}
+    if ignored := sorted(set(path.glob("*.parquet")) - set(chain.from_iterable(chosen.values()))):
+        logger.warning(
+            "Not read, as only train and test splits are: %s", ", ".join(f.name for f in ignored)
+        )
+    return chosen
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from glasshead.calibration.heads import FINAL, HeadLogits, class_columns, read_heads
 from glasshead.calibration.temperature import fit_temperature, probabilities_at
-from glasshead.errors import CalibrationError, SplitError
+from glasshead.errors import ArtifactError, CalibrationError, SplitError
 from glasshead.pipelines.calibrate.params import CalibrateParams
 
 logger = logging.getLogger(__name__)
@@ -49,8 +49,15 @@ def fit_temperatures(
 
 
 def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
-    """Return predicted class, confidence and calibrated probabilities of all heads, for all rows."""
+    """Return predicted class, confidence and calibrated probabilities of all heads, for all rows.
+
+    Raises ArtifactError if `temperatures` are not those of the heads of `logits`.
+    """
     heads = read_heads(logits)
+    if set(heads) != set(temperatures):
+        raise ArtifactError(
+            "The temperatures are of another training than the logits. Run the calibrate pipeline again."
+        )
     final = probabilities_at(heads[FINAL].logits, temperatures[FINAL])
     columns = {
         "predicted": [heads[FINAL].classes[index] for index in final.argmax(axis=1)],

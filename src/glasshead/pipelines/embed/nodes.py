@@ -8,24 +8,28 @@ from glasshead.embedding import local
 from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import ArtifactError
 from glasshead.images.table import ImageTable
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import BackboneParams, load_encoder, processor_settings
 from glasshead.pipelines.embed.params import EmbedParams
 
 
 def embed_images(
     images: ImageTable,
     samples: pd.DataFrame,
+    processor: dict[str, Any],
     store: EmbeddingStore,
     backbone: BackboneParams,
     params: EmbedParams,
 ) -> tuple[Embeddings, dict[str, Any]]:
     """Return the projected embeddings of `images`, their L2 norm kept as it is, and a summary.
 
-    Raises ArtifactError if `samples` are not the rows of `images`: preprocess has not seen these images.
+    Raises ArtifactError if `samples` are not the rows of `images`, or `processor` is not what the backbone's image
+    processor does: preprocess has not seen these images or this backbone.
     """
-    if samples["image_id"].tolist() != images.frame()["image_id"].tolist():
+    images.check_rows(samples)
+    if processor != processor_settings(backbone):
         raise ArtifactError(
-            "The samples table is not of these images. Run `kedro run --pipeline=preprocess` again."
+            f"Preprocess has resolved the image processor of {processor['backbone']!r}, not of {backbone.name!r} "
+            "as it is now. Run the preprocess pipeline again with this backbone."
         )
     return local.embed_images(
         images,

@@ -6,12 +6,19 @@ from glasshead.pipelines.embed.nodes import embed_images
 
 
 def create_pipeline() -> Pipeline:
-    """images, samples, embedding_store → embeddings, embed_summary."""
+    """images, samples, processor, embedding_store → embeddings, embed_summary."""
     return Pipeline(
         [
             Node(
                 embed_images,
-                ["images", "samples", "embedding_store", "params:backbone", "params:embed"],
+                [
+                    "images",
+                    "samples",
+                    "processor",
+                    "embedding_store",
+                    "params:backbone",
+                    "params:embed",
+                ],
                 ["embeddings", "embed_summary"],
                 name="embed_images",
             )

@@ -13,7 +13,7 @@ from glasshead.calibration import metrics as measures
 from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_intervals, mean_of
 from glasshead.calibration.heads import FINAL, HeadLogits, class_columns, read_heads
 from glasshead.calibration.temperature import probabilities_at
-from glasshead.errors import GateError, SplitError
+from glasshead.errors import ArtifactError, GateError, SplitError
 from glasshead.pipelines.evaluate.params import EvaluateParams
 from glasshead.reporting import evaluation_figures as figures
 
@@ -23,6 +23,7 @@ IDENTITY = {"image_id", "split", "label"}
 
 def compute_metrics(
     logits: pd.DataFrame,
+    predictions: pd.DataFrame,
     controls: pd.DataFrame,
     temperatures: dict[str, float],
     parameters: EvaluateParams,
@@ -32,9 +33,12 @@ def compute_metrics(
 
     `n` of `temperature` counts the calibration rows it was fitted on. It and `ece_consistency_95`
     have no interval: resampling test rows says nothing about them.
+
+    Raises ArtifactError if `predictions` are not these logits at these temperatures.
     """
     test = _test_rows(logits)
     heads = read_heads(test)
+    _check_one_training(test, heads, _test_rows(predictions), temperatures)
     statistics = (
         _classifier_statistics(heads[FINAL], temperatures[FINAL], parameters.n_bins)
         | _control_statistics(test, controls)
@@ -135,6 +139,26 @@ def check_gate(metrics: Metrics, parameters: EvaluateParams, *saved: object) -> 
         raise GateError(
             f"test accuracy {reached}, below evaluate.minimum_accuracy = {minimum:g}; all results "
             "were saved: look at confused_pairs, or switch the gate off with a minimum of 0"
+        )
+
+
+def _check_one_training(
+    logits: pd.DataFrame,
+    heads: dict[str, HeadLogits],
+    predictions: pd.DataFrame,
+    temperatures: dict[str, float],
+) -> None:
+    identity = ["image_id", "label"]
+    if (
+        set(heads) != set(temperatures)
+        or not predictions[identity].equals(logits[identity])
+        or not np.allclose(
+            predictions["confidence"],
+            probabilities_at(heads[FINAL].logits, temperatures[FINAL]).max(axis=1),
+        )
+    ):
+        raise ArtifactError(
+            "The predictions are of another training than the logits. Run the calibrate pipeline again."
         )
 
 

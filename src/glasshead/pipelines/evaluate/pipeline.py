@@ -20,7 +20,14 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 compute_metrics,
-                ["logits", "controls", "temperatures", "params:evaluate", "params:seed"],
+                [
+                    "logits",
+                    "predictions",
+                    "controls",
+                    "temperatures",
+                    "params:evaluate",
+                    "params:seed",
+                ],
                 "metrics",
                 name="compute_metrics",
             ),

@@ -34,23 +34,40 @@ class Explainable(Bottleneck, Protocol):
 
     @property
     def classes(self) -> Sequence[str]: ...
+    @property
+    def encoder_key(self) -> str: ...  # asked for only where there are concepts
     def prepare(self, pictures: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]: ...
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]: ...
 
 
 def choose_examples(
-    predictions: pd.DataFrame, parameters: ExplainParams, seed: int
+    predictions: pd.DataFrame, samples: pd.DataFrame, parameters: ExplainParams, seed: int
 ) -> pd.DataFrame:
-    """Return test rows to explain: image_id, label, predicted, confidence, correct; the wrong ones first."""
+    """Return test rows to explain: image_id, label, predicted, confidence, correct; the wrong ones first.
+
+    Raises ArtifactError if `predictions` are not those of `samples`.
+    """
+    identity = ["image_id", "split", "label"]
+    if not predictions[identity].equals(samples[identity]):
+        raise ArtifactError(
+            "The predictions are not those of the samples: preprocess has run since. Run train_heads and calibrate "
+            "again."
+        )
     test = predictions[predictions["split"] == "test"]
     test = test[["image_id", "label", "predicted", "confidence"]]
     chosen = choose_balanced(test, parameters.images, generator(seed, "explain", "examples"))
     return chosen.sort_values(["correct", "label", "image_id"], ignore_index=True)
 
 
-def prepare_examples(classifier: Explainable, images: ImageTable, examples: pd.DataFrame) -> Arrays:
-    """Return the images as the classifier sees them: image_id (n,), pixels (n, 3, h, w) uint8."""
-    rows = _positions(images.frame()["image_id"], examples["image_id"])
+def prepare_examples(
+    classifier: Explainable, images: ImageTable, samples: pd.DataFrame, examples: pd.DataFrame
+) -> Arrays:
+    """Return the images as the classifier sees them: image_id (n,), pixels (n, 3, h, w) uint8.
+
+    Raises ArtifactError if `samples` were not made of `images`.
+    """
+    images.check_rows(samples)
+    rows = pd.Index(samples["image_id"]).get_indexer(examples["image_id"])
     pixels = classifier.prepare([images.pil(int(row)) for row in rows])
     return {"image_id": _strings(examples["image_id"]), "pixels": pixels.numpy()}
 
@@ -68,13 +85,16 @@ def explain_concepts(
     Arrays: image_id, predicted (n,); players (p,) the subtasks; values (n, p) in probability, base and output (n,);
     concepts (n, c) probabilities of the concept values, named by concept_value (c,) of the player concept_player (c,).
     p and c are 0 for a classifier without concepts. What an absent subtask says is drawn from train rows.
+
+    Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
     """
     n, subtasks = len(examples), classifier.concepts
     if subtasks:
-        train = samples.loc[samples["split"] == "train", "image_id"]
+        content = samples.set_index("image_id")["content_hash"]
+        train = content[(samples["split"] == "train").to_numpy()]
         draw = generator(seed, "explain", "background")
         background = train.sample(min(parameters.background, len(train)), random_state=draw)
-        concepts = _concept_probabilities(classifier, embeddings, examples["image_id"])
+        concepts = _concept_probabilities(classifier, embeddings, content[examples["image_id"]])
         explained = subtask_shapley(
             classifier,
             concepts,
@@ -154,21 +174,10 @@ def measure_explanations(
 
 @torch.no_grad()
 def _concept_probabilities(
-    classifier: Explainable, embeddings: Embeddings, image_ids: pd.Series
+    classifier: Explainable, embeddings: Embeddings, content_hash: pd.Series
 ) -> Float[Tensor, "n c"]:
-    rows = _positions(embeddings.image_id, image_ids)
-    return classifier.concept_probabilities(torch.from_numpy(embeddings.values[rows]))
-
-
-def _positions(image_ids: pd.Series | np.ndarray, wanted: pd.Series) -> Int[np.ndarray, " n"]:
-    """Return the row of each wanted image; ArtifactError if the stored tables are not of one run."""
-    rows: Int[np.ndarray, " n"] = pd.Index(image_ids).get_indexer(wanted)
-    if (rows < 0).any():
-        raise ArtifactError(
-            f"{(rows < 0).sum()} of {len(rows)} images are missing, such as {wanted[rows < 0].iloc[0]}: the stored "
-            "predictions, embeddings and images are not of one run. Run the pipelines again, from ingest on."
-        )
-    return rows
+    values = embeddings.of(content_hash, classifier.encoder_key)
+    return classifier.concept_probabilities(torch.from_numpy(values))
 
 
 def _class_indices(classifier: Explainable, names: pd.Series) -> Int[Tensor, " n"]:

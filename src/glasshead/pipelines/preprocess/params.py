@@ -10,7 +10,7 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 class PreprocessParams(BaseModel, extra="forbid", frozen=True):
     """Shares are of the images that are not given as test; `test_share` counts where none is.
 
-    `taxonomy`: a file of conf/*/taxonomies. `mean_image_rows`: images a class's mean is taken over.
+    `taxonomy`: a file of conf/base/taxonomies. `mean_image_rows`: images a class's mean is taken over.
     """
 
     taxonomy: str = "concepts"

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from glasshead import __version__
 from glasshead.embedding.store import Embeddings
-from glasshead.errors import ArtifactError, SplitError
+from glasshead.errors import SplitError
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy
 from glasshead.models.classifier import Concept
@@ -55,31 +55,38 @@ def fit_heads(
     parameters: TrainHeadsParams,
     seed: int,
 ) -> tuple[GlassHeads, pd.DataFrame]:
-    """Return the classifier, not yet calibrated, and the audit log with one row an epoch."""
+    """Return the classifier, not yet calibrated, and the audit log with one row an epoch.
+
+    Raises:
+        ArtifactError: `embeddings` are not those of `fitting_samples` by this backbone.
+        TrainingError: the loss is not finite.
+    """
     parsed = Taxonomy.model_validate(taxonomy)
-    train, validation = _rows(embeddings, fitting_samples, parsed)
+    encoder = load_encoder(backbone)
+    train, validation = _rows(embeddings, encoder.key, fitting_samples, parsed)
     widths = tuple(len(task.values) for task in parsed.subtasks)
     bottleneck, history = _fit(train, validation, widths, len(images.classes), parameters, seed)
     provenance = {
         "data": images.digest(),
-        "backbone": backbone.name,
-        "backbone_revision": backbone.revision,
+        "backbone": encoder.backbone.name,
+        "backbone_revision": encoder.backbone.revision,
         "taxonomy": parsed.name,
         "glasshead": __version__,
         "seed": seed,
     }
     concepts = tuple(Concept(task.name, task.values) for task in parsed.subtasks)
-    classifier = GlassHeads(
-        load_encoder(backbone), bottleneck, images.classes, concepts, provenance
-    )
+    classifier = GlassHeads(encoder, bottleneck, images.classes, concepts, provenance)
     return classifier, pd.DataFrame(history)
 
 
 def predict_logits(
     classifier: GlassHeads, embeddings: Embeddings, samples: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return raw logits of all rows, of the classes and of each subtask, beside labels and targets."""
-    values = torch.from_numpy(_aligned(embeddings, samples))
+    """Return raw logits of all rows, of the classes and of each subtask, beside labels and targets.
+
+    Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
+    """
+    values = torch.from_numpy(embeddings.of(samples["content_hash"], classifier.encoder_key))
     with torch.inference_mode():
         concept_logits = classifier.bottleneck.concept_logits(values)
         logits = classifier.logits_from_concepts(
@@ -110,10 +117,10 @@ def predict_controls(
 
     majority: the most frequent train class. linear_probe: logistic regression on the same embeddings.
     hard_concepts: the classifier's own meta-learner on arg-max concepts. random_concepts/<i>: the same bottleneck
-    trained on random codes of the classes, with the taxonomy's number of subtasks and widths.
+    trained on random codes of the classes, with the taxonomy's number of subtasks and widths. Raises as `fit_heads`.
     """
     parsed = Taxonomy.model_validate(taxonomy)
-    train, validation = _rows(embeddings, fitting_samples, parsed)
+    train, validation = _rows(embeddings, classifier.encoder_key, fitting_samples, parsed)
     everything = torch.from_numpy(embeddings.values)
     probe = _fit_probe(train, validation, parameters)
     predicted = {
@@ -192,28 +199,16 @@ def _predict_hard(classifier: GlassHeads, embeddings: torch.Tensor) -> np.ndarra
 
 
 def _rows(
-    embeddings: Embeddings, fitting_samples: pd.DataFrame, taxonomy: Taxonomy
+    embeddings: Embeddings, encoder_key: str, fitting_samples: pd.DataFrame, taxonomy: Taxonomy
 ) -> tuple[BottleneckData, BottleneckData]:
     targets = [f"target/{task.name}" for task in taxonomy.subtasks]
 
     def part(split: str) -> BottleneckData:
         chosen = fitting_samples[fitting_samples["split"] == split]
         return BottleneckData(
-            torch.from_numpy(_aligned(embeddings, chosen)),
+            torch.from_numpy(embeddings.of(chosen["content_hash"], encoder_key)),
             torch.from_numpy(chosen[targets].to_numpy(np.int64, copy=True)),
             torch.from_numpy(chosen["class_index"].to_numpy(np.int64, copy=True)),
         )
 
     return part("train"), part("validation")
-
-
-def _aligned(embeddings: Embeddings, samples: pd.DataFrame) -> np.ndarray:
-    """Return the embeddings of `samples`, row by row."""
-    positions = pd.Index(embeddings.image_id).get_indexer(samples["image_id"])
-    if (positions < 0).any():
-        missing = samples["image_id"][positions < 0].iloc[0]
-        raise ArtifactError(
-            f"There is no embedding of image {missing}. Run the embed pipeline again."
-        )
-    aligned: np.ndarray = embeddings.values[positions]
-    return aligned

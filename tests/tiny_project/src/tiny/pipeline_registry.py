@@ -23,7 +23,7 @@ class TinyParams(BaseModel, extra="forbid", frozen=True):
     fate: Literal["finish", "break", "gate", "interrupt", "wait", "lose_server"]
 
 
-def make_images() -> ImageTable:
+def make_images(backbone: dict) -> ImageTable:
     data = io.BytesIO()
     Image.new("RGB", (4, 4), "red").save(data, "PNG")
     record = {
@@ -74,7 +74,7 @@ def meet_fate(metrics: dict, figure: bytes, parameters: TinyParams) -> None:
 def register_pipelines() -> dict[str, Pipeline]:
     parameters, history = "params:preprocess", "heads.audit_log"
     nodes = [
-        Node(make_images, None, "images", name="make_images"),
+        Node(make_images, "params:backbone", "images", name="make_images"),
         Node(train, ["images", parameters], history, name="train", namespace="heads"),
         Node(measure, history, "heads.metrics", name="measure", namespace="heads"),
         Node(draw, history, "heads.training_history_figure", name="draw", namespace="heads"),

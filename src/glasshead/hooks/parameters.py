@@ -1,0 +1,38 @@
+"""Refuses what no pipeline reads: Kedro itself would pass a mistyped name over in silence."""
+
+import difflib
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.framework.project import pipelines
+
+from glasshead.errors import ParameterError
+
+
+class ParameterHooks:
+    """Check the names of all parameters and the seed before any node runs; Pydantic types check the blocks."""
+
+    @hook_impl
+    def after_catalog_created(self, parameters: dict[str, Any]) -> None:
+        """Raise ParameterError for a top-level name that no pipeline reads, or a seed that is no whole number.
+
+        `parameters` is Kedro's: all of them under "parameters", and each once more under its own name.
+        """
+        prefix = "params:"
+        known = sorted(
+            {"seed"}  # which the hooks read
+            | {
+                name.removeprefix(prefix).split(".")[0]
+                for pipeline in pipelines.values()
+                for name in pipeline.inputs()
+                if name.startswith(prefix)
+            }
+        )
+        given = parameters["parameters"]
+        for name in sorted(set(given) - set(known)):
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else f"Known: {', '.join(known)}."
+            raise ParameterError(f"There is no parameter {name!r}. {hint}")
+        seed = given.get("seed")
+        if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+            raise ParameterError(f"The parameter seed must be a whole number from 0, not {seed!r}.")
