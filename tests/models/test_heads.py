@@ -198,6 +198,11 @@ class TestFolder:
         with pytest.raises(ArtifactError, match="damaged"):
             Classifier.load(saved)
 
+    def test_a_format_of_another_version_says_what_to_do(self, saved):
+        describe(saved, format=2)
+        with pytest.raises(ArtifactError, match="has format 2; this version of glasshead reads 1"):
+            Classifier.load(saved)
+
     @pytest.mark.parametrize("name", ["weights_sha256", "temperature", "concept_temperatures"])
     def test_a_description_that_lacks_something(self, saved, name):
         path = saved / "classifier.json"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from glasshead.calibration.heads import FINAL
 from glasshead.errors import ArtifactError
 
+FORMAT = 1  # of classifier.json; raise it when an older one can no longer be read
 KINDS = {"heads": "glasshead.models.heads:GlassHeads"}
 
 
@@ -96,7 +97,7 @@ class Classifier(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         weights = save({name: value.contiguous() for name, value in self.own_state().items()})
         described = {
-            "format": 1,
+            "format": FORMAT,
             "kind": self.kind,
             "classes": self.classes,
             "input_size": self.input_size,
@@ -120,6 +121,11 @@ class Classifier(nn.Module):
         """
         try:
             described = json.loads((folder / "classifier.json").read_text())
+            if described["format"] != FORMAT:
+                raise ArtifactError(
+                    f"{folder / 'classifier.json'} has format {described['format']!r}; this version of glasshead reads "
+                    f"{FORMAT}. Train the classifier again, or use the version that wrote it."
+                )
             weights = (folder / "model.safetensors").read_bytes()
             kind = KINDS[described["kind"]]
             if hashlib.sha256(weights).hexdigest() != described["weights_sha256"]:
