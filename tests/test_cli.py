@@ -67,6 +67,21 @@ class TestRun:
         assert message in result.stderr
         assert not (tiny_project / "data").exists()
 
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            ("--pipelines=evaluat", "Failed to find the pipeline named 'evaluat'"),
+            ("--env=nowhere", "There is no environment of that name"),
+        ],
+    )
+    def test_an_unknown_pipeline_or_environment_is_one_message(
+        self, option: str, message: str
+    ) -> None:
+        result = CliRunner().invoke(cli, ["run", option])
+        assert result.exit_code == 1
+        assert message in result.stderr
+        assert "Traceback" not in result.stderr
+
     def test_ctrl_c_exits_with_130(self) -> None:
         assert run(fate="interrupt").exit_code == 130
 

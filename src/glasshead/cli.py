@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.validation import ParameterValidationError
 
@@ -36,6 +37,10 @@ def user_error(error: BaseException) -> GlassheadError | None:
             return cause
         if isinstance(cause, ParameterValidationError):
             return ParameterError(plain_validation(str(cause)))
+        if isinstance(cause, MissingConfigException):
+            return ParameterError(f"There is no environment of that name: {cause}")
+        if isinstance(cause, ValueError) and str(cause).startswith("Failed to find the pipeline"):
+            return ParameterError(str(cause))
     return None
 
 

@@ -1,5 +1,7 @@
 """Where torch computes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from glasshead.errors import ParameterError
@@ -19,3 +21,19 @@ def choose_device(wanted: Device, parameter: str) -> str:
     if wanted == "cuda" and not has_cuda:
         raise ParameterError(f"{parameter} is cuda, but torch sees no GPU. Use auto or cpu.")
     return "cuda" if has_cuda and wanted != "cpu" else "cpu"
+
+
+@contextmanager
+def one_thread() -> Iterator[int]:
+    """Let torch compute in one thread; gives the number it would have used, and has again afterwards.
+
+    The numbers then do not depend on how many there are.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)

@@ -20,6 +20,7 @@ from glasshead.pipelines.evaluate.nodes import (
     compute_metrics,
     find_confused_pairs,
     measure_class_recall,
+    select_test,
 )
 from glasshead.pipelines.evaluate.params import EvaluateParams
 
@@ -47,11 +48,15 @@ class KeptDataset(MemoryDataset):
 class FakeImages:
     """Stands in for an ImageTable of flat grey images."""
 
-    def __init__(self, image_ids):
-        self.image_ids = image_ids
+    def __init__(self, table):
+        self.table = table[["image_id", "label"]]
 
     def frame(self):
-        return pd.DataFrame({"image_id": self.image_ids})
+        return self.table
+
+    def check_rows(self, samples):
+        if not samples[["image_id", "label"]].equals(self.table):
+            raise ArtifactError("Run the preprocess pipeline again.")
 
     def pil(self, row):
         return Image.new("RGB", (8, 8), (row % 256,) * 3)
@@ -90,6 +95,11 @@ def make_tables(n=900, seed=0):
     return logits, controls, predictions
 
 
+def rows_of_test(table):
+    """Return the test rows of `table`."""
+    return table[table["split"] == "test"].reset_index(drop=True)
+
+
 @pytest.fixture(scope="module")
 def tables():
     return make_tables()
@@ -98,7 +108,9 @@ def tables():
 @pytest.fixture(scope="module")
 def metrics(tables):
     logits, controls, predictions = tables
-    return compute_metrics(logits, predictions, controls, TEMPERATURES, PARAMETERS, seed=0)
+    return compute_metrics(
+        logits, rows_of_test(predictions), controls, TEMPERATURES, PARAMETERS, seed=0
+    )
 
 
 def run(pipeline, inputs):
@@ -121,7 +133,8 @@ def test_the_pipeline_gives_metrics_tables_and_figures(tables, metrics):
             "controls": controls,
             "predictions": predictions,
             "temperatures": TEMPERATURES,
-            "images": FakeImages(logits["image_id"].tolist()),
+            "images": FakeImages(logits),
+            "samples": logits[["image_id", "split", "label"]],
             "params:evaluate": PARAMETERS,
             "params:seed": 0,
         },
@@ -130,7 +143,8 @@ def test_the_pipeline_gives_metrics_tables_and_figures(tables, metrics):
     drawn = {name for name, value in outputs.items() if isinstance(value, Figure)}
     kinds = ["confusion_matrix", "class_recall", "reliability", "confused_pairs"]
     assert drawn == {f"{kind}_figure" for kind in kinds}
-    assert set(outputs) - drawn == {"metrics", "class_recall", "confused_pairs"}
+    tables = {"metrics", "class_recall", "confused_pairs", "test_predictions"}
+    assert set(outputs) - drawn == tables
 
 
 def test_metrics_are_those_of_the_contract_and_json(metrics):
@@ -144,11 +158,16 @@ def test_a_classifier_without_concepts_or_controls_has_the_common_metrics(tables
     plain = logits.drop(columns=[name for name in logits if "legs" in name])
     nothing = controls[["image_id", "split", "label"]].head(0)
     assert (
-        set(compute_metrics(plain, predictions, nothing, {"final": 2.0}, PARAMETERS, 0)) == CONTRACT
+        set(
+            compute_metrics(
+                plain, rows_of_test(predictions), nothing, {"final": 2.0}, PARAMETERS, 0
+            )
+        )
+        == CONTRACT
     )
 
 
-def test_values_are_those_of_scikit_learn_on_test_rows(tables, metrics):
+def test_values_are_those_of_scikit_learn_on_rows_of_test(tables, metrics):
     predictions = tables[2].query("split == 'test'")
     probabilities = predictions.filter(like="probability/").to_numpy()
     true, predicted = predictions["label"], predictions["predicted"]
@@ -186,7 +205,10 @@ def test_controls_are_scored_and_seeds_averaged(tables, metrics):
 def test_controls_are_matched_by_image_id(tables, metrics):
     logits, controls, predictions = tables
     shuffled = controls.sample(frac=1, random_state=0)
-    assert compute_metrics(logits, predictions, shuffled, TEMPERATURES, PARAMETERS, 0) == metrics
+    assert (
+        compute_metrics(logits, rows_of_test(predictions), shuffled, TEMPERATURES, PARAMETERS, 0)
+        == metrics
+    )
 
 
 def test_only_test_rows_count(tables, metrics):
@@ -195,18 +217,24 @@ def test_only_test_rows_count(tables, metrics):
         table.loc[table["split"] != "test", "label"] = "car"
     logits.loc[logits["split"] != "test", "logit/car"] = 99.0
     predictions.loc[predictions["split"] != "test", "predicted"] = "ship"
-    assert compute_metrics(logits, predictions, controls, TEMPERATURES, PARAMETERS, 0) == metrics
-    pd.testing.assert_frame_equal(
-        find_confused_pairs(predictions, PARAMETERS), find_confused_pairs(tables[2], PARAMETERS)
+    images, samples = FakeImages(predictions), predictions[["image_id", "split", "label"]]
+    assert (
+        compute_metrics(logits, rows_of_test(predictions), controls, TEMPERATURES, PARAMETERS, 0)
+        == metrics
     )
     pd.testing.assert_frame_equal(
-        measure_class_recall(predictions), measure_class_recall(tables[2])
+        find_confused_pairs(select_test(images, samples, predictions), PARAMETERS),
+        find_confused_pairs(rows_of_test(tables[2]), PARAMETERS),
+    )
+    pd.testing.assert_frame_equal(
+        measure_class_recall(select_test(images, samples, predictions)),
+        measure_class_recall(rows_of_test(tables[2])),
     )
 
 
 def test_confused_pairs_count_the_off_diagonal(tables):
     predictions = tables[2].query("split == 'test'")
-    pairs = find_confused_pairs(tables[2], PARAMETERS)
+    pairs = find_confused_pairs(rows_of_test(tables[2]), PARAMETERS)
     matrix = confusion_matrix(predictions["label"], predictions["predicted"], labels=CLASSES)
     counted = {(row["true"], row["predicted"]): row["count"] for _, row in pairs.iterrows()}
     assert counted == {
@@ -234,7 +262,7 @@ def test_examples_are_the_most_confident_mistakes():
 
 def test_recall_has_the_wilson_interval_of_scipy(tables):
     predictions = tables[2].query("split == 'test'")
-    recall = measure_class_recall(tables[2]).set_index("class")
+    recall = measure_class_recall(rows_of_test(tables[2])).set_index("class")
     for name in CLASSES:
         hits = (predictions["predicted"] == name)[predictions["label"] == name]
         interval = binomtest(int(hits.sum()), len(hits)).proportion_ci(method="wilson")
@@ -246,12 +274,15 @@ def test_recall_and_macro_f1_of_a_rare_class_are_undefined(tables):
     logits, controls, predictions = tables
     rare = (logits["split"] == "test") & (logits["label"] == "ship")
     keep = ~rare | (logits.index == rare.idxmax())
-    recall = measure_class_recall(predictions[keep]).set_index("class")
+    recall = measure_class_recall(rows_of_test(predictions[keep])).set_index("class")
     assert recall.loc["ship", "n"] == 1
     assert recall.loc["ship", ["recall", "low", "high"]].isna().all()
-    assert measure_class_recall(predictions[~rare]).set_index("class").loc["ship", "n"] == 0
+    assert (
+        measure_class_recall(rows_of_test(predictions[~rare])).set_index("class").loc["ship", "n"]
+        == 0
+    )
     metrics = compute_metrics(
-        logits[keep], predictions[keep], controls, TEMPERATURES, PARAMETERS, 0
+        logits[keep], rows_of_test(predictions[keep]), controls, TEMPERATURES, PARAMETERS, 0
     )
     undefined = {name for name, entry in metrics.items() if entry["value"] is None}
     assert undefined == {"macro_f1", "ece_classwise"}
@@ -261,7 +292,20 @@ def test_an_empty_test_split_is_an_error(tables):
     logits, controls, predictions = tables
     rest = logits.query("split != 'test'")
     with pytest.raises(SplitError, match="test split is empty"):
-        compute_metrics(rest, predictions, controls, TEMPERATURES, PARAMETERS, 0)
+        select_test(FakeImages(rest), rest, predictions[predictions["split"] != "test"])
+    with pytest.raises(SplitError, match="test split is empty"):
+        compute_metrics(rest, rows_of_test(predictions), controls, TEMPERATURES, PARAMETERS, 0)
+
+
+@pytest.mark.parametrize("stale", ["images", "samples"])
+def test_predictions_of_other_images_or_samples_are_refused(tables, stale):
+    predictions = tables[2]
+    samples = predictions[["image_id", "split", "label"]]
+    images = FakeImages(predictions[::-1] if stale == "images" else predictions)
+    if stale == "samples":
+        samples = samples.assign(split="test")
+    with pytest.raises(ArtifactError, match="again"):
+        select_test(images, samples, predictions)
 
 
 @pytest.mark.parametrize("stale", ["logits", "temperatures", "concepts", "images"])
@@ -277,7 +321,7 @@ def test_predictions_of_another_training_are_refused(tables, stale):
     else:
         predictions = predictions.assign(image_id=predictions["image_id"] + "x")
     with pytest.raises(ArtifactError, match="Run the calibrate pipeline again"):
-        compute_metrics(logits, predictions, controls, temperatures, PARAMETERS, 0)
+        compute_metrics(logits, rows_of_test(predictions), controls, temperatures, PARAMETERS, 0)
 
 
 @pytest.mark.parametrize(

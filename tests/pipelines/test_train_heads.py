@@ -203,7 +203,7 @@ class TestClassifier:
 
 class TestFittingRows:
     def test_only_train_and_validation_rows_are_selected(self, samples):
-        chosen = select_fitting_samples(samples)
+        chosen = select_fitting_samples(make_images(samples), samples)
         assert set(chosen["split"]) == {"train", "validation"}
         assert list(chosen.index) == list(range(len(chosen)))
         kept = samples["split"].isin(["train", "validation"])
@@ -238,11 +238,14 @@ class TestFittingRows:
         assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
     def test_a_missing_split_or_class_is_named(self, samples):
+        without = samples[samples["split"] != "validation"]
+        images = make_images(without)
         with pytest.raises(SplitError, match=r"'train': \d+.*raise `preprocess.validation_share`"):
-            select_fitting_samples(samples[samples["split"] != "validation"])
+            select_fitting_samples(images, without)
         without = (samples["split"] != "train") | ~samples["label"].isin(["cat", "ship"])
+        images = make_images(samples[without])
         with pytest.raises(SplitError, match="No train row has the class cat, ship"):
-            select_fitting_samples(samples[without])
+            select_fitting_samples(images, samples[without])
 
 
 class TestReproducibility:
@@ -290,7 +293,8 @@ class TestReproducibility:
         other = make_embeddings(samples, "0" * 32)
         with pytest.raises(ArtifactError, match=r"another encoder's.*embed pipeline again"):
             predict_logits(catalog.load("uncalibrated"), other, samples)
-        fitting, images = select_fitting_samples(samples), make_images(samples)
+        images = make_images(samples)
+        fitting = select_fitting_samples(images, samples)
         with pytest.raises(ArtifactError, match=r"another encoder's"):
             fit_heads(other, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
 
@@ -342,7 +346,7 @@ class TestControls:
         predict_controls(
             catalog.load("uncalibrated"),
             make_embeddings(samples, catalog.load("uncalibrated").encoder_key),
-            select_fitting_samples(samples),
+            select_fitting_samples(make_images(samples), samples),
             TAXONOMY,
             PARAMETERS,
             seed=0,

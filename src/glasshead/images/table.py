@@ -157,6 +157,17 @@ class ImageTable:
         )
 
 
+def check_predictions(images: ImageTable, samples: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    """Raise ArtifactError unless `predictions` are of these samples, and those of these images."""
+    images.check_rows(samples)
+    identity = ["image_id", "split", "label"]
+    if not predictions[identity].equals(samples[identity]):
+        raise ArtifactError(
+            "The predictions are not those of the samples: preprocess has run since. Run train_heads and calibrate "
+            "again."
+        )
+
+
 class LabelledImages:
     """A map-style dataset over an image table and its samples, for torch's DataLoader among others.
 

@@ -196,7 +196,8 @@ def _from_table(task: Subtask, samples: pd.DataFrame) -> np.ndarray:
     if column not in samples:
         raise TaxonomyError(
             f"Subtask {task.name!r} reads the attribute {task.attribute!r}, which this data does not have. "
-            "Use a taxonomy without it, or a source that provides it."
+            "Name its column in `attribute_columns` of a parquet or hub source and run from ingest on, or use a "
+            "taxonomy without it."
         )
     found = samples[column].map(index)
     if found.isna().any():

@@ -77,6 +77,7 @@ def class_recall_figure(recall: pd.DataFrame) -> Figure:
     axes.set(
         xlabel="recall, with 95 % Wilson interval",
         title="Recall by class, test images",
+        xlim=(-0.02, 1.02) if table["recall"].isna().all() else None,
         ylim=(-0.6, len(table) - 0.4),
     )
     axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -100,13 +101,13 @@ def reliability_figure(
         _draw_curve(axes, before, BEFORE, "s", "before")
         _draw_curve(axes, after, AFTER, "o", "after")
         axes.set_title(plain(name), fontsize=11)
-        axes.legend(loc="upper left", fontsize=7.5, frameon=False, title="ECE", title_fontsize=7.5)
+        axes.legend(loc="lower right", fontsize=7.5, frameon=False, title="ECE", title_fontsize=7.5)
         axes.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal", xticks=[0, 0.5, 1])
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for axes in grid.flat[max(len(panels) - columns, 0) : len(panels)]:
         axes.tick_params(labelbottom=True)
-    figure.supxlabel("mean confidence of bin")
+    figure.supxlabel("mean confidence of bin; the area of a mark is its share of the images")
     figure.supylabel("accuracy in bin")
     figure.suptitle("Reliability on test images, before and after temperature scaling")
     return figure
@@ -120,7 +121,9 @@ def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
     row_of = pd.Series(np.arange(len(frame)), index=frame["image_id"])
     examples = [json.loads(text) for text in pairs["examples"]]
     width = max(map(len, examples))
-    figure = Figure(figsize=(2.4 + 1.05 * width, 0.6 + 1.1 * len(pairs)), layout="constrained")
+    figure = Figure(
+        figsize=(max(5.5, 2.4 + 1.05 * width), 0.6 + 1.1 * len(pairs)), layout="constrained"
+    )
     figure.suptitle("Most confused classes, most confident mistakes first")
     grid = figure.subplots(len(pairs), width + 1, squeeze=False, width_ratios=[2.2] + [1] * width)
     for axes in grid.flat:

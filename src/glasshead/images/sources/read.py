@@ -129,7 +129,7 @@ def _check_bad_share(sound: int, refused: list[Refused], params: IngestParams) -
         raise SourceError(
             f"{len(refused)} of {total} images are unusable, more than ingest.max_bad_share ({params.max_bad_share}) "
             f"allows. The first: {examples}. Repair or remove them, or raise ingest.max_bad_share: "
-            "with 1, the run lists them all in data/02_intermediate/quarantine.csv."
+            "with 1 (any share) the run lists them all in data/02_intermediate/quarantine.csv."
         )
 
 

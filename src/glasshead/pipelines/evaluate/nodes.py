@@ -14,6 +14,7 @@ from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_inter
 from glasshead.calibration.heads import FINAL, HeadLogits, class_columns, read_heads
 from glasshead.calibration.temperature import probabilities_at
 from glasshead.errors import ArtifactError, GateError, SplitError
+from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.evaluate.params import EvaluateParams
 from glasshead.reporting import evaluation_figures as figures
 
@@ -21,9 +22,22 @@ Metrics = dict[str, dict[str, float | None]]
 IDENTITY = {"image_id", "split", "label"}
 
 
+def select_test(
+    images: ImageTable, samples: pd.DataFrame, predictions: pd.DataFrame
+) -> pd.DataFrame:
+    """Return the predictions of the test rows.
+
+    Raises:
+        ArtifactError: they are of other samples or images than those there are now.
+        SplitError: there are none.
+    """
+    check_predictions(images, samples, predictions)
+    return _test_rows(predictions)
+
+
 def compute_metrics(
     logits: pd.DataFrame,
-    predictions: pd.DataFrame,
+    test_predictions: pd.DataFrame,
     controls: pd.DataFrame,
     temperatures: dict[str, float],
     parameters: EvaluateParams,
@@ -34,11 +48,11 @@ def compute_metrics(
     `n` of `temperature` counts the calibration rows it was fitted on. It and `ece_consistency_95`
     have no interval: resampling test rows says nothing about them.
 
-    Raises ArtifactError if `predictions` are not these logits at these temperatures.
+    Raises ArtifactError if `test_predictions` are not these logits at these temperatures.
     """
     test = _test_rows(logits)
     heads = read_heads(test)
-    _check_one_training(test, heads, _test_rows(predictions), temperatures)
+    _check_one_training(test, heads, test_predictions, temperatures)
     statistics = (
         _classifier_statistics(heads[FINAL], temperatures[FINAL], parameters.n_bins)
         | _control_statistics(test, controls)
@@ -57,9 +71,8 @@ def compute_metrics(
     return {name: asdict(estimate) for name, estimate in estimates.items()}
 
 
-def measure_class_recall(predictions: pd.DataFrame) -> pd.DataFrame:
+def measure_class_recall(test: pd.DataFrame) -> pd.DataFrame:
     """Return class, n, recall and its 95 % Wilson interval, null below two test rows."""
-    test = _test_rows(predictions)
     hits = (test["label"] == test["predicted"]).groupby(test["label"])
     classes = pd.Index(class_columns(test, "probability/"), name="class")
     n = hits.size().reindex(classes, fill_value=0)
@@ -68,13 +81,12 @@ def measure_class_recall(predictions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"n": n, "recall": recall, "low": low, "high": high}).reset_index()
 
 
-def find_confused_pairs(predictions: pd.DataFrame, parameters: EvaluateParams) -> pd.DataFrame:
+def find_confused_pairs(test: pd.DataFrame, parameters: EvaluateParams) -> pd.DataFrame:
     """Return one row per pair of classes that was confused, most frequent first.
 
     Columns: true, predicted, count, share (of the true class's test rows), examples (JSON list of
     the image_ids of the most confident mistakes).
     """
-    test = _test_rows(predictions)
     mistakes = test[test["label"] != test["predicted"]].sort_values(
         ["confidence", "image_id"], ascending=[False, True]
     )
@@ -93,9 +105,8 @@ def find_confused_pairs(predictions: pd.DataFrame, parameters: EvaluateParams) -
     return pairs.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 
-def draw_confusion_matrix(predictions: pd.DataFrame) -> Figure:
+def draw_confusion_matrix(test: pd.DataFrame) -> Figure:
     """Return the counts of true against predicted class, shaded by share of the true class."""
-    test = _test_rows(predictions)
     classes = class_columns(test, "probability/")
     counts = pd.crosstab(test["label"], test["predicted"]).reindex(
         index=classes, columns=classes, fill_value=0

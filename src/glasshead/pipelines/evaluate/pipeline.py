@@ -11,18 +11,25 @@ from glasshead.pipelines.evaluate.nodes import (
     draw_reliability,
     find_confused_pairs,
     measure_class_recall,
+    select_test,
 )
 
 
 def create_pipeline() -> Pipeline:
-    """logits, controls, temperatures, predictions, images → metrics, tables and figures."""
+    """logits, controls, temperatures, predictions, samples, images → metrics, tables and figures."""
     return Pipeline(
         [
+            Node(
+                select_test,
+                ["images", "samples", "predictions"],
+                "test_predictions",
+                name="select_test",
+            ),
             Node(
                 compute_metrics,
                 [
                     "logits",
-                    "predictions",
+                    "test_predictions",
                     "controls",
                     "temperatures",
                     "params:evaluate",
@@ -31,16 +38,21 @@ def create_pipeline() -> Pipeline:
                 "metrics",
                 name="compute_metrics",
             ),
-            Node(measure_class_recall, "predictions", "class_recall", name="measure_class_recall"),
+            Node(
+                measure_class_recall,
+                "test_predictions",
+                "class_recall",
+                name="measure_class_recall",
+            ),
             Node(
                 find_confused_pairs,
-                ["predictions", "params:evaluate"],
+                ["test_predictions", "params:evaluate"],
                 "confused_pairs",
                 name="find_confused_pairs",
             ),
             Node(
                 draw_confusion_matrix,
-                "predictions",
+                "test_predictions",
                 "confusion_matrix_figure",
                 name="draw_confusion_matrix",
             ),

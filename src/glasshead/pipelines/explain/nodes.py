@@ -13,13 +13,12 @@ from PIL import Image
 from torch import Tensor
 
 from glasshead.embedding.store import Embeddings
-from glasshead.errors import ArtifactError
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.concepts import Bottleneck, subtask_shapley
 from glasshead.explainers.evidence import Measure, completeness
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.gradients import integrated_gradients
-from glasshead.images.table import ImageTable
+from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.explain.params import BASELINES, ExplainParams
 from glasshead.seeds import generator, stream_seed
 
@@ -41,33 +40,26 @@ class Explainable(Bottleneck, Protocol):
 
 
 def choose_examples(
-    predictions: pd.DataFrame, samples: pd.DataFrame, parameters: ExplainParams, seed: int
+    images: ImageTable,
+    samples: pd.DataFrame,
+    predictions: pd.DataFrame,
+    parameters: ExplainParams,
+    seed: int,
 ) -> pd.DataFrame:
     """Return test rows to explain: image_id, label, predicted, confidence, correct; the wrong ones first.
 
-    Raises ArtifactError if `predictions` are not those of `samples`.
+    Raises ArtifactError if `predictions` are of other samples or images than those there are now.
     """
-    identity = ["image_id", "split", "label"]
-    if not predictions[identity].equals(samples[identity]):
-        raise ArtifactError(
-            "The predictions are not those of the samples: preprocess has run since. Run train_heads and calibrate "
-            "again."
-        )
+    check_predictions(images, samples, predictions)
     test = predictions[predictions["split"] == "test"]
     test = test[["image_id", "label", "predicted", "confidence"]]
     chosen = choose_balanced(test, parameters.images, generator(seed, "explain", "examples"))
     return chosen.sort_values(["correct", "label", "image_id"], ignore_index=True)
 
 
-def prepare_examples(
-    classifier: Explainable, images: ImageTable, samples: pd.DataFrame, examples: pd.DataFrame
-) -> Arrays:
-    """Return the images as the classifier sees them: image_id (n,), pixels (n, 3, h, w) uint8.
-
-    Raises ArtifactError if `samples` were not made of `images`.
-    """
-    images.check_rows(samples)
-    rows = pd.Index(samples["image_id"]).get_indexer(examples["image_id"])
+def prepare_examples(classifier: Explainable, images: ImageTable, examples: pd.DataFrame) -> Arrays:
+    """Return the images as the classifier sees them: image_id (n,), pixels (n, 3, h, w) uint8."""
+    rows = pd.Index(images.frame()["image_id"]).get_indexer(examples["image_id"])
     pixels = classifier.prepare([images.pil(int(row)) for row in rows])
     return {"image_id": _strings(examples["image_id"]), "pixels": pixels.numpy()}
 

@@ -22,13 +22,13 @@ def create_pipeline() -> Pipeline:
         [
             Node(
                 choose_examples,
-                ["predictions", "samples", "params:explain", "params:seed"],
+                ["images", "samples", "predictions", "params:explain", "params:seed"],
                 "examples",
                 name="choose_examples",
             ),
             Node(
                 prepare_examples,
-                ["classifier", "images", "samples", "examples"],
+                ["classifier", "images", "examples"],
                 "example_images",
                 name="prepare_examples",
             ),

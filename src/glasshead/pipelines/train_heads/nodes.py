@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from glasshead import __version__
+from glasshead.device import one_thread
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import SplitError
 from glasshead.images.table import ImageTable
@@ -25,12 +26,14 @@ from glasshead.training.bottleneck import BottleneckData, train_bottleneck
 logger = logging.getLogger(__name__)
 
 
-def select_fitting_samples(samples: pd.DataFrame) -> pd.DataFrame:
+def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.DataFrame:
     """Return the train and validation rows, the only ones that heads and controls are fitted on.
 
     Raises:
+        ArtifactError: `samples` were not made of `images`.
         SplitError: one of the two is empty, or a class has no train row.
     """
+    images.check_rows(samples)
     chosen = samples[samples["split"].isin(["train", "validation"])].reset_index(drop=True)
     counts = chosen["split"].value_counts()
     if len(counts) < 2:
@@ -138,6 +141,9 @@ def predict_controls(
             for part in (train, validation)
         ]
         number = stream_seed(seed, "random_concepts", index) % 2**31
+        logger.info(
+            "Control: random concepts, %d of %d", index + 1, parameters.random_concept_seeds
+        )
         bottleneck, _ = _fit(
             coded[0], coded[1], widths, len(classifier.classes), parameters, number
         )
@@ -173,7 +179,10 @@ def _fit(
     dimension = train.embeddings.shape[1]
     bottleneck = Bottleneck(dimension, widths, classes, parameters.hidden, parameters.meta_hidden)
     bottleneck.standardise_by(train.embeddings)
-    history = train_bottleneck(bottleneck, train, validation, parameters.training, seed)
+    with (
+        one_thread()
+    ):  # steps are short, and threads that wait for each other on a busy machine are not
+        history = train_bottleneck(bottleneck, train, validation, parameters.training, seed)
     return bottleneck, history
 
 

@@ -16,7 +16,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             Node(
-                select_fitting_samples, "samples", "fitting_samples", name="select_fitting_samples"
+                select_fitting_samples,
+                ["images", "samples"],
+                "fitting_samples",
+                name="select_fitting_samples",
             ),
             Node(
                 fit_heads,
