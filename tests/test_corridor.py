@@ -251,7 +251,7 @@ class TestRealThing:
         assert described["provenance"]["backbone"] == str(backbone)
         assert described["provenance"]["backbone_revision"] is None
         summary = json.loads(Path("data/08_reporting/data/embed_summary.json").read_text())
-        assert (summary["embed/encoded"], summary["embed/dimension"]) == (120, 512)
+        assert (summary["embed/encoded"], summary["embed/shape"]) == (120, [512])
         predictions = pd.read_parquet("data/07_model_output/heads/predictions.parquet")
         assert predictions.groupby("split").size()["test"] == 20
         assert last_runs()[0].data.tags["env"] == "cifar10"

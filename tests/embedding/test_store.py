@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from glasshead.embedding.store import EmbeddingStore, Shard
+from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import EmbeddingError
 
 KEY = "0123abcd"
@@ -38,30 +39,33 @@ def test_what_was_appended_is_found_in_the_order_asked(store):
     store.append(KEY, hashes[4:], values[4:])
     unknown, _ = rows(2, seed=1)
     order = [5, 0, 0, 3]
-    read, found = EmbeddingStore(store.root).read(KEY, np.concatenate([hashes[order], unknown]), 4)
-    np.testing.assert_array_equal(read[:4], values[order])
-    assert found.tolist() == [True] * 4 + [False] * 2
-    assert not read[4:].any()
+    rows_of = EmbeddingStore(store.root).rows(KEY, np.concatenate([hashes[order], unknown]))
+    assert rows_of.found.tolist() == [True] * 4 + [False] * 2
+    assert rows_of.shape == (6, 4)
+    np.testing.assert_array_equal(rows_of[:4], values[order])
+    np.testing.assert_array_equal(rows_of[[2, 0]], values[[0, 5]])
+    np.testing.assert_array_equal(
+        rows_of[np.array([False, True, False, False, False, False])], values[[0]]
+    )
+    with pytest.raises(EmbeddingError, match="2 of these rows are not in the store"):
+        rows_of[:]
 
 
 def test_a_store_that_is_not_there_knows_nothing_and_is_not_created(store):
-    read, found = store.read(KEY, rows(3)[0], 4)
-    assert read.shape == (3, 4)
-    assert not found.any()
+    assert not store.rows(KEY, rows(3)[0]).found.any()
     assert not store.root.exists()
 
 
 def test_another_key_is_a_miss(store):
     hashes, values = rows(3)
     store.append(KEY, hashes, values)
-    assert not store.read("other", hashes, 4)[1].any()
+    assert not store.rows("other", hashes).found.any()
 
 
 def test_asking_for_nothing_returns_nothing(store):
     store.append(KEY, *rows(3))
-    read, found = store.read(KEY, np.empty((0, 32), np.uint8), 4)
-    assert read.shape == (0, 4)
-    assert found.shape == (0,)
+    nothing = store.rows(KEY, np.empty((0, 32), np.uint8))
+    assert len(nothing) == len(nothing.found) == 0
 
 
 @given(
@@ -74,18 +78,14 @@ def test_hashes_are_told_apart_to_the_last_byte(hashes, order):
     values = np.arange(1, 25, dtype=np.float32).reshape(6, 4)
     known = {hashes[row].tobytes(): values[row] for row in order[:4]}
 
-    class InMemory(EmbeddingStore):
-        def _shards(self, key):
-            return [Shard("0" * 64 + ".safetensors", "0" * 64, 4, [4, 4], "float32")]
-
-        def _load(self, path):
-            return {"hashes": hashes[order[:4]], "values": values[order[:4]]}
-
-    read, found = InMemory(Path()).read(KEY, hashes, 4)
+    with tempfile.TemporaryDirectory() as folder:
+        store = EmbeddingStore(Path(folder))
+        store.append(KEY, hashes[order[:4]], values[order[:4]])
+        found = store.rows(KEY, hashes)
     for row in range(6):
-        assert found[row] == (hashes[row].tobytes() in known)
-        if found[row]:
-            np.testing.assert_array_equal(read[row], known[hashes[row].tobytes()])
+        assert found.found[row] == (hashes[row].tobytes() in known)
+        if found.found[row]:
+            np.testing.assert_array_equal(found[[row]][0], known[hashes[row].tobytes()])
 
 
 def test_rows_that_are_there_already_do_no_harm(store):
@@ -93,7 +93,7 @@ def test_rows_that_are_there_already_do_no_harm(store):
     store.append(KEY, hashes[:3], values[:3])
     store.append(KEY, hashes[:3], values[:3])
     store.append(KEY, hashes[1:], values[1:])
-    np.testing.assert_array_equal(store.read(KEY, hashes, 4)[0], values)
+    np.testing.assert_array_equal(store.rows(KEY, hashes)[:], values)
     assert len(manifest(store)) == 2
 
 
@@ -120,9 +120,9 @@ def test_readers_trust_only_the_manifest_and_writers_repair_it(store):
         before
     )  # as a race of two writers may leave it
     reader = EmbeddingStore(store.root)
-    assert reader.read(KEY, hashes, 4)[1].tolist() == [True, True, False, False]
+    assert reader.rows(KEY, hashes).found.tolist() == [True, True, False, False]
     reader.open_for_writing(KEY)
-    assert reader.read(KEY, hashes, 4)[1].all()
+    assert reader.rows(KEY, hashes).found.all()
     assert (store.root / KEY / "manifest.json").read_bytes() == after
 
 
@@ -153,7 +153,7 @@ def test_a_damaged_manifest_is_reported_and_rebuilt(store, caplog, damaged):
     (store.root / KEY / "manifest.json").write_text(damaged)
     reader = EmbeddingStore(store.root)
     with caplog.at_level(logging.WARNING):
-        assert not reader.read(KEY, hashes, 4)[1].any()
+        assert not reader.rows(KEY, hashes).found.any()
     assert "manifest.json is damaged" in caplog.text
     reader.open_for_writing(KEY)
     assert manifest(reader) == good
@@ -164,26 +164,55 @@ def test_a_shard_that_is_gone_is_a_miss(store, caplog):
     store.append(KEY, hashes[:2], values[:2])
     (store.root / KEY / manifest(store)[0]["file"]).unlink()
     store.append(KEY, hashes[2:], values[2:])
-    assert EmbeddingStore(store.root).read(KEY, hashes, 4)[1].tolist() == [False, False, True, True]
+    assert EmbeddingStore(store.root).rows(KEY, hashes).found.tolist() == [False, False, True, True]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])
 def test_what_is_no_embedding_is_refused_by_name(store, bad):
     hashes, values = rows(3)
     values[1] = bad
-    with pytest.raises(EmbeddingError, match=r"1 of 3 embeddings .* zero: train/1\."):
+    with pytest.raises(EmbeddingError, match=r"1 of 3 embeddings .* zero in float32: train/1\."):
         store.append(KEY, hashes, values, ["train/0", "train/1", "train/2"])
     with pytest.raises(EmbeddingError, match=hashes[1].tobytes().hex()):
         store.append(KEY, hashes, values)
     assert not store.root.exists()
 
 
-def test_what_is_no_embedding_is_found_when_loaded(store, monkeypatch):
-    hashes, values = rows(3)
-    values[2, 0] = np.nan
-    with monkeypatch.context() as patched:
-        patched.setattr("glasshead.embedding.store.check_values", lambda *_: None)
-        store.append(KEY, hashes, values)
-    with pytest.raises(EmbeddingError, match=r"test/7"):
-        store.read(KEY, hashes, 4, ["train/0", "train/1", "test/7"])
-    assert store.read(KEY, hashes[:2], 4)[1].all()
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 4, 4)])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_outputs_of_any_shape_come_back_as_float32(store, shape, dtype):
+    hashes, _ = rows(6)
+    values = np.random.default_rng(1).normal(size=(6, *shape)).astype(dtype)
+    store.append(KEY, hashes, values)
+    read = store.rows(KEY, hashes)[:]
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, values.astype(np.float32))
+    assert manifest(store)[0]["dtype"] == dtype
+
+
+def test_float16_keeps_eleven_bits(store):
+    hashes, values = rows(50)
+    store.append(KEY, hashes, values.astype(np.float16))
+    np.testing.assert_allclose(store.rows(KEY, hashes)[:], values, rtol=2**-11, atol=2**-25)
+    with (
+        pytest.raises(EmbeddingError, match="infinite or zero in float16"),
+        np.errstate(over="ignore"),
+    ):
+        store.append(KEY, hashes, (values * 1e6).astype(np.float16))
+
+
+def test_rows_are_read_from_the_map_and_opening_reads_none(store, monkeypatch):
+    """Values are touched when rows are asked for, and then of their shards alone."""
+    hashes, values = rows(400)
+    for part in range(4):
+        store.append(KEY, hashes[100 * part :][:100], values[100 * part :][:100])
+    verified: list[Path] = []
+    whole = EmbeddingStore._is_whole
+    monkeypatch.setattr(
+        EmbeddingStore, "_is_whole", lambda self, path: verified.append(path) or whole(self, path)
+    )
+    reader = EmbeddingStore(store.root)
+    view = reader.rows(KEY, hashes[250:260])
+    assert len(verified) == 1
+    assert all(isinstance(shard, np.memmap) for shard in view._shards)
+    np.testing.assert_array_equal(view[:], values[250:260])

@@ -32,7 +32,7 @@ class Pictures:
 
 
 class Encoder(torch.nn.Linear):
-    key, dimension = "tiny", 5
+    key, shape, input_size = "tiny", (5,), 2
 
     def prepare(self, images: list[Image.Image]) -> torch.Tensor:
         return torch.stack(
@@ -50,7 +50,7 @@ def embed(root: Path) -> None:
     embeddings, summary = embed_images(
         Pictures(), Encoder(12, 5), store, batch_size=2, shard_rows=4, device="cpu"
     )
-    digest = hashlib.sha256(embeddings.values.tobytes()).hexdigest()
+    digest = hashlib.sha256(embeddings.values[:].tobytes()).hexdigest()
     (root / "result.json").write_text(
         json.dumps({"encoded": summary["embed/encoded"], "digest": digest})
     )
@@ -78,7 +78,8 @@ def main() -> None:
         root.mkdir()
         ended = in_a_fork(root, failpoint)
         left = sorted(
-            str(path.relative_to(root / "store/tiny")) for path in (root / "store/tiny").iterdir()
+            str(path.relative_to(root / "store/tiny.float32.float32"))
+            for path in (root / "store/tiny.float32.float32").iterdir()
         )
         again = in_a_fork(root, "")
         result = json.loads((root / "result.json").read_text())

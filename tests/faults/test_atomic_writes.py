@@ -43,6 +43,9 @@ def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProce
     )
 
 
+KEY = "tiny.float32.float32"
+
+
 class Pictures:
     """Nine grey images in memory."""
 
@@ -59,7 +62,7 @@ class Pictures:
 class Encoder(torch.nn.Module):
     """(b, 3, 2, 2) → (b, 3); `spoiled` is what image 5 gets."""
 
-    key, dimension = "tiny", 3
+    key, shape, input_size = "tiny", (3,), 2
 
     def __init__(self, spoiled: float | None = None) -> None:
         super().__init__()
@@ -82,7 +85,7 @@ def embed(root: Path, encoder: Encoder) -> np.ndarray:
         Pictures(), encoder, EmbeddingStore(root), batch_size=3, shard_rows=3, device="cpu"
     )
     assert summary["embed/encoded"] == encoder.images
-    return embeddings.values
+    return embeddings.values[:]
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +178,7 @@ def test_full_disk_while_embedding_keeps_the_shards_that_are_there(tmp_path, mon
     with pytest.raises(EmbeddingError, match="No space left on device"):
         embed(tmp_path, Encoder())
     monkeypatch.delenv(FAILPOINT)
-    assert not list((tmp_path / "tiny").glob(".*"))
+    assert not list((tmp_path / KEY).glob(".*"))
     encoder = Encoder()
     embed(tmp_path, encoder)
     assert encoder.images == 6
@@ -245,19 +248,19 @@ def test_a_spoiled_embedding_stops_the_run_naming_the_image(tmp_path, spoiled):
 
 def test_a_flipped_byte_costs_its_shard_alone(tmp_path, caplog):
     values = embed(tmp_path, Encoder())
-    files = {path.name: path.read_bytes() for path in (tmp_path / "tiny").iterdir()}
+    files = {path.name: path.read_bytes() for path in (tmp_path / KEY).iterdir()}
     name = next(name for name in sorted(files) if name != "manifest.json")
     for place in (0, 9, 60, -50, -1):  # header's length, header, hashes, values
         damaged = bytearray(files[name])
         damaged[place] ^= 0x10
-        (tmp_path / "tiny" / name).write_bytes(damaged)
+        (tmp_path / KEY / name).write_bytes(damaged)
         encoder = Encoder()
         with caplog.at_level(logging.WARNING):
             again = embed(tmp_path, encoder)
         assert encoder.images == 3
         assert f"{name} is damaged" in caplog.text
         assert again.tobytes() == values.tobytes()
-        assert {path.name: path.read_bytes() for path in (tmp_path / "tiny").iterdir()} == files
+        assert {path.name: path.read_bytes() for path in (tmp_path / KEY).iterdir()} == files
 
 
 @pytest.mark.parametrize(
@@ -281,8 +284,8 @@ def test_a_flipped_byte_costs_its_shard_alone(tmp_path, caplog):
 )
 def test_a_malformed_shard_with_a_true_hash_is_reported_and_left_out(tmp_path, caplog, content):
     name = hashlib.sha256(content).hexdigest() + ".safetensors"
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / name).write_bytes(content)
+    (tmp_path / KEY).mkdir()
+    (tmp_path / KEY / name).write_bytes(content)
     shard = {
         "file": name,
         "sha256": Path(name).stem,
@@ -290,13 +293,13 @@ def test_a_malformed_shard_with_a_true_hash_is_reported_and_left_out(tmp_path, c
         "shape": [1, 3],
         "dtype": "float32",
     }
-    (tmp_path / "tiny" / "manifest.json").write_text(json.dumps({"shards": [shard]}))
+    (tmp_path / KEY / "manifest.json").write_text(json.dumps({"shards": [shard]}))
     encoder = Encoder()
     with caplog.at_level(logging.WARNING):
         embed(tmp_path, encoder)
     assert encoder.images == 9
     assert f"{name} is damaged" in caplog.text
-    assert name not in (tmp_path / "tiny" / "manifest.json").read_text()
+    assert name not in (tmp_path / KEY / "manifest.json").read_text()
 
 
 APPEND = """
@@ -319,9 +322,9 @@ def test_two_processes_that_append_at_once_lose_no_shard(tmp_path):
     store = EmbeddingStore(tmp_path)
     store.open_for_writing("tiny")
     hashes = np.repeat(np.arange(40, dtype=np.uint8)[:, None], 32, axis=1)
-    values, found = store.read("tiny", hashes, 3)
-    assert found.all()
-    np.testing.assert_array_equal(values[:, 0], 1 + np.arange(40) % 20)
+    values = store.rows("tiny", hashes)
+    assert values.found.all()
+    np.testing.assert_array_equal(values[:][:, 0], 1 + np.arange(40) % 20)
 
 
 def test_two_runs_on_one_store_both_finish_with_the_same_bytes(tmp_path):

@@ -86,6 +86,8 @@ def run(
     entries = yaml.safe_load((CONF / "catalog_embed.yml").read_text())
     for entry in entries.values():
         entry["filepath"] = str(folder / entry["filepath"])
+        if "store" in entry:
+            entry["store"] = {"filepath": str(folder / entry["store"]["filepath"])}
     catalog = DataCatalog.from_config(entries)
     catalog["images"], catalog["samples"] = images, samples
     catalog["processor"] = processor_settings(backbone) if processor is None else processor
@@ -100,20 +102,20 @@ def test_embeddings_are_those_of_the_encoder_and_a_second_run_makes_no_forward_p
 ):
     images = table(10)
     first = run(tmp_path, images, images.frame(), backbone)
-    assert passes == [4, 4, 2]
+    assert sorted(passes) == [2, 4, 4]
     encoder = load_encoder(backbone)
     pixels = encoder.prepare([images.pil(row) for row in range(10)])
     with torch.inference_mode():
         direct = encoder(pixels.float() / 255).numpy()
     embeddings = first["embeddings"].load()
-    np.testing.assert_allclose(embeddings.values, direct, atol=1e-5)
+    np.testing.assert_allclose(embeddings.values[:], direct, atol=1e-5)
     assert embeddings.image_id.tolist() == [f"train/{row}" for row in range(10)]
-    saved = (tmp_path / "data/04_feature/embeddings.safetensors").read_bytes()
+    saved = (tmp_path / "data/04_feature/embeddings.parquet").read_bytes()
 
     passes.clear()
     second = run(tmp_path, images, images.frame(), backbone)
     assert passes == []
-    assert (tmp_path / "data/04_feature/embeddings.safetensors").read_bytes() == saved
+    assert (tmp_path / "data/04_feature/embeddings.parquet").read_bytes() == saved
     summary = second["embed_summary"].load()
     assert (summary["embed/encoded"], summary["embed/cached"]) == (0, 10)
     assert summary["embed/images_per_second"] is None
@@ -150,7 +152,7 @@ def test_the_processor_of_another_backbone_stops_it_too(tmp_path, backbone, pass
 
 def test_the_shipped_parameters_are_valid_and_mistyped_ones_are_not():
     shipped = yaml.safe_load((CONF / "parameters_embed.yml").read_text())["embed"]
-    assert EmbedParams(**shipped).device == "auto"
+    assert EmbedParams(**shipped) == EmbedParams()
     for wrong in ({"batch_size": 0}, {"shard_rows": "many"}, {"device": "gpu"}, {"batchsize": 4}):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
             EmbedParams(**{**shipped, **wrong})

@@ -1,46 +1,60 @@
-"""Kedro datasets for embeddings: one run's as a safetensors file, and the store that all runs share."""
+"""Kedro datasets for embeddings: which are one run's, and the store that all runs share."""
 
-import hashlib
-import json
+import io
 from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
-from safetensors.numpy import load, save
 
 from glasshead.datasets.atomic import AtomicFile
-from glasshead.embedding.store import Embeddings, EmbeddingStore, check_values
+from glasshead.embedding.store import Embeddings, EmbeddingStore, StoredRows, as_hashes
+from glasshead.errors import EmbeddingError
+
+COLUMNS = ("image_id", "content_hash")
 
 
 class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
-    """`Embeddings` as one safetensors file: `values`, `described` (JSON as bytes) and the `sha256` of both.
+    """Which rows of the store in the folder `store["filepath"]` are an image table's `Embeddings`; as parquet.
 
-    Raises EmbeddingError, naming images, where an embedding is not finite or zero, saved or loaded.
+    It holds ids, content hashes and the keys; the values stay in the store's shards, memory-mapped where loaded.
+    Raises EmbeddingError where the store lacks any of them, saved or loaded.
     """
 
+    def __init__(
+        self, *, filepath: str, store: dict[str, str], metadata: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(filepath=filepath, metadata=metadata)
+        self._store = Path(store["filepath"])
+
     def _encode(self, content: Embeddings) -> bytes:
-        check_values(content.values, content.image_id)
-        described = {
-            "encoder_key": content.encoder_key,
-            "image_id": content.image_id.tolist(),
-            "content_hash": content.content_hash.tolist(),
-        }
-        arrays = {
-            "values": np.ascontiguousarray(content.values),
-            "described": np.frombuffer(json.dumps(described).encode(), np.uint8),
-        }
-        return save(arrays | {"sha256": _digest(arrays)})
+        self._find(content.image_id, content.content_hash, content.store_key)
+        keys = {"encoder_key": content.encoder_key, "store_key": content.store_key}
+        columns = {name: pa.array(getattr(content, name), pa.string()) for name in COLUMNS}
+        # As columns, unlike metadata, they are under the pages' checksums.
+        columns |= {name: pa.repeat(key, len(content)) for name, key in keys.items()}
+        sink = io.BytesIO()
+        pq.write_table(pa.table(columns), sink, write_page_checksum=True)
+        return sink.getvalue()
 
     def _decode(self, data: bytes) -> Embeddings:
-        arrays = load(data)
-        if not np.array_equal(arrays["sha256"], _digest(arrays)):
-            raise ValueError("its SHA-256 is not the one it was written with")
-        described = json.loads(arrays["described"].tobytes())
-        image_id = np.array(described["image_id"], object)
-        check_values(arrays["values"], image_id)
-        hashes = np.array(described["content_hash"], object)
-        return Embeddings(image_id, hashes, arrays["values"], described["encoder_key"])
+        table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        image_id, content_hash = (table[name].to_numpy(zero_copy_only=False) for name in COLUMNS)
+        encoder_key, store_key = (table[name][0].as_py() for name in ("encoder_key", "store_key"))
+        rows = self._find(image_id, content_hash, store_key)
+        return Embeddings(image_id, content_hash, rows, encoder_key, store_key)
+
+    def _find(self, image_id: np.ndarray, content_hash: np.ndarray, key: str) -> StoredRows:
+        rows = EmbeddingStore(self._store).rows(key, as_hashes(content_hash))
+        if not rows.found.all():
+            absent = image_id[~rows.found]
+            raise EmbeddingError(
+                f"{len(absent)} of {len(rows)} embeddings are not in the store {self._store}: "
+                f"{', '.join(absent[:5])}. Run the embed pipeline again."
+            )
+        return rows
 
 
 class EmbeddingStoreDataset(AbstractDataset[Any, EmbeddingStore]):
@@ -65,9 +79,3 @@ class EmbeddingStoreDataset(AbstractDataset[Any, EmbeddingStore]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath}
-
-
-def _digest(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    digest = hashlib.sha256(arrays["values"].data)
-    digest.update(arrays["described"].data)
-    return np.frombuffer(digest.digest(), np.uint8)

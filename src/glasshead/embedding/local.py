@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -12,19 +13,23 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from glasshead.device import Device, choose_device
-from glasshead.embedding.store import Embeddings, EmbeddingStore, as_keys
-from glasshead.errors import ImageError
+from glasshead.embedding import packed
+from glasshead.embedding.peak import matmul_peak
+from glasshead.embedding.store import Embeddings, EmbeddingStore, as_hashes, as_keys
+from glasshead.errors import EmbeddingError, ImageError
 
 logger = logging.getLogger(__name__)
 
-_PREPARED_AHEAD = 1  # batches that are decoded while the encoder is busy
+_CUDA_BATCH = 512  # images of the first pass on a GPU; it halves where memory ends
+_CPU_VALUES = 2**19  # of a batch's images: with more, activations leave a core's cache
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,22 +47,66 @@ class Images(Protocol):
 
 
 class CountingEncoder:
-    """An image encoder on its device, and how many images have gone through it.
+    """An image encoder on its device: how many images have gone through it, and with how many operations.
+
+    On a GPU it computes in bfloat16, on a CPU in float32 (see `packed`). A batch that does not fit into memory is
+    halved, down to single images, and so are those after it. Threads may share it.
 
     Raises ParameterError if `device` is `cuda` where there is none; `auto` takes CUDA where there is one.
     """
 
     def __init__(self, encoder: nn.Module, device: Device = "auto") -> None:
         self.device = choose_device(device, "embed.device")
+        self.precision = "bfloat16" if self.device == "cuda" else "float32"
         self.images = 0
-        self._encoder = encoder.to(self.device)
+        self.flops = 0.0  # of all images so far
+        self._flops_an_image: float | None = None
+        self._most = math.inf  # images that fit into memory at once
+        self._lock = threading.Lock()
+        if self.device == "cuda":
+            encoder = encoder.to("cuda", torch.bfloat16)
+            self._encoder = encoder.to(memory_format=torch.channels_last)
+        else:
+            self._encoder = packed.pack(encoder) if packed.is_available() else encoder
 
     @torch.inference_mode()
-    def __call__(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float32[np.ndarray, "b d"]:
-        """Return the embeddings of pixels from 0 to 255 at the encoder's input size."""
-        embeddings: Tensor = self._encoder(pixels.to(self.device).float() / 255)
-        self.images += len(pixels)
-        return embeddings.float().cpu().numpy()
+    def __call__(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Tensor:
+        """Return the outputs (b, ...) for pixels from 0 to 255 at the input size, on the device."""
+        parts: list[Tensor] = []
+        while (done := sum(map(len, parts))) < len(pixels):
+            part = pixels[done : done + int(min(self._most, len(pixels)))]
+            try:
+                parts.append(self._encode(part))
+            except torch.OutOfMemoryError as error:
+                self._halve(len(part), error)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        images = pixels.to(self.device, non_blocking=True)
+        if self.device == "cuda":
+            images = images.to(torch.bfloat16, memory_format=torch.channels_last)
+        if self._flops_an_image is None:
+            with FlopCounterMode(display=False, custom_mapping=packed.FLOPS) as counter:
+                outputs: Tensor = self._encoder(images / 255)
+            self._flops_an_image = counter.get_total_flops() / len(pixels)
+        else:
+            outputs = self._encoder(images / 255)
+        with self._lock:
+            self.images += len(pixels)
+            self.flops += self._flops_an_image * len(pixels)
+        return outputs
+
+    def _halve(self, size: int, error: torch.OutOfMemoryError) -> None:
+        if size == 1:
+            raise EmbeddingError(
+                f"One image alone is too much for the memory of {self.device}: {error}. Use a smaller backbone, or "
+                "embed.device=cpu."
+            ) from error
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+        with self._lock:
+            self._most = min(self._most, size // 2)
+        logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
 
 
 def embed_images(
@@ -65,77 +114,112 @@ def embed_images(
     encoder: Any,
     store: EmbeddingStore,
     *,
-    batch_size: int,
-    shard_rows: int,
+    batch_size: int | None = None,
+    shard_rows: int = 1024,
     device: Device = "auto",
+    dtype: str = "float32",
 ) -> tuple[Embeddings, dict[str, Any]]:
-    """Return the embeddings of `images` in row order and a summary; only content new to `store` is encoded.
+    """Return the outputs of `encoder` for `images` in row order and a summary; only content new to `store` is encoded.
 
     A shard of `shard_rows` images, rounded up to whole batches, is stored as soon as it is encoded:
-    a killed run loses one at most. The run that resumes it forms the same batches, hence on a CPU the
-    same bits.
+    a killed run loses one at most. The run that resumes it forms the same batches; on a CPU each is computed by one
+    thread, hence the same bits, however many threads there are.
 
     Args:
         images: the image table.
-        encoder: a `ClipEncoder`, a module from images in [0, 1] to embeddings with `key`, `dimension`
-            and `prepare`; it is moved to `device`.
-        store: where embeddings are looked up and kept.
-        batch_size: images per forward pass.
+        encoder: an `ImageEncoder`, a module from images in [0, 1] to outputs with `key`, `shape` (of one
+            output) and `prepare`; on a GPU it is moved there.
+        store: where outputs are looked up and kept.
+        batch_size: images per forward pass; None chooses by the device and the size of the images.
         shard_rows: images per shard.
         device: `auto` is CUDA where there is one.
+        dtype: `float32` or `float16`, of what is stored; float16 halves the space at a relative error of 2**-11.
 
     Raises:
-        EmbeddingError: the store cannot be written, found before any encoding; or an embedding is not
-            finite or zero.
+        EmbeddingError: the store cannot be written, found before any encoding; an output is not
+            finite or all zero; or one image alone does not fit into memory.
         ImageError: an image cannot be decoded.
         ParameterError: `device` is `cuda` where there is none.
     """
     started = time.perf_counter()
     counted = CountingEncoder(encoder, device)
+    key = f"{encoder.key}.{counted.precision}.{dtype}"
     frame = images.frame()
     image_id = frame["image_id"].to_numpy(object)
-    hashes = np.frombuffer(bytes.fromhex("".join(frame["content_hash"])), np.uint8).reshape(-1, 32)
-    _, first, inverse = np.unique(as_keys(hashes), return_index=True, return_inverse=True)
-    values, found = _look_up(store, encoder, hashes[first], image_id[first])
-    missing = np.sort(first[~found])
+    hashes = as_hashes(frame["content_hash"])
+    _, first = np.unique(as_keys(hashes), return_index=True)
+    missing = _missing(store, key, hashes, np.sort(first))
     n_cached = len(frame) - len(missing)
+    batch_size = batch_size or _batch_size(counted.device, encoder.input_size)
 
     def prepare(rows: np.ndarray) -> Tensor:
-        return encoder.prepare([_decode(images, int(row), image_id[row]) for row in rows])
+        pixels = encoder.prepare([_decode(images, int(row), image_id[row]) for row in rows])
+        return pixels.pin_memory() if counted.device == "cuda" else counted(pixels)
+
+    def finish(part: Tensor) -> Tensor:
+        return counted(part) if counted.device == "cuda" else part
 
     encoding_started = time.perf_counter()
-    with _progress(total=len(frame), completed=n_cached) as advance:
+    with _progress(total=len(frame), completed=n_cached) as advance, _one_thread_each() as threads:
         batches = list(_split(missing, batch_size))
-        pixels = _computed_ahead(prepare, batches)
+        parts = _computed_ahead(prepare, batches, threads)
         for shard in _split(batches, math.ceil(shard_rows / batch_size)):
             rows = np.concatenate(shard)
-            encoded = np.concatenate([advance(counted(next(pixels))) for _ in shard])
-            store.append(encoder.key, hashes[rows], encoded, image_id[rows])
-            values[inverse[rows]] = encoded
-    encoding_seconds = time.perf_counter() - encoding_started
+            outputs = torch.cat([advance(finish(next(parts))) for _ in shard])
+            store.append(
+                key, hashes[rows], outputs.float().cpu().numpy().astype(dtype), image_id[rows]
+            )
+    seconds = time.perf_counter() - encoding_started
 
     logger.info("%d images encoded, %d cached, on %s", counted.images, n_cached, counted.device)
-    values = values[inverse]
-    return Embeddings(image_id, frame["content_hash"].to_numpy(object), values, encoder.key), {
+    values = store.rows(key, hashes)
+    speed = _speed(counted, seconds) if counted.images else {}
+    content_hash = frame["content_hash"].to_numpy(object)
+    return Embeddings(image_id, content_hash, values, encoder.key, key), {
         "embed/encoded": counted.images,
         "embed/cached": n_cached,
-        "embed/images_per_second": counted.images / encoding_seconds if counted.images else None,
-        "embed/dimension": encoder.dimension,
-        "embed/mean_l2_norm": float(np.linalg.norm(values, axis=1).mean()),
+        "embed/hit_share": n_cached / len(frame),
+        "embed/images_per_second": None,
+        "embed/shape": list(encoder.shape),
+        "embed/mean_l2_norm": _mean_norm(values),
         "embed/seconds": time.perf_counter() - started,
         "embed/device": counted.device,
+        "embed/precision": counted.precision,
+        "embed/batch_size": batch_size,
+    } | speed
+
+
+def _missing(store: EmbeddingStore, key: str, hashes: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return the rows among `first` whose content the store lacks, after making sure that it can take them."""
+    missing = first[~store.rows(key, hashes[first]).found]
+    if not len(missing):
+        return missing
+    store.open_for_writing(key)  # which lists what a killed run had left unlisted
+    return first[~store.rows(key, hashes[first]).found]
+
+
+def _batch_size(device: str, input_size: int) -> int:
+    if device == "cuda":
+        return _CUDA_BATCH
+    return max(1, min(64, _CPU_VALUES // (3 * input_size**2)))
+
+
+def _speed(counted: CountingEncoder, seconds: float) -> dict[str, float]:
+    rate, peak = counted.flops / seconds, matmul_peak(counted.device)
+    return {
+        "embed/images_per_second": counted.images / seconds,
+        "embed/gflops_per_second": rate / 1e9,
+        "embed/matmul_peak_gflops_per_second": peak / 1e9,
+        "embed/share_of_matmul_peak": rate / peak,
     }
 
 
-def _look_up(
-    store: EmbeddingStore, encoder: Any, hashes: np.ndarray, image_id: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the store knows, after making sure that it can take what it does not know."""
-    values, found = store.read(encoder.key, hashes, encoder.dimension, image_id)
-    if found.all():
-        return values, found
-    store.open_for_writing(encoder.key)  # which lists what a killed run had left unlisted
-    return store.read(encoder.key, hashes, encoder.dimension, image_id)
+def _mean_norm(values: Any) -> float:
+    norms = [
+        np.linalg.norm(values[start : start + 1024].reshape(-1, values.shape[-1]), axis=1).mean()
+        for start in range(0, len(values), 1024)
+    ]
+    return float(np.mean(norms))
 
 
 def _decode(images: Images, row: int, image_id: str) -> Image.Image:
@@ -149,20 +233,37 @@ def _split(items: Any, size: int) -> Iterator[Any]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def _computed_ahead(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
-    """Yield `function(item)` in order, computed in threads up to `_PREPARED_AHEAD` items ahead."""
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Let each of as many threads as torch would use compute by itself: batches do not wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _computed_ahead(
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int
+) -> Iterator[Result]:
+    """Yield `function(item)` in order, computed by `threads` threads up to two items a thread ahead."""
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(_PREPARED_AHEAD) as pool:
-        for item in items:
-            pending.append(pool.submit(function, item))
-            if len(pending) > _PREPARED_AHEAD:
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > 2 * threads:
+                    yield pending.popleft().result()
+            while pending:
                 yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
 
 
 @contextmanager
-def _progress(total: int, completed: int) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+def _progress(total: int, completed: int) -> Iterator[Callable[[Tensor], Tensor]]:
     """Show a bar on stderr; what is yielded passes an encoded batch on and advances by its rows."""
     columns = (
         TextColumn("embed"),
@@ -176,7 +277,7 @@ def _progress(total: int, completed: int) -> Iterator[Callable[[np.ndarray], np.
         started = time.perf_counter()
         encoded = 0
 
-        def advance(batch: np.ndarray) -> np.ndarray:
+        def advance(batch: Tensor) -> Tensor:
             nonlocal encoded
             encoded += len(batch)
             progress.update(

@@ -1,7 +1,7 @@
-"""The embedding cache: content hash of an image → its embedding, one folder of safetensors shards per encoder key.
+"""The embedding cache: content hash of an image → its output, one folder of safetensors shards per encoder key.
 
     <root>/<encoder key>/manifest.json          per shard: file, sha256, rows, shape, dtype
-    <root>/<encoder key>/<sha256>.safetensors   hashes (r, 32) uint8 and values (r, d) float32
+    <root>/<encoder key>/<sha256>.safetensors   hashes (r, 32) uint8; values (r, ...) float32 or float16
 
 A shard is complete before the manifest names it, and readers trust only the manifest. A shard's name is the SHA-256
 of its bytes, so one that a killed run or a race between two runs left out of the manifest is listed later, not lost.
@@ -12,13 +12,15 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
@@ -28,31 +30,71 @@ from glasshead.files import write_atomically
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+VALUE_TYPES = {"F32": np.float32, "F16": np.float16}
+
+
+Values = Float[np.ndarray, "n ..."]
+
+
+class StoredRows:
+    """The outputs of `n` images, read from memory-mapped shards when they are asked for, as float32.
+
+    `rows[i]`, `rows[array]`, `rows[:]` and `np.asarray(rows)` read; `found` (n,) says which rows there are.
+    """
+
+    def __init__(self, shards: list[np.ndarray], places: Int[np.ndarray, "n 2"]) -> None:
+        self._shards = shards
+        self._places = places  # shard and row in it; -1 where there is none
+        self.shape = (len(places), *(shards[0].shape[1:] if shards else ()))
+
+    @property
+    def found(self) -> Bool[np.ndarray, " n"]:
+        """Which rows the store holds."""
+        found: np.ndarray = self._places[:, 0] >= 0
+        return found
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, rows: slice | np.ndarray | list[int]) -> Float32[np.ndarray, "m ..."]:
+        places = self._places[rows]
+        if (places < 0).any():
+            raise EmbeddingError(f"{(places[:, 0] < 0).sum()} of these rows are not in the store.")
+        values = np.empty((len(places), *self.shape[1:]), np.float32)
+        for shard in np.unique(places[:, 0]):
+            here = places[:, 0] == shard
+            values[here] = self._shards[shard][places[here, 1]]
+        return values
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self[:], dtype)
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Projected embeddings of an image table, row by row; their L2 norm is the encoder's, not 1.
+    """Outputs of an image encoder for an image table, row by row; their L2 norm is the encoder's, not 1.
 
     Attributes:
-        image_id: (n,) object array of str, the table's ids in the table's order.
-        content_hash: (n,) object array of str, the SHA-256 of each image's encoded bytes as hex.
-        values: (n, d) float32, finite, no row of norm 0.
+        image_id: (n,) str, the table's ids in the table's order.
+        content_hash: (n,) str, the SHA-256 of each image's encoded bytes as hex.
+        values: (n, d), or (n, ...) for spatial outputs; in memory or rows of a store, float32 either way.
         encoder_key: the key of the encoder that made them.
+        store_key: where the store keeps them: the encoder's key, the precision it computed in, the dtype stored.
     """
 
     image_id: np.ndarray
     content_hash: np.ndarray
-    values: Float32[np.ndarray, "n d"]
+    values: Float32[np.ndarray, "n ..."] | StoredRows
     encoder_key: str
+    store_key: str = ""
 
     def __len__(self) -> int:
         return len(self.image_id)
 
     def of(
-        self, content_hash: Sequence[str] | pd.Series, encoder_key: str
-    ) -> Float32[np.ndarray, "m d"]:
-        """Return the embeddings of the images with these contents, made by the encoder with this key.
+        self, content_hash: Sequence[str] | pd.Series | np.ndarray, encoder_key: str
+    ) -> Float32[np.ndarray, "m ..."]:
+        """Return the outputs for the images with these contents, made by the encoder with this key.
 
         Raises ArtifactError where another encoder made them, or a content is not among them.
         """
@@ -69,8 +111,7 @@ class Embeddings:
                 f"{(rows < 0).sum()} of {len(rows)} images have no embedding: they are not those that were embedded. "
                 "Run the embed pipeline again."
             )
-        found: np.ndarray = self.values[first[rows]]
-        return found
+        return self.values[first[rows]]
 
 
 @dataclass(frozen=True)
@@ -89,65 +130,62 @@ class Shard:
             raise ValueError(f"{self.file!r} is not the name of a shard")
 
 
-def check_values(values: Float32[np.ndarray, "n d"], image_id: Sequence[str] | np.ndarray) -> None:
-    """Raise EmbeddingError naming the first five images whose embedding is NaN, infinite or of norm 0."""
-    bad = np.flatnonzero(~np.isfinite(values).all(axis=1) | ~values.any(axis=1))
+def check_values(values: Values, image_id: Sequence[str] | np.ndarray) -> None:
+    """Raise EmbeddingError naming the first five images whose output is NaN, infinite or all zero."""
+    flat = values.reshape(len(values), -1)
+    bad = np.flatnonzero(~np.isfinite(flat).all(axis=1) | ~flat.any(axis=1))
     if len(bad):
         names = ", ".join(str(image_id[row]) for row in bad[:5])
         raise EmbeddingError(
-            f"{len(bad)} of {len(values)} embeddings are NaN, infinite or zero: {names}"
+            f"{len(bad)} of {len(values)} embeddings are NaN, infinite or zero in {values.dtype}: {names}"
             f"{', …' if len(bad) > 5 else ''}. Check the backbone's weights and these images."
         )
 
 
 class EmbeddingStore:
-    """Reads and appends embeddings by content hash; the module describes the files.
-
-    Images are named by `image_id` in errors, by their content hash where none is given.
-    """
+    """Reads and appends outputs of encoders by content hash; the module describes the files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[Path] = set()
 
-    def read(
-        self,
-        key: str,
-        hashes: UInt8[np.ndarray, "n 32"],
-        dimension: int,
-        image_id: Sequence[str] | np.ndarray | None = None,
-    ) -> tuple[Float32[np.ndarray, "n d"], Bool[np.ndarray, " n"]]:
-        """Return the embeddings of `hashes`, zeros where missing, and which of them were found.
+    def rows(self, key: str, hashes: UInt8[np.ndarray, "n 32"]) -> StoredRows:
+        """Return the outputs of the images with these hashes; nothing is read but the hashes of the shards.
 
-        Each shard's SHA-256 is verified on first touch; a damaged one is reported and its rows count as missing.
-        Raises EmbeddingError if a stored embedding is not finite or zero, or the store cannot be read.
+        The SHA-256 of a shard that holds any of them is verified on first touch; a damaged one is reported and its
+        rows count as missing. Raises EmbeddingError if the store cannot be read.
         """
-        wanted, inverse = np.unique(as_keys(hashes), return_inverse=True)
-        values = np.zeros((len(wanted), dimension), np.float32)
-        found = np.zeros(len(wanted), bool)
+        order = np.argsort(wanted := as_keys(hashes), kind="stable")
+        wanted = wanted[order]
+        places = np.full((len(hashes), 2), -1, np.int32)
+        shards: list[np.ndarray] = []
         for shard in self._shards(key) if len(wanted) else []:
-            stored = self._load(self.root / key / shard.file)
-            if stored is None:
+            path = self.root / key / shard.file
+            if (stored := self._map(path)) is None:
                 continue
             keys = as_keys(stored["hashes"])
-            places = np.searchsorted(wanted, keys).clip(max=len(wanted) - 1)
-            hits = wanted[places] == keys
-            values[places[hits]] = stored["values"][hits]
-            found[places[hits]] = True
-        values, found = values[inverse], found[inverse]
-        check_values(values[found], _names(hashes, image_id)[found])
-        return values, found
+            begin, end = (np.searchsorted(wanted, keys, side) for side in ("left", "right"))
+            row = np.repeat(np.arange(len(keys)), end - begin)
+            hits = order[
+                np.arange(len(row))
+                + np.repeat(begin - np.cumsum(end - begin) + (end - begin), end - begin)
+            ]
+            if len(hits) and self._is_whole(path):
+                places[hits] = np.stack([np.full(len(row), len(shards)), row], axis=1)
+                shards.append(stored["values"])
+        return StoredRows(shards, places)
 
     def append(
         self,
         key: str,
         hashes: UInt8[np.ndarray, "n 32"],
-        values: Float32[np.ndarray, "n d"],
+        values: Values,
         image_id: Sequence[str] | np.ndarray | None = None,
     ) -> None:
-        """Add one shard, then name it in the manifest; rows that are there already do no harm.
+        """Add one shard of float32 or float16, then name it in the manifest; rows that are there already do no harm.
 
-        Raises EmbeddingError if an embedding is not finite or zero, or the store cannot be written.
+        Images are named by `image_id` in errors, by their content hash where none is given.
+        Raises EmbeddingError if an output is not finite or all zero, or the store cannot be written.
         """
         check_values(values, _names(hashes, image_id))
         data = save(
@@ -200,7 +238,7 @@ class EmbeddingStore:
         for path in sorted(folder.glob(f"{'[0-9a-f]' * 64}.safetensors")):
             if path.name in listed and path in self._verified:
                 new.append(listed[path.name])
-            elif stored := self._load(path):
+            elif self._is_whole(path) and (stored := self._map(path)):
                 values = stored["values"]
                 new.append(
                     Shard(path.name, path.stem, len(values), list(values.shape), str(values.dtype))
@@ -212,24 +250,57 @@ class EmbeddingStore:
             with write_atomically(folder / _MANIFEST) as temporary:
                 temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
-    def _load(self, path: Path) -> dict[str, np.ndarray] | None:
-        """Return a shard's arrays, or None with a warning if it is gone or not what its name promises."""
-        try:
-            if path not in self._verified:
+    def _is_whole(self, path: Path) -> bool:
+        """Whether the bytes of a shard are those its name promises; a warning says so where they are not."""
+        if path not in self._verified:
+            with self._reading(path):
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != path.stem:
                         raise ValueError("its SHA-256 is not the one in its name")
-            with safe_open(path, framework="numpy") as file:
-                stored = {name: file.get_tensor(name) for name in ("hashes", "values")}
-            _check_arrays(**stored)
-        except (FileNotFoundError, ValueError, SafetensorError) as error:
+                self._verified.add(path)
+        return path in self._verified
+
+    def _map(self, path: Path) -> dict[str, np.ndarray] | None:
+        """Return a shard's arrays, mapped, or None with a warning if it is gone or no shard."""
+        with self._reading(path):
+            return _mapped(path)
+        return None
+
+    @contextmanager
+    def _reading(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except (FileNotFoundError, ValueError, KeyError, SafetensorError) as error:
             logger.warning("Shard %s is damaged (%s); its images are encoded again", path, error)
             self._verified.discard(path)
-            return None
         except OSError as error:
             raise EmbeddingError(f"The embedding store cannot be read: {error}.") from error
-        self._verified.add(path)
-        return stored
+
+
+def _mapped(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a safetensors shard as memory maps; ValueError where it is no shard."""
+    with safe_open(path, framework="numpy") as file:  # checks the header against the file
+        if set(file.keys()) != {"hashes", "values"}:
+            raise ValueError("it does not hold hashes and values")
+    with path.open("rb") as raw:
+        length = int.from_bytes(raw.read(8), "little")
+        header = json.loads(raw.read(length))
+    arrays: dict[str, np.ndarray] = {}
+    for name, dtypes in (("hashes", {"U8": np.uint8}), ("values", VALUE_TYPES)):
+        entry = header[name]
+        if entry["dtype"] not in dtypes or not all(entry["shape"]):
+            raise ValueError(f"its {name} are {entry['dtype']} {entry['shape']}")
+        offset = 8 + length + entry["data_offsets"][0]
+        dtype = dtypes[entry["dtype"]]
+        arrays[name] = np.memmap(path, dtype, "r", offset, tuple(entry["shape"]))
+    if arrays["hashes"].shape != (len(arrays["values"]), 32) or arrays["values"].ndim < 2:
+        raise ValueError("its arrays are not (r, 32) hashes and (r, ...) values")
+    return arrays
+
+
+def as_hashes(content_hash: Iterable[str]) -> UInt8[np.ndarray, "n 32"]:
+    """Return content hashes, SHA-256 as hex, as bytes."""
+    return np.frombuffer(bytes.fromhex("".join(content_hash)), np.uint8).reshape(-1, 32)
 
 
 def as_keys(hashes: UInt8[np.ndarray, "n 32"]) -> np.ndarray:
@@ -241,9 +312,3 @@ def _names(hashes: np.ndarray, image_id: Sequence[str] | np.ndarray | None) -> n
     if image_id is None:
         image_id = [row.tobytes().hex() for row in hashes]
     return np.array(image_id, object)
-
-
-def _check_arrays(hashes: np.ndarray, values: np.ndarray) -> None:
-    dtypes = (str(hashes.dtype), str(values.dtype))
-    if dtypes != ("uint8", "float32") or values.ndim != 2 or hashes.shape != (len(values), 32):
-        raise ValueError("its arrays are not (r, 32) uint8 hashes and (r, d) float32 values")

@@ -227,6 +227,11 @@ class ClipEncoder(nn.Module):
         )
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one image's output."""
+        return (self.dimension,)
+
+    @property
     def key(self) -> str:
         """Hex digest of all that decides an embedding besides the image: weights, processor, output, dtype, code."""
         described = {

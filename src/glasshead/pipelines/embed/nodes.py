@@ -35,7 +35,8 @@ def embed_images(
         images,
         load_encoder(backbone),
         store,
-        batch_size=params.batch_size,
+        batch_size=None if params.batch_size == "auto" else params.batch_size,
         shard_rows=params.shard_rows,
         device=params.device,
+        dtype=params.dtype,
     )

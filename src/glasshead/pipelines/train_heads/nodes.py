@@ -124,11 +124,11 @@ def predict_controls(
     """
     parsed = Taxonomy.model_validate(taxonomy)
     train, validation = _rows(embeddings, classifier.encoder_key, fitting_samples, parsed)
-    everything = torch.from_numpy(embeddings.values)
+    everything = torch.from_numpy(embeddings.values[:])
     probe = _fit_probe(train, validation, parameters)
     predicted = {
         "majority": np.full(len(embeddings), int(train.labels.bincount().argmax())),
-        "linear_probe": probe.predict(embeddings.values),
+        "linear_probe": probe.predict(embeddings.values[:]),
         "hard_concepts": _predict_hard(classifier, everything),
     }
     widths = tuple(len(task.values) for task in parsed.subtasks)
