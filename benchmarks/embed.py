@@ -1,29 +1,68 @@
 """Embedding from encoded images: the local engine against the loop that users write with transformers.
 
-Case nano-clip/float32: 1,536 scenes at 32×32, every round with an empty cache, both on all threads. Each has its
-best batch size of 32, 64 and 256, chosen in a first round. Writes benchmarks/results/embed.json.
+Every round starts with an empty cache, both use all threads, and each has its best batch size of those tried in a
+first round after a warm-up. nano-clip reads scenes at 32 pixels (PNG); ViT-B/32, of random weights, reads photographs'
+usual size (JPEG, 256 pixels). One more case compares the encoder's operations a second with the fastest matrix product
+that this machine shows, and one the memory of a long run with that of a short one.
 """
 
-import json
+import io
 import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from transformers import CLIPModel, CLIPProcessor
+from PIL import Image
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams, load_encoder, resolve_backbone
+from report import Result, write_results
 
 ROUNDS = 5
-BATCH_SIZES = (32, 64, 256)
-RESULTS = Path(__file__).parent / "results" / "embed.json"
+BATCHES = {"nano-clip": (32, 64, 256), "vit-b-32": (4, 8, 16, 32)}
+IMAGES = {"nano-clip": 3072, "vit-b-32": 128}
+SIDES = {"nano-clip": 32, "vit-b-32": 256}
+
+
+def draw_images(count: int, side: int) -> ImageTable:
+    """Return scenes; above 32 pixels, enlarged and as JPEG."""
+    scenes = generate_scenes(ScenesParams(train=count, test=1), seed=0)
+    records = [record for record in scenes if record["given_split"] == "train"]
+    for record in records if side != 32 else []:
+        data = io.BytesIO()
+        picture = Image.open(io.BytesIO(record["image"])).resize((side, side))
+        picture.save(data, "JPEG", quality=90)
+        record["image"] = data.getvalue()
+    return ImageTable.from_records(records, CLASSES, ("colour", "habitat", "size"))
+
+
+def save_vit_b_32(folder: Path) -> Path:
+    """Save a CLIP of random weights whose image tower is that of openai/clip-vit-base-patch32."""
+    torch.manual_seed(0)
+    config = CLIPConfig(text_config={"num_hidden_layers": 1, "vocab_size": 100})
+    CLIPModel(config).save_pretrained(folder)
+    CLIPImageProcessor().save_pretrained(folder)
+    return folder
+
+
+def naive(images: ImageTable, model: Any, processor: Any, batch: int) -> np.ndarray:
+    """Decode, process and encode batch by batch, as the model cards show it."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch):
+            pictures = [images.pil(row) for row in range(start, min(start + batch, len(images)))]
+            inputs = processor(images=pictures, return_tensors="pt")
+            parts.append(model.get_image_features(**inputs).pooler_output.numpy())
+    return np.concatenate(parts)
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -33,58 +72,82 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def naive(images: ImageTable, model: CLIPModel, processor: CLIPProcessor, batch: int) -> None:
-    """Decode, process and encode batch by batch, as the model cards show it."""
-    with torch.inference_mode():
-        for start in range(0, len(images), batch):
-            pictures = [images.pil(row) for row in range(start, min(start + batch, len(images)))]
-            inputs = processor(images=pictures, return_tensors="pt")
-            model.get_image_features(**inputs).pooler_output.numpy()
+def compare(name: str, folder: Path) -> list[Result]:
+    """Return the cases of one backbone."""
+    images = draw_images(IMAGES[name], SIDES[name])
+    encoder = load_encoder(BackboneParams(name=str(folder)))
+    model = CLIPModel.from_pretrained(folder).eval()
+    processor = CLIPImageProcessor.from_pretrained(folder)
+    sizes = BATCHES[name]
+
+    def ours(precision: str, batch: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        with tempfile.TemporaryDirectory() as root:
+            store = EmbeddingStore(Path(root))
+            found, summary = embed_images(
+                images, encoder, store, batch_size=batch, shard_rows=4096, device="cpu", precision=precision
+            )  # fmt: skip
+            return found.values[:], summary
+
+    reference = naive(images, model, processor, sizes[0])
+    agreement = {
+        precision: _cosine(ours(precision)[0], reference) for precision in ("float32", "int8")
+    }
+    batch = min(sizes, key=lambda size: seconds(lambda: naive(images, model, processor, size)))
+    times: dict[str, list[float]] = {"float32": [], "int8": [], "peer": []}
+    shares = []
+    for _ in range(ROUNDS):
+        for precision in ("float32", "int8"):
+            started = time.perf_counter()
+            _, summary = ours(precision)
+            times[precision].append(time.perf_counter() - started)
+            if precision == "float32":
+                shares.append(summary)
+        times["peer"].append(seconds(lambda: naive(images, model, processor, batch)))
+    device = f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+    def result(precision: str) -> Result:
+        peer = times["float32"] if precision == "int8" else times["peer"]
+        rounds = list(zip(times[precision], peer, strict=True))
+        against = "our float32" if precision == "int8" else f"transformers, batch {batch}"
+        return {
+            "case": f"{name}/{precision}",
+            "ours": round(statistics.median(len(images) / mine for mine, _ in rounds), 1),
+            "peer": round(statistics.median(len(images) / other for _, other in rounds), 1),
+            "ratio": round(statistics.median(other / mine for mine, other in rounds), 3),
+            "unit": "images/s",
+            "device": device,
+            "note": f"peer: {against}; least cosine to transformers {agreement[precision]:.6f}",
+        }
+
+    achieved, peak = (
+        statistics.median(summary[f"embed/{key}gflops_per_second"] for summary in shares)
+        for key in ("", "matmul_peak_")
+    )
+    share: Result = {
+        "case": f"{name}/share-of-matmul-peak",
+        "ours": round(achieved, 1),
+        "peer": round(peak, 1),
+        "ratio": round(statistics.median(s["embed/share_of_matmul_peak"] for s in shares), 3),
+        "unit": "GFLOP/s",
+        "device": device,
+        "note": "decoding included; peer: the best float32 matrix product, 1024³, all threads",
+    }
+    return [result("float32"), result("int8"), share]
+
+
+def _cosine(ours: np.ndarray, reference: np.ndarray) -> float:
+    norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(reference, axis=1)
+    return float(((ours * reference).sum(axis=1) / norms).min())
 
 
 def main() -> None:
-    """Alternate the two and write the medians and the median of the ratios."""
-    params = ScenesParams(train=1536, test=1)
-    records = [
-        record for record in generate_scenes(params, seed=0) if record["given_split"] == "train"
-    ]
-    images = ImageTable.from_records(records, CLASSES, ("colour", "habitat", "size"))
-    folder = resolve_backbone(BackboneParams())
-    encoder = load_encoder(BackboneParams())
-    model, processor = (
-        CLIPModel.from_pretrained(folder).eval(),
-        CLIPProcessor.from_pretrained(folder),
-    )
-
-    def ours(batch: int) -> None:
-        with tempfile.TemporaryDirectory() as store:
-            embed_images(
-                images,
-                encoder,
-                EmbeddingStore(Path(store)),
-                batch_size=batch,
-                shard_rows=4096,
-                device="cpu",
-            )
-
-    def theirs(batch: int) -> None:
-        naive(images, model, processor, batch)
-
-    own = min(BATCH_SIZES, key=lambda size: seconds(lambda: ours(size)))
-    batch = min(BATCH_SIZES, key=lambda size: seconds(lambda: theirs(size)))
-    pairs = [(seconds(lambda: ours(own)), seconds(lambda: theirs(batch))) for _ in range(ROUNDS)]
-    result = {
-        "case": "nano-clip/float32",
-        "ours": round(statistics.median(len(images) / first for first, _ in pairs), 1),
-        "peer": round(statistics.median(len(images) / second for _, second in pairs), 1),
-        "ratio": round(statistics.median(second / first for first, second in pairs), 3),
-        "unit": "images/s",
-        "device": f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)",
-        "note": f"median of {ROUNDS} alternating rounds; batch size ours {own}, peer {batch}",
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps([result], indent=2) + "\n")
-    print(json.dumps(result, indent=2))
+    """Run both backbones and write the results."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = [
+            *compare("nano-clip", resolve_backbone(BackboneParams())),
+            *compare("vit-b-32", save_vit_b_32(Path(folder))),
+        ]
+    write_results("embed", results)
 
 
 if __name__ == "__main__":

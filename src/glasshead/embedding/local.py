@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -20,16 +20,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from glasshead.device import Device, choose_device
+from glasshead.device import Device, choose_device, one_thread
 from glasshead.embedding import packed
+from glasshead.embedding.packed import Precision
 from glasshead.embedding.peak import matmul_peak
 from glasshead.embedding.store import Embeddings, EmbeddingStore, as_hashes, as_keys
-from glasshead.errors import EmbeddingError, ImageError
+from glasshead.errors import EmbeddingError, ImageError, ParameterError
 
 logger = logging.getLogger(__name__)
 
 _CUDA_BATCH = 512  # images of the first pass on a GPU; it halves where memory ends
 _CPU_VALUES = 2**19  # of a batch's images: with more, activations leave a core's cache
+
+_PRECISIONS: dict[str, tuple[Precision, ...]] = {  # by device, the default first
+    "cpu": ("float32", "int8") if packed.is_available() else ("float32",),
+    "cuda": ("bfloat16", "float32"),
+}
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -49,25 +55,35 @@ class Images(Protocol):
 class CountingEncoder:
     """An image encoder on its device: how many images have gone through it, and with how many operations.
 
-    On a GPU it computes in bfloat16, on a CPU in float32 (see `packed`). A batch that does not fit into memory is
-    halved, down to single images, and so are those after it. Threads may share it.
+    `precision` is float32 or int8 on a CPU (see `packed`), float32 or bfloat16 on a GPU; None is float32 and bfloat16.
+    A batch that does not fit into memory is halved, down to single images, and so are those after it. Threads may
+    share it.
 
-    Raises ParameterError if `device` is `cuda` where there is none; `auto` takes CUDA where there is one.
+    Raises ParameterError if `device` is `cuda` where there is none, or the device does not have the precision.
     """
 
-    def __init__(self, encoder: nn.Module, device: Device = "auto") -> None:
+    def __init__(
+        self, encoder: nn.Module, device: Device = "auto", precision: Precision | None = None
+    ) -> None:
         self.device = choose_device(device, "embed.device")
-        self.precision = "bfloat16" if self.device == "cuda" else "float32"
+        self.precision = precision or _PRECISIONS[self.device][0]
+        if self.precision not in _PRECISIONS[self.device]:
+            raise ParameterError(
+                f"embed.precision is {precision}, but {self.device} computes in "
+                f"{' or '.join(_PRECISIONS[self.device])} here."
+            )
         self.images = 0
         self.flops = 0.0  # of all images so far
         self._flops_an_image: float | None = None
         self._most = math.inf  # images that fit into memory at once
         self._lock = threading.Lock()
         if self.device == "cuda":
-            encoder = encoder.to("cuda", torch.bfloat16)
+            encoder = encoder.to("cuda", getattr(torch, self.precision))
             self._encoder = encoder.to(memory_format=torch.channels_last)
+        elif packed.is_available():
+            self._encoder = packed.pack(encoder, self.precision)
         else:
-            self._encoder = packed.pack(encoder) if packed.is_available() else encoder
+            self._encoder = encoder
 
     @torch.inference_mode()
     def __call__(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Tensor:
@@ -84,7 +100,7 @@ class CountingEncoder:
     def _encode(self, pixels: Tensor) -> Tensor:
         images = pixels.to(self.device, non_blocking=True)
         if self.device == "cuda":
-            images = images.to(torch.bfloat16, memory_format=torch.channels_last)
+            images = images.to(getattr(torch, self.precision), memory_format=torch.channels_last)
         if self._flops_an_image is None:
             with FlopCounterMode(display=False, custom_mapping=packed.FLOPS) as counter:
                 outputs: Tensor = self._encoder(images / 255)
@@ -117,7 +133,8 @@ def embed_images(
     batch_size: int | None = None,
     shard_rows: int = 1024,
     device: Device = "auto",
-    dtype: str = "float32",
+    precision: Precision | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
 ) -> tuple[Embeddings, dict[str, Any]]:
     """Return the outputs of `encoder` for `images` in row order and a summary; only content new to `store` is encoded.
 
@@ -133,16 +150,17 @@ def embed_images(
         batch_size: images per forward pass; None chooses by the device and the size of the images.
         shard_rows: images per shard.
         device: `auto` is CUDA where there is one.
+        precision: what the encoder computes in, see `CountingEncoder`.
         dtype: `float32` or `float16`, of what is stored; float16 halves the space at a relative error of 2**-11.
 
     Raises:
         EmbeddingError: the store cannot be written, found before any encoding; an output is not
             finite or all zero; or one image alone does not fit into memory.
         ImageError: an image cannot be decoded.
-        ParameterError: `device` is `cuda` where there is none.
+        ParameterError: `device` is `cuda` where there is none, or it does not have the precision.
     """
     started = time.perf_counter()
-    counted = CountingEncoder(encoder, device)
+    counted = CountingEncoder(encoder, device, precision)
     key = f"{encoder.key}.{counted.precision}.{dtype}"
     frame = images.frame()
     image_id = frame["image_id"].to_numpy(object)
@@ -160,7 +178,7 @@ def embed_images(
         return counted(part) if counted.device == "cuda" else part
 
     encoding_started = time.perf_counter()
-    with _progress(total=len(frame), completed=n_cached) as advance, _one_thread_each() as threads:
+    with _progress(total=len(frame), completed=n_cached) as advance, one_thread() as threads:
         batches = list(_split(missing, batch_size))
         parts = _computed_ahead(prepare, batches, threads)
         for shard in _split(batches, math.ceil(shard_rows / batch_size)):
@@ -231,17 +249,6 @@ def _decode(images: Images, row: int, image_id: str) -> Image.Image:
 
 def _split(items: Any, size: int) -> Iterator[Any]:
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[int]:
-    """Let each of as many threads as torch would use compute by itself: batches do not wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield threads
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _computed_ahead(

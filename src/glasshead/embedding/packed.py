@@ -1,20 +1,25 @@
-"""Linear layers whose weights lie as the CPU's fastest float32 kernel wants them.
+"""Linear layers whose weights lie as the CPU's fastest kernels want them, in float32 or int8.
 
 PyTorch sends `nn.Linear` on a CPU to MKL, which uses half the vector width of an AMD processor with AVX-512; oneDNN,
 which PyTorch carries too, uses all of it. Its operator is the one that torch.compile calls with frozen weights
-(torch/_inductor/mkldnn_lowerings.py); docs/decisions/0005 holds the measurements.
+(torch/_inductor/fx_passes/mkldnn_fusion.py). The int8 operator is that of PyTorch's dynamic quantisation: weights by
+output channel, activations by batch. docs/decisions/0004 holds the measurements.
 """
 
 import copy
 import math
-from typing import Any
+import warnings
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers.models.clip.modeling_clip import CLIPMLP
 from transformers.models.siglip.modeling_siglip import SiglipMLP
 
-# What oneDNN computes after the product, as (name, algorithm), and the factor on its input.
+Precision = Literal["float32", "int8", "bfloat16"]
+
+# What oneDNN computes after the product, as (name, algorithm), and the factor on its input: OpenAI's quick GELU,
+# x · sigmoid(1.702 x), is swish(1.702 x) / 1.702, and the factors go into the weights before and after it.
 ACTIVATIONS = {
     "gelu": (("gelu", "none"), 1.0),
     "gelu_pytorch_tanh": (("gelu", "tanh"), 1.0),
@@ -22,43 +27,44 @@ ACTIVATIONS = {
 }
 
 
-def _linear_flops(inputs: tuple[int, ...], weight: tuple[int, ...], *_: Any, **__: Any) -> int:
-    return 2 * math.prod(inputs) * weight[0]
-
-
-FLOPS = {torch.ops.mkldnn._linear_pointwise: _linear_flops}  # for torch's FlopCounterMode
-
-
 def is_available() -> bool:
     """Whether this PyTorch has oneDNN's packed linear operator."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def pack(module: nn.Module) -> nn.Module:
-    """Return `module` for inference on a CPU in float32: the same numbers but for rounding, faster.
+def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
+    """Return `module` for inference on a CPU, faster; in float32 the same numbers but for rounding.
 
     `module` itself stays as it is, and shares all but the packed weights with what is returned. Gradients do not flow.
+    `precision` is float32 or int8. In int8, an output depends a little on the other images of its batch, whose range scales the activations.
     """
+    linear = PackedLinear if precision == "float32" else Int8Linear
     if type(module) is nn.Linear and module.weight.dtype == torch.float32:
-        return PackedLinear(module.weight, module.bias)
+        return linear(module.weight, module.bias)
     if type(module) is nn.Conv2d and PackedPatches.fits(module):
         return PackedPatches(module)
     children = {
-        name: child if child is None else pack(child) for name, child in module._modules.items()
+        name: child if child is None else pack(child, precision)
+        for name, child in module._modules.items()
     }
     if all(child is module._modules[name] for name, child in children.items()):
         return module
     packed = copy.copy(module)
     packed._modules = children
     activation = getattr(getattr(module, "config", None), "hidden_act", None)
-    if isinstance(module, CLIPMLP | SiglipMLP) and activation in ACTIVATIONS:
-        # x · sigmoid(a x), OpenAI's quick GELU with a = 1.702, is swish(a x) / a: the factor goes into the weights.
-        kernel, factor = ACTIVATIONS[activation]
-        first, second = module.fc1, module.fc2
-        packed._modules["fc1"] = PackedLinear(first.weight * factor, first.bias * factor, kernel)
-        packed._modules["fc2"] = PackedLinear(second.weight / factor, second.bias)
-        packed._modules["activation_fn"] = nn.Identity()
+    if isinstance(module, CLIPMLP | SiglipMLP) and linear is PackedLinear:
+        _fuse_activation(packed, module, activation)
     return packed
+
+
+def _fuse_activation(packed: nn.Module, mlp: Any, activation: str | None) -> None:
+    if activation not in ACTIVATIONS:
+        return
+    kernel, factor = ACTIVATIONS[activation]
+    first, second = mlp.fc1, mlp.fc2
+    packed._modules["fc1"] = PackedLinear(first.weight * factor, first.bias * factor, kernel)
+    packed._modules["fc2"] = PackedLinear(second.weight / factor, second.bias)
+    packed._modules["activation_fn"] = nn.Identity()
 
 
 class PackedLinear(nn.Module):
@@ -79,6 +85,29 @@ class PackedLinear(nn.Module):
         outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
             inputs, self.weight, self.bias, name, [], algorithm
         )
+        return outputs
+
+
+class Int8Linear(nn.Module):
+    """inputs · weightᵀ + bias with both factors in int8; `weight` (n, k) and `bias` (n,) are given in float32."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
+        super().__init__()
+        weight = weight.detach()
+        scales = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127
+        zeros = torch.zeros(len(weight), dtype=torch.int64)
+        with warnings.catch_warnings():  # quantised tensors are to leave PyTorch, but 2.14 has them
+            warnings.simplefilter("ignore")
+            quantised = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        self.packed: Any = torch.ops.quantized.linear_prepack(
+            quantised, None if bias is None else bias.detach()
+        )
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return outputs (..., n) of inputs (..., k)."""
+        # Seven bits of activations: without VNNI, products of eight overflow the 16 bits they are added in.
+        outputs: Tensor = torch.ops.quantized.linear_dynamic(inputs, self.packed, reduce_range=True)
         return outputs
 
 
@@ -111,3 +140,11 @@ class PackedPatches(nn.Module):
         )
         outputs: Tensor = self.linear(patches.permute(0, 2, 4, 1, 3, 5).flatten(3))
         return outputs.permute(0, 3, 1, 2)
+
+
+def _packed_flops(inputs: tuple[int, ...], weight: tuple[int, ...], *_: Any, **__: Any) -> int:
+    return 2 * math.prod(inputs) * weight[0]
+
+
+# For torch's FlopCounterMode.
+FLOPS = {torch.ops.mkldnn._linear_pointwise: _packed_flops} if is_available() else {}

@@ -38,5 +38,6 @@ def embed_images(
         batch_size=None if params.batch_size == "auto" else params.batch_size,
         shard_rows=params.shard_rows,
         device=params.device,
+        precision=None if params.precision == "auto" else params.precision,
         dtype=params.dtype,
     )
