@@ -10,7 +10,7 @@ from PIL import Image
 
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
-from glasshead.errors import ImageError, ParameterError
+from glasshead.errors import EmbeddingError, ImageError, ParameterError
 
 
 class Pictures:
@@ -62,7 +62,7 @@ def store(tmp_path):
     return EmbeddingStore(tmp_path / "store")
 
 
-def embed(greys, store, encoder=None, batch_size=2, shard_rows=4, device="cpu"):
+def embed(greys, store, encoder=None, batch_size=2, shard_rows=4, device="cpu", **options):
     return embed_images(
         Pictures(greys),
         encoder or TinyEncoder(),
@@ -70,6 +70,7 @@ def embed(greys, store, encoder=None, batch_size=2, shard_rows=4, device="cpu"):
         batch_size=batch_size,
         shard_rows=shard_rows,
         device=device,
+        **options,
     )
 
 
@@ -164,3 +165,104 @@ def test_progress_goes_to_stderr(store, capsys):
     assert captured.out == ""
     assert "3/3" in captured.err
     assert "images/s" in captured.err
+
+
+class Greedy(TinyEncoder):
+    """Runs out of memory above `most` images at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("out of memory")
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("most", [1, 3, 7, 16])
+def test_out_of_memory_halves_the_batch_and_changes_nothing_else(store, caplog, most):
+    """FAULTS row 28."""
+    greys = list(range(1, 40))
+    embeddings, summary = embed(greys, store, Greedy(most), batch_size=16, shard_rows=16)
+    np.testing.assert_allclose(embeddings.values[:], expected(greys), atol=1e-6)
+    assert summary["embed/encoded"] == len(greys)
+    assert ("Out of memory with 16 images" in caplog.text) == (most < 16)
+
+
+def test_one_image_that_is_too_much_is_a_typed_error(store):
+    with pytest.raises(EmbeddingError, match="One image alone is too much for the memory of cpu"):
+        embed([1, 2, 3], store, Greedy(0), batch_size=4)
+
+
+def test_a_halved_batch_size_is_kept(store):
+    encoder = Greedy(4)
+    embed(list(range(1, 65)), store, encoder, batch_size=16, shard_rows=64)
+    assert max(encoder.batches) == 4
+    assert len(encoder.batches) == 16
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_number_of_threads_changes_no_bit(store, tmp_path, threads):
+    """FAULTS row 31."""
+    torch.manual_seed(0)
+    encoder = Linear()
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        first = embed(list(range(60)), store, encoder, batch_size=7)[0].values[:]
+        torch.set_num_threads(threads)
+        other = EmbeddingStore(tmp_path / "other")
+        second = embed(list(range(60)), other, encoder, batch_size=7)[0].values[:]
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert first.tobytes() == second.tobytes()
+
+
+class Linear(TinyEncoder):
+    """(b, 3, 4, 4) in [0, 1] to 5 values by weights that can be packed."""
+
+    shape = (5,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(48, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.layer(images.flatten(1))
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-6), ("int8", 0.02)])
+def test_precision_is_part_of_the_key_and_near_the_module(store, precision, tolerance):
+    torch.manual_seed(0)
+    encoder, greys = Linear(), list(range(0, 250, 10))
+    embeddings, summary = embed(greys, store, encoder, precision=precision)
+    pixels = encoder.prepare([Pictures(greys).pil(row) for row in range(len(greys))])
+    with torch.inference_mode():
+        direct = encoder(pixels / 255).numpy()
+    np.testing.assert_allclose(embeddings.values[:], direct, atol=tolerance)
+    assert embeddings.store_key == f"0123abcd.{precision}.float32"
+    assert summary["embed/precision"] == precision
+    assert summary["embed/gflops_per_second"] > 0
+    assert 0 < summary["embed/share_of_matmul_peak"] < 1
+
+
+def test_a_precision_that_the_device_lacks_is_refused(store):
+    with pytest.raises(ParameterError, match="bfloat16, but cpu computes in float32 or int8"):
+        embed([1], store, precision="bfloat16")
+
+
+def test_float16_is_stored_beside_float32(store):
+    exact = embed([10, 20, 30], store)[0]
+    half = embed([10, 20, 30], store, dtype="float16")[0]
+    assert exact.store_key != half.store_key
+    np.testing.assert_allclose(half.values[:], exact.values[:], rtol=2**-11)
+    assert not np.array_equal(half.values[:], exact.values[:])
+
+
+def test_a_batch_size_is_chosen_by_the_size_of_images(store):
+    assert embed([1], store, batch_size=None)[1]["embed/batch_size"] == 32
+    large = TinyEncoder()
+    large.input_size = 224
+    assert embed([2], store, large, batch_size=None)[1]["embed/batch_size"] == 8

@@ -30,7 +30,8 @@ from glasshead.errors import EmbeddingError, ImageError, ParameterError
 logger = logging.getLogger(__name__)
 
 _CUDA_BATCH = 512  # images of the first pass on a GPU; it halves where memory ends
-_CPU_VALUES = 2**19  # of a batch's images: with more, activations leave a core's cache
+_CPU_BATCH = 32  # images of a pass on a CPU, fewer where they are large: activations then stay in a core's cache
+_CPU_VALUES = 8 * 3 * 224**2  # of the images of a pass on a CPU
 
 _PRECISIONS: dict[str, tuple[Precision, ...]] = {  # by device, the default first
     "cpu": ("float32", "int8") if packed.is_available() else ("float32",),
@@ -219,7 +220,7 @@ def _missing(store: EmbeddingStore, key: str, hashes: np.ndarray, first: np.ndar
 def _batch_size(device: str, input_size: int) -> int:
     if device == "cuda":
         return _CUDA_BATCH
-    return max(1, min(64, _CPU_VALUES // (3 * input_size**2)))
+    return max(1, min(_CPU_BATCH, _CPU_VALUES // (3 * input_size**2)))
 
 
 def _speed(counted: CountingEncoder, seconds: float) -> dict[str, float]:

@@ -36,7 +36,8 @@ def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
     """Return `module` for inference on a CPU, faster; in float32 the same numbers but for rounding.
 
     `module` itself stays as it is, and shares all but the packed weights with what is returned. Gradients do not flow.
-    `precision` is float32 or int8. In int8, an output depends a little on the other images of its batch, whose range scales the activations.
+    `precision` is float32 or int8. In int8, an output depends a little on the other images of its batch, as the range
+    of all scales the activations.
     """
     linear = PackedLinear if precision == "float32" else Int8Linear
     if type(module) is nn.Linear and module.weight.dtype == torch.float32:
@@ -142,9 +143,11 @@ class PackedPatches(nn.Module):
         return outputs.permute(0, 3, 1, 2)
 
 
-def _packed_flops(inputs: tuple[int, ...], weight: tuple[int, ...], *_: Any, **__: Any) -> int:
-    return 2 * math.prod(inputs) * weight[0]
+def _flops(inputs: tuple[int, ...], *_: Any, out_shape: tuple[int, ...], **__: Any) -> int:
+    return 2 * math.prod(inputs) * out_shape[-1]
 
 
-# For torch's FlopCounterMode.
-FLOPS = {torch.ops.mkldnn._linear_pointwise: _packed_flops} if is_available() else {}
+# For torch's FlopCounterMode, which does not know these operators.
+FLOPS = {torch.ops.quantized.linear_dynamic: _flops}
+if is_available():
+    FLOPS[torch.ops.mkldnn._linear_pointwise] = _flops
