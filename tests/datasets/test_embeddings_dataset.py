@@ -8,7 +8,8 @@ import pytest
 from kedro.io import DatasetError
 
 from glasshead.datasets.embeddings import EmbeddingsDataset, EmbeddingStoreDataset
-from glasshead.embedding.store import Embeddings, EmbeddingStore, as_hashes
+from glasshead.embedding.hashes import as_hashes
+from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import EmbeddingError
 
 IDS = np.array(["train/0", "ü\n,", "test/0", "train/1"], object)
@@ -31,14 +32,14 @@ def dataset(tmp_path):
 
 
 def embeddings(store: EmbeddingStore) -> Embeddings:
-    return Embeddings(IDS, HASHES, store.rows(KEY, as_hashes(HASHES)), "0123abcd", KEY)
+    return Embeddings(IDS, as_hashes(HASHES), store.rows(KEY, as_hashes(HASHES)), "0123abcd", KEY)
 
 
 def test_embeddings_come_back_bit_for_bit_from_the_store(dataset, store, tmp_path):
     dataset.save(embeddings(store))
     loaded = dataset.load()
     assert loaded.image_id.tolist() == IDS.tolist()
-    assert loaded.content_hash.tolist() == HASHES.tolist()
+    assert loaded.hashes.tolist() == as_hashes(HASHES).tolist()
     np.testing.assert_array_equal(loaded.values[:], VALUES[[0, 1, 2, 0]])
     np.testing.assert_array_equal(loaded.of(HASHES[[2, 0]], "0123abcd"), VALUES[[2, 0]])
     assert (loaded.encoder_key, loaded.store_key) == ("0123abcd", KEY)
@@ -73,7 +74,7 @@ def test_a_flipped_byte_is_found_wherever_it_means_something(dataset, store, tmp
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with contextlib.suppress(DatasetError):  # or it is a byte that means nothing
             loaded = dataset.load()
-            assert loaded.content_hash.tolist() == clean.content_hash.tolist()
+            assert loaded.hashes.tolist() == clean.hashes.tolist()
             assert loaded.image_id.tolist() == clean.image_id.tolist()
             assert (loaded.encoder_key, loaded.store_key) == ("0123abcd", KEY)
 

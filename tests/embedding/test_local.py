@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import EmbeddingError, ImageError, ParameterError
@@ -22,11 +23,14 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.greys)
 
-    def frame(self) -> pd.DataFrame:
-        hashes = [hashlib.sha256(bytes([grey])).hexdigest() for grey in self.greys]
-        return pd.DataFrame(
-            {"image_id": [f"train/{row}" for row in range(len(self))], "content_hash": hashes}
-        )
+    def ids(self) -> pd.Series:
+        return pd.Series([f"train/{row}" for row in range(len(self))])
+
+    def hashes(self) -> np.ndarray:
+        return as_hashes(hashlib.sha256(bytes([grey])).hexdigest() for grey in self.greys)
+
+    def release(self) -> None:
+        pass
 
     def pil(self, row: int) -> Image.Image:
         return Image.new("RGB", (4, 4), (self.greys[row],) * 3)

@@ -11,21 +11,26 @@ import os
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 
+from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.files import FAILPOINT
 
 
 class Pictures:
-    def frame(self) -> pd.DataFrame:
-        hashes = [hashlib.sha256(bytes([row])).hexdigest() for row in range(7)]
-        return pd.DataFrame(
-            {"image_id": [f"train/{row}" for row in range(7)], "content_hash": hashes}
-        )
+    def ids(self) -> pd.Series:
+        return pd.Series([f"train/{row}" for row in range(7)])
+
+    def hashes(self) -> np.ndarray:
+        return as_hashes(hashlib.sha256(bytes([row])).hexdigest() for row in range(7))
+
+    def release(self) -> None:
+        pass
 
     def pil(self, row: int) -> Image.Image:
         return Image.new("RGB", (2, 2), (row, 2 * row, 255 - row))

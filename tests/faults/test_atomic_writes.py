@@ -22,6 +22,7 @@ from PIL import Image
 
 import glasshead
 from glasshead.datasets.atomic import AtomicJSON
+from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, EmbeddingError
@@ -49,11 +50,14 @@ KEY = "tiny.float32.float32"
 class Pictures:
     """Nine grey images in memory."""
 
-    def frame(self) -> pd.DataFrame:
-        hashes = [hashlib.sha256(bytes([row])).hexdigest() for row in range(9)]
-        return pd.DataFrame(
-            {"image_id": [f"train/{row}" for row in range(9)], "content_hash": hashes}
-        )
+    def ids(self) -> pd.Series:
+        return pd.Series([f"train/{row}" for row in range(9)])
+
+    def hashes(self) -> np.ndarray:
+        return as_hashes(hashlib.sha256(bytes([row])).hexdigest() for row in range(9))
+
+    def release(self) -> None:
+        pass
 
     def pil(self, row: int) -> Image.Image:
         return Image.new("RGB", (2, 2), (row + 1,) * 3)

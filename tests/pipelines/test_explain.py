@@ -138,7 +138,7 @@ def inputs(classifier: Plain, images: ImageTable, parameters: ExplainParams) -> 
         ),
         "embeddings": Embeddings(
             frame["image_id"].to_numpy(object),
-            frame["content_hash"].to_numpy(object),
+            images.hashes(),
             values,
             "key",
         ),

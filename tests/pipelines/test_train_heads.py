@@ -12,6 +12,7 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
+from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError, SplitError
 from glasshead.images.captions import all_words
@@ -93,8 +94,8 @@ def make_embeddings(samples: pd.DataFrame, encoder_key: str = "") -> Embeddings:
     directions = 2 * rng.normal(size=(5, DIMENSION))
     values = directions[samples["class_index"]] + np.outer(samples["target/light"], directions[4])
     values = values + rng.normal(scale=0.7, size=values.shape)
-    identity = (samples[name].to_numpy(object) for name in ("image_id", "content_hash"))
-    return Embeddings(*identity, values.astype(np.float32), encoder_key)
+    hashes = as_hashes(samples["content_hash"])
+    return Embeddings(samples["image_id"], hashes, values.astype(np.float32), encoder_key)
 
 
 def make_images(samples: pd.DataFrame) -> ImageTable:
@@ -274,8 +275,8 @@ class TestReproducibility:
         order = np.random.default_rng(0).permutation(len(samples))
         shuffled = replace(
             embeddings,
-            image_id=embeddings.image_id[order],
-            content_hash=embeddings.content_hash[order],
+            image_id=embeddings.image_id.iloc[order],
+            hashes=embeddings.hashes[order],
             values=embeddings.values[order],
         )
         pd.testing.assert_frame_equal(

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from kedro.io import AbstractDataset, DatasetError
 
 from glasshead.datasets.atomic import AtomicFile
-from glasshead.embedding.store import Embeddings, EmbeddingStore, StoredRows, as_hashes
+from glasshead.embedding.store import Embeddings, EmbeddingStore, StoredRows
 from glasshead.errors import EmbeddingError
-
-COLUMNS = ("image_id", "content_hash")
 
 
 class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
@@ -30,26 +29,34 @@ class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
         self._store = Path(store["filepath"])
 
     def _encode(self, content: Embeddings) -> bytes:
-        self._find(content.image_id, content.content_hash, content.store_key)
-        keys = {"encoder_key": content.encoder_key, "store_key": content.store_key}
-        columns = {name: pa.array(getattr(content, name), pa.string()) for name in COLUMNS}
-        # As columns, unlike metadata, they are under the pages' checksums.
-        columns |= {name: pa.repeat(key, len(content)) for name, key in keys.items()}
+        self._find(content.image_id, content.hashes, content.store_key)
+        n = len(content)
+        columns = {
+            "image_id": pa.array(content.image_id, pa.string()),
+            "content_hash": pa.FixedSizeBinaryArray.from_buffers(
+                pa.binary(32), n, [None, pa.py_buffer(np.ascontiguousarray(content.hashes))]
+            ),
+            # As columns, unlike metadata, they are under the pages' checksums.
+            "encoder_key": pa.repeat(content.encoder_key, n),
+            "store_key": pa.repeat(content.store_key, n),
+        }
         sink = io.BytesIO()
         pq.write_table(pa.table(columns), sink, write_page_checksum=True)
         return sink.getvalue()
 
     def _decode(self, data: bytes) -> Embeddings:
         table = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
-        image_id, content_hash = (table[name].to_numpy(zero_copy_only=False) for name in COLUMNS)
+        image_id = table["image_id"].to_pandas()
+        hashes = np.frombuffer(b"".join(table["content_hash"].to_pylist()), np.uint8)
+        hashes = hashes.reshape(-1, 32)
         encoder_key, store_key = (table[name][0].as_py() for name in ("encoder_key", "store_key"))
-        rows = self._find(image_id, content_hash, store_key)
-        return Embeddings(image_id, content_hash, rows, encoder_key, store_key)
+        rows = self._find(image_id, hashes, store_key)
+        return Embeddings(image_id, hashes, rows, encoder_key, store_key)
 
-    def _find(self, image_id: np.ndarray, content_hash: np.ndarray, key: str) -> StoredRows:
-        rows = EmbeddingStore(self._store).rows(key, as_hashes(content_hash))
+    def _find(self, image_id: pd.Series | np.ndarray, hashes: np.ndarray, key: str) -> StoredRows:
+        rows = EmbeddingStore(self._store).rows(key, hashes)
         if not rows.found.all():
-            absent = image_id[~rows.found]
+            absent = list(image_id[~rows.found])
             raise EmbeddingError(
                 f"{len(absent)} of {len(rows)} embeddings are not in the store {self._store}: "
                 f"{', '.join(absent[:5])}. Run the embed pipeline again."

@@ -22,9 +22,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from glasshead.device import Device, choose_device, one_thread
 from glasshead.embedding import packed
+from glasshead.embedding.hashes import HashIndex
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.peak import matmul_peak
-from glasshead.embedding.store import Embeddings, EmbeddingStore, as_hashes, as_keys
+from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import EmbeddingError, ImageError, ParameterError
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,17 @@ Result = TypeVar("Result")
 class Images(Protocol):
     """What the engine asks of an image table."""
 
-    def frame(self) -> pd.DataFrame:
-        """Return one row an image, with `image_id` and `content_hash` (SHA-256 as hex)."""
+    def ids(self) -> pd.Series:
+        """Return the image ids in row order."""
+
+    def hashes(self) -> np.ndarray:
+        """Return the SHA-256 of each image's encoded bytes in row order, (n, 32) uint8."""
 
     def pil(self, row: int) -> Image.Image:
         """Return the image of `row` as RGB."""
+
+    def release(self) -> None:
+        """Give back the memory that holds images that were read."""
 
 
 class CountingEncoder:
@@ -163,41 +170,40 @@ def embed_images(
     started = time.perf_counter()
     counted = CountingEncoder(encoder, device, precision)
     key = f"{encoder.key}.{counted.precision}.{dtype}"
-    frame = images.frame()
-    image_id = frame["image_id"].to_numpy(object)
-    hashes = as_hashes(frame["content_hash"])
-    _, first = np.unique(as_keys(hashes), return_index=True)
-    missing = _missing(store, key, hashes, np.sort(first))
-    n_cached = len(frame) - len(missing)
+    image_id, hashes = images.ids(), images.hashes()
+    missing = _missing(store, key, hashes)
+    n_cached = len(hashes) - len(missing)
     batch_size = batch_size or _batch_size(counted.device, encoder.input_size)
 
     def prepare(rows: np.ndarray) -> Tensor:
-        pixels = encoder.prepare([_decode(images, int(row), image_id[row]) for row in rows])
+        pixels = encoder.prepare([_decode(images, int(row), image_id) for row in rows])
         return pixels.pin_memory() if counted.device == "cuda" else counted(pixels)
 
     def finish(part: Tensor) -> Tensor:
         return counted(part) if counted.device == "cuda" else part
 
     encoding_started = time.perf_counter()
-    with _progress(total=len(frame), completed=n_cached) as advance, one_thread() as threads:
+    with _progress(total=len(hashes), completed=n_cached) as advance, one_thread() as threads:
         batches = list(_split(missing, batch_size))
         parts = _computed_ahead(prepare, batches, threads)
         for shard in _split(batches, math.ceil(shard_rows / batch_size)):
             rows = np.concatenate(shard)
             outputs = torch.cat([advance(finish(next(parts))) for _ in shard])
             store.append(
-                key, hashes[rows], outputs.float().cpu().numpy().astype(dtype), image_id[rows]
+                key,
+                hashes[rows],
+                outputs.float().cpu().numpy().astype(dtype),
+                image_id.iloc[rows].to_numpy(object),
             )
     seconds = time.perf_counter() - encoding_started
 
     logger.info("%d images encoded, %d cached, on %s", counted.images, n_cached, counted.device)
     values = store.rows(key, hashes)
     speed = _speed(counted, seconds) if counted.images else {}
-    content_hash = frame["content_hash"].to_numpy(object)
-    return Embeddings(image_id, content_hash, values, encoder.key, key), {
+    return Embeddings(image_id, hashes, values, encoder.key, key), {
         "embed/encoded": counted.images,
         "embed/cached": n_cached,
-        "embed/hit_share": n_cached / len(frame),
+        "embed/hit_share": n_cached / len(hashes),
         "embed/images_per_second": None,
         "embed/shape": list(encoder.shape),
         "embed/mean_l2_norm": _mean_norm(values),
@@ -208,8 +214,9 @@ def embed_images(
     } | speed
 
 
-def _missing(store: EmbeddingStore, key: str, hashes: np.ndarray, first: np.ndarray) -> np.ndarray:
-    """Return the rows among `first` whose content the store lacks, after making sure that it can take them."""
+def _missing(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndarray:
+    """Return the first rows of each content that the store lacks, after making sure that it can take them."""
+    first = HashIndex(hashes).first()
     missing = first[~store.rows(key, hashes[first]).found]
     if not len(missing):
         return missing
@@ -241,11 +248,11 @@ def _mean_norm(values: Any) -> float:
     return float(np.mean(norms))
 
 
-def _decode(images: Images, row: int, image_id: str) -> Image.Image:
+def _decode(images: Images, row: int, image_id: pd.Series) -> Image.Image:
     try:
         return images.pil(row)
     except ImageError as error:
-        raise ImageError(f"Image {image_id} cannot be decoded: {error}") from error
+        raise ImageError(f"Image {image_id.iloc[row]} cannot be decoded: {error}") from error
 
 
 def _split(items: Any, size: int) -> Iterator[Any]:

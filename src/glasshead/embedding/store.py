@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from glasshead.embedding.hashes import HashIndex, as_hashes
 from glasshead.errors import ArtifactError, EmbeddingError
 from glasshead.files import write_atomically
 
@@ -76,14 +77,14 @@ class Embeddings:
 
     Attributes:
         image_id: (n,) str, the table's ids in the table's order.
-        content_hash: (n,) str, the SHA-256 of each image's encoded bytes as hex.
+        hashes: the SHA-256 of each image's encoded bytes.
         values: (n, d), or (n, ...) for spatial outputs; in memory or rows of a store, float32 either way.
         encoder_key: the key of the encoder that made them.
         store_key: where the store keeps them: the encoder's key, the precision it computed in, the dtype stored.
     """
 
-    image_id: np.ndarray
-    content_hash: np.ndarray
+    image_id: pd.Series | np.ndarray
+    hashes: UInt8[np.ndarray, "n 32"]
     values: Float32[np.ndarray, "n ..."] | StoredRows
     encoder_key: str
     store_key: str = ""
@@ -91,9 +92,7 @@ class Embeddings:
     def __len__(self) -> int:
         return len(self.image_id)
 
-    def of(
-        self, content_hash: Sequence[str] | pd.Series | np.ndarray, encoder_key: str
-    ) -> Float32[np.ndarray, "m ..."]:
+    def of(self, content_hash: Iterable[str], encoder_key: str) -> Float32[np.ndarray, "m ..."]:
         """Return the outputs for the images with these contents, made by the encoder with this key.
 
         Raises ArtifactError where another encoder made them, or a content is not among them.
@@ -103,15 +102,16 @@ class Embeddings:
                 f"The embeddings are another encoder's (key {self.encoder_key[:12]}… instead of {encoder_key[:12]}…). "
                 "Run the embed pipeline again with this backbone."
             )
-        _, first = np.unique(self.content_hash.astype(str), return_index=True)
-        known = pd.Index(self.content_hash[first])
-        rows = known.get_indexer(pd.Index(content_hash))
+        wanted = as_hashes(content_hash)
+        rows = np.full(len(wanted), -1)
+        mine, theirs = HashIndex(self.hashes).pairs(wanted)
+        rows[theirs] = mine
         if (rows < 0).any():
             raise ArtifactError(
                 f"{(rows < 0).sum()} of {len(rows)} images have no embedding: they are not those that were embedded. "
                 "Run the embed pipeline again."
             )
-        return self.values[first[rows]]
+        return self.values[rows]
 
 
 @dataclass(frozen=True)
@@ -155,23 +155,16 @@ class EmbeddingStore:
         The SHA-256 of a shard that holds any of them is verified on first touch; a damaged one is reported and its
         rows count as missing. Raises EmbeddingError if the store cannot be read.
         """
-        order = np.argsort(wanted := as_keys(hashes), kind="stable")
-        wanted = wanted[order]
+        wanted = HashIndex(hashes)
         places = np.full((len(hashes), 2), -1, np.int32)
         shards: list[np.ndarray] = []
-        for shard in self._shards(key) if len(wanted) else []:
+        for shard in self._shards(key) if len(hashes) else []:
             path = self.root / key / shard.file
             if (stored := self._map(path)) is None:
                 continue
-            keys = as_keys(stored["hashes"])
-            begin, end = (np.searchsorted(wanted, keys, side) for side in ("left", "right"))
-            row = np.repeat(np.arange(len(keys)), end - begin)
-            hits = order[
-                np.arange(len(row))
-                + np.repeat(begin - np.cumsum(end - begin) + (end - begin), end - begin)
-            ]
+            hits, rows = wanted.pairs(stored["hashes"])
             if len(hits) and self._is_whole(path):
-                places[hits] = np.stack([np.full(len(row), len(shards)), row], axis=1)
+                places[hits] = np.stack([np.full(len(rows), len(shards)), rows], axis=1)
                 shards.append(stored["values"])
         return StoredRows(shards, places)
 
@@ -296,16 +289,6 @@ def _mapped(path: Path) -> dict[str, np.ndarray]:
     if arrays["hashes"].shape != (len(arrays["values"]), 32) or arrays["values"].ndim < 2:
         raise ValueError("its arrays are not (r, 32) hashes and (r, ...) values")
     return arrays
-
-
-def as_hashes(content_hash: Iterable[str]) -> UInt8[np.ndarray, "n 32"]:
-    """Return content hashes, SHA-256 as hex, as bytes."""
-    return np.frombuffer(bytes.fromhex("".join(content_hash)), np.uint8).reshape(-1, 32)
-
-
-def as_keys(hashes: UInt8[np.ndarray, "n 32"]) -> np.ndarray:
-    """Return content hashes as (n,) sortable byte strings."""
-    return np.ascontiguousarray(hashes).view("S32").ravel()
 
 
 def _names(hashes: np.ndarray, image_id: Sequence[str] | np.ndarray | None) -> np.ndarray:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import mmap
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -44,26 +45,33 @@ class Record(TypedDict):
 class ImageTable:
     """An immutable table of images. Bytes stay on disk until a row is asked for."""
 
-    def __init__(self, table: pa.Table) -> None:
-        """Wrap `table`; raises ArtifactError where its columns are not those of an image table."""
+    def __init__(self, table: pa.Table, mapped: mmap.mmap) -> None:
+        """Wrap `table`, which reads from `mapped`; raises ArtifactError where its columns are others."""
         missing = [name for name, kind in COLUMNS.items() if not _has(table.schema, name, kind)]
         if missing or b"classes" not in (table.schema.metadata or {}):
             raise ArtifactError(
                 f"not an image table: wrong or missing {', '.join(missing) or 'class names'}"
             )
-        self._table = table
+        self._table, self._mapped = table, mapped
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self  # nothing in it changes
 
     @classmethod
     def open(cls, path: Path) -> Self:
         """Map the file at `path`; raises ArtifactError where it is missing or damaged."""
         try:
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
             table.validate(full=True)
-            return cls(table)
-        except (pa.ArrowException, OSError, ArtifactError) as error:
+            images = cls(table, mapped)
+        except (pa.ArrowException, OSError, ValueError, ArtifactError) as error:
             raise ArtifactError(
                 f"{path} is not a complete image table ({error}). Delete it and run the ingest pipeline again."
             ) from error
+        images.release()
+        return images
 
     @classmethod
     def from_records(
@@ -102,6 +110,17 @@ class ImageTable:
         frame: pd.DataFrame = self._table.drop_columns(["image", "mask"]).to_pandas()
         return frame
 
+    def ids(self) -> pd.Series:
+        """Return the image ids in row order."""
+        ids: pd.Series = self._table["image_id"].to_pandas()
+        return ids
+
+    def hashes(self) -> np.ndarray:
+        """Return the content hashes in row order as bytes (n, 32)."""
+        chunks = ("".join(chunk.to_pylist()) for chunk in self._table["content_hash"].chunks)
+        parts = [np.frombuffer(bytes.fromhex(text), np.uint8) for text in chunks]
+        return np.concatenate([np.empty(0, np.uint8), *parts]).reshape(-1, 32)
+
     def encoded(self, row: int) -> bytes:
         """Return the encoded bytes of `row`; raises ArtifactError where they are not those that were written."""
         data: bytes = self._table["image"][row].as_py()
@@ -124,6 +143,10 @@ class ImageTable:
             if data is None
             else np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])) > 127
         )
+
+    def release(self) -> None:
+        """Give back the memory that holds what was read; reading again maps it again."""
+        self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows in order as record batches of at most `size` rows."""
