@@ -35,9 +35,9 @@ class HashIndex:
 
     def first(self) -> Int[np.ndarray, " k"]:
         """Return the rows that equal no earlier row, in order."""
-        repeated = np.concatenate([[False], self._sorted[1:] == self._sorted[:-1]])
-        mine, theirs = self.pairs(self._hashes[self._order[repeated]])
-        later = self._order[repeated][theirs]
+        candidates = self._order[1:][self._sorted[1:] == self._sorted[:-1]]
+        mine, theirs = self.pairs(self._hashes[candidates])
+        later = candidates[theirs]
         is_first = np.ones(len(self._hashes), bool)
         is_first[later[mine < later]] = False
         return np.flatnonzero(is_first)
