@@ -239,9 +239,9 @@ class EmbeddingStore:
             else:
                 path.unlink(missing_ok=True)
         if new != old:
-            manifest = {"shards": [asdict(shard) for shard in new]}
+            lines = ",\n".join(json.dumps(asdict(shard)) for shard in new)
             with write_atomically(folder / _MANIFEST) as temporary:
-                temporary.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+                temporary.write_text(f'{{"shards": [\n{lines}\n]}}\n')
 
     def _is_whole(self, path: Path) -> bool:
         """Whether the bytes of a shard are those its name promises; a warning says so where they are not."""

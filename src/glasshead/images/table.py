@@ -63,15 +63,15 @@ class ImageTable:
         try:
             with path.open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            table = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
-            table.validate(full=True)
-            images = cls(table, mapped)
+            reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped)))
+            for index in range(reader.num_record_batches):
+                reader.get_batch(index).validate(full=True)
+                mapped.madvise(mmap.MADV_DONTNEED)  # or all of it would stand in memory at once
+            return cls(reader.read_all(), mapped)
         except (pa.ArrowException, OSError, ValueError, ArtifactError) as error:
             raise ArtifactError(
                 f"{path} is not a complete image table ({error}). Delete it and run the ingest pipeline again."
             ) from error
-        images.release()
-        return images
 
     @classmethod
     def from_records(
