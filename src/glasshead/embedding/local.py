@@ -77,7 +77,7 @@ def embed_images(
 
     Args:
         images: the image table.
-        encoder: a `ClipEncoder`, a module from images in [0, 1] to embeddings with `key`, `dimension`
+        encoder: an `ImageEncoder`, a module from images in [0, 1] to embeddings with `key`, `dimension`
             and `prepare`; it is moved to `device`.
         store: where embeddings are looked up and kept.
         batch_size: images per forward pass.
