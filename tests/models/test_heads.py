@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from glasshead.errors import ArtifactError, BackboneError
 from glasshead.images.captions import all_words
 from glasshead.models.classifier import Classifier, Concept, as_images
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import BackboneParams, Output, load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 
@@ -31,11 +31,12 @@ def backbone(tmp_path_factory) -> Path:
     return folder
 
 
-def build(backbone: Path) -> GlassHeads:
+def build(backbone: Path, output: Output = "projected") -> GlassHeads:
     torch.manual_seed(1)
-    bottleneck = Bottleneck(8, (2, 3), len(CLASSES), hidden=4, meta_hidden=5)
-    bottleneck.standardise_by(torch.randn(20, 8))
-    encoder = load_encoder(BackboneParams(name=str(backbone)))
+    encoder = load_encoder(BackboneParams(name=str(backbone)), output)
+    size = encoder.dimension
+    bottleneck = Bottleneck(size, (2, 3), len(CLASSES), hidden=4, meta_hidden=5)
+    bottleneck.standardise_by(torch.randn(20, size))
     return GlassHeads(encoder, bottleneck, CLASSES, CONCEPTS, PROVENANCE).eval()
 
 
@@ -153,6 +154,21 @@ class TestFolder:
         assert again.provenance == PROVENANCE
         assert again.input_size == 32
         assert not again.training
+
+    def test_it_reads_the_output_it_was_trained_on(self, backbone, tmp_path, images):
+        classifier = build(backbone, "pooled")
+        classifier.save(tmp_path)
+        again = Classifier.load(tmp_path)
+        assert isinstance(again, GlassHeads)
+        assert again.encoder.output == "pooled"
+        assert torch.equal(again(images), classifier(images))
+
+    def test_one_that_does_not_name_its_output_reads_the_projected_one(self, saved, images):
+        settings = json.loads((saved / "classifier.json").read_text())["settings"]
+        before = Classifier.load(saved)(images)
+        assert settings.pop("output") == "projected"
+        describe(saved, settings=settings)
+        assert torch.equal(Classifier.load(saved)(images), before)
 
     def test_it_holds_two_files_and_no_backbone(self, classifier, saved, backbone):
         assert sorted(p.name for p in saved.iterdir()) == ["classifier.json", "model.safetensors"]

@@ -17,11 +17,18 @@ from pydantic import ValidationError
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from glasshead.errors import ArtifactError
+from glasshead.images.captions import all_words
 from glasshead.images.table import ImageTable, Record
-from glasshead.models.clip import BackboneParams, ClipEncoder, load_encoder, processor_settings
+from glasshead.models.clip import BackboneParams, ImageEncoder, load_encoder, processor_settings
+from glasshead.models.nano_clip import NanoClip, NanoClipParams
+from glasshead.models.text import load_text_encoder
 from glasshead.pipelines.embed import create_pipeline
 from glasshead.pipelines.embed.params import EmbedParams
 
+TAXONOMY = {
+    "name": "mine",
+    "subtasks": [{"name": "barks", "map": {"yes": ["dog"], "no": ["cat"]}}],
+}
 CONF = Path(__file__).parents[2] / "conf" / "base"
 
 
@@ -46,13 +53,13 @@ def backbone(tmp_path_factory) -> BackboneParams:
 def passes(monkeypatch) -> list[int]:
     """Return the list that every forward pass of an encoder appends its batch size to."""
     counted: list[int] = []
-    forward = ClipEncoder.forward
+    forward = ImageEncoder.forward
 
     def counting(self, images):
         counted.append(len(images))
         return forward(self, images)
 
-    monkeypatch.setattr(ClipEncoder, "forward", counting)
+    monkeypatch.setattr(ImageEncoder, "forward", counting)
     return counted
 
 
@@ -81,6 +88,7 @@ def run(
     samples: pd.DataFrame,
     backbone: BackboneParams,
     processor: dict[str, Any] | None = None,
+    **params: Any,
 ) -> DataCatalog:
     """Run the pipeline on the catalog entries of conf/base, their files moved below `folder`."""
     entries = yaml.safe_load((CONF / "catalog_embed.yml").read_text())
@@ -92,7 +100,8 @@ def run(
     catalog["images"], catalog["samples"] = images, samples
     catalog["processor"] = processor_settings(backbone) if processor is None else processor
     catalog["params:backbone"] = backbone
-    catalog["params:embed"] = EmbedParams(batch_size=4, shard_rows=4, device="cpu")
+    catalog["params:embed"] = EmbedParams(batch_size=4, shard_rows=4, device="cpu", **params)
+    catalog["taxonomy"] = TAXONOMY
     SequentialRunner().run(create_pipeline(), catalog)
     return catalog
 
@@ -119,6 +128,58 @@ def test_embeddings_are_those_of_the_encoder_and_a_second_run_makes_no_forward_p
     summary = second["embed_summary"].load()
     assert (summary["embed/encoded"], summary["embed/cached"]) == (0, 10)
     assert summary["embed/images_per_second"] is None
+
+
+def test_the_output_is_chosen_by_parameter_and_both_are_kept(tmp_path, backbone, passes):
+    images = table(5)
+    run(tmp_path, images, images.frame(), backbone)
+    pooled = run(tmp_path, images, images.frame(), backbone, output="pooled")["embeddings"].load()
+    encoder = load_encoder(backbone, "pooled")
+    assert pooled.encoder_key == encoder.key
+    assert pooled.values.shape == (5, *encoder.shape) == (5, 16)
+    passes.clear()
+    again = run(tmp_path, images, images.frame(), backbone)["embeddings"].load()
+    assert again.values.shape == (5, 6)
+    assert passes == []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> BackboneParams:
+    """Return a backbone with a text tower and a tokenizer."""
+    folder = tmp_path_factory.mktemp("whole")
+    torch.manual_seed(0)
+    shape = NanoClipParams(image_size=8, width=16, layers=1, text_width=16, projection=6)
+    NanoClip.build(shape, all_words()).save(folder)
+    return BackboneParams(name=str(folder))
+
+
+class TestTexts:
+    def test_there_is_a_row_a_prompt_as_the_text_encoder_gives_it(self, tmp_path, whole):
+        catalog = run(tmp_path, table(4), table(4).frame(), whole, texts=True)
+        found = catalog["text_embeddings"].load()
+        assert found[["kind", "subtask", "value"]].fillna("").to_numpy().tolist() == [
+            ["class", "", "cat"],
+            ["class", "", "dog"],
+            ["value", "barks", "yes"],
+            ["value", "barks", "no"],
+        ]
+        encoder = load_text_encoder(whole)
+        assert set(found["encoder_key"]) == {encoder.key}
+        assert found["prompt"][3] == "a photo of something whose barks is no"
+        values = np.stack(found["embedding"])
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, encoder(list(found["prompt"])).numpy(), atol=1e-6)
+        assert values.shape[1] == load_encoder(whole).dimension
+
+    def test_there_are_none_unless_asked_for(self, tmp_path, whole):
+        found = run(tmp_path, table(4), table(4).frame(), whole)["text_embeddings"].load()
+        columns = ["prompt", "kind", "subtask", "value", "embedding", "encoder_key"]
+        assert (len(found), list(found)) == (0, columns)
+
+    def test_a_backbone_without_text_is_told_and_skipped(self, tmp_path, backbone, caplog):
+        catalog = run(tmp_path, table(4), table(4).frame(), backbone, texts=True)
+        assert len(catalog["text_embeddings"].load()) == 0
+        assert "has no text tower: no text embeddings" in caplog.text
 
 
 def test_a_grown_table_encodes_only_the_new_rows(tmp_path, backbone, passes):
@@ -153,12 +214,18 @@ def test_the_processor_of_another_backbone_stops_it_too(tmp_path, backbone, pass
 def test_the_shipped_parameters_are_valid_and_mistyped_ones_are_not():
     shipped = yaml.safe_load((CONF / "parameters_embed.yml").read_text())["embed"]
     assert EmbedParams(**shipped) == EmbedParams()
-    for wrong in ({"batch_size": 0}, {"shard_rows": "many"}, {"device": "gpu"}, {"batchsize": 4}):
+    for wrong in (
+        {"batch_size": 0},
+        {"shard_rows": "many"},
+        {"device": "gpu"},
+        {"output": "x"},
+        {"bs": 4},
+    ):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
             EmbedParams(**{**shipped, **wrong})
 
 
-def test_the_node_is_named_after_its_function():
+def test_the_nodes_are_named_after_their_functions():
     pipeline: Pipeline = create_pipeline()
-    assert [node.name for node in pipeline.nodes] == ["embed_images"]
-    assert pipeline.outputs() == {"embeddings", "embed_summary"}
+    assert [node.name for node in pipeline.nodes] == ["embed_images", "embed_texts"]
+    assert pipeline.outputs() == {"embeddings", "embed_summary", "text_embeddings"}

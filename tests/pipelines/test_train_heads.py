@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.store import Embeddings
-from glasshead.errors import ArtifactError, SplitError
+from glasshead.errors import ArtifactError, ParameterError, SplitError
 from glasshead.images.captions import all_words
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable, content_hash
@@ -298,6 +299,27 @@ class TestReproducibility:
         fitting = select_fitting_samples(images, samples)
         with pytest.raises(ArtifactError, match=r"another encoder's"):
             fit_heads(other, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
+
+    def test_heads_read_the_output_that_was_embedded(self, samples, backbone):
+        encoder = load_encoder(backbone, "pooled")
+        embeddings = make_embeddings(samples, encoder.key)
+        wide = replace(embeddings, values=np.tile(embeddings.values, 2))
+        fitting, images = (
+            select_fitting_samples(make_images(samples), samples),
+            make_images(samples),
+        )
+        heads, _ = fit_heads(wide, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
+        assert (heads.encoder.output, heads.encoder_key) == ("pooled", encoder.key)
+        assert heads(torch.rand(2, 3, 32, 32)).shape == (2, len(CLASSES))
+
+    def test_spatial_embeddings_are_refused(self, samples, backbone):
+        spatial = SimpleNamespace(values=np.ones((len(samples), 64, 16), np.float32))
+        fitting, images = (
+            select_fitting_samples(make_images(samples), samples),
+            make_images(samples),
+        )
+        with pytest.raises(ParameterError, match=r"are 64 × 16\. Set `embed.output` to projected"):
+            fit_heads(spatial, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
 
 
 class TestControls:

@@ -6,16 +6,20 @@ A taxonomy is a YAML file with `subtasks`, each defined one of three ways:
     habitat: {attribute: habitat, values: [sky, road, water]}       # from an attribute column of the image table
     brightness: {function: brightness}                              # from the pixels (glasshead.images.functions)
 
+Any of them may say in words what its answers look like, for zero-shot heads (glasshead.images.prompts):
+
+    wheels: {map: …, prompts: {"yes": a photo of something on wheels}}
+
 `each_class: true` instead of `subtasks` asks one yes/no question for each class, for data without its own taxonomy.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, Self
+from typing import Annotated, Any, Protocol, Self
 
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from glasshead.calibration.heads import FINAL
 from glasshead.errors import TaxonomyError, plain_validation
@@ -36,6 +40,7 @@ class Subtask(BaseModel, extra="forbid", frozen=True):
     map: dict[str, tuple[str, ...]] | None = None
     attribute: str | None = None
     function: str | None = None
+    prompts: dict[str, Annotated[str, Field(min_length=1)]] = {}
 
     @model_validator(mode="before")
     @classmethod
@@ -77,6 +82,10 @@ class Subtask(BaseModel, extra="forbid", frozen=True):
             raise ValueError(f"values must be those of its map: {', '.join(self.map)}")
         if self.function is not None and self.values != IMAGE_FUNCTIONS[self.function].values:
             raise ValueError("values of an image function are its own: leave them out")
+        if unknown := [value for value in self.prompts if value not in self.values]:
+            raise ValueError(
+                f"prompts for {', '.join(unknown)}, which are none of its values {', '.join(self.values)}"
+            )
         return self
 
     @property
@@ -139,7 +148,11 @@ def _read(name: str, raw: Callable[[], Any] | Any) -> Any:
 def _one_per_class(classes: tuple[str, ...]) -> dict[str, Any]:
     questions = {
         f"is_{name.replace('/', '_')}": {
-            "map": {"yes": [name], "no": [other for other in classes if other != name]}
+            "map": {"yes": [name], "no": [other for other in classes if other != name]},
+            "prompts": {
+                "yes": f"a photo of a {in_words(name)}",
+                "no": f"a photo of something that is no {in_words(name)}",
+            },
         }
         for name in classes
     }
@@ -149,6 +162,11 @@ def _one_per_class(classes: tuple[str, ...]) -> dict[str, Any]:
             "Rename one, or write a taxonomy of your own."
         )
     return questions
+
+
+def in_words(name: str) -> str:
+    """Return a name of a class, subtask or value as a prompt says it."""
+    return name.replace("_", " ")
 
 
 def _check_coverage(taxonomy: Taxonomy, classes: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from glasshead.errors import BackboneError
 from glasshead.models.classifier import Classifier, Concept, concepts_of
-from glasshead.models.clip import BackboneParams, ClipEncoder, load_encoder
+from glasshead.models.clip import BackboneParams, ImageEncoder, load_encoder
 
 
 class Bottleneck(nn.Module):
@@ -81,7 +81,7 @@ class GlassHeads(Classifier):
 
     def __init__(
         self,
-        encoder: ClipEncoder,
+        encoder: ImageEncoder,
         bottleneck: Bottleneck,
         classes: tuple[str, ...],
         concepts: tuple[Concept, ...],
@@ -98,10 +98,11 @@ class GlassHeads(Classifier):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The encoder by name, revision and key, and the bottleneck's shape."""
+        """The encoder by name, revision, output and key, and the bottleneck's shape."""
         backbone = self.encoder.backbone.model_dump()
         return {
             "backbone": backbone,
+            "output": self.encoder.output,
             "encoder_key": self.encoder_key,
             "bottleneck": self.bottleneck.shape,
         }
@@ -110,7 +111,8 @@ class GlassHeads(Classifier):
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
         """Load the encoder it names and build the bottleneck; another encoder under that name is refused."""
         backbone = BackboneParams(**settings["backbone"])
-        encoder = load_encoder(backbone)
+        # Heads that do not name their output are older than the choice.
+        encoder = load_encoder(backbone, settings.get("output", "projected"))
         if encoder.key != settings["encoder_key"]:
             raise BackboneError(
                 f"The backbone {backbone.name!r} is another encoder now than the one these heads were trained on: its "

@@ -17,7 +17,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from glasshead.models.clip import quiet_transformers
+from glasshead.models.backbone import quiet_transformers
 
 SPECIAL = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<start>", "eos_token": "<end>"}
 CONTEXT = 16  # tokens of the longest caption, start and end included

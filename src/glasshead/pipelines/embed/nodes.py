@@ -1,5 +1,6 @@
 """Nodes of `embed`."""
 
+import logging
 from typing import Any
 
 import pandas as pd
@@ -7,9 +8,14 @@ import pandas as pd
 from glasshead.embedding import local
 from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import ArtifactError
+from glasshead.images.prompts import write_prompts
 from glasshead.images.table import ImageTable
+from glasshead.images.taxonomy import Taxonomy
 from glasshead.models.clip import BackboneParams, load_encoder, processor_settings
+from glasshead.models.text import has_text_tower, load_text_encoder
 from glasshead.pipelines.embed.params import EmbedParams
+
+logger = logging.getLogger(__name__)
 
 
 def embed_images(
@@ -20,7 +26,7 @@ def embed_images(
     backbone: BackboneParams,
     params: EmbedParams,
 ) -> tuple[Embeddings, dict[str, Any]]:
-    """Return the projected embeddings of `images`, their L2 norm kept as it is, and a summary.
+    """Return the encoder's outputs for `images`, their L2 norm kept as it is, and a summary.
 
     Raises ArtifactError if `samples` are not the rows of `images`, or `processor` is not what the backbone's image
     processor does: preprocess has not seen these images or this backbone.
@@ -33,7 +39,7 @@ def embed_images(
         )
     return local.embed_images(
         images,
-        load_encoder(backbone),
+        load_encoder(backbone, params.output),
         store,
         batch_size=None if params.batch_size == "auto" else params.batch_size,
         shard_rows=params.shard_rows,
@@ -41,3 +47,23 @@ def embed_images(
         precision=None if params.precision == "auto" else params.precision,
         dtype=params.dtype,
     )
+
+
+def embed_texts(
+    taxonomy: dict[str, Any], images: ImageTable, backbone: BackboneParams, params: EmbedParams
+) -> pd.DataFrame:
+    """Return one row a prompt: prompt, kind, subtask, value, embedding (d float32), encoder_key.
+
+    `kind` is class or value; a class has no subtask. There are no rows unless `embed.texts` asks for them and the
+    backbone has a text tower.
+    """
+    prompts = write_prompts(Taxonomy.model_validate(taxonomy), images.classes)
+    table = pd.DataFrame(prompts, columns=["prompt", "kind", "subtask", "value"])
+    wanted = params.texts and has_text_tower(backbone)
+    if params.texts and not wanted:
+        logger.warning("The backbone %s has no text tower: no text embeddings", backbone.name)
+    if not wanted:
+        return table.assign(embedding=None, encoder_key=None).head(0)
+    encoder = load_text_encoder(backbone)
+    vectors = encoder([prompt.text for prompt in prompts])
+    return table.assign(embedding=list(vectors.numpy()), encoder_key=encoder.key)

@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glasshead.pipelines.embed.nodes import embed_images
+from glasshead.pipelines.embed.nodes import embed_images, embed_texts
 
 
 def create_pipeline() -> Pipeline:
-    """images, samples, processor, embedding_store → embeddings, embed_summary."""
+    """images, samples, processor, embedding_store, taxonomy → embeddings, embed_summary, text_embeddings."""
     return Pipeline(
         [
             Node(
@@ -21,6 +21,12 @@ def create_pipeline() -> Pipeline:
                 ],
                 ["embeddings", "embed_summary"],
                 name="embed_images",
-            )
+            ),
+            Node(
+                embed_texts,
+                ["taxonomy", "images", "params:backbone", "params:embed"],
+                "text_embeddings",
+                name="embed_texts",
+            ),
         ]
     )

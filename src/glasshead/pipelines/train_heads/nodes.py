@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from glasshead import __version__
 from glasshead.device import one_thread
 from glasshead.embedding.store import Embeddings
-from glasshead.errors import SplitError
+from glasshead.errors import ParameterError, SplitError
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy
 from glasshead.models.classifier import Concept
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import BackboneParams, load_encoder_with_key
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.probe import LinearProbe, fit_linear_probe
 from glasshead.pipelines.train_heads.params import TrainHeadsParams
@@ -62,10 +62,17 @@ def fit_heads(
 
     Raises:
         ArtifactError: `embeddings` are not those of `fitting_samples` by this backbone.
+        ParameterError: `embeddings` are not vectors.
         TrainingError: the loss is not finite.
     """
+    shape = embeddings.values.shape[1:]
+    if len(shape) != 1:
+        raise ParameterError(
+            f"Heads read one vector an image; these embeddings are {' × '.join(map(str, shape))}. Set `embed.output` "
+            "to projected or pooled, and run the embed pipeline again."
+        )
     parsed = Taxonomy.model_validate(taxonomy)
-    encoder = load_encoder(backbone)
+    encoder = load_encoder_with_key(backbone, embeddings.encoder_key)
     train, validation = _rows(embeddings, encoder.key, fitting_samples, parsed)
     widths = tuple(len(task.values) for task in parsed.subtasks)
     bottleneck, history = _fit(train, validation, widths, len(images.classes), parameters, seed)

@@ -1,0 +1,143 @@
+"""A CLIP backbone as a folder: found, checked, hashed, and its kind read from its configuration.
+
+A backbone is a folder that `transformers` wrote with `save_pretrained` or timm with `save_for_hf`, the name of one
+shipped in this package (`nano-clip`), or a hub id with a revision. All of them end in a folder.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel
+
+from glasshead.errors import BackboneError
+
+Kind = Literal["clip", "siglip", "timm"]
+
+MODEL_TYPES: dict[str, Kind] = {
+    "clip": "clip",
+    "clip_vision_model": "clip",
+    "siglip": "siglip",
+    "siglip_vision_model": "siglip",
+}
+
+
+class BackboneParams(BaseModel, extra="forbid", frozen=True):
+    """A shipped name, a folder, or a hub id with an optional revision (branch, tag, commit).
+
+    A revision counts for a hub id alone.
+    """
+
+    name: str = "nano-clip"
+    revision: str | None = None
+
+
+def resolve_backbone(backbone: BackboneParams) -> Path:
+    """Return the folder that holds `backbone`'s configuration and safetensors weights.
+
+    Raises:
+        BackboneError: no such folder, no safetensors weights in it, or a hub id that cannot be fetched.
+    """
+    local = _local_folder(backbone.name)
+    if local is not None:
+        folder = local
+    elif backbone.name.startswith((".", "~", "/")) or backbone.name.count("/") != 1:
+        raise BackboneError(
+            f"There is no backbone folder {backbone.name!r}. Set `backbone.name` to nano-clip, to a folder written by "
+            "save_pretrained, or to a hub id such as openai/clip-vit-base-patch32."
+        )
+    else:
+        folder = _fetch(backbone)
+    for wanted, meaning in (
+        ("config.json", "configuration"),
+        ("*.safetensors", "safetensors weights"),
+    ):
+        if not any(folder.glob(wanted)):
+            raise BackboneError(
+                f"The backbone folder {folder} has no {meaning} ({wanted}). Write it with "
+                "`model.save_pretrained(folder)` and `processor.save_pretrained(folder)`, or with timm's "
+                "`save_for_hf(model, folder, safe_serialization=True)`; pickled weights are refused."
+            )
+    return folder
+
+
+def _local_folder(name: str) -> Path | None:
+    """Return the folder of a shipped or a local backbone, None where `name` is neither."""
+    shipped = Path(str(resources.files("glasshead"))) / "assets" / name
+    if "/" not in name and shipped.is_dir():
+        return shipped
+    named = Path(name).expanduser()
+    return named if named.is_dir() else None
+
+
+def as_used(backbone: BackboneParams) -> BackboneParams:
+    """Return `backbone` without a revision where that has no meaning: in the provenance it would be an untruth."""
+    local = _local_folder(backbone.name) is not None
+    return backbone.model_copy(update={"revision": None}) if local else backbone
+
+
+def _fetch(backbone: BackboneParams) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.txt", "*.model"]
+        return Path(
+            snapshot_download(backbone.name, revision=backbone.revision, allow_patterns=patterns)
+        )
+    except Exception as error:  # the hub client raises a dozen unrelated types when it is offline
+        raise BackboneError(
+            f"The hub model {backbone.name!r} (revision {backbone.revision or 'main'}) is not in the local cache and "
+            f"could not be fetched: {type(error).__name__}. Connect once to fill the cache (HF_HOME says where it "
+            "lies), or set `backbone.name` to a folder that holds the model. Offline, HF_HUB_OFFLINE=1 makes this "
+            "fail at once."
+        ) from error
+
+
+def weights_hash(folder: Path) -> str:
+    """Return the SHA-256 of the safetensors files and of the configuration that says how to read them, as hex."""
+    digest = hashlib.sha256()
+    for path in (folder / "config.json", *sorted(folder.glob("*.safetensors"))):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def kind_of(folder: Path) -> Kind:
+    """Return which library and architecture the configuration in `folder` names; BackboneError for others."""
+    path = folder / "config.json"
+    try:
+        config: Any = json.loads(path.read_text())
+    except ValueError as error:
+        raise BackboneError(
+            f"The backbone in {folder} cannot be loaded: its config.json is no JSON ({error})."
+        ) from error
+    config = config if isinstance(config, dict) else {}
+    model_type = config.get("model_type")
+    if str(model_type) in MODEL_TYPES:
+        return MODEL_TYPES[model_type]
+    if model_type is None and "architecture" in config:
+        return "timm"
+    raise BackboneError(
+        f"The backbone in {folder} cannot be loaded: by its config.json it is neither a CLIP or SigLIP model of "
+        f"transformers (`model_type` is {model_type!r}) nor a model of timm (`architecture`)."
+    )
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep back the progress bars, and the report that the text tower's weights were not asked for."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

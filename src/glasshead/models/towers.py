@@ -1,0 +1,201 @@
+"""Image towers: a backbone's vision model and the outputs that can be read off it, for each kind of backbone.
+
+- CLIP's vision transformer, Radford et al. 2021, arXiv:2103.00020. `pooled` is the class token after the last layer
+  norm, `projected` its linear projection into the space shared with text.
+- SigLIP's, Zhai et al. 2023, arXiv:2303.15343. An attention pool without a projection ends in the shared space:
+  `projected` and `pooled` are the same vector.
+- CLIP's ResNets as in timm (Wightman 2019, doi:10.5281/zenodo.4414861). The attention pool ends in the projection:
+  again one vector for both. Average-pooled ones have no projection.
+
+`spatial` is the last hidden state: a transformer's patch tokens (rows · columns, d), row by row from the top left,
+without the class token, or a ResNet's last stage (c, rows, columns). Patch tokens have gone through the last layer
+norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), OWL-ViT (Minderer et al. 2022,
+arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from glasshead.errors import BackboneError
+from glasshead.models.backbone import kind_of, quiet_transformers
+from glasshead.models.processor import input_size, load_processor
+
+Output = Literal["projected", "pooled", "spatial"]
+Outputs = Mapping[Output, tuple[tuple[int, ...], Callable[[Any, Tensor], Tensor]]]
+
+
+@dataclass(frozen=True)
+class Tower:
+    """A vision model, float32 and on the CPU, and what it can give.
+
+    Attributes:
+        vision: the model as its library loads it.
+        processor: the transformers image processor that makes its input.
+        outputs: for each output, the shape of one image's and the function that computes it from the model and
+            normalised images (b, 3, h, w).
+    """
+
+    vision: nn.Module
+    processor: Any
+    outputs: Outputs
+
+
+def load_tower(folder: Path) -> Tower:
+    """Return the image tower in `folder`.
+
+    Raises BackboneError where it cannot be loaded, lacks weights, or reads another size than its processor gives.
+    """
+    loaders = {"clip": _load_clip, "siglip": _load_siglip, "timm": _load_timm}
+    return loaders[kind_of(folder)](folder)
+
+
+def read_config(folder: Path) -> Any:
+    """Return the transformers configuration in `folder`; BackboneError where it is damaged."""
+    from transformers import AutoConfig
+
+    try:
+        with quiet_transformers():
+            return AutoConfig.from_pretrained(folder)
+    except Exception as error:  # on damaged files it raises almost anything
+        raise BackboneError(f"The backbone in {folder} cannot be loaded: {error}") from error
+
+
+def from_pretrained(model: Any, folder: Path, config: Any) -> tuple[nn.Module, list[str]]:
+    """Return a transformers `model` with the weights in `folder`, float32, and the names of those that it lacks."""
+    try:
+        with quiet_transformers():
+            loaded, report = model.from_pretrained(
+                folder,
+                config=config,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # on damaged files and other models it raises almost anything
+        raise BackboneError(
+            f"The backbone in {folder} cannot be loaded as a {model.__name__}: {error}"
+        ) from error
+    return loaded, sorted(report["missing_keys"])
+
+
+def refuse_gaps(folder: Path, missing: list[str]) -> None:
+    """Raise BackboneError if any weights are `missing`."""
+    if missing:
+        raise BackboneError(
+            f"The backbone in {folder} lacks weights ({', '.join(missing[:3])}, …): is it what its config.json says?"
+        )
+
+
+def _load_clip(folder: Path) -> Tower:
+    from transformers import CLIPVisionModelWithProjection
+
+    whole = read_config(folder)
+    config = getattr(whole, "vision_config", whole)
+    config.projection_dim = whole.projection_dim  # a CLIPModel keeps the true one at its top
+    vision, missing = from_pretrained(CLIPVisionModelWithProjection, folder, config)
+    outputs: Outputs = {
+        "pooled": ((config.hidden_size,), _clip_pooled),
+        "spatial": ((_patches(config), config.hidden_size), _clip_spatial),
+    }
+    if missing != ["visual_projection.weight"]:  # what a CLIPVisionModel saved alone lacks
+        refuse_gaps(folder, missing)
+        outputs = {"projected": ((config.projection_dim,), _clip_projected), **outputs}
+    return Tower(vision, _checked_processor(folder, config.image_size), outputs)
+
+
+def _clip_projected(vision: Any, pixels: Tensor) -> Tensor:
+    return vision(pixel_values=pixels).image_embeds
+
+
+def _clip_pooled(vision: Any, pixels: Tensor) -> Tensor:
+    return vision.vision_model(pixel_values=pixels).pooler_output
+
+
+def _clip_spatial(vision: Any, pixels: Tensor) -> Tensor:
+    tokens = vision.vision_model(pixel_values=pixels).last_hidden_state[:, 1:]
+    return vision.vision_model.post_layernorm(tokens)
+
+
+def _load_siglip(folder: Path) -> Tower:
+    from transformers import SiglipVisionModel
+
+    whole = read_config(folder)
+    config = getattr(whole, "vision_config", whole)
+    vision, missing = from_pretrained(SiglipVisionModel, folder, config)
+    refuse_gaps(folder, missing)
+    outputs: Outputs = {"spatial": ((_patches(config), config.hidden_size), _siglip_spatial)}
+    if config.vision_use_head:
+        pooled = ((config.hidden_size,), _siglip_pooled)
+        outputs = {"projected": pooled, "pooled": pooled, **outputs}
+    return Tower(vision, _checked_processor(folder, config.image_size), outputs)
+
+
+def _siglip_pooled(vision: Any, pixels: Tensor) -> Tensor:
+    return vision(pixel_values=pixels).pooler_output
+
+
+def _siglip_spatial(vision: Any, pixels: Tensor) -> Tensor:
+    return vision(pixel_values=pixels).last_hidden_state  # after post_layernorm
+
+
+def _patches(config: Any) -> int:
+    return (config.image_size // config.patch_size) ** 2
+
+
+def _checked_processor(folder: Path, image_size: int) -> Any:
+    processor = load_processor(folder)
+    if input_size(processor) != image_size:
+        raise BackboneError(
+            f"The processor in {folder} crops to {input_size(processor)} pixels, but the model reads {image_size}."
+        )
+    return processor
+
+
+def _load_timm(folder: Path) -> Tower:
+    import timm
+    from timm.layers.attention_pool2d import AttentionPool2d, RotAttentionPool2d
+    from timm.models import ByobNet
+
+    if not (folder / "model.safetensors").is_file():  # or timm would read a pickle that lies beside
+        raise BackboneError(
+            f"The backbone folder {folder} has no model.safetensors, the name timm gives to its weights."
+        )
+    try:
+        vision = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except Exception as error:  # as in `from_pretrained`
+        raise BackboneError(
+            f"The backbone in {folder} cannot be loaded as a model of timm: {error}"
+        ) from error
+    if not isinstance(vision, ByobNet):
+        raise BackboneError(
+            f"The backbone in {folder} cannot be loaded: of timm's models the CLIP ResNets are supported, such as "
+            f"timm/resnet50_clip.openai; this is a {type(vision).__name__}."
+        )
+    processor = load_processor(folder)
+    side = input_size(processor) // vision.feature_info[-1]["reduction"]
+    outputs: Outputs = {"spatial": ((vision.num_features, side, side), _timm_spatial)}
+    if not isinstance(vision.head, AttentionPool2d | RotAttentionPool2d):
+        return Tower(
+            vision, processor, {"pooled": ((vision.head_hidden_size,), _timm_average), **outputs}
+        )
+    pooled = ((vision.head.out_features,), _timm_attention)
+    if vision.num_classes:  # which is what timm calls the width of the projection
+        outputs = {"projected": pooled, **outputs}
+    return Tower(vision, processor, {"pooled": pooled, **outputs})
+
+
+def _timm_attention(vision: Any, pixels: Tensor) -> Tensor:
+    return vision(pixels)
+
+
+def _timm_average(vision: Any, pixels: Tensor) -> Tensor:
+    return vision.forward_head(vision.forward_features(pixels), pre_logits=True)
+
+
+def _timm_spatial(vision: Any, pixels: Tensor) -> Tensor:
+    return vision.forward_features(pixels)  # what `features_only` gives for the last stage
