@@ -2,17 +2,27 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, NonNegativeInt, PositiveInt
 
 from glasshead.device import Device
 from glasshead.embedding.packed import Precision
 
 
+class RayParams(BaseModel, extra="forbid", frozen=True):
+    """Of the Ray engine: `address` of a cluster, None to start Ray here; `max_retries` where a worker dies."""
+
+    address: str | None = None
+    workers: PositiveInt | Literal["auto"] = "auto"
+    max_retries: NonNegativeInt = 1
+
+
 class EmbedParams(BaseModel, extra="forbid", frozen=True):
     """`batch_size` images a forward pass; `shard_rows` images a shard, the most that a killed run loses."""
 
+    engine: Literal["local", "ray"] = "local"
     batch_size: PositiveInt | Literal["auto"] = "auto"
     shard_rows: PositiveInt = 1024
     precision: Precision | Literal["auto"] = "auto"
     dtype: Literal["float32", "float16"] = "float32"
     device: Device = "auto"
+    ray: RayParams = RayParams()
