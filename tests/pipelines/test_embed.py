@@ -16,13 +16,14 @@ from PIL import Image
 from pydantic import ValidationError
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError
 from glasshead.images.captions import all_words
 from glasshead.images.table import ImageTable, Record
 from glasshead.models.clip import BackboneParams, ImageEncoder, load_encoder, processor_settings
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.models.text import load_text_encoder
-from glasshead.pipelines.embed import create_pipeline
+from glasshead.pipelines.embed import create_pipeline, nodes
 from glasshead.pipelines.embed.params import EmbedParams
 
 TAXONOMY = {
@@ -223,6 +224,23 @@ def test_the_shipped_parameters_are_valid_and_mistyped_ones_are_not():
     ):
         with pytest.raises(ValidationError, match=next(iter(wrong))):
             EmbedParams(**{**shipped, **wrong})
+
+
+def test_the_engine_and_its_parameters_reach_ray(tmp_path, backbone, monkeypatch):
+    asked: dict[str, Any] = {}
+
+    def engine(images, encoder, store, **options):
+        asked.update(options)
+        return "embeddings", {}
+
+    monkeypatch.setattr(nodes, "embed_images_on_ray", engine)
+    given = EmbedParams(engine="ray", ray={"address": "head:6379", "workers": 3})
+    images, settings = table(2), processor_settings(backbone)
+    store = EmbeddingStore(tmp_path)
+    done = nodes.embed_images(images, images.frame(), settings, store, backbone, given)
+    assert done == ("embeddings", {})
+    assert (asked["address"], asked["workers"], asked["max_retries"]) == ("head:6379", 3, 1)
+    assert asked["batch_size"] is None
 
 
 def test_the_nodes_are_named_after_their_functions():

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -41,6 +42,7 @@ _PRECISIONS: dict[str, tuple[Precision, ...]] = {  # by device, the default firs
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Rows = TypeVar("Rows", Tensor, np.ndarray)
 
 
 @runtime_checkable
@@ -74,12 +76,7 @@ class CountingEncoder:
         self, encoder: nn.Module, device: Device = "auto", precision: Precision | None = None
     ) -> None:
         self.device = choose_device(device, "embed.device")
-        self.precision = precision or _PRECISIONS[self.device][0]
-        if self.precision not in _PRECISIONS[self.device]:
-            raise ParameterError(
-                f"embed.precision is {precision}, but {self.device} computes in "
-                f"{' or '.join(_PRECISIONS[self.device])} here."
-            )
+        self.precision = choose_precision(precision, self.device)
         self.images = 0
         self.flops = 0.0  # of all images so far
         self._flops_an_image: float | None = None
@@ -133,6 +130,59 @@ class CountingEncoder:
         logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
 
 
+@dataclass
+class Work:
+    """What an engine did: on what, and how many images, operations and seconds of encoding it took.
+
+    `has_peak` says whether it was this machine's processors, so that its matmul peak is what to compare with.
+    """
+
+    device: str
+    precision: Precision
+    batch_size: int
+    images: int = 0
+    flops: float = 0.0
+    encoding_seconds: float = 0.0
+    has_peak: bool = True
+
+    def summary(self, embeddings: Embeddings, seconds: float) -> dict[str, Any]:
+        """Return the summary of a run of `seconds` in all that led to `embeddings`."""
+        n_cached = len(embeddings) - self.images
+        shape = list(embeddings.values.shape[1:])
+        return {
+            "embed/encoded": self.images,
+            "embed/cached": n_cached,
+            "embed/hit_share": n_cached / len(embeddings),
+            "embed/images_per_second": None,
+            "embed/shape": shape,
+            "embed/mean_l2_norm": _mean_norm(embeddings.values),
+            "embed/seconds": seconds,
+            "embed/device": self.device,
+            "embed/precision": self.precision,
+            "embed/batch_size": self.batch_size,
+        } | (self._speed() if self.images else {})
+
+    def _speed(self) -> dict[str, float | None]:
+        rate = self.flops / self.encoding_seconds
+        peak = matmul_peak(self.device) if self.has_peak else None
+        return {
+            "embed/images_per_second": self.images / self.encoding_seconds,
+            "embed/gflops_per_second": rate / 1e9,
+            "embed/matmul_peak_gflops_per_second": peak and peak / 1e9,
+            "embed/share_of_matmul_peak": peak and rate / peak,
+        }
+
+
+def choose_precision(wanted: Precision | None, device: str) -> Precision:
+    """Return `wanted`, or the default of `device`; raises ParameterError where it does not have it."""
+    here = _PRECISIONS[device]
+    if wanted and wanted not in here:
+        raise ParameterError(
+            f"embed.precision is {wanted}, but {device} computes in {' or '.join(here)} here."
+        )
+    return wanted or here[0]
+
+
 def embed_images(
     images: Images,
     encoder: Any,
@@ -168,12 +218,13 @@ def embed_images(
         ParameterError: `device` is `cuda` where there is none, or it does not have the precision.
     """
     started = time.perf_counter()
+    encoder_key: str = encoder.key  # before the encoder takes another precision
     counted = CountingEncoder(encoder, device, precision)
-    key = f"{encoder.key}.{counted.precision}.{dtype}"
+    key = f"{encoder_key}.{counted.precision}.{dtype}"
     image_id, hashes = images.ids(), images.hashes()
-    missing = _missing(store, key, hashes)
+    missing = missing_rows(store, key, hashes)
     n_cached = len(hashes) - len(missing)
-    batch_size = batch_size or _batch_size(counted.device, encoder.input_size)
+    batch_size = batch_size or choose_batch_size(counted.device, encoder.input_size)
 
     def prepare(rows: np.ndarray) -> Tensor:
         pixels = encoder.prepare([_decode(images, int(row), image_id) for row in rows])
@@ -183,10 +234,10 @@ def embed_images(
         return counted(part) if counted.device == "cuda" else part
 
     encoding_started = time.perf_counter()
-    with _progress(total=len(hashes), completed=n_cached) as advance, one_thread() as threads:
-        batches = list(_split(missing, batch_size))
+    with progress_bar(total=len(hashes), completed=n_cached) as advance, one_thread() as threads:
+        batches = list(split(missing, batch_size))
         parts = _computed_ahead(prepare, batches, threads)
-        for shard in _split(batches, math.ceil(shard_rows / batch_size)):
+        for shard in split(batches, math.ceil(shard_rows / batch_size)):
             rows = np.concatenate(shard)
             outputs = torch.cat([advance(finish(next(parts))) for _ in shard])
             store.append(
@@ -198,23 +249,14 @@ def embed_images(
     seconds = time.perf_counter() - encoding_started
 
     logger.info("%d images encoded, %d cached, on %s", counted.images, n_cached, counted.device)
-    values = store.rows(key, hashes)
-    speed = _speed(counted, seconds) if counted.images else {}
-    return Embeddings(image_id, hashes, values, encoder.key, key), {
-        "embed/encoded": counted.images,
-        "embed/cached": n_cached,
-        "embed/hit_share": n_cached / len(hashes),
-        "embed/images_per_second": None,
-        "embed/shape": list(encoder.shape),
-        "embed/mean_l2_norm": _mean_norm(values),
-        "embed/seconds": time.perf_counter() - started,
-        "embed/device": counted.device,
-        "embed/precision": counted.precision,
-        "embed/batch_size": batch_size,
-    } | speed
+    embeddings = Embeddings(image_id, hashes, store.rows(key, hashes), encoder_key, key)
+    work = Work(
+        counted.device, counted.precision, batch_size, counted.images, counted.flops, seconds
+    )
+    return embeddings, work.summary(embeddings, time.perf_counter() - started)
 
 
-def _missing(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndarray:
+def missing_rows(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndarray:
     """Return the first rows of each content that the store lacks, after making sure that it can take them."""
     first = HashIndex(hashes).first()
     missing = first[~store.rows(key, hashes[first]).found]
@@ -224,20 +266,11 @@ def _missing(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndarray:
     return first[~store.rows(key, hashes[first]).found]
 
 
-def _batch_size(device: str, input_size: int) -> int:
+def choose_batch_size(device: str, input_size: int) -> int:
+    """Return how many images of `input_size` pixels go through `device` at once."""
     if device == "cuda":
         return _CUDA_BATCH
     return max(1, min(_CPU_BATCH, _CPU_VALUES // (3 * input_size**2)))
-
-
-def _speed(counted: CountingEncoder, seconds: float) -> dict[str, float]:
-    rate, peak = counted.flops / seconds, matmul_peak(counted.device)
-    return {
-        "embed/images_per_second": counted.images / seconds,
-        "embed/gflops_per_second": rate / 1e9,
-        "embed/matmul_peak_gflops_per_second": peak / 1e9,
-        "embed/share_of_matmul_peak": rate / peak,
-    }
 
 
 def _mean_norm(values: Any) -> float:
@@ -253,7 +286,8 @@ def _decode(images: Images, row: int, image_id: pd.Series) -> Image.Image:
         raise ImageError(f"Image {image_id.iloc[row]} cannot be decoded: {error}") from error
 
 
-def _split(items: Any, size: int) -> Iterator[Any]:
+def split(items: Any, size: int) -> Iterator[Any]:
+    """Yield `items` in slices of at most `size`."""
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
@@ -276,7 +310,7 @@ def _computed_ahead(
 
 
 @contextmanager
-def _progress(total: int, completed: int) -> Iterator[Callable[[Tensor], Tensor]]:
+def progress_bar(total: int, completed: int) -> Iterator[Callable[[Rows], Rows]]:
     """Show a bar on stderr; what is yielded passes an encoded batch on and advances by its rows."""
     columns = (
         TextColumn("embed"),
@@ -290,7 +324,7 @@ def _progress(total: int, completed: int) -> Iterator[Callable[[Tensor], Tensor]
         started = time.perf_counter()
         encoded = 0
 
-        def advance(batch: Tensor) -> Tensor:
+        def advance(batch: Rows) -> Rows:
             nonlocal encoded
             encoded += len(batch)
             progress.update(

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from glasshead.embedding import local
+from glasshead.embedding.local import embed_images as embed_here
+from glasshead.embedding.on_ray import embed_images_on_ray
 from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import ArtifactError
 from glasshead.images.prompts import write_prompts
@@ -37,16 +38,17 @@ def embed_images(
             f"Preprocess has resolved the image processor of {processor['backbone']!r}, not of {backbone.name!r} "
             "as it is now. Run the preprocess pipeline again with this backbone."
         )
-    return local.embed_images(
-        images,
-        load_encoder(backbone, params.output),
-        store,
-        batch_size=None if params.batch_size == "auto" else params.batch_size,
-        shard_rows=params.shard_rows,
-        device=params.device,
-        precision=None if params.precision == "auto" else params.precision,
-        dtype=params.dtype,
-    )
+    options: dict[str, Any] = {
+        "batch_size": None if params.batch_size == "auto" else params.batch_size,
+        "shard_rows": params.shard_rows,
+        "device": params.device,
+        "precision": None if params.precision == "auto" else params.precision,
+        "dtype": params.dtype,
+    }
+    encoder = load_encoder(backbone, params.output)
+    if params.engine == "ray":
+        return embed_images_on_ray(images, encoder, store, **options, **params.ray.model_dump())
+    return embed_here(images, encoder, store, **options)
 
 
 def embed_texts(

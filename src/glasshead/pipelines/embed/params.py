@@ -2,11 +2,19 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, NonNegativeInt, PositiveInt
 
 from glasshead.device import Device
 from glasshead.embedding.packed import Precision
 from glasshead.models.clip import Output
+
+
+class RayParams(BaseModel, extra="forbid", frozen=True):
+    """Of the Ray engine: `address` of a cluster, None to start Ray here; `max_retries` where a worker dies."""
+
+    address: str | None = None
+    workers: PositiveInt | Literal["auto"] = "auto"
+    max_retries: NonNegativeInt = 1
 
 
 class EmbedParams(BaseModel, extra="forbid", frozen=True):
@@ -15,6 +23,7 @@ class EmbedParams(BaseModel, extra="forbid", frozen=True):
     `output` is what the image encoder gives; `texts` embeds the taxonomy's prompts too.
     """
 
+    engine: Literal["local", "ray"] = "local"
     batch_size: PositiveInt | Literal["auto"] = "auto"
     shard_rows: PositiveInt = 1024
     precision: Precision | Literal["auto"] = "auto"
@@ -22,3 +31,4 @@ class EmbedParams(BaseModel, extra="forbid", frozen=True):
     device: Device = "auto"
     output: Output = "projected"
     texts: bool = False
+    ray: RayParams = RayParams()

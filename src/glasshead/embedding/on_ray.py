@@ -1,0 +1,400 @@
+"""The Ray engine: the images whose content the store does not know, encoded by workers on one machine or many.
+
+The driver reads encoded bytes, hands each worker one batch at a time, and alone writes to the store: workers need
+neither the image table, nor the store, nor the backbone's folder. docs/decisions/0006 says why these are plain actors.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from glasshead.device import Device, choose_device
+from glasshead.embedding.local import (
+    CountingEncoder,
+    Work,
+    choose_batch_size,
+    choose_precision,
+    missing_rows,
+    progress_bar,
+    split,
+)
+from glasshead.embedding.packed import Precision
+from glasshead.embedding.store import Embeddings, EmbeddingStore
+from glasshead.errors import EmbeddingError, ImageError, ParameterError
+from glasshead.images.decode import decode_rgb
+
+logger = logging.getLogger(__name__)
+
+_START_SECONDS = 300  # that all workers may take to start while none is at work
+_STARTS = 3  # workers in a row that may die before their first batch
+_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
+_NAMED = 10  # images named in an error
+
+
+@runtime_checkable
+class Images(Protocol):
+    """What the engine asks of an image table."""
+
+    def ids(self) -> pd.Series:
+        """Return the image ids in row order."""
+
+    def hashes(self) -> np.ndarray:
+        """Return the SHA-256 of each image's encoded bytes in row order, (n, 32) uint8."""
+
+    def encoded(self, row: int) -> bytes:
+        """Return the encoded bytes of `row`."""
+
+    def release(self) -> None:
+        """Give back the memory that holds images that were read."""
+
+
+class Encoded(NamedTuple):
+    """What came of a batch: rows and their outputs, rows that failed and why, and the operations it took."""
+
+    rows: np.ndarray
+    outputs: np.ndarray
+    failures: dict[int, str]
+    flops: float
+
+
+def embed_images_on_ray(
+    images: Images,
+    encoder: Any,
+    store: EmbeddingStore,
+    *,
+    address: str | None = None,
+    workers: int | Literal["auto"] = "auto",
+    max_retries: int = 1,
+    batch_size: int | None = None,
+    shard_rows: int = 1024,
+    device: Device = "auto",
+    precision: Precision | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+) -> tuple[Embeddings, dict[str, Any]]:
+    """Return what `local.embed_images` returns, computed by Ray workers; only content new to `store` is encoded.
+
+    A batch whose worker dies is tried again by another one, then image by image. An image that cannot be decoded, or
+    alone kills its workers, is left out; all others are stored before the error that names it.
+
+    Args:
+        images: the image table.
+        encoder: as for the local engine; it travels to the workers through Ray's object store.
+        store: where outputs are looked up and kept; the driver alone touches it.
+        address: of a Ray cluster; None uses the Ray that this process is connected to, or starts one here.
+        workers: how many; `auto` is one for each CPU, or GPU, of the cluster.
+        max_retries: how often a batch, and then each of its images, is tried again when its worker died.
+        batch_size: images per forward pass; None chooses by the device and the size of the images.
+        shard_rows: images per shard, rounded up to what the last batch brought.
+        device: `auto` is CUDA where the cluster has a GPU.
+        precision: what the encoder computes in, see `CountingEncoder`.
+        dtype: `float32` or `float16`, of what is stored.
+
+    Raises:
+        EmbeddingError: as the local engine, or workers do not start.
+        ImageError: images cannot be decoded, or kill their workers; all others are in the store.
+        ParameterError: Ray is not installed, `address` does not answer, or `device` or `precision` is not to be had.
+    """
+    started = time.perf_counter()
+    ray = _import_ray()
+    image_id, hashes = images.ids(), images.hashes()
+    starts_here = address is None and not ray.is_initialized()
+    with ExitStack() as stack:
+        if not starts_here:
+            stack.enter_context(_connected(ray, address))
+        on = choose_device(device, "embed.device") if starts_here else _device_of(ray, device)
+        work = Work(
+            on,
+            choose_precision(precision, on),
+            batch_size or choose_batch_size(on, encoder.input_size),
+            has_peak=starts_here,
+        )
+        key = f"{encoder.key}.{work.precision}.{dtype}"
+        missing = missing_rows(store, key, hashes)
+        advance = stack.enter_context(progress_bar(len(hashes), len(hashes) - len(missing)))
+        failures: dict[int, str] = {}
+        if len(missing):
+            if starts_here:  # but not for a run that finds all in the store
+                stack.enter_context(_started(ray, workers))
+            encoding_started = time.perf_counter()
+            crew = stack.enter_context(_Crew(ray, encoder, work, dtype, workers))
+            batches = list(split(missing, work.batch_size))
+            for part in _gather(_encode(crew, images, batches, max_retries, failures), shard_rows):
+                names = image_id.iloc[part.rows].to_numpy(object)
+                store.append(key, hashes[part.rows], advance(part.outputs), names)
+                images.release()
+                work.images += len(part.rows)
+                work.flops += part.flops
+            work.encoding_seconds = time.perf_counter() - encoding_started
+    if failures:
+        raise ImageError(_failed(failures, image_id))
+    n_cached = len(hashes) - work.images
+    logger.info("%d images encoded, %d cached, on Ray's %s", work.images, n_cached, work.device)
+    embeddings = Embeddings(image_id, hashes, store.rows(key, hashes), encoder.key, key)
+    return embeddings, work.summary(embeddings, time.perf_counter() - started)
+
+
+class Worker:
+    """A Ray actor: an encoder, loaded once."""
+
+    def start(self, encoder: Any, device: Device, precision: Precision, dtype: str) -> None:
+        """Take the encoder to the device; on a CPU in one thread, as the local engine computes a batch."""
+        torch.set_num_threads(1)
+        self._encoder = encoder
+        self._counted = CountingEncoder(encoder, device, precision)
+        self._dtype = dtype
+
+    def encode(self, rows: np.ndarray, encoded: list[bytes]) -> Encoded:
+        """Decode, prepare and encode a batch; images that cannot be decoded are named by their row."""
+        decoded, failures = {}, {}
+        for row, data in zip(rows.tolist(), encoded, strict=True):
+            try:
+                decoded[row] = decode_rgb(data)
+            except ImageError as error:
+                failures[row] = str(error)
+        before = self._counted.flops
+        if decoded:
+            pixels = self._encoder.prepare(list(decoded.values()))
+            outputs = self._counted(pixels).float().cpu().numpy().astype(self._dtype)
+        else:
+            outputs = np.empty((0, *self._encoder.shape), self._dtype)
+        flops = self._counted.flops - before
+        return Encoded(np.array(list(decoded), int), outputs, failures, flops)
+
+
+@dataclass
+class _Batch:
+    """Rows to encode together, and how many workers have died of them."""
+
+    rows: np.ndarray
+    deaths: int = 0
+
+
+class _Crew:
+    """The workers of one run: who is starting, idle or on which batch; all are stopped at the end."""
+
+    def __init__(
+        self, ray: ModuleType, encoder: Any, work: Work, dtype: str, workers: int | Literal["auto"]
+    ) -> None:
+        self._ray = ray
+        kind = "GPU" if work.device == "cuda" else "CPU"
+        places = int(ray.cluster_resources().get(kind, 0))
+        self._size = places if workers == "auto" else min(workers, places)
+        if workers != "auto" and self._size < workers:
+            logger.warning(
+                "%d workers instead of %d: Ray has %d %ss", places, workers, places, kind
+            )
+        if not self._size:
+            raise EmbeddingError(f"Ray has no {kind} for a worker. Wait for its nodes, or add one.")
+        self._actor = ray.remote(Worker).options(
+            num_cpus=1,
+            num_gpus=int(kind == "GPU"),
+            max_restarts=0,  # a worker that dies is replaced here, where its batch is known
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+        )
+        self._arguments = (ray.put(encoder), work.device, work.precision, dtype)
+        self._running: dict[Any, tuple[Any, _Batch | None]] = {}  # by the result to come
+        self._idle: list[Any] = []
+        self._failed_starts = 0
+
+    def __enter__(self) -> "_Crew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in [*self._idle, *(worker for worker, _ in self._running.values())]:
+            self._ray.kill(worker)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a worker waits for a batch."""
+        return bool(self._idle)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a worker is on a batch."""
+        return any(batch for _, batch in self._running.values())
+
+    def staff(self, n_batches: int) -> None:
+        """Start workers up to the size of the crew, and no more than there are batches to do."""
+        busy = sum(batch is not None for _, batch in self._running.values())
+        present = len(self._idle) + len(self._running)
+        for _ in range(min(self._size, n_batches + busy) - present):
+            worker = self._actor.remote()
+            self._running[worker.start.remote(*self._arguments)] = (worker, None)
+
+    def give(self, batch: _Batch, encoded: list[bytes]) -> None:
+        """Give `batch` to an idle worker."""
+        worker = self._idle.pop()
+        self._running[worker.encode.remote(batch.rows, encoded)] = (worker, batch)
+
+    def wait(self) -> tuple[_Batch | None, Encoded | None]:
+        """Wait for one worker; return its batch and the result: None where it died, both None where it has started.
+
+        Raises what the worker raised, and EmbeddingError where workers do not start.
+        """
+        timeout = None if self.is_busy else _START_SECONDS
+        ready, _ = self._ray.wait(list(self._running), timeout=timeout)
+        if not ready:
+            raise EmbeddingError(
+                f"No Ray worker has started in {_START_SECONDS} s. `ray status` says what the cluster is busy with."
+            )
+        worker, batch = self._running.pop(ready[0])
+        try:
+            result = self._ray.get(ready[0])
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.RayError as error:  # the worker, its node or its result is gone
+            self._ray.kill(worker)
+            self._note_death(batch, error)
+            return batch, None
+        self._failed_starts = 0
+        self._idle.append(worker)
+        return batch, result
+
+    def _note_death(self, batch: _Batch | None, error: Exception) -> None:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        logger.warning("A Ray worker is gone (%s)", reason)
+        self._failed_starts += batch is None
+        if self._failed_starts >= _STARTS:
+            raise EmbeddingError(
+                f"{_STARTS} Ray workers in a row died while they started: {reason} The logs of Ray say why; is the "
+                "same glasshead installed on every node?"
+            ) from error
+
+
+def _encode(
+    crew: _Crew,
+    images: Images,
+    batches: Iterable[np.ndarray],
+    max_retries: int,
+    failures: dict[int, str],
+) -> Iterator[Encoded]:
+    """Yield what came of `batches` in any order; rows that cannot be encoded are added to `failures`."""
+    queue = deque(_Batch(rows) for rows in batches)
+
+    def keep_busy() -> None:
+        crew.staff(len(queue))
+        while queue and crew.is_idle:
+            batch = queue.popleft()
+            crew.give(batch, [images.encoded(int(row)) for row in batch.rows])
+
+    while queue or crew.is_busy:
+        keep_busy()
+        batch, result = crew.wait()
+        if batch and result:
+            failures |= result.failures
+            keep_busy()  # before the driver turns to the store
+            yield result
+        elif batch:
+            batch.deaths += 1
+            if batch.deaths <= max_retries:
+                queue.append(batch)
+            elif len(batch.rows) > 1:
+                queue.extend(_Batch(batch.rows[i : i + 1]) for i in range(len(batch.rows)))
+            else:
+                failures[int(batch.rows[0])] = f"{batch.deaths} workers died of it"
+
+
+def _gather(batches: Iterable[Encoded], shard_rows: int) -> Iterator[Encoded]:
+    """Join batches to shards of at least `shard_rows` rows, but for the last; failures are left behind."""
+    parts: list[Encoded] = []
+    for batch in batches:
+        parts.append(batch)
+        if sum(len(part.rows) for part in parts) >= shard_rows:
+            yield _joined(parts)
+            parts = []
+    if any(len(part.rows) for part in parts):
+        yield _joined(parts)
+
+
+def _joined(parts: list[Encoded]) -> Encoded:
+    return Encoded(
+        np.concatenate([part.rows for part in parts]),
+        np.concatenate([part.outputs for part in parts]),
+        {},
+        sum(part.flops for part in parts),
+    )
+
+
+def _failed(failures: dict[int, str], image_id: pd.Series) -> str:
+    named = [f"{image_id.iloc[row]} ({failures[row]})" for row in sorted(failures)[:_NAMED]]
+    return (
+        f"{len(failures)} images cannot be embedded: {', '.join(named)}{', …' * (len(failures) > _NAMED)}. "
+        "All others are in the store. Take these out of the source, and run from ingest on."
+    )
+
+
+def _device_of(ray: ModuleType, wanted: Device) -> str:
+    has_gpu = ray.cluster_resources().get("GPU", 0) >= 1
+    if wanted == "cuda" and not has_gpu:
+        raise ParameterError("embed.device is cuda, but Ray has no GPU. Use auto or cpu.")
+    return "cuda" if has_gpu and wanted != "cpu" else "cpu"
+
+
+def _import_ray() -> ModuleType:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or Ray reports home
+    try:
+        import ray
+    except ImportError as error:
+        raise ParameterError(
+            'embed.engine is ray, but Ray is not installed. Run `pip install "glasshead[ray]"`, or set it to local.'
+        ) from error
+    module: ModuleType = ray
+    return module
+
+
+@contextmanager
+def _started(ray: ModuleType, workers: int | Literal["auto"]) -> Iterator[None]:
+    """Run Ray on this machine."""
+    cpus = None if workers == "auto" else workers
+    with _sigterm_kept():
+        ray.init("local", num_cpus=cpus, include_dashboard=False, **_QUIET)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
+    """Be connected to the Ray at `address`; a connection that this process has already is used, and kept."""
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        with _sigterm_kept():
+            ray.init(address, **_QUIET)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ParameterError(
+            f"embed.ray.address is {address!r}, where no Ray answers: {error}. Set it to HOST:PORT of the cluster's "
+            "head node, or to null to start Ray here."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Give SIGTERM back to whom it belonged: ray.init takes it, and a killed run would not be told as one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
