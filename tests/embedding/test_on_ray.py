@@ -108,6 +108,12 @@ def local(greys, folder: Path):
     return embed_images(table(greys), Encoder(), EmbeddingStore(folder), **options)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:head"])
+def test_an_address_where_no_ray_answers_is_named(store, address):
+    with pytest.raises(ParameterError, match=rf"embed\.ray\.address is '{address}'"):
+        on_ray([1], store, address=address)
+
+
 def test_rows_of_two_workers_are_those_of_the_local_engine(ray, store, tmp_path):
     """FAULTS row 31; one worker, with other batches, is compared below."""
     greys = [*range(N), 3, 3]

@@ -7,6 +7,7 @@ neither the image table, nor the store, nor the backbone's folder. docs/decision
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections import deque
@@ -38,6 +39,7 @@ from glasshead.images.decode import decode_rgb
 logger = logging.getLogger(__name__)
 
 _START_SECONDS = 300  # that all workers may take to start while none is at work
+_ANSWER_SECONDS = 10  # that the address of a cluster may take to answer
 _STARTS = 3  # workers in a row that may die before their first batch
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
 _NAMED = 10  # images named in an error
@@ -264,7 +266,8 @@ class _Crew:
         return batch, result
 
     def _note_death(self, batch: _Batch | None, error: Exception) -> None:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        reason = lines[0 if batch else -1]  # a stack trace ends with what went wrong at the start
         logger.warning("A Ray worker is gone (%s)", reason)
         self._failed_starts += batch is None
         if self._failed_starts >= _STARTS:
@@ -374,9 +377,12 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
         yield
         return
     try:
+        if address and ":" in address:  # ray.init would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
         with _sigterm_kept():
             ray.init(address, **_QUIET)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ParameterError(
             f"embed.ray.address is {address!r}, where no Ray answers: {error}. Set it to HOST:PORT of the cluster's "
             "head node, or to null to start Ray here."
