@@ -14,7 +14,7 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from glasshead.files import write_atomically
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
+_SHARD = re.compile(r"[0-9a-f]{64}\.safetensors")
 VALUE_TYPES = {"F32": np.float32, "F16": np.float16}
 
 
@@ -126,7 +127,7 @@ class Shard:
 
     def __post_init__(self) -> None:
         names_itself = self.file == f"{self.sha256}.safetensors"
-        if not names_itself or not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+        if not names_itself or not _SHARD.fullmatch(self.file):
             raise ValueError(f"{self.file!r} is not the name of a shard")
 
 
@@ -228,7 +229,7 @@ class EmbeddingStore:
         old = self._shards(key)
         listed = {shard.file: shard for shard in old}
         new = []
-        for path in sorted(folder.glob(f"{'[0-9a-f]' * 64}.safetensors")):
+        for path in sorted(path for path in folder.iterdir() if _SHARD.fullmatch(path.name)):
             if path.name in listed and path in self._verified:
                 new.append(listed[path.name])
             elif self._is_whole(path) and (stored := self._map(path)):
@@ -239,7 +240,7 @@ class EmbeddingStore:
             else:
                 path.unlink(missing_ok=True)
         if new != old:
-            lines = ",\n".join(json.dumps(asdict(shard)) for shard in new)
+            lines = ",\n".join(json.dumps(vars(shard)) for shard in new)
             with write_atomically(folder / _MANIFEST) as temporary:
                 temporary.write_text(f'{{"shards": [\n{lines}\n]}}\n')
 
