@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,3 +179,36 @@ def test_without_ray_the_error_says_how_to_get_it(store, monkeypatch):
 def rows_in(store: EmbeddingStore, key: str) -> int:
     """Return how many rows the shards of a store hold, repeated ones included."""
     return sum(shard.rows for shard in store._shards(key))
+
+
+def test_a_run_without_an_address_starts_ray_and_stops_it(tmp_path):
+    """In a process of its own, as this one has a Ray already."""
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS_RAY, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == ["4", "0", "False"]
+
+
+STARTS_RAY = """
+import sys
+from pathlib import Path
+from glasshead.embedding.on_ray import embed_images_on_ray
+from glasshead.embedding.store import EmbeddingStore
+from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
+from glasshead.images.table import ImageTable
+from glasshead.models.clip import BackboneParams, load_encoder
+import ray
+
+scenes = generate_scenes(ScenesParams(train=3, test=1), 0)
+images = ImageTable.from_records(scenes, CLASSES, ("colour", "habitat", "size"))
+for _ in range(2):
+    store = EmbeddingStore(Path(sys.argv[1]))
+    _, summary = embed_images_on_ray(images, load_encoder(BackboneParams()), store, workers=1)
+    print(summary["embed/encoded"])
+print(ray.is_initialized())
+"""

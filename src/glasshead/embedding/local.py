@@ -88,6 +88,9 @@ class CountingEncoder:
         elif packed.is_available():
             self._encoder = packed.pack(encoder, self.precision)
         else:
+            logger.warning(
+                "This PyTorch has no packed linear layers: embedding takes about twice as long"
+            )
             self._encoder = encoder
 
     @torch.inference_mode()

@@ -5,14 +5,10 @@ neither the image table, nor the store, nor the backbone's folder. docs/decision
 """
 
 import logging
-import os
-import signal
-import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
@@ -32,6 +28,7 @@ from glasshead.embedding.local import (
     split,
 )
 from glasshead.embedding.packed import Precision
+from glasshead.embedding.ray_connection import import_ray, ray_connected, ray_started
 from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import EmbeddingError, ImageError, ParameterError
 from glasshead.images.decode import decode_rgb
@@ -39,9 +36,7 @@ from glasshead.images.decode import decode_rgb
 logger = logging.getLogger(__name__)
 
 _START_SECONDS = 300  # that all workers may take to start while none is at work
-_ANSWER_SECONDS = 10  # that the address of a cluster may take to answer
 _STARTS = 3  # workers in a row that may die before their first batch
-_QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
 _NAMED = 10  # images named in an error
 
 
@@ -109,12 +104,12 @@ def embed_images_on_ray(
         ParameterError: Ray is not installed, `address` does not answer, or `device` or `precision` is not to be had.
     """
     started = time.perf_counter()
-    ray = _import_ray()
+    ray = import_ray()
     image_id, hashes = images.ids(), images.hashes()
     starts_here = address is None and not ray.is_initialized()
     with ExitStack() as stack:
         if not starts_here:
-            stack.enter_context(_connected(ray, address))
+            stack.enter_context(ray_connected(ray, address))
         on = choose_device(device, "embed.device") if starts_here else _device_of(ray, device)
         work = Work(
             on,
@@ -128,7 +123,7 @@ def embed_images_on_ray(
         failures: dict[int, str] = {}
         if len(missing):
             if starts_here:  # but not for a run that finds all in the store
-                stack.enter_context(_started(ray, workers))
+                stack.enter_context(ray_started(ray, workers))
             encoding_started = time.perf_counter()
             crew = stack.enter_context(_Crew(ray, encoder, work, dtype, workers))
             batches = list(split(missing, work.batch_size))
@@ -344,63 +339,3 @@ def _device_of(ray: ModuleType, wanted: Device) -> str:
     if wanted == "cuda" and not has_gpu:
         raise ParameterError("embed.device is cuda, but Ray has no GPU. Use auto or cpu.")
     return "cuda" if has_gpu and wanted != "cpu" else "cpu"
-
-
-def _import_ray() -> ModuleType:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or Ray reports home
-    try:
-        import ray
-    except ImportError as error:
-        raise ParameterError(
-            'embed.engine is ray, but Ray is not installed. Run `pip install "glasshead[ray]"`, or set it to local.'
-        ) from error
-    module: ModuleType = ray
-    return module
-
-
-@contextmanager
-def _started(ray: ModuleType, workers: int | Literal["auto"]) -> Iterator[None]:
-    """Run Ray on this machine."""
-    cpus = None if workers == "auto" else workers
-    with _sigterm_kept():
-        ray.init("local", num_cpus=cpus, include_dashboard=False, **_QUIET)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
-    """Be connected to the Ray at `address`; a connection that this process has already is used, and kept."""
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        if address and ":" in address:  # ray.init would try for minutes
-            host, _, port = address.removeprefix("ray://").rpartition(":")
-            socket.create_connection((host, int(port)), timeout=_ANSWER_SECONDS).close()
-        with _sigterm_kept():
-            ray.init(address, **_QUIET)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ParameterError(
-            f"embed.ray.address is {address!r}, where no Ray answers: {error}. Set it to HOST:PORT of the cluster's "
-            "head node, or to null to start Ray here."
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-@contextmanager
-def _sigterm_kept() -> Iterator[None]:
-    """Give SIGTERM back to whom it belonged: ray.init takes it, and a killed run would not be told as one."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
