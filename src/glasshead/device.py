@@ -37,3 +37,12 @@ def one_thread() -> Iterator[int]:
         yield threads
     finally:
         torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed blocks of up to 32 MB, instead of returning them to the system and taking them back.
+
+    A large tensor in a thread else costs a page fault for each 4 kB of it, at every operation. The thresholds follow
+    the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD), so one is freed; other C libraries do not mind.
+    """
+    bytearray(32 * 2**20 - 2**13)  # just below the largest that counts

@@ -9,6 +9,7 @@ from transformers.models.siglip import SiglipVisionConfig, SiglipVisionModel
 
 from glasshead.embedding import packed
 from glasshead.embedding.packed import FLOPS, Int8Linear, PackedLinear, PackedPatches, pack
+from glasshead.models.clip import BackboneParams, load_encoder
 
 SMALL = {
     "hidden_size": 32,
@@ -63,6 +64,49 @@ def test_a_siglip_tower_gives_the_same_numbers():
     torch.testing.assert_close(
         output(pack(model), images), output(model, images), rtol=1e-4, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_class_token_alone_is_the_same_and_costs_less(precision):
+    class Whole(nn.Module):
+        reads_class_token_alone = False
+
+        def __init__(self):
+            super().__init__()
+            self.vision = clip("quick_gelu")
+
+        def forward(self, images):
+            return self.vision(pixel_values=images).image_embeds
+
+    class Alone(Whole):
+        reads_class_token_alone = True
+
+    images, outputs, operations = torch.randn(5, 3, 32, 32), [], []
+    for kind in (Whole, Alone):
+        with (
+            torch.inference_mode(),
+            FlopCounterMode(display=False, custom_mapping=FLOPS) as counter,
+        ):
+            outputs.append(pack(kind(), precision)(images))
+        operations.append(counter.get_total_flops())
+    whole, alone = outputs
+    if precision == "float32":
+        torch.testing.assert_close(alone, whole, rtol=1e-5, atol=1e-5)
+    assert torch.cosine_similarity(alone, whole).min() > 0.99
+    rows, d, wide = (
+        5 * 16,
+        SMALL["hidden_size"],
+        SMALL["intermediate_size"],
+    )  # all tokens but the first
+    assert operations[0] - operations[1] == 2 * rows * (d * d + 2 * d * wide)
+
+
+@pytest.mark.parametrize("output", ["projected", "pooled", "spatial"])
+def test_every_output_of_nano_clip_is_that_of_the_plain_encoder(output):
+    encoder = load_encoder(BackboneParams(), output)
+    images = torch.rand(3, 3, 32, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(pack(encoder)(images), encoder(images), rtol=1e-4, atol=1e-4)
 
 
 def test_the_model_itself_stays_as_it_was():

@@ -135,6 +135,18 @@ class TestEquality:
         with torch.inference_mode():
             torch.testing.assert_close(encoder(images)[2:3], encoder(images[2:3]))
 
+    @pytest.mark.parametrize(
+        "size", [{"shortest_edge": 32}, {"shortest_edge": 40}, {"height": 32, "width": 32}]
+    )
+    def test_images_of_the_input_size_are_what_the_processor_makes_of_them(
+        self, nano, tmp_path, size
+    ):
+        nano.save(tmp_path)
+        edit(tmp_path / "preprocessor_config.json", lambda config: config.update(size=size))
+        encoder, images = load(tmp_path), pictures((32, 32), (32, 32))
+        expected = encoder.processor(images, do_rescale=False, do_normalize=False)["pixel_values"]
+        np.testing.assert_array_equal(encoder.prepare(images).numpy(), np.stack(expected).round())
+
     def test_prepared_pixels_are_bytes(self, shared):
         prepared = load(shared).prepare(pictures((32, 32), (70, 50)))
         assert prepared.dtype == torch.uint8

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from glasshead.device import Device, choose_device, one_thread
+from glasshead.device import Device, choose_device, keep_freed_memory, one_thread
 from glasshead.embedding import packed
 from glasshead.embedding.hashes import HashIndex
 from glasshead.embedding.packed import Precision
@@ -236,6 +236,7 @@ def embed_images(
     def finish(part: Tensor) -> Tensor:
         return counted(part) if counted.device == "cuda" else part
 
+    keep_freed_memory()
     encoding_started = time.perf_counter()
     with progress_bar(total=len(hashes), completed=n_cached) as advance, one_thread() as threads:
         batches = list(split(missing, batch_size))

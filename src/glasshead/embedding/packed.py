@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers.models.clip.modeling_clip import CLIPMLP
-from transformers.models.siglip.modeling_siglip import SiglipMLP
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.models.clip.modeling_clip import CLIPEncoderLayer
+from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 Precision = Literal["float32", "int8", "bfloat16"]
 
@@ -44,6 +45,8 @@ def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
         return linear(module.weight, module.bias)
     if type(module) is nn.Conv2d and PackedPatches.fits(module):
         return PackedPatches(module)
+    if isinstance(module, CLIPEncoderLayer | SiglipEncoderLayer):
+        return PackedLayer(module, linear)
     children = {
         name: child if child is None else pack(child, precision)
         for name, child in module._modules.items()
@@ -52,20 +55,10 @@ def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
         return module
     packed = copy.copy(module)
     packed._modules = children
-    activation = getattr(getattr(module, "config", None), "hidden_act", None)
-    if isinstance(module, CLIPMLP | SiglipMLP) and linear is PackedLinear:
-        _fuse_activation(packed, module, activation)
+    if getattr(module, "reads_class_token_alone", False):
+        *_, last = (part for part in packed.modules() if isinstance(part, PackedLayer))
+        last.first_token_alone = True
     return packed
-
-
-def _fuse_activation(packed: nn.Module, mlp: Any, activation: str | None) -> None:
-    if activation not in ACTIVATIONS:
-        return
-    kernel, factor = ACTIVATIONS[activation]
-    first, second = mlp.fc1, mlp.fc2
-    packed._modules["fc1"] = PackedLinear(first.weight * factor, first.bias * factor, kernel)
-    packed._modules["fc2"] = PackedLinear(second.weight / factor, second.bias)
-    packed._modules["activation_fn"] = nn.Identity()
 
 
 class PackedLinear(nn.Module):
@@ -80,8 +73,12 @@ class PackedLinear(nn.Module):
         self.activation = activation
 
     @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return outputs (..., n) of inputs (..., k)."""
+    def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
+        """Return outputs (..., n) of inputs (..., k), plus `added` (..., n), before which nothing is activated."""
+        if added is not None:
+            return torch.ops.mkldnn._linear_pointwise.binary(
+                inputs, added, self.weight, self.bias, "add"
+            )
         name, algorithm = self.activation
         outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
             inputs, self.weight, self.bias, name, [], algorithm
@@ -105,10 +102,52 @@ class Int8Linear(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return outputs (..., n) of inputs (..., k)."""
+    def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
+        """Return outputs (..., n) of inputs (..., k), plus `added` (..., n)."""
         # Seven bits of activations: without VNNI, products of eight overflow the 16 bits they are added in.
         outputs: Tensor = torch.ops.quantized.linear_dynamic(inputs, self.packed, reduce_range=True)
+        return outputs if added is None else outputs + added
+
+
+class PackedLayer(nn.Module):
+    """A transformer layer of CLIP's or SigLIP's: one product for queries, keys and values, sums by its kernels.
+
+    With `first_token_alone` it gives that token (b, 1, d), the only one that counts of CLIP's last layer: what the
+    others would cost is saved.
+    """
+
+    def __init__(self, layer: Any, linear: type[PackedLinear] | type[Int8Linear]) -> None:
+        super().__init__()
+        attention, mlp = layer.self_attn, layer.mlp
+        self.heads, self.scale = attention.num_heads, attention.scale
+        self.first_token_alone = False
+        self.norm1, self.norm2 = layer.layer_norm1, layer.layer_norm2
+        parts = attention.q_proj, attention.k_proj, attention.v_proj
+        self.qkv = linear(
+            torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+        )
+        self.out = linear(attention.out_proj.weight, attention.out_proj.bias)
+        first, second, name = mlp.fc1, mlp.fc2, mlp.config.hidden_act
+        if linear is PackedLinear and name in ACTIVATIONS:
+            kernel, factor = ACTIVATIONS[name]
+            self.fc1: nn.Module = PackedLinear(first.weight * factor, first.bias * factor, kernel)
+            self.fc2: nn.Module = linear(second.weight / factor, second.bias)
+        else:
+            self.fc1 = nn.Sequential(linear(first.weight, first.bias), mlp.activation_fn)
+            self.fc2 = linear(second.weight, second.bias)
+
+    def forward(self, tokens: Tensor, attention_mask: Tensor | None = None, **_: Any) -> Tensor:
+        """Return (b, t, d), or (b, 1, d), of tokens (b, t, d)."""
+        b, t, d = tokens.shape
+        qkv = self.qkv(self.norm1(tokens)).view(b, t, 3, self.heads, d // self.heads)
+        queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
+        if self.first_token_alone:
+            t, tokens, queries = 1, tokens[:, :1].contiguous(), queries[:, :, :1]
+        mixed = scaled_dot_product_attention(
+            queries, keys, values, attn_mask=attention_mask, scale=self.scale
+        )
+        tokens = self.out(mixed.transpose(1, 2).reshape(b, t, d), tokens)
+        outputs: Tensor = self.fc2(self.fc1(self.norm2(tokens)), tokens)
         return outputs
 
 
@@ -150,4 +189,4 @@ def _flops(inputs: tuple[int, ...], *_: Any, out_shape: tuple[int, ...], **__: A
 # For torch's FlopCounterMode, which does not know these operators.
 FLOPS = {torch.ops.quantized.linear_dynamic: _flops}
 if is_available():
-    FLOPS[torch.ops.mkldnn._linear_pointwise] = _flops
+    FLOPS[torch.ops.mkldnn._linear_pointwise] = _flops  # with and without an addition

@@ -63,7 +63,8 @@ def _decode(data: bytes, max_pixels: int) -> Decoded:
         image.load()
         first = image.copy()  # looking for a second frame moves some decoders away from the first
         animated = getattr(image, "is_animated", False)
-        return Decoded(_to_rgb(ImageOps.exif_transpose(first)), image.mode, animated)
+        ImageOps.exif_transpose(first, in_place=True)
+        return Decoded(_to_rgb(first), image.mode, animated)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -77,4 +78,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -19,7 +20,7 @@ from glasshead.models.backbone import (
     resolve_backbone,
     weights_hash,
 )
-from glasshead.models.processor import describe, input_size, load_processor
+from glasshead.models.processor import describe, input_size, keeps_size, load_processor
 from glasshead.models.towers import Output, Tower, load_tower
 
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
 ]
 
 # Raise it when the numbers that `ImageEncoder` returns for one image and one set of weights change.
-ENCODER_CODE_VERSION = 1
+ENCODER_CODE_VERSION = 2
 
 
 def processor_settings(backbone: BackboneParams) -> dict[str, Any]:
@@ -87,6 +88,7 @@ class ImageEncoder(nn.Module):
         output: which of the backbone's outputs it gives.
         shape: that of one image's output: (d,), (rows * columns, d) for patch tokens, (c, rows, columns) for a ResNet.
         input_size: side of the square input in pixels.
+        reads_class_token_alone: whether the output depends on no other token of the last layer.
         backbone: what was loaded, with its revision where that counts.
     """
 
@@ -101,9 +103,11 @@ class ImageEncoder(nn.Module):
         self.processor = tower.processor
         self.output = output
         self.shape, self._compute = tower.outputs[output]
+        self.reads_class_token_alone = tower.pools_class_token and output != "spatial"
         self.backbone = backbone
         self.weights = weights
         self.input_size = input_size(tower.processor)
+        self._keeps_size = keeps_size(tower.processor)
         for name in ("mean", "std"):
             values = torch.tensor(getattr(tower.processor, f"image_{name}")).view(1, 3, 1, 1)
             self.register_buffer(name, values, persistent=False)
@@ -128,6 +132,9 @@ class ImageEncoder(nn.Module):
 
     def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
         """Resize and centre-crop RGB images of any size as the processor does; values stay 0 to 255."""
+        if self._keeps_size and all(image.size == (self.input_size,) * 2 for image in images):
+            arrays = np.stack([np.asarray(image) for image in images])
+            return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
         prepared = self.processor(
             images, do_rescale=False, do_normalize=False, return_tensors="pt"
         )["pixel_values"]

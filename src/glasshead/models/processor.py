@@ -55,6 +55,12 @@ def input_size(processor: Any) -> int:
     return int(height)
 
 
+def keeps_size(processor: Any) -> bool:
+    """Whether `processor` leaves images alone that have its input size: what it resizes to is what it crops to."""
+    resized = set(dict(processor.size).values()) if processor.do_resize else set()
+    return resized <= {input_size(processor)}
+
+
 def describe(processor: Any) -> dict[str, Any]:
     """Return what `processor` does, as JSON values: input size in pixels, resize, crop, mean and std per channel."""
     return {

@@ -38,11 +38,13 @@ class Tower:
         processor: the transformers image processor that makes its input.
         outputs: for each output, the shape of one image's and the function that computes it from the model and
             normalised images (b, 3, h, w).
+        pools_class_token: whether vectors depend on the class token of the last layer alone.
     """
 
     vision: nn.Module
     processor: Any
     outputs: Outputs
+    pools_class_token: bool = False
 
 
 def load_tower(folder: Path) -> Tower:
@@ -105,7 +107,8 @@ def _load_clip(folder: Path) -> Tower:
     if missing != ["visual_projection.weight"]:  # what a CLIPVisionModel saved alone lacks
         refuse_gaps(folder, missing)
         outputs = {"projected": ((config.projection_dim,), _clip_projected), **outputs}
-    return Tower(vision, _checked_processor(folder, config.image_size), outputs)
+    processor = _checked_processor(folder, config.image_size)
+    return Tower(vision, processor, outputs, pools_class_token=True)
 
 
 def _clip_projected(vision: Any, pixels: Tensor) -> Tensor:
