@@ -178,7 +178,7 @@ def test_without_ray_the_error_says_how_to_get_it(store, monkeypatch):
 
 def rows_in(store: EmbeddingStore, key: str) -> int:
     """Return how many rows the shards of a store hold, repeated ones included."""
-    return sum(shard.rows for shard in store._shards(key))
+    return sum(shard.rows for shard in store._manifest(key).shards().values())
 
 
 def test_a_run_without_an_address_starts_ray_and_stops_it(tmp_path):

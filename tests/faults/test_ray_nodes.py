@@ -115,4 +115,4 @@ def test_a_node_that_goes_away_loses_and_repeats_no_row(cluster, images, tmp_pat
     np.testing.assert_allclose(embeddings.values[:], expected.values[:], atol=1e-5)
     assert embeddings.image_id.tolist() == expected.image_id.tolist()
     assert summary["embed/encoded"] == N
-    assert sum(shard.rows for shard in store._shards(embeddings.store_key)) == N
+    assert sum(shard.rows for shard in store._manifest(embeddings.store_key).shards().values()) == N

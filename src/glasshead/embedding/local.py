@@ -240,8 +240,11 @@ def embed_images(
     encoding_started = time.perf_counter()
     with progress_bar(total=len(hashes), completed=n_cached) as advance, one_thread() as threads:
         batches = list(split(missing, batch_size))
-        parts = _computed_ahead(prepare, batches, threads)
-        for shard in split(batches, math.ceil(shard_rows / batch_size)):
+        shard_batches = math.ceil(shard_rows / batch_size)
+        # On a CPU what waits is small, and the threads go on while a shard is written.
+        ahead = 2 * threads if counted.device == "cuda" else max(2 * threads, shard_batches)
+        parts = _computed_ahead(prepare, batches, threads, ahead)
+        for shard in split(batches, shard_batches):
             rows = np.concatenate(shard)
             outputs = torch.cat([advance(finish(next(parts))) for _ in shard])
             store.append(
@@ -250,6 +253,8 @@ def embed_images(
                 outputs.float().cpu().numpy().astype(dtype),
                 image_id.iloc[rows].to_numpy(object),
             )
+        if len(missing):
+            store.open_for_writing(key)  # another run may have written in between
     seconds = time.perf_counter() - encoding_started
 
     logger.info("%d images encoded, %d cached, on %s", counted.images, n_cached, counted.device)
@@ -296,15 +301,15 @@ def split(items: Any, size: int) -> Iterator[Any]:
 
 
 def _computed_ahead(
-    function: Callable[[Item], Result], items: Sequence[Item], threads: int
+    function: Callable[[Item], Result], items: Sequence[Item], threads: int, ahead: int
 ) -> Iterator[Result]:
-    """Yield `function(item)` in order, computed by `threads` threads up to two items a thread ahead."""
+    """Yield `function(item)` in order, computed by `threads` threads up to `ahead` items ahead."""
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > 2 * threads:
+                if len(pending) > ahead:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

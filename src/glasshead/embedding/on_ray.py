@@ -133,6 +133,7 @@ def embed_images_on_ray(
                 images.release()
                 work.images += len(part.rows)
                 work.flops += part.flops
+            store.open_for_writing(key)  # another run may have written in between
             work.encoding_seconds = time.perf_counter() - encoding_started
     if failures:
         raise ImageError(_failed(failures, image_id))

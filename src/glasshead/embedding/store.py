@@ -10,7 +10,6 @@ of its bytes, so one that a killed run or a race between two runs left out of th
 import hashlib
 import json
 import logging
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,13 +24,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from glasshead.embedding.hashes import HashIndex, as_hashes
+from glasshead.embedding.manifest import SHARD_NAME, Manifest, Shard
 from glasshead.errors import ArtifactError, EmbeddingError
 from glasshead.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
-_SHARD = re.compile(r"[0-9a-f]{64}\.safetensors")
 VALUE_TYPES = {"F32": np.float32, "F16": np.float16}
 
 
@@ -115,22 +114,6 @@ class Embeddings:
         return self.values[rows]
 
 
-@dataclass(frozen=True)
-class Shard:
-    """One row of the manifest; `shape` and `dtype` are those of the shard's values."""
-
-    file: str
-    sha256: str
-    rows: int
-    shape: list[int]
-    dtype: str
-
-    def __post_init__(self) -> None:
-        names_itself = self.file == f"{self.sha256}.safetensors"
-        if not names_itself or not _SHARD.fullmatch(self.file):
-            raise ValueError(f"{self.file!r} is not the name of a shard")
-
-
 def check_values(values: Values, image_id: Sequence[str] | np.ndarray) -> None:
     """Raise EmbeddingError naming the first five images whose output is NaN, infinite or all zero."""
     flat = values.reshape(len(values), -1)
@@ -149,6 +132,7 @@ class EmbeddingStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[Path] = set()
+        self._manifests: dict[str, Manifest] = {}
 
     def rows(self, key: str, hashes: UInt8[np.ndarray, "n 32"]) -> StoredRows:
         """Return the outputs of the images with these hashes; nothing is read but the hashes of the shards.
@@ -159,8 +143,8 @@ class EmbeddingStore:
         wanted = HashIndex(hashes)
         places = np.full((len(hashes), 2), -1, np.int32)
         shards: list[np.ndarray] = []
-        for shard in self._shards(key) if len(hashes) else []:
-            path = self.root / key / shard.file
+        for file in self._manifest(key).shards() if len(hashes) else ():
+            path = self.root / key / file
             if (stored := self._map(path)) is None:
                 continue
             hits, rows = wanted.pairs(stored["hashes"])
@@ -190,7 +174,7 @@ class EmbeddingStore:
             with write_atomically(path) as temporary:
                 temporary.write_bytes(data)
             self._verified.add(path)
-            self._list_shards(key)
+            self._manifest(key).add(_shard(path, values))
         except (OSError, ArtifactError) as error:
             raise EmbeddingError(
                 f"The embedding store {self.root} cannot be written: {error}"
@@ -199,7 +183,8 @@ class EmbeddingStore:
     def open_for_writing(self, key: str) -> None:
         """List the shards that are complete but not in the manifest, and remove the damaged ones.
 
-        Raises EmbeddingError if the store cannot be written.
+        Called before the first shard and after the last, it mends what a killed run, or one that wrote at the same
+        time, left out. Raises EmbeddingError if the store cannot be written.
         """
         try:
             (self.root / key).mkdir(parents=True, exist_ok=True)
@@ -211,38 +196,23 @@ class EmbeddingStore:
                 "another folder as `embedding_store` in the catalog."
             ) from error
 
-    def _shards(self, key: str) -> list[Shard]:
-        path = self.root / key / _MANIFEST
-        try:
-            return [Shard(**shard) for shard in json.loads(path.read_bytes())["shards"]]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise EmbeddingError(f"The embedding store cannot be read: {error}.") from error
-        except (ValueError, TypeError, KeyError) as error:
-            logger.warning("%s is damaged (%s); its shards are checked one by one", path, error)
-            return []
+    def _manifest(self, key: str) -> Manifest:
+        return self._manifests.setdefault(key, Manifest(self.root / key / _MANIFEST))
 
     def _list_shards(self, key: str) -> None:
         """Make the manifest name every complete shard in the folder, also those of other writers."""
-        folder = self.root / key
-        old = self._shards(key)
-        listed = {shard.file: shard for shard in old}
-        new = []
-        for path in sorted(path for path in folder.iterdir() if _SHARD.fullmatch(path.name)):
-            if path.name in listed and path in self._verified:
-                new.append(listed[path.name])
+        manifest = self._manifest(key)
+        old, new = manifest.shards(), []
+        paths = [path for path in (self.root / key).iterdir() if SHARD_NAME.fullmatch(path.name)]
+        for path in sorted(paths):
+            if path.name in old and path in self._verified:
+                new.append(old[path.name])
             elif self._is_whole(path) and (stored := self._map(path)):
-                values = stored["values"]
-                new.append(
-                    Shard(path.name, path.stem, len(values), list(values.shape), str(values.dtype))
-                )
+                new.append(_shard(path, stored["values"]))
             else:
                 path.unlink(missing_ok=True)
-        if new != old:
-            lines = ",\n".join(json.dumps(vars(shard)) for shard in new)
-            with write_atomically(folder / _MANIFEST) as temporary:
-                temporary.write_text(f'{{"shards": [\n{lines}\n]}}\n')
+        if new != list(old.values()):
+            manifest.replace(new)
 
     def _is_whole(self, path: Path) -> bool:
         """Whether the bytes of a shard are those its name promises; a warning says so where they are not."""
@@ -290,6 +260,10 @@ def _mapped(path: Path) -> dict[str, np.ndarray]:
     if arrays["hashes"].shape != (len(arrays["values"]), 32) or arrays["values"].ndim < 2:
         raise ValueError("its arrays are not (r, 32) hashes and (r, ...) values")
     return arrays
+
+
+def _shard(path: Path, values: np.ndarray) -> Shard:
+    return Shard(path.name, path.stem, len(values), list(values.shape), str(values.dtype))
 
 
 def _names(hashes: np.ndarray, image_id: Sequence[str] | np.ndarray | None) -> np.ndarray:
