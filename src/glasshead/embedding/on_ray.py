@@ -18,18 +18,13 @@ import pandas as pd
 import torch
 
 from glasshead.device import Device, choose_device
-from glasshead.embedding.local import (
-    CountingEncoder,
-    Work,
-    choose_batch_size,
-    choose_precision,
-    missing_rows,
-    progress_bar,
-    split,
-)
+from glasshead.embedding.counting import CountingEncoder, choose_precision
+from glasshead.embedding.local import choose_batch_size, missing_rows, split
 from glasshead.embedding.packed import Precision
+from glasshead.embedding.progress import progress_bar
 from glasshead.embedding.ray_connection import import_ray, ray_connected, ray_started
 from glasshead.embedding.store import Embeddings, EmbeddingStore
+from glasshead.embedding.summary import Work
 from glasshead.errors import EmbeddingError, ImageError, ParameterError
 from glasshead.images.decode import decode_rgb
 

@@ -130,9 +130,18 @@ class ImageEncoder(nn.Module):
         }
         return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:32]
 
-    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
-        """Resize and centre-crop RGB images of any size as the processor does; values stay 0 to 255."""
-        if self._keeps_size and all(image.size == (self.input_size,) * 2 for image in images):
+    def prepare(
+        self, images: list[Image.Image] | UInt8[Tensor, "b 3 _ _"]
+    ) -> UInt8[Tensor, "b 3 h w"]:
+        """Resize and centre-crop RGB images of any size as the processor does; values stay 0 to 255.
+
+        Pixels (b, 3, height, width) are prepared on the device that they are on.
+        """
+        wanted = {(self.input_size, self.input_size)}
+        if isinstance(images, Tensor):
+            if self._keeps_size and {tuple(images.shape[2:])} == wanted:
+                return images
+        elif self._keeps_size and {image.size for image in images} == wanted:
             arrays = np.stack([np.asarray(image) for image in images])
             return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
         prepared = self.processor(

@@ -1,0 +1,104 @@
+"""The encoder as the engines run it: on its device, in its precision, counted, and never too large a batch."""
+
+import logging
+import math
+import threading
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from glasshead.device import Device, choose_device
+from glasshead.embedding import packed
+from glasshead.embedding.packed import Precision
+from glasshead.errors import EmbeddingError, ParameterError
+
+logger = logging.getLogger(__name__)
+
+_PRECISIONS: dict[str, tuple[Precision, ...]] = {  # by device, the default first
+    "cpu": ("float32", "int8") if packed.is_available() else ("float32",),
+    "cuda": ("bfloat16", "float32"),
+}
+
+
+class CountingEncoder:
+    """An image encoder on its device: how many images have gone through it, and with how many operations.
+
+    `precision` is float32 or int8 on a CPU (see `packed`), float32 or bfloat16 on a GPU; None is float32 and bfloat16.
+    A batch that does not fit into memory is halved, down to single images, and so are those after it. Threads may
+    share it.
+
+    Raises ParameterError if `device` is `cuda` where there is none, or the device does not have the precision.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, device: Device = "auto", precision: Precision | None = None
+    ) -> None:
+        self.device = choose_device(device, "embed.device")
+        self.precision = choose_precision(precision, self.device)
+        self.images = 0
+        self.flops = 0.0  # of all images so far
+        self._flops_an_image: float | None = None
+        self._most = math.inf  # images that fit into memory at once
+        self._lock = threading.Lock()
+        self._is_packed = self.device == "cpu" and self.precision != "bfloat16"
+        if not self._is_packed:
+            encoder = encoder.to(self.device, getattr(torch, self.precision))
+            self._encoder = encoder.to(memory_format=torch.channels_last)
+        elif packed.is_available():
+            self._encoder = packed.pack(encoder, self.precision)
+        else:
+            logger.warning(
+                "This PyTorch has no packed linear layers: embedding takes about twice as long"
+            )
+            self._encoder = encoder
+
+    @torch.inference_mode()
+    def __call__(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Tensor:
+        """Return the outputs (b, ...) for pixels from 0 to 255 at the input size, on the device."""
+        parts: list[Tensor] = []
+        while (done := sum(map(len, parts))) < len(pixels):
+            part = pixels[done : done + int(min(self._most, len(pixels)))]
+            try:
+                parts.append(self._encode(part))
+            except torch.OutOfMemoryError as error:
+                self._halve(len(part), error)
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        images = pixels.to(self.device, non_blocking=True)
+        if not self._is_packed:
+            images = images.to(getattr(torch, self.precision), memory_format=torch.channels_last)
+        if self._flops_an_image is None:
+            with FlopCounterMode(display=False, custom_mapping=packed.FLOPS) as counter:
+                outputs: Tensor = self._encoder(images / 255)
+            self._flops_an_image = counter.get_total_flops() / len(pixels)
+        else:
+            outputs = self._encoder(images / 255)
+        with self._lock:
+            self.images += len(pixels)
+            self.flops += self._flops_an_image * len(pixels)
+        return outputs
+
+    def _halve(self, size: int, error: torch.OutOfMemoryError) -> None:
+        if size == 1:
+            raise EmbeddingError(
+                f"One image alone is too much for the memory of {self.device}: {error}. Use a smaller backbone, or "
+                "embed.device=cpu."
+            ) from error
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+        with self._lock:
+            self._most = min(self._most, size // 2)
+        logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
+
+
+def choose_precision(wanted: Precision | None, device: str) -> Precision:
+    """Return `wanted`, or the default of `device`; raises ParameterError where it does not have it."""
+    here = _PRECISIONS[device]
+    if wanted and wanted not in here:
+        raise ParameterError(
+            f"embed.precision is {wanted}, but {device} computes in {' or '.join(here)} here."
+        )
+    return wanted or here[0]

@@ -1,0 +1,59 @@
+"""What an engine did, in numbers: how many images, how fast, and how near to what the machine can do."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glasshead.embedding.packed import Precision
+from glasshead.embedding.peak import matmul_peak
+from glasshead.embedding.store import Embeddings
+
+
+@dataclass
+class Work:
+    """What an engine did: on what, and how many images, operations and seconds of encoding it took.
+
+    `has_peak` says whether it was this machine's processors, so that its matmul peak is what to compare with.
+    """
+
+    device: str
+    precision: Precision
+    batch_size: int
+    images: int = 0
+    flops: float = 0.0
+    encoding_seconds: float = 0.0
+    has_peak: bool = True
+
+    def summary(self, embeddings: Embeddings, seconds: float) -> dict[str, Any]:
+        """Return the summary of a run of `seconds` in all that led to `embeddings`."""
+        n_cached = len(embeddings) - self.images
+        shape = list(embeddings.values.shape[1:])
+        return {
+            "embed/encoded": self.images,
+            "embed/cached": n_cached,
+            "embed/hit_share": n_cached / len(embeddings),
+            "embed/images_per_second": None,
+            "embed/shape": shape,
+            "embed/mean_l2_norm": _mean_norm(embeddings.values),
+            "embed/seconds": seconds,
+            "embed/device": self.device,
+            "embed/precision": self.precision,
+            "embed/batch_size": self.batch_size,
+        } | (self._speed() if self.images else {})
+
+    def _speed(self) -> dict[str, float | None]:
+        rate = self.flops / self.encoding_seconds
+        peak = matmul_peak(self.device) if self.has_peak else None
+        return {
+            "embed/images_per_second": self.images / self.encoding_seconds,
+            "embed/gflops_per_second": rate / 1e9,
+            "embed/matmul_peak_gflops_per_second": peak and peak / 1e9,
+            "embed/share_of_matmul_peak": peak and rate / peak,
+        }
+
+
+def _mean_norm(values: Any) -> float:
+    """Return the mean L2 norm of up to 10,000 outputs, or of their positions' vectors."""
+    some = values[:10_000]
+    return float(np.linalg.norm(some.reshape(-1, some.shape[-1]), axis=1).mean())
