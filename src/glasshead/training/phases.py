@@ -34,9 +34,9 @@ class Phase(NamedTuple):
 class StrategyParams(BaseModel, extra="forbid", frozen=True):
     """How a pretrained network is fine-tuned.
 
-    `strategy`: frozen (the head alone), last_<n> (head and last n stages), full (everything), two_phase (the head first,
-    then everything). `head_share` is the share of the epochs that two_phase gives to the head alone, `backbone_rate` the
-    factor on the learning rate for every part of the backbone that is trained; the head's is 1.
+    `strategy`: frozen (the head alone), last_<n> (head and last n stages), full (everything), two_phase (the head
+    first, then everything). `head_share` is the share of the epochs that two_phase gives to the head alone.
+    `backbone_rate` is the factor on the learning rate for whatever of the backbone is trained; the head's is 1.
     """
 
     strategy: Strategy = "two_phase"
@@ -68,9 +68,9 @@ def build_phases(
                 "everything. Raise the epochs or choose another strategy."
             )
         first = min(max(1, round(params.head_share * epochs)), epochs - 1)
-        spans = (("head", first, 0), ("full", epochs - first, len(stages)))
+        spans = [("head", first, 0), ("full", epochs - first, len(stages))]
     else:
-        spans = ((params.strategy, epochs, _unfrozen(params.strategy, stages)),)
+        spans = [(str(params.strategy), epochs, _unfrozen(params.strategy, stages))]
     parts = list(stages.values())
     return tuple(
         Phase(name, span, _groups(head, parts[len(parts) - count :], params.backbone_rate))
