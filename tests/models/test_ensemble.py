@@ -79,12 +79,13 @@ LOGITS = arrays.arrays(
 
 
 @given(LOGITS, st.floats(0.2, 5))
-def test_softmax_gives_the_mean_of_calibrated_probabilities(logits, temperature):
+def test_logits_are_the_logarithm_of_the_mean_of_calibrated_probabilities(logits, temperature):
     ensemble = Ensemble([Planted(each, temperature) for each in logits], {})
     scaled = np.exp(logits / temperature - (logits / temperature).max(axis=-1, keepdims=True))
     mean = (scaled / scaled.sum(axis=-1, keepdims=True)).mean(axis=0)
-    found = ensemble.probabilities(torch.rand(5, 3, 8, 8)).numpy()
-    np.testing.assert_allclose(found, mean, atol=1e-12)
+    images = torch.rand(5, 3, 8, 8)
+    np.testing.assert_allclose(ensemble.probabilities(images).numpy(), mean, atol=1e-12)
+    np.testing.assert_allclose(ensemble(images).exp().numpy(), mean, atol=1e-12)
 
 
 def test_certain_members_that_disagree_are_undecided():
