@@ -26,7 +26,7 @@ class SplitError(GlassheadError):
 
 
 class BackboneError(GlassheadError):
-    """A CLIP backbone cannot be found or loaded."""
+    """A pretrained backbone, CLIP's or another, cannot be found or loaded."""
 
 
 class EmbeddingError(GlassheadError):

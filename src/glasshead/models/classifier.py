@@ -19,7 +19,11 @@ from glasshead.calibration.heads import FINAL
 from glasshead.errors import ArtifactError
 
 FORMAT = 1  # of classifier.json; raise it when an older one can no longer be read
-KINDS = {"heads": "glasshead.models.heads:GlassHeads"}
+KINDS = {
+    "heads": "glasshead.models.heads:GlassHeads",
+    "transfer": "glasshead.models.transfer:TransferClassifier",
+    "ensemble": "glasshead.models.ensemble:Ensemble",
+}
 
 
 class Concept(NamedTuple):
@@ -92,12 +96,9 @@ class Classifier(nn.Module):
         other.concept_temperatures = {c.name: temperatures[c.name] for c in self.concepts}
         return other
 
-    def save(self, folder: Path) -> None:
-        """Write `model.safetensors` and `classifier.json` into `folder`, which is created."""
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = save({name: value.contiguous() for name, value in self.own_state().items()})
-        described = {
-            "format": FORMAT,
+    def describe(self) -> dict[str, Any]:
+        """Return all but the weights, as JSON values: what `from_description` builds the classifier from."""
+        return {
             "kind": self.kind,
             "classes": self.classes,
             "input_size": self.input_size,
@@ -106,6 +107,26 @@ class Classifier(nn.Module):
             "concept_temperatures": self.concept_temperatures,
             "provenance": self.provenance,
             "settings": self.settings,
+        }
+
+    @staticmethod
+    def from_description(described: dict[str, Any]) -> "Classifier":
+        """Build the classifier that `describe` told of; weights follow. LookupError if its kind is unknown."""
+        kind = KINDS[described["kind"]]
+        classifier: Classifier = pkgutil.resolve_name(kind).from_settings(
+            described["settings"], described
+        )
+        classifier.temperature = float(described["temperature"])
+        classifier.concept_temperatures = described["concept_temperatures"]
+        return classifier
+
+    def save(self, folder: Path) -> None:
+        """Write `model.safetensors` and `classifier.json` into `folder`, which is created."""
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = save({name: value.contiguous() for name, value in self.own_state().items()})
+        described = {
+            "format": FORMAT,
+            **self.describe(),
             "weights_sha256": hashlib.sha256(weights).hexdigest(),
         }
         (folder / "model.safetensors").write_bytes(weights)
@@ -127,17 +148,12 @@ class Classifier(nn.Module):
                     f"{FORMAT}. Train the classifier again, or use the version that wrote it."
                 )
             weights = (folder / "model.safetensors").read_bytes()
-            kind = KINDS[described["kind"]]
             if hashlib.sha256(weights).hexdigest() != described["weights_sha256"]:
                 raise ArtifactError(
                     f"{folder / 'model.safetensors'} is not the file that classifier.json describes."
                 )
-            classifier: Classifier = pkgutil.resolve_name(kind).from_settings(
-                described["settings"], described
-            )
+            classifier = Classifier.from_description(described)
             missing, unexpected = classifier.load_state_dict(load(weights), strict=False)
-            classifier.temperature = float(described["temperature"])
-            classifier.concept_temperatures = described["concept_temperatures"]
         except FileNotFoundError as error:
             raise ArtifactError(
                 f"{folder} holds no Classifier: {error.filename} is missing."

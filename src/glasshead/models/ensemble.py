@@ -1,0 +1,84 @@
+"""Ensembles: several Classifiers whose calibrated probabilities are averaged are one Classifier.
+
+Lakshminarayanan, Pritzel and Blundell 2017, arXiv:1612.01474.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Self, cast
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+
+from glasshead.errors import ParameterError
+from glasshead.models.classifier import Classifier
+from glasshead.models.interpolation import resize
+
+
+class Ensemble(Classifier):
+    """The mean of its members' calibrated probabilities; its own temperature acts on the logarithm of that mean.
+
+    Its input size is the largest of the members'; the others read a resize of it. Saved as one folder: every member's
+    own weights, and its description in the settings.
+
+    Raises ParameterError for fewer than two members, or members of different classes.
+    """
+
+    kind = "ensemble"
+
+    def __init__(self, members: Sequence[Classifier], provenance: dict[str, Any]) -> None:
+        _check_members(members)
+        size = max(member.input_size for member in members)
+        super().__init__(members[0].classes, size, provenance)
+        self.parts = nn.ModuleList(members)
+
+    @property
+    def members(self) -> list[Classifier]:
+        """The Classifiers that are averaged."""
+        return cast(list[Classifier], list(self.parts))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Every member's description."""
+        return {"members": [member.describe() for member in self.members]}
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
+        """Build every member from its description."""
+        members = [Classifier.from_description(member) for member in settings["members"]]
+        return cls(members, described["provenance"])
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return what each member would save alone; copies, as members may share weights."""
+        return {
+            f"parts.{index}.{name}": value.clone()
+            for index, member in enumerate(self.members)
+            for name, value in member.own_state().items()
+        }
+
+    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
+        """Bring RGB images of any size to the input size as the first member of that size does."""
+        largest = max(self.members, key=lambda member: member.input_size)
+        return largest.prepare(images)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return the logarithm of the mean of the members' calibrated probabilities."""
+        each = [
+            (member(resize(images, member.input_size)) / member.temperature).log_softmax(dim=-1)
+            for member in self.members
+        ]
+        return torch.stack(each).logsumexp(dim=0) - math.log(len(each))
+
+
+def _check_members(members: Sequence[Classifier]) -> None:
+    if len(members) < 2:
+        raise ParameterError(f"An ensemble takes two Classifiers or more, not {len(members)}.")
+    for index, member in enumerate(members):
+        if member.classes != members[0].classes:
+            raise ParameterError(
+                f"The members of an ensemble have the same classes in the same order; member {index} has "
+                f"{', '.join(member.classes)}, but member 0 has {', '.join(members[0].classes)}. Train them on the "
+                "same data."
+            )

@@ -1,0 +1,95 @@
+"""ImageNet weights of torchvision's networks, through its weight enums and torch hub's cache."""
+
+import contextlib
+import hashlib
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlparse
+
+import torch
+from torch import Tensor
+from torchvision.models import get_model_weights
+
+from glasshead.errors import BackboneError
+from glasshead.models.stages import Architecture
+
+TIMEOUT = 20  # seconds without an answer after which a download is given up
+
+
+class PretrainedWeights(NamedTuple):
+    """What a pretrained network brings: its state, the mean and std per channel it was trained with, its origin.
+
+    An empty state is that of a network to be trained from scratch.
+    """
+
+    state: Mapping[str, Tensor]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    source: str
+
+
+def untrained(architecture: Architecture) -> PretrainedWeights:
+    """Return no weights, and ImageNet's mean and std."""
+    return _described(architecture, {}, "none")
+
+
+def load_imagenet(architecture: Architecture) -> PretrainedWeights:
+    """Return torchvision's default ImageNet weights from torch hub's cache, which is filled if need be.
+
+    The file is held against the hash in its name before it is read, and read as tensors alone.
+
+    Raises:
+        BackboneError: the weights are not in the cache and cannot be fetched, or are damaged.
+    """
+    weights = _enum(architecture)
+    cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
+    _check_hash(cached)
+    try:
+        with _bounded_wait(), contextlib.redirect_stdout(sys.stderr):
+            state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+    except Exception as error:  # the download and the reading of the file have no common base
+        raise BackboneError(
+            f"The ImageNet weights of {architecture} cannot be had: {error}. Connect once, which fetches {weights.url} "
+            f"to {cached} (TORCH_HOME moves this cache), or put the file there; or set `pretrained` to the folder of a "
+            "Classifier of kind transfer, or to none."
+        ) from error
+    return _described(architecture, state, f"imagenet: {weights}")
+
+
+def _enum(architecture: Architecture) -> Any:
+    return get_model_weights(architecture).DEFAULT
+
+
+def _described(
+    architecture: Architecture, state: Mapping[str, Tensor], source: str
+) -> PretrainedWeights:
+    preset = _enum(architecture).transforms()
+    return PretrainedWeights(state, tuple(preset.mean), tuple(preset.std), source)
+
+
+def _check_hash(cached: Path) -> None:
+    """Raise BackboneError if a file is there that has not the hash in its name; the hub only checks what it fetches."""
+    if not cached.is_file():
+        return
+    expected = cached.stem.rpartition("-")[2]
+    with cached.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if not found.startswith(expected):
+        raise BackboneError(
+            f"{cached} is damaged: its SHA-256 begins with {found[: len(expected)]}, not with {expected} as its name "
+            "says. Delete it and connect once, which fetches it again."
+        )
+
+
+@contextlib.contextmanager
+def _bounded_wait() -> Iterator[None]:
+    """Give up on a silent network: the hub's client sets no timeout of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

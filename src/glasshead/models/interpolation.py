@@ -1,0 +1,72 @@
+"""Resizing images to what a network reads, and what that does to their fine detail."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Float64, UInt8
+from PIL import Image, ImageOps
+from torch import Tensor
+
+Interpolation = Literal["bilinear", "bicubic", "none"]
+
+
+def fit_square(images: list[Image.Image], size: int) -> UInt8[Tensor, "b 3 s s"]:
+    """Return the largest central square of RGB images, resized (bicubic) to `size` × `size` pixels; 0 to 255."""
+    fitted = [
+        np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)) for image in images
+    ]
+    return torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2).contiguous()
+
+
+def resize(
+    images: Float[Tensor, "b 3 h w"], size: int, interpolation: Interpolation = "bilinear"
+) -> Float[Tensor, "b 3 s s"]:
+    """Return images of `size` × `size` pixels, antialiased where that is smaller; differentiable.
+
+    Images of that size already, and all where `interpolation` is none, come back as they are. bilinear stays within the
+    range of the images; bicubic may overshoot it at edges, and is not clipped, so that gradients flow everywhere.
+    """
+    if interpolation == "none" or images.shape[-2:] == (size, size):
+        return images
+    return F.interpolate(images, (size, size), mode=interpolation, antialias=True)
+
+
+def radial_power_spectrum(images: Float[Tensor, "n c s s"]) -> Float64[Tensor, "n k"]:
+    """Return the mean power at each whole radius k = 0, 1, … of the plane of frequencies, in cycles per image.
+
+    Radii are rounded to the nearest; the last, s / √2, is the corner's. Power |F|² / s⁴ is summed over channels.
+    Weighted by how many frequencies have each radius, it sums to the mean square of the image (Parseval).
+    """
+    power, radius = _power(images), _radius(images.shape[-1]).to(images.device)
+    ring = radius.round().long().flatten()
+    sums = power.new_zeros(len(images), int(ring.max()) + 1)
+    return sums.index_add(1, ring, power.flatten(1)) / ring.bincount()
+
+
+def high_frequency_share(
+    images: UInt8[Tensor, "n 3 s s"], size: int, interpolation: Interpolation
+) -> Float64[Tensor, " n"]:
+    """Return the share in [0, 1] of each image's spectral energy that is fine detail once it is resized to `size`.
+
+    Fine is what lies above half the Nyquist frequency of the original, s / 4 cycles per image, whatever `size` is; the
+    mean is left out. What enlarging adds up there was not in the scene. An image of one colour has no energy: NaN.
+    """
+    resized = resize(images.double() / 255, size, interpolation)
+    radius = _radius(resized.shape[-1]).to(images.device)
+    power = _power(resized)
+    share = power[:, radius > images.shape[-1] / 4].sum(1) / power[:, radius > 0].sum(1)
+    pixels = images.flatten(2)
+    flat = (pixels.amax(2) == pixels.amin(2)).all(1)
+    return share.masked_fill(flat, torch.nan)
+
+
+def _power(images: Float[Tensor, "n c s s"]) -> Float64[Tensor, "n s s"]:
+    return torch.fft.fft2(images.double(), norm="forward").abs().square().sum(1)
+
+
+def _radius(size: int) -> Float64[Tensor, "s s"]:
+    """Return each frequency's distance from zero in cycles per image, in the order of `torch.fft.fft2`."""
+    cycles = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
+    return torch.hypot(cycles[:, None], cycles[None, :])

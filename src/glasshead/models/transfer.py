@@ -1,0 +1,134 @@
+"""A torchvision network as a Classifier: images resized inside, a backbone in stages, a head for the data's classes."""
+
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor, nn
+from torchvision.models import get_model
+from torchvision.models.vision_transformer import interpolate_embeddings
+
+from glasshead.errors import BackboneError, ParameterError
+from glasshead.models.classifier import Classifier
+from glasshead.models.interpolation import Interpolation, fit_square, resize
+from glasshead.models.stages import ANATOMIES, Architecture, parameter_names
+
+
+class TransferClassifier(Classifier):
+    """A torchvision network that reads images resized to its own size; saved whole, so that it loads offline.
+
+    Attributes:
+        architecture: torchvision's name of the network.
+        backbone_size: side in pixels of what the network reads, unless `interpolation` is none.
+        interpolation: how images are brought to that size, inside `forward`.
+        network: the torchvision module, from normalised images to logits.
+    """
+
+    kind = "transfer"
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        classes: tuple[str, ...],
+        input_size: int,
+        provenance: dict[str, Any],
+        *,
+        architecture: Architecture,
+        backbone_size: int,
+        interpolation: Interpolation,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__(classes, input_size, provenance)
+        self.architecture: Architecture = architecture
+        self.backbone_size = backbone_size
+        self.interpolation: Interpolation = interpolation
+        self.anatomy = ANATOMIES[architecture]
+        size = {"image_size": self.network_size} if self.anatomy.patch > 1 else {}
+        self._check_size()
+        self.network: nn.Module = get_model(
+            architecture, weights=None, num_classes=len(classes), **size
+        )
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def _check_size(self) -> None:
+        patch, size = self.anatomy.patch, self.network_size
+        if size % patch:
+            read = "the images' own size" if self.interpolation == "none" else "backbone_size"
+            raise ParameterError(
+                f"{self.architecture} cuts its input into patches of {patch} pixels, which {read}, {size}, does not "
+                f"divide into. Set `backbone_size` to a multiple of {patch}, such as 224, and `interpolation` to "
+                "bilinear or bicubic."
+            )
+
+    @property
+    def network_size(self) -> int:
+        """Side in pixels of what the network reads."""
+        return self.input_size if self.interpolation == "none" else self.backbone_size
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The network by name, the size it reads and how images get there, mean and std of its normalisation."""
+        return {
+            "architecture": self.architecture,
+            "backbone_size": self.backbone_size,
+            "interpolation": self.interpolation,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
+        """Build the network with random weights."""
+        classes = tuple(described["classes"])
+        return cls(classes, described["input_size"], described["provenance"], **settings)
+
+    def stages(self) -> dict[str, tuple[str, ...]]:
+        """Return the backbone's parameter names by stage: stem, stage1 to stage4, from the input to the output."""
+        return {name: self._names(parts) for name, parts in self.anatomy.stages.items()}
+
+    def head_names(self) -> tuple[str, ...]:
+        """Return the parameter names of the head, the linear layer that gives the logits."""
+        return self._names((self.anatomy.head,))
+
+    def _names(self, parts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f"network.{name}" for name in parameter_names(self.network, parts))
+
+    def cam_layer(self) -> nn.Module:
+        """Return the module that gives the last convolutional map; ParameterError where there is none."""
+        if self.anatomy.cam_layer is None:
+            raise ParameterError(
+                f"{self.architecture} has no convolutional map that a class activation map could be made of. Use a "
+                "method of gradients or of attention."
+            )
+        return self.network.get_submodule(self.anatomy.cam_layer)
+
+    def take_backbone(self, state: dict[str, Tensor]) -> None:
+        """Copy all of another network's weights but the head's; a ViT's positions are interpolated to its own.
+
+        Raises BackboneError if they are of another architecture.
+        """
+        head = f"{self.anatomy.head}."
+        kept = {name: value for name, value in state.items() if not name.startswith(head)}
+        try:
+            if self.anatomy.patch > 1:
+                kept = interpolate_embeddings(self.network_size, self.anatomy.patch, kept)
+            missing, unexpected = self.network.load_state_dict(kept, strict=False)
+        except (RuntimeError, ValueError, LookupError) as error:
+            raise BackboneError(f"These weights do not fit {self.architecture}: {error}") from error
+        wrong = [*unexpected, *(name for name in missing if not name.startswith(head))]
+        if wrong:
+            raise BackboneError(f"These weights do not fit {self.architecture}: {wrong[:3]}.")
+
+    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
+        """Crop the largest central square of RGB images of any size and resize it to the input size."""
+        return fit_square(images, self.input_size)
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return class logits: resized, normalised, through the network."""
+        resized = resize(images, self.network_size, self.interpolation)
+        logits: Tensor = self.network((resized - self.mean) / self.std)
+        return logits

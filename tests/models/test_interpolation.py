@@ -1,0 +1,152 @@
+"""Resizing against torchvision and Pillow; spectra of sines and of noise against their closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms.v2 import functional as tv
+
+from glasshead.models.interpolation import (
+    fit_square,
+    high_frequency_share,
+    radial_power_spectrum,
+    resize,
+)
+
+SIZE = 32
+
+
+def stripes(cycles: int) -> torch.Tensor:
+    """Grey stripes, `cycles` an image, with an extremum at each border: repeating the border pixel continues them."""
+    places = (torch.arange(SIZE, dtype=torch.float64) + 0.5) / SIZE
+    row = 127.5 + 127 * torch.cos(2 * math.pi * cycles * places)
+    return row.expand(1, 3, SIZE, SIZE)
+
+
+def wave(cycles: int) -> torch.Tensor:
+    return stripes(cycles).round().to(torch.uint8)
+
+
+def noise(count: int = 4, size: int = SIZE) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+
+
+class TestResize:
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+    @pytest.mark.parametrize("size", [12, 50])
+    def test_it_is_torchvisions_antialiased_resize(self, interpolation, size):
+        images = noise().float() / 255
+        expected = tv.resize(images, [size, size], tv.InterpolationMode(interpolation), None, True)
+        torch.testing.assert_close(resize(images, size, interpolation), expected)
+
+    def test_what_has_the_size_or_wants_none_stays(self):
+        images = noise().float() / 255
+        assert resize(images, SIZE, "bicubic") is images
+        assert resize(images, 99, "none") is images
+
+    @given(st.integers(1, 40), st.integers(0, 255))
+    def test_a_single_colour_stays(self, size, level):
+        images = torch.full((1, 3, 16, 16), level / 255)
+        for interpolation in ("bilinear", "bicubic"):
+            resized = resize(images, size, interpolation)
+            torch.testing.assert_close(resized, images[..., :1, :1].expand(1, 3, size, size))
+
+    def test_gradients_reach_every_pixel(self):
+        images = (noise().float() / 255).requires_grad_()
+        for interpolation in ("bilinear", "bicubic"):
+            (gradient,) = torch.autograd.grad(resize(images, 48, interpolation).sum(), images)
+            assert (gradient != 0).all()
+
+
+class TestFitSquare:
+    def test_an_image_of_the_size_keeps_its_pixels(self):
+        pixels = noise(2)
+        images = [Image.fromarray(p.permute(1, 2, 0).numpy()) for p in pixels]
+        assert torch.equal(fit_square(images, SIZE), pixels)
+
+    @pytest.mark.parametrize("shape", [(40, 100), (100, 40)])
+    def test_the_central_square_is_kept(self, shape):
+        """A grey square of 40 pixels in the middle of red, which the filter mixes in at the border alone."""
+        pixels = np.full((*shape, 3), (255, 0, 0), np.uint8)
+        top, left = ((side - 40) // 2 for side in shape)
+        pixels[top : top + 40, left : left + 40] = 77
+        fitted = fit_square([Image.fromarray(pixels)] * 3, 16)
+        assert fitted.shape == (3, 3, 16, 16)
+        assert fitted[..., 2:-2, 2:-2].unique().tolist() == [77]
+
+
+class TestSpectrum:
+    @pytest.mark.parametrize("cycles", [1, 5, 11])
+    def test_a_wave_has_its_power_at_its_frequency(self, cycles):
+        """A cosine of amplitude A has the mean square A² / 2, in two of the plane's frequencies."""
+        spectrum = radial_power_spectrum(stripes(cycles))
+        assert spectrum[0, 1:].argmax() + 1 == cycles
+        count = ring_sizes(SIZE)[cycles]
+        assert float(spectrum[0, cycles] * count) == pytest.approx(3 * 127**2 / 2)
+        assert float(spectrum[0, 0]) == pytest.approx(3 * 127.5**2)
+
+    @pytest.mark.parametrize("size", [15, 32])
+    def test_it_sums_to_the_mean_square(self, size):
+        images = noise(size=size).double()
+        total = (radial_power_spectrum(images) * ring_sizes(size)).sum(dim=1)
+        torch.testing.assert_close(total, images.square().mean(dim=(2, 3)).sum(dim=1))
+
+    def test_white_noise_is_flat(self):
+        spectrum = radial_power_spectrum(noise(200).double())[:, 1:].mean(dim=0)
+        variance = 3 * (256**2 - 1) / 12
+        flat = torch.full_like(spectrum, variance / SIZE**2)
+        torch.testing.assert_close(spectrum, flat, rtol=0.1, atol=0)
+
+
+class TestHighFrequencyShare:
+    @pytest.mark.parametrize(("cycles", "share"), [(1, 0), (7, 0), (9, 1), (15, 1)])
+    def test_a_wave_is_coarse_up_to_half_of_nyquist(self, cycles, share):
+        found = high_frequency_share(wave(cycles), 224, "none")
+        assert float(found) == pytest.approx(share, abs=1e-4)
+
+    def test_white_noise_has_what_lies_outside_the_circle(self):
+        """Its energy is spread evenly, so the share is that of the frequencies beyond: about 1 − π / 16."""
+        found = high_frequency_share(noise(100), 224, "none").mean()
+        assert float(found) == pytest.approx(1 - math.pi / 16, abs=0.01)
+
+    @pytest.mark.parametrize("cycles", [5, 6, 7])
+    def test_bilinear_doubling_mirrors_a_wave(self, cycles):
+        """Doubling is the filter ((1 + z⁻¹) / 2)³ on the wave with zeros put in between, which mirrors f to n − f.
+
+        It lets cos³ θ of f's amplitude through and sin³ θ of its mirror's, θ = π f / 2n.
+        """
+        angle = math.pi * cycles / (2 * SIZE)
+        expected = math.sin(angle) ** 6 / (math.sin(angle) ** 6 + math.cos(angle) ** 6)
+        found = high_frequency_share(wave(cycles), 2 * SIZE, "bilinear")
+        assert float(found) == pytest.approx(expected, abs=3e-5)
+
+    def test_resizing_blurs_and_bicubic_does_so_less(self):
+        images = noise()
+        bilinear, bicubic, none = (
+            high_frequency_share(images, 96, how) for how in ("bilinear", "bicubic", "none")
+        )
+        assert (bilinear < bicubic).all()
+        assert (bicubic < none).all()
+
+    def test_every_image_has_its_own_share(self):
+        images = torch.cat([wave(2), noise(1), wave(12)])
+        together = high_frequency_share(images, 48, "bicubic")
+        apart = [high_frequency_share(image[None], 48, "bicubic") for image in images]
+        torch.testing.assert_close(together, torch.cat(apart))
+
+    @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "none"])
+    def test_one_colour_has_no_share(self, interpolation):
+        flat = torch.tensor([10, 100, 233], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 30, 30)
+        assert high_frequency_share(flat, 70, interpolation).isnan().all()
+
+
+def ring_sizes(size: int) -> torch.Tensor:
+    """Count the frequencies at each rounded radius, from plain loops."""
+    cycles = [k if k < (size + 1) // 2 else k - size for k in range(size)]
+    radii = [round(math.hypot(x, y)) for x in cycles for y in cycles]
+    return torch.tensor([radii.count(k) for k in range(max(radii) + 1)], dtype=torch.float64)

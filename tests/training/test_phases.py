@@ -1,0 +1,90 @@
+"""Phases of a fine-tuning: every strategy trains what it says, at the rates it says, for the epochs it is given."""
+
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from glasshead.errors import ParameterError
+from glasshead.training.phases import (
+    ParameterGroup,
+    Phase,
+    Strategy,
+    StrategyParams,
+    build_phases,
+)
+
+STAGES = {
+    "stem": ("conv.weight",),
+    "stage1": ("a.weight", "a.bias"),
+    "stage2": ("b.weight",),
+    "stage3": ("c.weight", "c.bias"),
+}
+HEAD = ("fc.weight", "fc.bias")
+
+
+def build(strategy: Strategy, epochs: int = 10, **params: float) -> tuple[Phase, ...]:
+    return build_phases(StrategyParams(strategy=strategy, **params), epochs, STAGES, HEAD)
+
+
+def test_frozen_trains_the_head_alone():
+    assert build("frozen") == (Phase("frozen", 10, (ParameterGroup(HEAD, 1.0),)),)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "trained"),
+    [
+        ("last_1", ("c.weight", "c.bias")),
+        ("last_2", ("b.weight", "c.weight", "c.bias")),
+        ("last_3", ("a.weight", "a.bias", "b.weight", "c.weight", "c.bias")),
+        ("last_4", ("conv.weight", "a.weight", "a.bias", "b.weight", "c.weight", "c.bias")),
+        ("full", ("conv.weight", "a.weight", "a.bias", "b.weight", "c.weight", "c.bias")),
+    ],
+)
+def test_the_last_stages_train_at_the_backbones_rate(strategy, trained):
+    (phase,) = build(strategy, backbone_rate=0.25)
+    assert phase == Phase(strategy, 10, (ParameterGroup(trained, 0.25), ParameterGroup(HEAD, 1.0)))
+
+
+def test_two_phase_trains_the_head_and_then_everything():
+    head, full = build("two_phase", head_share=0.2, backbone_rate=0.5)
+    assert head == Phase("head", 2, (ParameterGroup(HEAD, 1.0),))
+    assert (full.name, full.epochs) == ("full", 8)
+    assert [group.rate for group in full.groups] == [0.5, 1.0]
+    everything = {name for names in (*STAGES.values(), HEAD) for name in names}
+    assert {name for group in full.groups for name in group.names} == everything
+
+
+@given(
+    st.sampled_from(get_args(Strategy)),
+    st.integers(2, 50),
+    st.floats(0.01, 0.99),
+)
+def test_epochs_add_up_and_no_parameter_is_in_two_groups(strategy, epochs, share):
+    phases = build(strategy, epochs, head_share=share)
+    assert sum(phase.epochs for phase in phases) == epochs
+    assert all(phase.epochs >= 1 for phase in phases)
+    for phase in phases:
+        names = [name for group in phase.groups for name in group.names]
+        assert len(names) == len(set(names))
+
+
+def test_two_phases_take_two_epochs():
+    with pytest.raises(ParameterError, match="two epochs or more, not 1"):
+        build("two_phase", epochs=1)
+
+
+def test_more_stages_than_there_are_are_refused():
+    few = {"stem": ("conv.weight",), "body": ("a.weight",)}
+    with pytest.raises(ParameterError, match=r"last 3 stages, but this backbone has 2: stem, body"):
+        build_phases(StrategyParams(strategy="last_3"), 5, few, HEAD)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"strategy": "last_9"}, {"head_share": 1.0}, {"backbone_rate": 0.0}, {"rate": 1.0}]
+)
+def test_wrong_parameters_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        StrategyParams(**wrong)
