@@ -19,7 +19,10 @@ from glasshead.calibration.heads import FINAL
 from glasshead.errors import ArtifactError
 
 FORMAT = 1  # of classifier.json; raise it when an older one can no longer be read
-KINDS = {"heads": "glasshead.models.heads:GlassHeads"}
+KINDS = {
+    "cnn": "glasshead.models.cnn:CNNClassifier",
+    "heads": "glasshead.models.heads:GlassHeads",
+}
 
 
 class Concept(NamedTuple):
