@@ -91,7 +91,7 @@ class Augmentation:
             images = self._window(images, epoch)
             for transform in self._grouped:
                 images = torch.cat([transform(part) for part in images.split(self.params.group)])
-            images = v2.functional.to_dtype(images, torch.float32, scale=True)
+            images = images.float() if images.is_floating_point() else images.float() / 255
             if self.params.cutout:
                 images = cut_out(images, self.params.cutout)
             targets = F.one_hot(labels.long(), self.classes).float()
