@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from glasshead.errors import ParameterError
 from glasshead.training.augment import (
-    BASELINE,
     PRESETS,
     Augmentation,
     AugmentParams,
@@ -51,7 +50,7 @@ class TestEveryPreset:
             name: {
                 field
                 for field, value in PRESETS[name].model_dump().items()
-                if value != getattr(BASELINE, field)
+                if value != getattr(PRESETS["baseline"], field)
             }
             for name in list(PRESETS)[1:]
         }

@@ -56,15 +56,18 @@ class AugmentParams(BaseModel, extra="forbid", frozen=True):
     )
 
 
-BASELINE = AugmentParams(crop_padding=4, flip="random")
+def _baseline(**added: float) -> AugmentParams:
+    return AugmentParams.model_validate({"crop_padding": 4, "flip": "random"} | added)
+
+
 PRESETS = {
     "none": AugmentParams(),
-    "baseline": BASELINE,
-    "colour": BASELINE.model_copy(update={"colour_jitter": 0.25}),
-    "randaugment": BASELINE.model_copy(update={"randaugment_operations": 2}),
-    "mixup": BASELINE.model_copy(update={"mixup": 0.2}),
-    "cutmix": BASELINE.model_copy(update={"cutmix": 1.0}),
-    "mixup_cutmix": BASELINE.model_copy(update={"mixup": 0.2, "cutmix": 1.0}),
+    "baseline": _baseline(),
+    "colour": _baseline(colour_jitter=0.25),
+    "randaugment": _baseline(randaugment_operations=2),
+    "mixup": _baseline(mixup=0.2),
+    "cutmix": _baseline(cutmix=1.0),
+    "mixup_cutmix": _baseline(mixup=0.2, cutmix=1.0),
 }
 
 
