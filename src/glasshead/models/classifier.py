@@ -20,9 +20,10 @@ from glasshead.errors import ArtifactError
 
 FORMAT = 1  # of classifier.json; raise it when an older one can no longer be read
 KINDS = {
+    "cnn": "glasshead.models.cnn:CNNClassifier",
+    "ensemble": "glasshead.models.ensemble:Ensemble",
     "heads": "glasshead.models.heads:GlassHeads",
     "transfer": "glasshead.models.transfer:TransferClassifier",
-    "ensemble": "glasshead.models.ensemble:Ensemble",
 }
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from glasshead.errors import TrainingError
 from glasshead.training.muon import Muon
+from glasshead.training.windows import reflected_windows
 
 UNKNOWN = -1  # an attribute that a row does not state
 
@@ -88,18 +89,9 @@ def augment(
     images: UInt8[Tensor, "b 3 h w"], padding: int, generator: torch.Generator
 ) -> Float[Tensor, "b 3 h w"]:
     """Return images in [0, 1], mirrored at random and cropped at random from a reflecting border."""
-    batch, _, height, width = images.shape
-    padded = F.pad(images.float() / 255, (padding,) * 4, mode="reflect")
-    top, left = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator)
-    mirrored = torch.rand(batch, generator=generator) < 0.5
-    rows = top[:, None] + torch.arange(height)
-    columns = left[:, None] + torch.where(
-        mirrored[:, None], torch.arange(width - 1, -1, -1), torch.arange(width)
-    )
-    sample = torch.arange(batch)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]].permute(
-        0, 3, 1, 2
-    )
+    top, left = torch.randint(-padding, padding + 1, (2, len(images)), generator=generator)
+    mirrored = torch.rand(len(images), generator=generator) < 0.5
+    return reflected_windows(images, top, left, mirrored).float() / 255
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -1,0 +1,67 @@
+"""`compact_cnn`: the classic three blocks of 3x3 convolutions, with global average pooling.
+
+Simonyan and Zisserman 2014 (arXiv:1409.1556) for the blocks, with the batch norm of Ioffe and Szegedy 2015
+(arXiv:1502.03167) and the pooling of Lin et al. 2013 (arXiv:1312.4400).
+"""
+
+from collections.abc import Iterator
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from glasshead.models.channels import scaled
+
+BLOCKS = ((64, 2), (128, 2), (256, 3))  # channels and convolutions of each
+HIDDEN = 512
+DROPOUT = 0.5
+
+
+class CompactCNN(nn.Module):
+    """Images (b, 3, h, w) → logits (b, k); the side is at least 8. About 1.9 million parameters at width 1, k = 10."""
+
+    cam_layer = "blocks.2.convolutions"  # at a quarter of the input's side
+
+    def __init__(self, classes: int, width: float = 1.0) -> None:
+        super().__init__()
+        channels = [3, *(scaled(outputs, width) for outputs, _ in BLOCKS)]
+        self.blocks = nn.Sequential(
+            *(
+                _Block(channels[index], channels[index + 1], count)
+                for index, (_, count) in enumerate(BLOCKS)
+            )
+        )
+        hidden = scaled(HIDDEN, width)
+        self.head = nn.Sequential(
+            nn.Linear(channels[-1], hidden),
+            nn.ReLU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(hidden, classes),
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return logits of normalised images."""
+        logits: Tensor = self.head(self.blocks(images).mean(dim=(2, 3)))
+        return logits
+
+
+class _Block(nn.Module):
+    """Convolutions, each with batch norm and ReLU, and a max-pool that halves the side."""
+
+    def __init__(self, inputs: int, outputs: int, count: int) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(*_convolutions(inputs, outputs, count))
+        self.pool = nn.MaxPool2d(2)
+
+    def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o hh ww"]:
+        pooled: Tensor = self.pool(self.convolutions(x))
+        return pooled
+
+
+def _convolutions(inputs: int, outputs: int, count: int) -> Iterator[nn.Module]:
+    for index in range(count):
+        yield nn.Conv2d(outputs if index else inputs, outputs, 3, padding=1, bias=False)
+        yield nn.BatchNorm2d(outputs)
+        yield nn.ReLU()

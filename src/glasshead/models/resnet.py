@@ -1,0 +1,53 @@
+"""`resnet18` with a stem for small images: He et al. 2015 (arXiv:1512.03385), sections 3.3 and 4.2.
+
+torchvision's blocks in torchvision's arrangement, so that its weights fit but for the stem: one 3x3 convolution in
+place of the 7x7 one with stride 2 and the max-pool, which would leave a 32-pixel image one pixel a side at the end.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+from glasshead.models.channels import scaled
+
+CHANNELS = (64, 128, 256, 512)
+
+
+class SmallImageResNet18(nn.Module):
+    """Images (b, 3, h, w) → logits (b, k); features of the last stage are at an eighth of the input's side."""
+
+    cam_layer = "layer4"
+
+    def __init__(self, classes: int, width: float = 1.0) -> None:
+        super().__init__()
+        first, second, third, fourth = (scaled(channels, width) for channels in CHANNELS)
+        self.conv1 = nn.Conv2d(3, first, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.relu = nn.ReLU()
+        self.layer1 = _stage(first, first, stride=1)
+        self.layer2 = _stage(first, second, stride=2)
+        self.layer3 = _stage(second, third, stride=2)
+        self.layer4 = _stage(third, fourth, stride=2)
+        self.fc = nn.Linear(fourth, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return logits of normalised images."""
+        x = self.relu(self.bn1(self.conv1(images)))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
+        return logits
+
+
+def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    shortcut = None
+    if stride > 1:
+        shortcut = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+        )
+    return nn.Sequential(
+        BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs)
+    )

@@ -1,0 +1,158 @@
+"""Augmentation of batches on their device: window, mirror image, colour, RandAugment, cutout, MixUp and CutMix.
+
+Colour jitter, RandAugment, MixUp and CutMix are torchvision's. They draw one setting a call from torch's global
+generator: the first two are therefore called for small groups of images, and all within a scope that is seeded.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int, UInt8
+from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from torch import Tensor
+from torchvision.transforms import v2
+
+from glasshead.errors import ParameterError
+from glasshead.seeds import torch_seeded
+from glasshead.training.windows import reflected_windows
+
+Pixels = UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"]
+GOLDEN = (
+    -7046029254386353131
+)  # 2**64 / golden ratio, odd, as int64: Fibonacci hashing, Knuth 1973, section 6.4
+
+
+class AugmentParams(BaseModel, extra="forbid", frozen=True):
+    """What is done to train images. Nothing by default."""
+
+    crop_padding: NonNegativeInt = Field(
+        default=0, description="a window moves by up to so many pixels, with reflection"
+    )
+    flip: Literal["none", "random", "alternating"] = Field(
+        default="none",
+        description="alternating: every image is mirrored in every other epoch, arXiv:2404.00498, section 3.6",
+    )
+    colour_jitter: float = Field(
+        default=0.0, ge=0, le=1, description="SimCLR's strength, arXiv:2002.05709, appendix A"
+    )
+    randaugment_operations: NonNegativeInt = Field(
+        default=0, description="one after the other on an image, arXiv:1909.13719"
+    )
+    randaugment_magnitude: int = Field(default=9, ge=0, le=30)
+    group: PositiveInt = Field(
+        default=8, description="images that share one setting of colour jitter and RandAugment"
+    )
+    cutout: NonNegativeInt = Field(
+        default=0, description="side in pixels of a square without content, arXiv:1708.04552"
+    )
+    mixup: NonNegativeFloat = Field(
+        default=0.0, description="alpha of Beta(alpha, alpha), arXiv:1710.09412; 0 is off"
+    )
+    cutmix: NonNegativeFloat = Field(
+        default=0.0,
+        description="likewise, arXiv:1905.04899; with both, a batch gets one of the two",
+    )
+
+
+def _baseline(**added: float) -> AugmentParams:
+    return AugmentParams.model_validate({"crop_padding": 4, "flip": "random"} | added)
+
+
+PRESETS = {
+    "none": AugmentParams(),
+    "baseline": _baseline(),
+    "colour": _baseline(colour_jitter=0.25),
+    "randaugment": _baseline(randaugment_operations=2),
+    "mixup": _baseline(mixup=0.2),
+    "cutmix": _baseline(cutmix=1.0),
+    "mixup_cutmix": _baseline(mixup=0.2, cutmix=1.0),
+}
+
+
+class Augmentation:
+    """Augments batches of one data set of `classes` classes as `params` say."""
+
+    def __init__(self, params: AugmentParams, classes: int) -> None:
+        self.params = params
+        self.classes = classes
+        self._grouped = list(_grouped_transforms(params))
+        self._mixing = list(_mixing_transforms(params))
+
+    def __call__(
+        self, images: Pixels, labels: Int[Tensor, " b"], seed: int, epoch: int | None = None
+    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b k"]]:
+        """Return images in [0, 1] and target probabilities, each row with sum 1, on the images' device.
+
+        `images` are uint8 or float in [0, 1]. All draws derive from `seed`, on the CPU, so that devices agree; torch's
+        own generator is left alone. `epoch` counts from 0 and decides alternating flips.
+
+        Raises ParameterError: the window would leave the reflected image, or flips alternate and `epoch` is missing.
+        """
+        with torch_seeded(seed):
+            images = self._window(images, epoch)
+            for transform in self._grouped:
+                images = torch.cat([transform(part) for part in images.split(self.params.group)])
+            images = images.float() if images.is_floating_point() else images.float() / 255
+            if self.params.cutout:
+                images = cut_out(images, self.params.cutout)
+            targets = F.one_hot(labels.long(), self.classes).float()
+            if self._mixing:
+                images, targets = v2.RandomChoice(self._mixing)(images, targets)
+        return images, targets
+
+    def _window(self, images: Pixels, epoch: int | None) -> Pixels:
+        padding, flip = self.params.crop_padding, self.params.flip
+        if not padding and flip == "none":
+            return images
+        if padding >= min(images.shape[-2:]):
+            raise ParameterError(
+                f"The augmentation's crop_padding is {padding}, but images have {min(images.shape[-2:])} pixels a "
+                "side, and a window further out has nothing to reflect. Lower it."
+            )
+        top, left = torch.randint(-padding, padding + 1, (2, len(images)))
+        mirrored = torch.rand(len(images)) < (0.5 if flip == "random" else 0.0)
+        if flip == "alternating":
+            if epoch is None:
+                raise ParameterError("Alternating flips need the epoch: pass it, or use random.")
+            mirrored = coin_of_content(images) ^ bool(epoch % 2)
+        return reflected_windows(images, top, left, mirrored)
+
+
+def cut_out(images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h w"]:
+    """Return images with a square, centred anywhere and cut off at the border, in the batch's mean colour."""
+    height, width = images.shape[-2:]
+    rows, columns = (
+        _span(torch.randint(size, (len(images), 1)), side, size) for size in (height, width)
+    )
+    inside = (rows[:, None, :, None] & columns[:, None, None, :]).to(images.device)
+    return torch.where(inside, images.mean(dim=(0, 2, 3), keepdim=True), images)
+
+
+def coin_of_content(images: Pixels) -> Bool[Tensor, " b"]:
+    """Return for each image a fair coin that its pixels alone decide, the same on every device."""
+    pixels = v2.functional.to_dtype(images, torch.uint8, scale=True).flatten(1).long()
+    places = torch.arange(1, pixels.shape[1] + 1, device=images.device)
+    return (pixels * places).sum(dim=1) * GOLDEN < 0
+
+
+def _span(centre: Int[Tensor, "b 1"], side: int, size: int) -> Bool[Tensor, "b size"]:
+    start = centre - side // 2
+    places = torch.arange(size)
+    return (places >= start) & (places < start + side)
+
+
+def _grouped_transforms(params: AugmentParams) -> Iterator[Callable[[Tensor], Tensor]]:
+    if strength := params.colour_jitter:
+        change = 0.8 * strength
+        yield v2.ColorJitter(change, change, change, hue=0.2 * strength)
+    if params.randaugment_operations:
+        yield v2.RandAugment(params.randaugment_operations, params.randaugment_magnitude)
+
+
+def _mixing_transforms(params: AugmentParams) -> Iterator[Callable[..., tuple[Tensor, Tensor]]]:
+    if params.mixup:
+        yield v2.MixUp(alpha=params.mixup)
+    if params.cutmix:
+        yield v2.CutMix(alpha=params.cutmix)
