@@ -32,7 +32,8 @@ lint: $(SETUP)  ## Style, types and import contracts
 bench: $(SETUP)  ## Benchmarks against what a user would pick instead (ONLY=embed for one)
 	for script in benchmarks/$(ONLY).py; do $(BIN)/python $$script || exit 1; done
 
-gpu: $(SETUP)  ## All that wants a GPU: nano-clip at full size (CIFAR=FOLDER adds photographs)
+gpu: $(SETUP)  ## All that wants a GPU: benchmarks, then nano-clip at full size (CIFAR=FOLDER adds photographs)
+	$(MAKE) bench ONLY=embed_gpu
 	$(BIN)/kedro run --env gpu --pipelines=pretrain $(if $(CIFAR),--params=pretrain.parquet=$(CIFAR))
 
 viz: $(SETUP)  ## Look at the pipelines in a browser

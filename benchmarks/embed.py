@@ -29,7 +29,7 @@ from report import Result, write_results
 
 ROUNDS = 5
 BATCHES = {"nano-clip": (32, 64, 256), "vit-b-32": (4, 8, 16, 32)}
-IMAGES = {"nano-clip": 3072, "vit-b-32": 128}
+IMAGES = {"nano-clip": 6000, "vit-b-32": 128}
 SIDES = {"nano-clip": 32, "vit-b-32": 256}
 
 

@@ -16,25 +16,41 @@ instead alternate in one run; the ratio is the median over the rounds. Above 1, 
 COLUMNS = (
     "| case | ours | peer | ratio | unit | device | note |\n|---|---:|---:|---:|---|---|---|\n"
 )
-NO_GPU = "\nNot yet measured on a GPU: {}.\n"
 
 
 class Result(TypedDict):
-    """One row: `ratio` is how many times better ours is."""
+    """One row: `ratio` is how many times better ours is; None in a row that waits for its device."""
 
     case: str
-    ours: float
-    peer: float
-    ratio: float
+    ours: float | None
+    peer: float | None
+    ratio: float | None
     unit: str
     device: str
     note: str
 
 
+def pending(case: str, unit: str) -> Result:
+    """Return the row of a case that wants a GPU, on a machine without one."""
+    return {
+        "case": case,
+        "ours": None,
+        "peer": None,
+        "ratio": None,
+        "unit": unit,
+        "device": "cuda",
+        "note": "not yet measured",
+    }
+
+
 def write_results(name: str, results: list[Result]) -> None:
-    """Replace the results of benchmark `name` and write the page again."""
+    """Replace the results of benchmark `name` and write the page again; a measured row outlives a pending one."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(results, indent=2) + "\n")
+    path = RESULTS / f"{name}.json"
+    old: list[Result] = json.loads(path.read_text()) if path.is_file() else []
+    measured = {row["case"]: row for row in old if row["ours"] is not None}
+    rows = [row if row["ours"] is not None else measured.get(row["case"], row) for row in results]
+    path.write_text(json.dumps(rows, indent=2) + "\n")
     write_page()
 
 
@@ -45,20 +61,15 @@ def write_page() -> None:
         results: list[Result] = json.loads(path.read_text())
         rows = ["| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in results]
         parts.append(f"## {path.stem}\n\n{COLUMNS}" + "\n".join(rows) + "\n")
-        measured = {row["case"] for row in results if row["device"].startswith("cuda")}
-        if absent := sorted({row["case"] for row in results} - measured):
-            parts[-1] += NO_GPU.format(", ".join(absent))
     PAGE.write_text("\n".join(parts))
 
 
-def _cell(value: float | str) -> str:
-    return (
-        f"{value:,.3g}"
-        if isinstance(value, float) and abs(value) < 100
-        else f"{value:,}"
-        if isinstance(value, float)
-        else value
-    )
+def _cell(value: float | str | None) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    return f"{value:,.3g}" if abs(value) < 100 else f"{value:,}"
 
 
 if __name__ == "__main__":
