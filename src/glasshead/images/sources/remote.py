@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
 import fsspec
 from fsspec.registry import known_implementations
@@ -49,7 +49,7 @@ class Remote:
     root: str
 
     @classmethod
-    def connect(cls, address: str) -> "Remote":
+    def connect(cls, address: str) -> Self:
         """Return what lies at `address`, chained ones (zip::s3://...) too; an absent package is a SourceError."""
         if absent := _absent_packages(address):
             raise SourceError(
@@ -79,7 +79,10 @@ class Remote:
         return [name for name, info in self._entries("") if not _is_folder(info)]
 
     def files(self, folder: str = "") -> Iterator[RemoteFile]:
-        """Yield every file below `folder`, folder by folder, each in name order, but those that begin with a dot."""
+        """Yield every file below `folder`, folder by folder, each in name order.
+
+        Names that begin with a dot are left out; a key with an empty part, such as a//b, is in no folder.
+        """
         for name, info in self._entries(folder):
             inner = f"{folder}/{name}" if folder else name
             if _is_folder(info):
