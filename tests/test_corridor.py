@@ -263,6 +263,10 @@ class TestBadInput:
         [
             ("ingest.source=folder", "image_folder"),
             ("ingest.source=parquet,ingest.parquet.path=nowhere", "nowhere does not exist"),
+            (
+                "ingest.source=image_folder,ingest.image_folder.path=memory://nowhere",
+                "memory://nowhere does not exist",
+            ),
             ("ingest.scenes.trian=100", "Extra inputs are not permitted"),
             ("preprocess.taxonomy=animals", "There is no taxonomy 'animals'"),
             ("backbone.name=./nowhere", "There is no backbone folder"),

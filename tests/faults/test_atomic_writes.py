@@ -7,8 +7,7 @@ import logging
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -199,23 +198,6 @@ def test_an_error_of_the_writer_leaves_nothing(tmp_path, writer):
     with pytest.raises(ZeroDivisionError):
         fail_half_way(writer, tmp_path / "name")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def read_only_folder() -> Iterator[Path]:
-    """Yield a folder that this process, made an ordinary user if it is root, may read but not write."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name, "cache")
-        folder.mkdir()
-        Path(name).chmod(0o755)
-        folder.chmod(0o555)
-        was_root = os.geteuid() == 0
-        if was_root:
-            os.seteuid(65534)
-        yield folder
-        if was_root:
-            os.seteuid(0)
-        folder.chmod(0o755)
 
 
 def test_a_read_only_store_fails_before_any_compute(read_only_folder):

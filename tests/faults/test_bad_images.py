@@ -1,6 +1,7 @@
 """Bad image files (rows 4 and 6 to 11): put aside with a reason, in flat memory, without touching the folder."""
 
 import io
+import shutil
 import struct
 import subprocess
 import sys
@@ -139,19 +140,22 @@ def test_an_animation_is_kept_and_flagged(root, caplog):
         assert ingested.images.pil(row).getpixel((4, 4))[0] > 240
 
 
-def test_nothing_is_written_beside_the_sources(root):
+def test_nothing_is_written_beside_the_sources(root, open_folder, as_ordinary_user):
     (root / "cat" / "bad.jpg").write_bytes(b"")
-    before = {path: path.lstat() for path in root.rglob("*")}
-    folders = [root, root / "cat", root / "dog"]
+    ingest(root)  # loads what an ordinary user may be unable to read
+    sources = Path(shutil.copytree(root, open_folder / "sources"))
+    folders = [sources, sources / "cat", sources / "dog"]
     for folder in folders:
         folder.chmod(0o555)
-    try:
-        ingested = ingest(root)
-    finally:
-        for folder in folders:
-            folder.chmod(0o755)
+    before = {path: path.lstat() for path in sources.rglob("*")}
+    with as_ordinary_user():
+        with pytest.raises(PermissionError):
+            (sources / "cat" / "new.jpg").touch()
+        ingested = ingest(sources)
+    for folder in folders:
+        folder.chmod(0o755)
     assert len(ingested.images) == 2
-    after = {path: path.lstat() for path in root.rglob("*")}
+    after = {path: path.lstat() for path in sources.rglob("*")}
     assert {path: (s.st_mtime_ns, s.st_size) for path, s in before.items()} == {
         path: (s.st_mtime_ns, s.st_size) for path, s in after.items()
     }

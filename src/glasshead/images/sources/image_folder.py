@@ -1,24 +1,30 @@
-"""`image_folder`: one folder per class, under train/ and test/ or directly under the root; only ever read."""
+"""`image_folder`: one folder per class, under train/ and test/ or directly under the root; only ever read.
+
+The root is a local path or an fsspec address.
+"""
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from glasshead.errors import SourceError
 from glasshead.images.sources.base import Refused, Source, plain_record
+from glasshead.images.sources.class_folders import find_layout, is_text, place, shown
+from glasshead.images.sources.remote import Location, Remote, RemoteFile
 from glasshead.images.table import Record
 
-SPLITS = ("train", "test")
 MAX_BYTES = 2**28  # a larger file is no image that the pixel limit of decoding would let through
+AT_ONCE = 64  # files that are fetched at a time from a remote root, of MAX_BYTES together
 
 
 class ImageFolderParams(BaseModel, extra="forbid", frozen=True):
-    """`path`: the root folder."""
+    """`path`: the root folder, a local path or an fsspec address, such as s3://bucket/folder."""
 
-    path: Path | None = None
+    path: Location | None = None
 
 
 def open_image_folder(params: ImageFolderParams) -> Source:
@@ -28,45 +34,25 @@ def open_image_folder(params: ImageFolderParams) -> Source:
     folders, special and unreadable files are refused one by one. Raises SourceError where there is no such layout.
     """
     root = params.path
+    if isinstance(root, str):
+        remote = Remote.connect(root)
+        tops, classes = find_layout(root, remote.folders)
+        return Source(classes, _remote_records(remote, tops))
     if root is None or not root.is_dir():
         raise SourceError(f"ingest.image_folder.path: {root} is not a folder.")
     try:
-        tops = _tops(root)
-        classes = sorted({folder for top in tops for folder in _folders(root / top)})
+        tops, classes = find_layout(root, partial(_folders, root))
     except OSError as error:
         raise SourceError(f"ingest.image_folder.path: {error}") from error
-    if not classes:
-        raise SourceError(
-            f"ingest.image_folder.path: {root} has no folder per class. Put each class's images in one."
-        )
-    if unreadable := [name for name in classes if not _is_text(name)]:
-        raise SourceError(
-            f"class folder {_shown(unreadable[0])} in {root} is not named in UTF-8: rename it."
-        )
-    return Source(tuple(classes), _records(root.resolve(), tops))
-
-
-def _tops(root: Path) -> tuple[str, ...]:
-    """Return ("train", "test"), one of them, or ("",) where class folders lie directly under the root."""
-    folders = _folders(root)
-    splits = tuple(name for name in SPLITS if name in folders and _folders(root / name))
-    others = sorted(set(folders) - set(splits))
-    if splits and others:
-        raise SourceError(
-            f"{root} has {' and '.join(splits)} beside {', '.join(map(_shown, others))}: keep either class folders, or "
-            "train/ and test/ with class folders in them. Validation data belongs in train/: it is cut from there."
-        )
-    return splits or ("",)
+    return Source(classes, _records(root.resolve(), tops))
 
 
 def _records(root: Path, tops: tuple[str, ...]) -> Iterator[Record | Refused]:
     for path in _files(root):
         name = path.relative_to(root).as_posix()
-        *folders, _ = name.split("/")
-        split = folders.pop(0) if folders and folders[0] in tops else None
-        label = folders[0] if folders else None
+        split, label = place(name, tops)
         if reason := _refusal(root, path, label):
-            yield Refused(_shown(name), reason)
+            yield Refused(shown(name), reason)
         else:
             yield _read(path, name, str(label), split)
 
@@ -100,8 +86,8 @@ def _refusal(root: Path, path: Path, label: str | None) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file or readable folder"
     if status.st_size > MAX_BYTES:
-        return f"too large: {status.st_size} bytes, the limit is {MAX_BYTES}"
-    if not _is_text(str(path.relative_to(root))):
+        return _too_large(status.st_size)
+    if not is_text(str(path.relative_to(root))):
         return "its name is not UTF-8"
     return "" if label else "not in a class folder"
 
@@ -113,18 +99,53 @@ def _read(path: Path, name: str, label: str, split: str | None) -> Record | Refu
         return Refused(name, f"cannot be read: {error.strerror}")
 
 
-def _folders(folder: Path) -> list[str]:
+def _remote_records(remote: Remote, tops: tuple[str, ...]) -> Iterator[Record | Refused]:
+    for files in _batches(remote.files()):
+        reasons = {file.name: _remote_refusal(file, tops) for file in files}
+        sound = [name for name, reason in reasons.items() if not reason]
+        read = dict(zip(sound, remote.read(sound), strict=True))
+        for name, reason in reasons.items():
+            data = read.get(name)
+            split, label = place(name, tops)
+            if isinstance(data, bytes):
+                yield plain_record(name, data, str(label), split)
+            else:
+                yield Refused(shown(name), reason or f"cannot be read: {data}")
+
+
+def _batches(files: Iterable[RemoteFile]) -> Iterator[list[RemoteFile]]:
+    """Cut `files` into runs of at most AT_ONCE files, and of MAX_BYTES unless it is one file."""
+    batch: list[RemoteFile] = []
+    for file in files:
+        full = len(batch) == AT_ONCE or sum(f.size or 0 for f in (*batch, file)) > MAX_BYTES
+        if batch and full:
+            yield batch
+            batch = []
+        batch.append(file)
+    if batch:
+        yield batch
+
+
+def _remote_refusal(file: RemoteFile, tops: tuple[str, ...]) -> str:
+    """Return why `file` must not be fetched, or an empty string."""
+    if not file.regular:
+        return "not a regular file"
+    if file.size is None:
+        return "the storage does not tell its size"
+    if file.size > MAX_BYTES:
+        return _too_large(file.size)
+    if not is_text(file.name):
+        return "its name is not UTF-8"
+    return "" if place(file.name, tops)[1] else "not in a class folder"
+
+
+def _too_large(size: int) -> str:
+    return f"too large: {size} bytes, the limit is {MAX_BYTES}"
+
+
+def _folders(root: Path, folder: str) -> list[str]:
     return [
         e.name
-        for e in os.scandir(folder)
+        for e in os.scandir(root / folder)
         if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")
     ]
-
-
-def _is_text(name: str) -> bool:
-    return _shown(name) == name
-
-
-def _shown(name: str) -> str:
-    """Return `name` with bytes that are not UTF-8 written as backslash escapes."""
-    return os.fsencode(name).decode(errors="backslashreplace")

@@ -1,7 +1,9 @@
-"""`parquet`: files in the Hugging Face image layout, read in batches."""
+"""`parquet`: files in the Hugging Face image layout, local or at an fsspec address, read in batches."""
 
 import logging
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from pydantic import BaseModel
 from glasshead.errors import SourceError
 from glasshead.images.sources.base import Source
 from glasshead.images.sources.columns import check_columns, class_names, distinct_labels, read_rows
+from glasshead.images.sources.remote import Location, Remote, reaching
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +24,12 @@ ROWS = 256  # a batch's images stand in memory at once
 class ParquetParams(BaseModel, extra="forbid", frozen=True):
     """`path`: a folder with train.parquet and perhaps test.parquet (or shards train-*.parquet), or one file.
 
+    It is a local path or an fsspec address, such as s3://bucket/folder.
     The image column holds `struct<bytes, path>` or binary; the label column text, or integers whose names are
     ClassLabel names in the file's metadata. `attribute_columns` are kept as text, for subtasks to read.
     """
 
-    path: Path | None = None
+    path: Location | None = None
     image_column: str = "image"
     label_column: str = "label"
     attribute_columns: tuple[str, ...] = ()
@@ -33,9 +37,7 @@ class ParquetParams(BaseModel, extra="forbid", frozen=True):
 
 def open_parquet(params: ParquetParams) -> Source:
     """Return the rows of the files in order; raises SourceError where they are missing or have another layout."""
-    splits = {
-        split: [_open(file) for file in files] for split, files in _files(params.path).items()
-    }
+    splits = _open(params.path)
     names = _class_names(splits, params)
     labels = _batches(chain.from_iterable(splits.values()), [params.label_column])
     classes = names or distinct_labels(batch.column(0) for batch in labels)
@@ -70,33 +72,58 @@ def _class_names(
     return found.pop()
 
 
-def _files(path: Path | None) -> dict[str | None, list[Path]]:
-    """Return the files of each given split; one file has none."""
-    if path is None or not path.exists():
+def _open(path: str | Path | None) -> dict[str | None, list[pq.ParquetFile]]:
+    """Open the files of each given split; one file has none."""
+    if isinstance(path, str):
+        remote = Remote.connect(path)
+        open_file = partial(_open_remote, remote)
+        names = None if remote.is_file() else remote.names()
+    elif path is not None and path.exists():
+        open_file = partial(_open_local, path)
+        names = None if path.is_file() else [file.name for file in path.iterdir()]
+    else:
         raise SourceError(f"ingest.parquet.path: {path} does not exist.")
-    if path.is_file():
-        return {None: [path]}
-    found: dict[str | None, list[Path]] = {
-        split: sorted([*path.glob(f"{split}.parquet"), *path.glob(f"{split}-*.parquet")])
+    if names is None:
+        return {None: [open_file("")]}
+    return {
+        split: [open_file(name) for name in chosen]
+        for split, chosen in _splits(names, path).items()
+    }
+
+
+def _splits(names: list[str], where: str | Path) -> dict[str | None, list[str]]:
+    """Return the names of each given split's files."""
+    found: dict[str | None, list[str]] = {
+        split: sorted(
+            name
+            for name in names
+            if name == f"{split}.parquet" or fnmatchcase(name, f"{split}-*.parquet")
+        )
         for split in ("train", "test")
     }
     if not found["train"]:
         raise SourceError(
-            f"ingest.parquet.path: {path} has no train.parquet. Name its folder or one file."
+            f"ingest.parquet.path: {where} has no train.parquet. Name its folder or one file."
         )
     chosen = {split: files for split, files in found.items() if files}
-    if ignored := sorted(set(path.glob("*.parquet")) - set(chain.from_iterable(chosen.values()))):
-        logger.warning(
-            "Not read, as only train and test splits are: %s", ", ".join(f.name for f in ignored)
-        )
+    parquet = {name for name in names if name.endswith(".parquet")}
+    if ignored := sorted(parquet - set(chain.from_iterable(chosen.values()))):
+        logger.warning("Not read, as only train and test splits are: %s", ", ".join(ignored))
     return chosen
 
 
-def _open(path: Path) -> pq.ParquetFile:
+def _open_local(folder: Path, name: str) -> pq.ParquetFile:
+    path = folder / name
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} cannot be read as parquet: {error}") from error
+
+
+def _open_remote(remote: Remote, name: str) -> pq.ParquetFile:
+    path = remote.path(name)
+    with reaching(f"{remote.address} ({path})"):
+        return pq.ParquetFile(remote.system.open(path, "rb"))
 
 
 def _batches(files: Iterable[pq.ParquetFile], columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -105,5 +132,7 @@ def _batches(files: Iterable[pq.ParquetFile], columns: list[str]) -> Iterator[pa
         try:
             for batch in file.iter_batches(batch_size=ROWS, columns=columns):
                 yield batch.select(columns)
-        except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"a parquet file is damaged: {error}. Fetch it again.") from error
+        except Exception as error:  # storage systems' errors have no common base
+            raise SourceError(
+                f"a parquet file is damaged or out of reach: {error}. Fetch it again."
+            ) from error

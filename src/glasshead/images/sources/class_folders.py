@@ -1,0 +1,59 @@
+"""The layout of an image folder: a folder per class, under train/ and test/ or directly under the root."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from glasshead.errors import SourceError
+
+SPLITS = ("train", "test")
+
+
+def find_layout(
+    root: str | Path, folders: Callable[[str], list[str]]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the split folders, ("",) where there are none, and the class names in alphabetical order.
+
+    `folders` lists the folders in one that is named from the root. Raises SourceError where there is no such layout.
+    """
+    tops = _tops(root, folders)
+    classes = sorted({folder for top in tops for folder in folders(top)})
+    if not classes:
+        raise SourceError(
+            f"ingest.image_folder.path: {root} has no folder per class. Put each class's images in one."
+        )
+    if unreadable := [name for name in classes if not is_text(name)]:
+        raise SourceError(
+            f"class folder {shown(unreadable[0])} in {root} is not named in UTF-8: rename it."
+        )
+    return tops, tuple(classes)
+
+
+def _tops(root: str | Path, folders: Callable[[str], list[str]]) -> tuple[str, ...]:
+    """Return ("train", "test"), one of them, or ("",) where class folders lie directly under the root."""
+    found = folders("")
+    splits = tuple(name for name in SPLITS if name in found and folders(name))
+    others = sorted(set(found) - set(splits))
+    if splits and others:
+        raise SourceError(
+            f"{root} has {' and '.join(splits)} beside {', '.join(map(shown, others))}: keep either class folders, or "
+            "train/ and test/ with class folders in them. Validation data belongs in train/: it is cut from there."
+        )
+    return splits or ("",)
+
+
+def place(name: str, tops: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Return the given split and the label of a file, from its name relative to the root."""
+    *folders, _ = name.split("/")
+    split = folders.pop(0) if folders and folders[0] in tops else None
+    return split, folders[0] if folders else None
+
+
+def is_text(name: str) -> bool:
+    """Return whether all of `name` is UTF-8."""
+    return shown(name) == name
+
+
+def shown(name: str) -> str:
+    """Return `name` with bytes that are not UTF-8 written as backslash escapes."""
+    return os.fsencode(name).decode(errors="backslashreplace")
