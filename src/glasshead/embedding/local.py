@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 _CUDA_BATCH = 512  # images of the first pass on a GPU; it halves where memory ends
 _CPU_BATCH = 32  # images of a pass on a CPU, fewer where they are large: activations then stay in a core's cache
 _CPU_VALUES = 8 * 3 * 224**2  # of the images of a pass on a CPU
+_AHEAD_BYTES = 2**26  # of batches that wait to be written, or to be copied to a GPU
 
 
 @runtime_checkable
@@ -109,8 +110,9 @@ def embed_images(
     with progress_bar(total=len(hashes), completed=n_cached) as advance, one_thread() as threads:
         batches = list(split(missing, batch_size))
         shard_batches = math.ceil(shard_rows / batch_size)
-        # On a CPU what waits is small, and the threads go on while a shard is written.
-        depth = 2 * threads if on_gpu else max(2 * threads, shard_batches)
+        # The threads go on while a shard is written, as far as memory allows.
+        item = 3 * encoder.input_size**2 if on_gpu else 4 * math.prod(encoder.shape)
+        depth = max(2 * threads, min(shard_batches, _AHEAD_BYTES // (item * batch_size)))
         parts = computed_ahead(ahead, batches, threads, depth)
         if on_gpu:
             parts = map(encode, copied_ahead(parts, counted.device))
