@@ -373,6 +373,40 @@ class TestResuming:
         trained(checkpoints=CheckpointFolder(tmp_path), **settings)
         assert taken[8:] == taken[steps:8]
 
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("precision", ["auto", "float16", "float32"])
+    def test_on_a_gpu_it_learns_and_goes_on_nearly_as_if_nothing_had_been(
+        self, tmp_path, precision
+    ):
+        taken = []
+
+        def counting(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+            taken.append(seed)
+            if len(taken) == 50:
+                raise Stop
+            return images / 255, nn.functional.one_hot(labels, CLASSES).float()
+
+        params = TrainingParams(
+            epochs=15,
+            batch_size=16,
+            precision=precision,
+            channels_last=True,
+            ema_decay=0.9,
+            checkpoint_steps=3,
+        )
+        settings = {"device": "cuda", "checkpoints": CheckpointFolder(tmp_path)}
+        with pytest.raises(Stop):
+            fit(network(), TRAIN, VALIDATION, params, 0, **settings, augmentation=counting)
+        model = network()
+        history = fit(model, TRAIN, VALIDATION, params, 0, **settings, augmentation=counting)
+        assert len(taken) == 50 + 60 - 48
+        assert history.epochs[-1]["validation_accuracy"] > 0.85
+        assert next(model.parameters()).device.type == "cpu"
+        whole = network()
+        fit(whole, TRAIN, VALIDATION, params, 0, device="cuda", augmentation=counting)
+        for name, value in model.state_dict().items():
+            torch.testing.assert_close(value, whole.state_dict()[name], rtol=0.05, atol=0.05)
+
     def test_a_finished_training_is_returned(self, tmp_path):
         first, one = trained(checkpoints=CheckpointFolder(tmp_path))
 

@@ -24,6 +24,7 @@ from glasshead.training.checkpoint import (
 )
 from glasshead.training.history import Progress
 from glasshead.training.losses import class_weights, validate
+from glasshead.training.meter import Meter
 from glasshead.training.mining import draw_order
 from glasshead.training.optimisers import build_optimisers, set_rates
 from glasshead.training.params import TrainingParams
@@ -37,7 +38,6 @@ Augmentation = Callable[
     [UInt8[Tensor, "b 3 h w"], Int[Tensor, " b"], int],
     tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b k"]],
 ]
-_UNREAD = {"cpu": 1, "cuda": 32}  # steps whose numbers may stay on the device, unread
 
 
 class Run:
@@ -68,12 +68,12 @@ class Run:
         model.to(memory_format=self.layout)
         weights = class_weights(params.class_weights, train.labels, classes, device)
         self.stepper = Stepper(model, params, device, weights)
+        self.meter = Meter(self.stepper)
         self.average = WeightAverage(model, params.ema_decay) if params.ema_decay else None
         self.best: dict[str, Tensor] = {}
         self.progress = Progress()
         self.saved = "none"
         self.optimisers: list[torch.optim.Optimizer] = []
-        self._unread: list[tuple[float, Tensor]] = []
 
     def restore(self) -> None:
         """Take up the last checkpoint of this very training, if there is one."""
@@ -88,7 +88,8 @@ class Run:
             self.stepper.micro_batch = self.progress.micro_batch
             self.stepper.scaler.load_state_dict(self.progress.scaler)
             self._note_saved()
-            logger.info("Training goes on after %s", self.progress.place())
+            what = "was finished at" if self.progress.finished else "goes on after"
+            logger.info("Training %s %s", what, self.progress.place())
         if not self.progress.finished:
             self._enter_phase()
             load_optimisers(self.optimisers, parts["optimiser"])
@@ -148,28 +149,16 @@ class Run:
         images = images.contiguous(memory_format=self.layout)
         seed = stream_seed(self.seed, "step", *place)
         measured = self.stepper(images, targets, self.optimisers, seed)
-        self._unread.append((factor * params.optimiser.learning_rate, measured))
+        self.meter.note(factor * params.optimiser.learning_rate, measured)
         progress.step += 1
         if self.average:
-            done = len(progress.history.steps) + len(self._unread)
-            self.average.update(self.model, done)
-        if len(self._unread) >= _UNREAD[self.device]:
+            self.average.update(self.model, len(progress.history.steps) + len(self.meter))
+        if self.meter.is_full:
             self._read()
 
     def _read(self) -> None:
-        """Fetch the numbers of the latest steps into the history; TrainingError where one is not finite."""
-        if not self._unread:
-            return
-        rates, measured = zip(*self._unread, strict=True)
-        self._unread = []
-        history = self.progress.history
-        for rate, (loss, accuracy, norm) in zip(rates, torch.stack(measured).tolist(), strict=True):
-            skipped = self.stepper.has_skipped(norm)
-            if not math.isfinite(loss) or not (math.isfinite(norm) or skipped):
-                raise self._diverged(
-                    f"loss {loss} and gradient norm {norm} in step {len(history.steps) + 1}"
-                )
-            history.add_step(loss, accuracy, rate, None if skipped else norm)
+        if what := self.meter.read(self.progress.history):
+            raise self._diverged(what)
 
     def _diverged(self, what: str) -> TrainingError:
         history, phase = self.progress.history, self.phases[self.progress.phase].name
