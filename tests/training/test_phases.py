@@ -1,4 +1,4 @@
-"""What is frozen in a phase, which phases are refused, and that every strategy trains what it says, when and how fast."""
+"""What is frozen in a phase, which phases are refused, and what every strategy trains, when and how fast."""
 
 from typing import get_args
 
