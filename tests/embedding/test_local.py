@@ -19,6 +19,7 @@ class Pictures:
 
     def __init__(self, greys: list[int]) -> None:
         self.greys = greys
+        self.releases = 0
 
     def __len__(self) -> int:
         return len(self.greys)
@@ -30,7 +31,7 @@ class Pictures:
         return as_hashes(hashlib.sha256(bytes([grey])).hexdigest() for grey in self.greys)
 
     def release(self) -> None:
-        pass
+        self.releases += 1
 
     def pil(self, row: int) -> Image.Image:
         return Image.new("RGB", (4, 4), (self.greys[row],) * 3)
@@ -141,6 +142,13 @@ def test_a_shard_holds_whole_batches(store, batch_size, shard_rows, shards):
         == shards
     )
     np.testing.assert_allclose(embeddings.values, expected(list(range(9))), atol=1e-6)
+
+
+def test_the_memory_of_images_is_given_back_with_every_shard(store):
+    """Else what was mapped stays in memory, as large as all images."""
+    pictures = Pictures(list(range(1, 10)))
+    embed_images(pictures, TinyEncoder(), store, batch_size=2, shard_rows=4, device="cpu")
+    assert pictures.releases == 3
 
 
 def test_an_image_that_cannot_be_decoded_is_named(store):

@@ -42,3 +42,6 @@ class PixelImages:
     def batch(self, rows: np.ndarray) -> UInt8[Tensor, "b 3 h w"]:
         """Return the pixels of `rows`."""
         return self._pixels[torch.from_numpy(rows)]
+
+    def release(self) -> None:
+        """Keep all: the pixels are the caller's."""

@@ -90,7 +90,6 @@ def embed_images(
     missing = missing_rows(store, key, hashes)
     n_cached = len(hashes) - len(missing)
     batch_size = batch_size or choose_batch_size(counted.device, encoder.input_size)
-
     on_gpu = counted.device != "cpu"
 
     def read(rows: np.ndarray) -> Tensor:
@@ -125,6 +124,7 @@ def embed_images(
                 outputs.float().cpu().numpy().astype(dtype),
                 image_id.iloc[rows].to_numpy(object),
             )
+            images.release()
         if len(missing):
             store.open_for_writing(key)  # another run may have written in between
     seconds = time.perf_counter() - encoding_started

@@ -27,7 +27,9 @@ def orthogonalise(matrix: Float[Tensor, "m n"], steps: int = 5) -> Float[Tensor,
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum whose update is orthogonalised, for matrices `(m, n)` of hidden layers alone.
 
-    A filter of a convolution, `(m, c, h, w)`, is the matrix `(m, c · h · w)`.
+    A filter of a convolution, `(m, c, h, w)`, is the matrix `(m, c · h · w)`. With `fixed_norm`, matrices keep the
+    Frobenius norm √m, that of m orthonormal rows: where a normalisation follows each, scales change no output, and
+    the learning rate is a relative one that does not fade as weights grow (Jordan 2024, airbench94_muon).
     """
 
     def __init__(
@@ -36,8 +38,10 @@ class Muon(torch.optim.Optimizer):
         lr: float,
         weight_decay: float = 0.0,
         momentum: float = 0.95,
+        fixed_norm: bool = False,
     ) -> None:
-        super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(parameters, defaults | {"fixed_norm": fixed_norm})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -53,5 +57,7 @@ class Muon(torch.optim.Optimizer):
                 matrix = parameter.grad.lerp(buffer, group["momentum"]).flatten(1)
                 update = orthogonalise(matrix).reshape(parameter.shape)
                 scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                if group["fixed_norm"]:
+                    parameter.mul_(matrix.shape[0] ** 0.5 / parameter.norm())
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update, alpha=-group["lr"] * scale)

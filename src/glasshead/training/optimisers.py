@@ -19,6 +19,7 @@ class OptimiserParams(BaseModel, extra="forbid", frozen=True):
     weight_decay: NonNegativeFloat = 5e-4
     matrix_learning_rate: PositiveFloat = 0.02
     matrix_momentum: float = Field(default=0.95, ge=0, lt=1)
+    matrix_fixed_norm: bool = False
     others: Literal["sgd", "adamw"] = "sgd"  # for what is no matrix
 
 
@@ -40,7 +41,12 @@ def build_optimisers(
     optimisers: list[torch.optim.Optimizer] = []
     if matrices:
         optimisers.append(
-            Muon(matrices, params.matrix_learning_rate, momentum=params.matrix_momentum)  # type: ignore[arg-type]
+            Muon(
+                matrices,  # type: ignore[arg-type]
+                params.matrix_learning_rate,
+                momentum=params.matrix_momentum,
+                fixed_norm=params.matrix_fixed_norm,
+            )
         )
     if others and "adamw" in (params.name, params.others if params.name == "muon" else None):
         optimisers.append(torch.optim.AdamW(others, params.learning_rate))
