@@ -71,3 +71,17 @@ def test_it_minimises_a_quadratic():
         (parameter - target).square().sum().backward()
         optimiser.step()
     assert (parameter - target).norm() < 0.05 * target.norm()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_filter_is_stepped_as_the_matrix_of_its_rows(layout):
+    torch.manual_seed(0)
+    start, gradient = torch.randn(2, 6, 3, 2, 2)
+    filters = torch.nn.Parameter(start.clone(memory_format=layout))
+    matrix = torch.nn.Parameter(start.flatten(1))
+    filters.grad, matrix.grad = gradient.clone(memory_format=layout), gradient.flatten(1)
+    optimiser = Muon([filters, matrix], lr=0.1, weight_decay=0.5)
+    optimiser.step()
+    optimiser.step()
+    torch.testing.assert_close(filters.detach().flatten(1), matrix.detach())
+    assert filters.is_contiguous(memory_format=layout)

@@ -25,7 +25,10 @@ def orthogonalise(matrix: Float[Tensor, "m n"], steps: int = 5) -> Float[Tensor,
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum whose update is orthogonalised, for matrices `(m, n)` of hidden layers alone."""
+    """Nesterov momentum whose update is orthogonalised, for matrices `(m, n)` of hidden layers alone.
+
+    A filter of a convolution, `(m, c, h, w)`, is the matrix `(m, c · h · w)`.
+    """
 
     def __init__(
         self,
@@ -43,9 +46,12 @@ class Muon(torch.optim.Optimizer):
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
-                buffer = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
-                buffer.lerp_(parameter.grad, 1 - group["momentum"])
-                update = orthogonalise(parameter.grad.lerp(buffer, group["momentum"]))
-                scale = max(1.0, parameter.shape[0] / parameter.shape[1]) ** 0.5
+                state = self.state[parameter]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                buffer = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                matrix = parameter.grad.lerp(buffer, group["momentum"]).flatten(1)
+                update = orthogonalise(matrix).reshape(parameter.shape)
+                scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(update, alpha=-group["lr"] * scale)

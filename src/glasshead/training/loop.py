@@ -1,0 +1,140 @@
+"""The one training loop: any module from images in [0, 1] to logits, resumed to the bit where it was stopped.
+
+Every draw (order, augmentation, dropout) derives from the seed and the place (phase, epoch, step), so that a checkpoint
+needs no generator's state.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glasshead.device import Device, choose_device
+from glasshead.errors import ParameterError
+from glasshead.training.batches import Batches
+from glasshead.training.checkpoint import CheckpointFolder
+from glasshead.training.history import History
+from glasshead.training.params import TrainingParams
+from glasshead.training.phases import (
+    ParameterGroup,
+    Phase,
+    check_phases,
+    frozen_as_before,
+    one_phase,
+)
+from glasshead.training.run import Augmentation, Run
+
+__all__ = ["History", "ParameterGroup", "Phase", "TrainingParams", "fit"]
+
+
+def fit(
+    model: nn.Module,
+    train: Batches,
+    validation: Batches,
+    params: TrainingParams,
+    seed: int,
+    *,
+    device: Device = "auto",
+    checkpoints: CheckpointFolder | None = None,
+    phases: Sequence[Phase] | None = None,
+    identity: str = "",
+    augmentation: Augmentation | None = None,
+) -> History:
+    """Train `model` in place and return its curves; it ends in evaluation mode with the weights of its best epoch.
+
+    `model` maps float images in [0, 1], (b, 3, h, w), to logits (b, k). It is trained on `device` and brought back;
+    which parameters are frozen is afterwards as before.
+
+    Args:
+        phases: what is trained and when, each with a schedule and an optimiser of its own; by default one phase of
+            `params.epochs` over all parameters that are not frozen. A phase goes on with the weights that the last one
+            ended with; the best epoch is that of all phases.
+        checkpoints: where to save after every epoch. A training that was stopped there goes on, and ends as if it had
+            not been stopped; a finished one is returned without training.
+        identity: what decides the result besides params, seed, phases and shapes: a digest of data, augmentation and
+            initial weights. A checkpoint of another identity is not resumed.
+        augmentation: (uint8 images (b, 3, h, w), labels (b,), seed) to float images in [0, 1] and targets (b, k) whose
+            rows sum to 1. By default the images as they are.
+
+    Raises:
+        ParameterError: no rows, labels beyond the logits, phases, class weights, precision or device that do not fit.
+        TrainingError: a loss or gradient is not finite, or one image alone does not fit into memory.
+        ArtifactError: a checkpoint cannot be written.
+    """
+    where = choose_device(device, "device")
+    chosen = tuple(phases) if phases is not None else (one_phase(model, params.epochs),)
+    check_phases(model, chosen)
+    if not (len(train) and len(validation)):
+        raise ParameterError("There are no images to train on or to validate on: a split is empty.")
+    origin = next(model.parameters()).device
+    model.to(where)
+    classes = _count_classes(model, train, validation, where)
+    with frozen_as_before(model), torch.random.fork_rng(range(torch.cuda.device_count())):
+        run = Run(
+            model,
+            train,
+            validation,
+            params,
+            seed,
+            device=where,
+            classes=classes,
+            phases=chosen,
+            augmentation=augmentation or _Plain(classes),
+            checkpoints=checkpoints,
+            identity=_identify(
+                model, params, seed, chosen, (len(train), len(validation)), identity
+            ),
+        )
+        run.restore()
+        run.train()
+        run.finish()
+    model.to(origin)
+    return run.progress.history
+
+
+class _Plain:
+    """Images as they are, and one-hot targets."""
+
+    def __init__(self, classes: int) -> None:
+        self.classes = classes
+
+    def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        return images.float() / 255, F.one_hot(labels, self.classes).float()
+
+
+@torch.no_grad()
+def _count_classes(model: nn.Module, train: Batches, validation: Batches, device: str) -> int:
+    """Return the number of logits that one image gets; ParameterError where a label is beyond."""
+    classes: int = model.eval()(validation.take(torch.tensor([0])).to(device).float() / 255).shape[
+        1
+    ]
+    for name, batches in (("train", train), ("validation", validation)):
+        least, most = int(batches.labels.min()), int(batches.labels.max())
+        if least < 0 or most >= classes:
+            raise ParameterError(
+                f"The {name} labels go from {least} to {most}, but the model gives {classes} logits."
+            )
+    return classes
+
+
+def _identify(
+    model: nn.Module,
+    params: TrainingParams,
+    seed: int,
+    phases: tuple[Phase, ...],
+    rows: tuple[int, int],
+    given: str,
+) -> str:
+    described = {
+        "params": params.model_dump(mode="json", exclude={"checkpoint_steps"}),
+        "seed": seed,
+        "phases": [asdict(phase) for phase in phases],
+        "shapes": {name: list(value.shape) for name, value in model.state_dict().items()},
+        "rows": rows,
+        "given": given,
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

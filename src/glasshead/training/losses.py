@@ -1,0 +1,86 @@
+"""What a training minimises, and what its validation reports."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from glasshead.errors import ParameterError
+from glasshead.training.batches import Batches
+
+ClassWeights = Literal["balanced"] | tuple[float, ...] | None
+
+
+def class_weights(
+    wanted: ClassWeights, labels: Int[Tensor, " n"], classes: int, device: str = "cpu"
+) -> Float[Tensor, " k"] | None:
+    """Return the weight of each class in the loss, scaled so that the rows' weights average 1; None where all are 1.
+
+    "balanced" gives each class that has rows the same sum: n / (classes with rows · rows of the class), and 0 to a
+    class without rows. Else they are those given.
+
+    Raises ParameterError where there is not one weight for each class.
+    """
+    if wanted is None:
+        return None
+    counts = torch.bincount(labels, minlength=classes).double()
+    if wanted == "balanced":
+        weights = torch.where(counts > 0, 1 / counts.clamp(min=1), 0.0)
+    elif len(wanted) == classes:
+        weights = torch.tensor(wanted, dtype=torch.float64)
+    else:
+        raise ParameterError(
+            f"`class_weights` has {len(wanted)} values for {classes} classes: give one for each, or `balanced`."
+        )
+    return (weights * len(labels) / (weights * counts).sum()).float().to(device)
+
+
+def soft_cross_entropy(
+    logits: Float[Tensor, "b k"],
+    targets: Float[Tensor, "b k"],
+    weights: Float[Tensor, " k"] | None,
+    smoothing: float,
+) -> Float[Tensor, ""]:
+    """Return the mean over rows of - Σ_k w_k t_k log p_k, in float32, with t smoothed: (1 - s) t + s / k.
+
+    Label smoothing: Szegedy et al. 2016, arXiv:1512.00567. The mean is over rows, not over weights, so that the parts
+    of a batch add up to the whole.
+    """
+    return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=smoothing)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Mean cross-entropy in nats, without class weights and smoothing; share of right rows; counts[true, predicted]."""
+
+    loss: float
+    accuracy: float
+    confusion: Int[Tensor, "k k"]
+
+
+@torch.no_grad()
+def validate(
+    model: nn.Module,
+    batches: Batches,
+    batch_size: int,
+    device: str,
+    precision: AbstractContextManager[object],
+) -> Validation:
+    """Return what `model`, put into evaluation mode, makes of `batches`."""
+    model.eval()
+    labels = batches.labels.to(device)
+    parts = []
+    rows = torch.arange(len(labels)).split(batch_size)
+    with precision:
+        for pixels in batches.stream(rows):
+            parts.append(model(pixels.to(device, non_blocking=True).float() / 255).float())
+    logits = torch.cat(parts)
+    classes = logits.shape[1]
+    counts = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
+    confusion = counts.reshape(classes, classes).cpu()
+    loss = F.cross_entropy(logits.double(), labels).item()
+    return Validation(loss, confusion.trace().item() / len(labels), confusion)

@@ -1,0 +1,44 @@
+"""The recipe of a training."""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+
+from glasshead.training.mining import MiningParams
+from glasshead.training.optimisers import OptimiserParams
+from glasshead.training.precision import Precision
+from glasshead.training.schedules import ScheduleParams
+
+
+class TrainingParams(BaseModel, extra="forbid", frozen=True):
+    """How a network is trained; the augmentation stands apart."""
+
+    epochs: PositiveInt = 20  # of the one phase, where no phases are given
+    batch_size: PositiveInt = Field(
+        default=128, description="images a step; an epoch's incomplete last batch is left out"
+    )
+    optimiser: OptimiserParams = OptimiserParams()
+    schedule: ScheduleParams = ScheduleParams()
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["balanced"] | tuple[PositiveFloat, ...] | None = Field(
+        default=None,
+        description="of the training loss, `balanced` from counts; one a class by hand",
+    )
+    ema_decay: float | None = Field(
+        default=None, gt=0, lt=1, description="of averaged weights, which are validated and kept"
+    )
+    clip_norm: PositiveFloat | None = Field(
+        default=None, description="the most that the L2 norm of the gradient may be"
+    )
+    precision: Precision = "auto"  # bfloat16 on CUDA, float32 on a CPU
+    channels_last: bool = False
+    compile: bool = False  # by torch.compile, which takes a minute and a C++ compiler
+    select_by: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
+    patience: PositiveInt | None = Field(
+        default=None, description="epochs without a better validation before a phase ends"
+    )
+    mining: MiningParams | None = None
+    checkpoint_steps: PositiveInt | None = Field(
+        default=None,
+        description="steps between checkpoints within an epoch; none: at its end alone",
+    )

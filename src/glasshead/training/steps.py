@@ -1,0 +1,111 @@
+"""One optimisation step: forward, backward, gradient norm, update, in the precision and the memory there is."""
+
+import logging
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from glasshead.errors import TrainingError
+from glasshead.training.losses import soft_cross_entropy
+from glasshead.training.params import TrainingParams
+from glasshead.training.precision import choose_precision
+
+logger = logging.getLogger(__name__)
+
+
+class Stepper:
+    """Steps of `model` on `device` that minimise cross-entropy, its rows weighted by `class_weights` if there are any.
+
+    A batch that does not fit into memory is computed in halves, down to single images, whose gradients add up to the
+    batch's; so are those after it. Batch norms then see the smaller batches.
+
+    Attributes:
+        autocast: the context of a forward pass.
+        scaler: the gradient scaler; enabled with float16 alone.
+        micro_batch: the most images at once, as far as known; 0 is no limit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        params: TrainingParams,
+        device: str,
+        class_weights: Float[Tensor, " k"] | None,
+    ) -> None:
+        dtype = choose_precision(params.precision, device)
+        self.model = model
+        self.forward = torch.compile(model) if params.compile else model
+        self.device, self.clip_norm = device, params.clip_norm
+        self.class_weights, self.smoothing = class_weights, params.label_smoothing
+        self.autocast = torch.autocast(device, dtype, enabled=dtype != torch.float32)
+        self.scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16)
+        self.micro_batch = 0
+
+    def __call__(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        targets: Float[Tensor, "b k"],
+        optimisers: list[torch.optim.Optimizer],
+        seed: int,
+    ) -> Float[Tensor, " 3"]:
+        """Take a step whose draws, such as dropout's, come from `seed`; return loss, accuracy and gradient norm.
+
+        The accuracy counts the largest target as the right class; the norm is that before clipping. They stay on the
+        device, so that nobody waits for it. Raises TrainingError where one image alone does not fit into memory.
+        """
+        parts = None
+        while parts is None:
+            torch.manual_seed(seed)
+            for optimiser in optimisers:
+                optimiser.zero_grad()
+            try:
+                parts = self._accumulate(images, targets)
+            except torch.OutOfMemoryError as error:
+                self._halve(min(self.micro_batch or len(images), len(images)), error)
+        return torch.stack([*parts, self._update(optimisers)])
+
+    def has_skipped(self, norm: float) -> bool:
+        """Whether a step of this gradient norm was skipped for an overflow of float16, as its scaler expects at times.
+
+        A scale below 1 means that overflow is no longer the reason.
+        """
+        return self.scaler.is_enabled() and not math.isfinite(norm) and self.scaler.get_scale() >= 1
+
+    def _accumulate(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        losses, right = [], []
+        size = self.micro_batch or len(images)
+        for part, wanted in zip(images.split(size), targets.split(size), strict=True):
+            with self.autocast:
+                logits = self.forward(part)
+            loss = soft_cross_entropy(logits, wanted, self.class_weights, self.smoothing)
+            loss = loss * (len(part) / len(images))
+            self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+            right.append((logits.argmax(dim=1) == wanted.argmax(dim=1)).sum())
+        return torch.stack(losses).sum(), torch.stack(right).sum() / len(images)
+
+    def _update(self, optimisers: list[torch.optim.Optimizer]) -> Tensor:
+        for optimiser in optimisers:
+            self.scaler.unscale_(optimiser)
+        trained = [value for value in self.model.parameters() if value.grad is not None]
+        norm = get_total_norm([value.grad for value in trained if value.grad is not None])
+        if self.clip_norm is not None:
+            clip_grads_with_norm_(trained, self.clip_norm, norm)
+        for optimiser in optimisers:
+            self.scaler.step(optimiser)
+        self.scaler.update()
+        return norm
+
+    def _halve(self, size: int, error: torch.OutOfMemoryError) -> None:
+        if size == 1:
+            raise TrainingError(
+                f"One image alone is too much for the memory of {self.device}: {error}. Use a smaller model or smaller "
+                "images."
+            ) from error
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+        self.micro_batch = size // 2
+        logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)

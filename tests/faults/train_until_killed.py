@@ -1,0 +1,86 @@
+"""Train a tiny network, be killed on the way, and train it again; run by test_training.py.
+
+Arguments: a folder, then failpoints. Prints one JSON object a failpoint: how the first try ended, how many steps the
+second one took, and the digest of its weights and curves. Each try is a fork, so that torch is imported once.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from glasshead.files import FAILPOINT
+from glasshead.training.batches import TensorBatches
+from glasshead.training.checkpoint import CheckpointFolder
+from glasshead.training.loop import TrainingParams, fit
+
+
+def train(root: Path) -> None:
+    """Leave the count and the digest in `root/result.json`."""
+    torch.manual_seed(0)
+    steps = []
+
+    def augment(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        steps.append(seed)
+        noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
+        return (images / 255 + noise) / 2, nn.functional.one_hot(labels, 2).float()
+
+    labels = torch.arange(12) % 2
+    images = torch.randint(0, 256, (12, 3, 4, 4), dtype=torch.uint8)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 2)
+    )
+    history = fit(
+        model,
+        TensorBatches(images, labels),
+        TensorBatches(images, labels),
+        TrainingParams(epochs=2, batch_size=4, ema_decay=0.9, checkpoint_steps=2),
+        seed=0,
+        device="cpu",
+        checkpoints=CheckpointFolder(root / "checkpoints"),
+        augmentation=augment,
+    )
+    for row in history.epochs:
+        del row["seconds"]
+    digest = hashlib.sha256(save(model.state_dict()) + json.dumps(vars(history)).encode())
+    result = {"steps": len(steps), "digest": digest.hexdigest()}
+    (root / "result.json").write_text(json.dumps(result))
+
+
+def in_a_fork(root: Path, failpoint: str) -> int:
+    """Return the signal that ended `train`, 0 if none did, -1 for an error."""
+    child = os.fork()
+    if child:
+        status = os.waitpid(child, 0)[1]
+        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
+    os.environ[FAILPOINT] = failpoint
+    try:
+        train(root)
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def main() -> None:
+    """Two tries for each failpoint, each in its own folder."""
+    torch.set_num_threads(1)  # threads do not survive a fork
+    train(warm := Path(sys.argv[1]) / "warm")  # imports what torch imports late
+    shutil.rmtree(warm)
+    for number, failpoint in enumerate(sys.argv[2:]):
+        root = Path(sys.argv[1]) / str(number)
+        root.mkdir()
+        ended = in_a_fork(root, failpoint)
+        again = in_a_fork(root, "")
+        result = json.loads((root / "result.json").read_text())
+        line = {"failpoint": failpoint, "ended": ended, "again": again, **result}
+        sys.stdout.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()
