@@ -106,7 +106,7 @@ def test_a_full_disk_is_a_clear_error_and_what_was_there_stays(tmp_path, monkeyp
     assert outcome(root) == expected
 
 
-def interrupt(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def interrupt(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
     signal.raise_signal(signal.SIGINT)
     raise AssertionError
 

@@ -26,7 +26,7 @@ def train(root: Path) -> None:
     torch.manual_seed(0)
     steps = []
 
-    def augment(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    def augment(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
         steps.append(seed)
         noise = torch.rand(images.shape, generator=torch.Generator().manual_seed(seed))
         return (images / 255 + noise) / 2, nn.functional.one_hot(labels, 2).float()

@@ -57,7 +57,7 @@ def two_phases(epochs: int = 2) -> tuple[Phase, Phase]:
     )
 
 
-def noisy(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+def noisy(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
     """Return images with noise from `seed` and one-hot targets."""
     generator = torch.Generator().manual_seed(seed)
     noise = 0.05 * torch.randn(images.shape, generator=generator)
@@ -238,9 +238,9 @@ class TestHistory:
     def test_every_epoch_draws_its_rows_once_and_anew(self):
         seen = []
 
-        def noting(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        def noting(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
             seen.append(images)
-            return noisy(images, labels, seed)
+            return noisy(images, labels, seed, epoch)
 
         trained(params={"batch_size": 25}, augmentation=noting)
         epochs = [torch.cat(seen[:3]), torch.cat(seen[3:])]
@@ -248,10 +248,21 @@ class TestHistory:
         assert ids[0] == ids[1] == sorted(map(bytes, TRAIN.images.flatten(1).numpy()))
         assert not torch.equal(*epochs)
 
+    def test_augmentation_is_told_the_epoch_over_all_phases(self):
+        told = []
+
+        def noting(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
+            told.append(epoch)
+            return noisy(images, labels, seed, epoch)
+
+        _, history = trained(phases=two_phases(), augmentation=noting)
+        steps = len(told) // len(history.epochs)
+        assert told == [epoch for epoch in range(len(history.epochs)) for _ in range(steps)]
+
     def test_mining_draws_confused_classes_more_often(self):
         drawn = []
 
-        def noting(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        def noting(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
             drawn.append(labels)
             return images / 255, nn.functional.one_hot(labels, CLASSES).float()
 
@@ -336,11 +347,11 @@ class TestResuming:
                 left = itertools.repeat(1) if stop is None else iter([1] * stop)
 
                 def interrupted(
-                    images: Tensor, labels: Tensor, seed: int, left=left
+                    images: Tensor, labels: Tensor, seed: int, epoch: int, left=left
                 ) -> tuple[Tensor, Tensor]:
                     if not next(left, None):
                         raise Stop
-                    return noisy(images, labels, seed)
+                    return noisy(images, labels, seed, epoch)
 
                 model = network(dropout)
                 try:
@@ -361,11 +372,13 @@ class TestResuming:
         """A training of 8 steps, 4 an epoch, is stopped in the 8th."""
         taken = []
 
-        def counting(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        def counting(
+            images: Tensor, labels: Tensor, seed: int, epoch: int
+        ) -> tuple[Tensor, Tensor]:
             taken.append(seed)
             if len(taken) == 8:
                 raise Stop
-            return noisy(images, labels, seed)
+            return noisy(images, labels, seed, epoch)
 
         settings = {"params": {"checkpoint_steps": every}, "augmentation": counting}
         with pytest.raises(Stop):
@@ -380,7 +393,9 @@ class TestResuming:
     ):
         taken = []
 
-        def counting(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        def counting(
+            images: Tensor, labels: Tensor, seed: int, epoch: int
+        ) -> tuple[Tensor, Tensor]:
             taken.append(seed)
             if len(taken) == 50:
                 raise Stop
@@ -410,7 +425,7 @@ class TestResuming:
     def test_a_finished_training_is_returned(self, tmp_path):
         first, one = trained(checkpoints=CheckpointFolder(tmp_path))
 
-        def never(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        def never(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
             raise Stop
 
         second, two = trained(checkpoints=CheckpointFolder(tmp_path), augmentation=never)

@@ -1,4 +1,4 @@
-"""Phases: what is frozen in one, which are refused, and those that each strategy of fine-tuning is made of."""
+"""What is frozen in a phase, which phases are refused, and what every strategy trains, when and how fast."""
 
 from typing import get_args
 

@@ -57,8 +57,8 @@ def fit(
             not been stopped; a finished one is returned without training.
         identity: what decides the result besides params, seed, phases and shapes: a digest of data, augmentation and
             initial weights. A checkpoint of another identity is not resumed.
-        augmentation: (uint8 images (b, 3, h, w), labels (b,), seed) to float images in [0, 1] and targets (b, k) whose
-            rows sum to 1. By default the images as they are.
+        augmentation: (uint8 images (b, 3, h, w), labels (b,), seed, epoch) to float images in [0, 1] and targets (b, k)
+            whose rows sum to 1; the epoch counts from 0 over all phases. By default the images as they are.
 
     Raises:
         ParameterError: no rows, labels beyond the logits, phases, class weights, precision or device that do not fit.
@@ -102,7 +102,9 @@ class _Plain:
     def __init__(self, classes: int) -> None:
         self.classes = classes
 
-    def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(
+        self, images: Tensor, labels: Tensor, seed: int, epoch: int
+    ) -> tuple[Tensor, Tensor]:
         return images.float() / 255, F.one_hot(labels, self.classes).float()
 
 

@@ -1,8 +1,8 @@
 """Phases of a training: which parameters are trained, for how long and how fast; the others are frozen.
 
-The strategies of fine-tuning are phases built from names alone, for any network whose parameters are sorted into
-stages. Freezing and then unfreezing with a lower rate for the lower layers: Howard and Ruder 2018, arXiv:1801.06146;
-how far the last stages alone carry: Yosinski et al. 2014, arXiv:1411.1792.
+Built from names alone, so that any network whose parameters are sorted into stages can be fine-tuned. Freezing and then
+unfreezing with a lower rate for the lower layers: Howard and Ruder 2018, arXiv:1801.06146; how far the last stages
+alone carry: Yosinski et al. 2014, arXiv:1411.1792.
 """
 
 from collections import Counter

@@ -35,7 +35,7 @@ from glasshead.training.steps import Stepper
 logger = logging.getLogger(__name__)
 
 Augmentation = Callable[
-    [UInt8[Tensor, "b 3 h w"], Int[Tensor, " b"], int],
+    [UInt8[Tensor, "b 3 h w"], Int[Tensor, " b"], int, int],
     tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b k"]],
 ]
 
@@ -139,6 +139,7 @@ class Run:
             pixels.to(self.device, non_blocking=True),
             self.labels[rows.to(self.device, non_blocking=True)],
             stream_seed(self.seed, "augmentation", *place),
+            len(progress.history.epochs),
         )
         factor = rate_factor(
             params.schedule,
