@@ -1,15 +1,19 @@
 """The pipelines by name, and the corridor that every classifier walks."""
 
+from collections.abc import Iterable
+
 from kedro.pipeline import Pipeline
 
 from glasshead.pipelines import (
     calibrate,
+    cnn_ablation,
     embed,
     evaluate,
     explain,
     ingest,
     preprocess,
     pretrain,
+    train_cnn,
     train_heads,
 )
 
@@ -23,26 +27,78 @@ def register_pipelines() -> dict[str, Pipeline]:
         "preprocess": preprocess.create_pipeline(),
         "embed": embed.create_pipeline(),
     }
-    stages = {
-        "train_heads": for_classifier(train_heads.create_pipeline(), "heads"),
-        "calibrate": for_classifier(calibrate.create_pipeline(), "heads"),
-        "evaluate": for_classifier(evaluate.create_pipeline(), "heads"),
-        "explain": for_classifier(explain.create_pipeline(), "heads"),
+    heads, cnn = train_heads.create_pipeline(), train_cnn.create_pipeline()
+    stages = corridor(heads, "heads")
+    pixels = data["ingest"] + without_backbone(data["preprocess"])
+    whole = from_images(total(data.values()), heads, "heads")
+    return {
+        **data,
+        "train_heads": for_classifier(heads, "heads"),
+        "train_cnn": for_classifier(cnn, "cnn"),
+        **stages,
+        "evaluate": with_gate(stages["evaluate"], "heads"),
+        "pretrain": pretrain.create_pipeline(),
+        "heads": whole,
+        "cnn": from_images(pixels, cnn, "cnn"),
+        "cnn_ablation": pixels + ablation(),
+        "__default__": whole,
     }
-    heads = with_gate(sum([*data.values(), *stages.values()], Pipeline([])), "heads")
-    stages["evaluate"] = with_gate(stages["evaluate"], "heads")
-    named = {**data, **stages, "pretrain": pretrain.create_pipeline()}
-    return {**named, "heads": heads, "__default__": heads}
 
 
-def for_classifier(template: Pipeline, name: str) -> Pipeline:
-    """Return `template` in the namespace `name`; what all classifiers share, and parameters, keep their names."""
+def corridor(training: Pipeline, name: str) -> dict[str, Pipeline]:
+    """Return the stages behind the template `training` of classifier `name`, without the gate.
+
+    A training that reads embeddings makes a bottleneck, whose concepts are explained too.
+    """
+    concepts = "embeddings" in training.inputs()
+    return {
+        "calibrate": for_classifier(calibrate.create_pipeline(), name),
+        "evaluate": for_classifier(evaluate.create_pipeline(), name),
+        "explain": for_classifier(explain.create_pipeline(concepts=concepts), name),
+    }
+
+
+def from_images(data: Pipeline, training: Pipeline, name: str) -> Pipeline:
+    """Return `data`, the template `training` and the corridor of classifier `name`, with the gate at the end."""
+    stages = [for_classifier(training, name), *corridor(training, name).values()]
+    return with_gate(total([data, *stages]), name)
+
+
+def ablation() -> Pipeline:
+    """Return the trainings that differ in augmentation and seed, each as far as its metrics, and their comparison."""
+    recipe = {"params:train_cnn": "params:cnn_ablation"}
+    variants = [
+        for_classifier(measured(train_cnn.create_pipeline(*variant)), name, recipe)
+        for name, variant in cnn_ablation.VARIANTS.items()
+    ]
+    return total([*variants, cnn_ablation.create_pipeline()])
+
+
+def measured(training: Pipeline) -> Pipeline:
+    """Return the template `training` and of the corridor no more than its metrics take."""
+    whole = training + calibrate.create_pipeline() + evaluate.create_pipeline()
+    return whole.to_outputs("metrics")
+
+
+def for_classifier(
+    template: Pipeline, name: str, renamed: dict[str, str] | None = None
+) -> Pipeline:
+    """Return `template` in the namespace `name`; what all classifiers share keeps its name.
+
+    So do parameters, but for those `renamed`.
+    """
+    parameters = {entry: entry for entry in template.inputs() if entry.startswith("params:")}
     return Pipeline(
         template,
         namespace=name,
         inputs=SHARED & template.inputs(),
-        parameters={entry for entry in template.inputs() if entry.startswith("params:")},
+        parameters=parameters | (renamed or {}),
     )
+
+
+def without_backbone(preprocess: Pipeline) -> Pipeline:
+    """Return `preprocess` for classifiers that read pixels: no CLIP is looked for."""
+    return preprocess - preprocess.only_nodes_with_outputs("processor")
 
 
 def with_gate(pipeline: Pipeline, name: str) -> Pipeline:
@@ -51,3 +107,8 @@ def with_gate(pipeline: Pipeline, name: str) -> Pipeline:
     shared = {end for end in ends if not end.startswith(f"{name}.")}
     gate = evaluate.gate_pipeline(after=sorted(end.removeprefix(f"{name}.") for end in ends))
     return pipeline + Pipeline(gate, namespace=name, inputs=shared, parameters={"params:evaluate"})
+
+
+def total(pipelines: Iterable[Pipeline]) -> Pipeline:
+    """Return the sum of `pipelines`."""
+    return sum(pipelines, Pipeline([]))

@@ -151,7 +151,9 @@ def run(contents: dict[str, object], folder: Path) -> dict[str, object]:
     """Run the pipeline as `heads` over this project's own catalog in `folder`; return all that it saved."""
     shared = {"images", "samples", "embeddings"}
     parameters = {"params:explain", "params:seed"}
-    pipeline = Pipeline(create_pipeline(), namespace="heads", inputs=shared, parameters=parameters)
+    pipeline = Pipeline(
+        create_pipeline(concepts=True), namespace="heads", inputs=shared, parameters=parameters
+    )
     entries = {}
     for name in ("explain", "evaluate"):  # evaluate's has the pattern of all figures
         entries |= yaml.safe_load((ROOT / f"conf/base/catalog_{name}.yml").read_text())
@@ -161,7 +163,9 @@ def run(contents: dict[str, object], folder: Path) -> dict[str, object]:
         catalog[full] = MemoryDataset(content, copy_mode="assign")
     with contextlib.chdir(folder):
         SequentialRunner().run(pipeline, catalog)
-        outputs = {output for node in create_pipeline().nodes for output in node.outputs}
+        outputs = {
+            output for node in create_pipeline(concepts=True).nodes for output in node.outputs
+        }
         return {name: catalog.load(f"heads.{name}") for name in outputs}
 
 
@@ -275,7 +279,7 @@ def test_too_few_steps_are_reported(images, parameters, caplog):
     maps = explain_pixels(contents["classifier"], pixels, examples, few)
     assert "raise explain.steps above 1" in caplog.text
     nothing = {"players": np.zeros(0, dtype=str)}
-    found = measure_explanations(nothing, maps, few, 0)["integrated_gradients"]
+    found = measure_explanations(few, 0, maps, nothing)["integrated_gradients"]
     assert found["completeness_gap_relative"]["value"] > 0.05
 
 

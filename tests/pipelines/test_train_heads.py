@@ -17,6 +17,7 @@ from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError, ParameterError, SplitError
 from glasshead.images.captions import all_words
+from glasshead.images.fitting import select_fitting_samples
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable, content_hash
 from glasshead.images.taxonomy import parse_taxonomy
@@ -28,7 +29,6 @@ from glasshead.pipelines.train_heads.nodes import (
     predict_controls,
     predict_logits,
     random_codes,
-    select_fitting_samples,
 )
 from glasshead.pipelines.train_heads.params import TrainHeadsParams
 from glasshead.reporting.training_figures import training_history_figure
@@ -408,10 +408,12 @@ def test_the_history_is_drawn_with_a_line_between_phases(mode):
         }
     )
     losses, right = training_history_figure(log).axes
-    curves = {line.get_label(): line.get_ydata() for axes in (losses, right) for line in axes.lines}
-    np.testing.assert_array_equal(curves["train loss"], log["train_loss"])
-    np.testing.assert_array_equal(curves["validation loss"], log["validation_loss"])
-    np.testing.assert_array_equal(curves["validation accuracy"], log["validation_accuracy"])
+    for axes, measure in ((losses, "loss"), (right, "accuracy")):
+        curves = {line.get_label(): line.get_ydata() for line in axes.lines}
+        drawn = {split for split in ("train", "validation") if f"{split}_{measure}" in log}
+        assert drawn == {text.get_text() for text in axes.get_legend().get_texts()}
+        for split in drawn:
+            np.testing.assert_array_equal(curves[split], log[f"{split}_{measure}"])
     breaks = [line.get_xdata()[0] for line in losses.lines if line.get_linestyle() == ":"]
     assert breaks == ([] if mode == "joint" else [2.5])
 

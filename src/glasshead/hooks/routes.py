@@ -38,14 +38,18 @@ def log_numbers(run_id: str, data: Mapping[str, Any], path: Path | None) -> None
 
 def log_curves(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
     """Log the numeric columns of a table with a column `epoch` as one curve each."""
-    log_metrics(
-        run_id,
-        (
-            (f"audit_log/{column}", value, int(epoch))
-            for column in data.select_dtypes("number").columns.drop("epoch")
-            for epoch, value in zip(data["epoch"], data[column], strict=True)
-        ),
-    )
+    _log_columns(run_id, data, "audit_log", "epoch")
+
+
+def log_steps(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
+    """Log the numeric columns of a table with a column `step` as one curve each."""
+    _log_columns(run_id, data, "step_log", "step")
+
+
+def log_table(run_id: str, data: object, path: Path | None) -> None:
+    """Log the file of a table as an artifact under tables/."""
+    if path is not None:
+        mlflow.log_artifact(str(path), "tables", run_id=run_id)
 
 
 def log_file(run_id: str, data: object, path: Path | None) -> None:
@@ -118,11 +122,24 @@ def log_metrics(run_id: str, metrics: Iterable[tuple[str, float, int]]) -> None:
         client.log_batch(run_id, metrics=entries[start : start + BATCH])
 
 
+def _log_columns(run_id: str, data: pd.DataFrame, name: str, place: str) -> None:
+    log_metrics(
+        run_id,
+        (
+            (f"{name}/{column}", value, int(step))
+            for column in data.select_dtypes("number").columns.drop(place)
+            for step, value in zip(data[place], data[column], strict=True)
+        ),
+    )
+
+
 ROUTES: dict[str, Route] = {
+    "ablation": log_table,
     "audit_log": log_curves,
     "classifier": log_classifier,
     "embed_summary": log_numbers,
     "explanations": log_numbers,
     "figure": log_file,
     "metrics": log_numbers,
+    "step_log": log_steps,
 }

@@ -22,6 +22,7 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
+from glasshead.hooks.children import OUTCOMES, ChildRuns
 from glasshead.hooks.processes import close_orphans, exit_on_sigterm
 from glasshead.hooks.routes import log_data, log_metrics, route
 from glasshead.hooks.store import create_store
@@ -30,7 +31,6 @@ from glasshead.hooks.tags import run_name, run_tags
 logger = logging.getLogger(__name__)
 
 DATA = frozenset({"images", "samples"})
-OUTCOMES = {"FINISHED": "success", "FAILED": "failure", "KILLED": "interrupted"}
 PATIENCE = 20.0  # seconds that failing calls may cost a run before tracking is given up
 
 P = ParamSpec("P")
@@ -69,6 +69,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self.failure: str | None = None
         self.wasted = 0.0
         self._started: dict[str, float] = {}
+        self._children: ChildRuns | None = None
         # Registered after MLflow's own handler, so called before it.
         atexit.register(self.close, "KILLED")
 
@@ -186,7 +187,9 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         super().before_pipeline_run(run_params, pipeline, catalog)
         mlflow.set_tags(run_tags(run_params, pipeline, self._parameters))
         client = mlflow.MlflowClient()
-        close_orphans(client, client.get_run(self.run_id).info.experiment_id)
+        experiment_id = client.get_run(self.run_id).info.experiment_id
+        self._children = ChildRuns(self.run_id, experiment_id, pipeline)
+        close_orphans(client, experiment_id)
 
     @best_effort
     def _log_parameters(
@@ -200,7 +203,10 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _log_seconds(self, name: str, seconds: float) -> None:
-        log_metrics(self.run_id, [(f"seconds/{name}", seconds, 0)])
+        """Log the node's time, after which its variant, if it has one, may be complete."""
+        if self._children:
+            log_metrics(self._children.run_id(name), [(f"seconds/{name}", seconds, 0)])
+            self._children.finish_node(name)
 
     @best_effort
     def _log_digest(self, dataset: str) -> None:
@@ -212,12 +218,15 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _log_result(self, dataset: str, data: Any) -> None:
-        if log := route(dataset):
-            log(self.run_id, data, self._path(dataset))
+        if self._children and (log := route(dataset)):
+            log(self._children.run_id(dataset), data, self._path(dataset))
 
     def _end(self, status: str) -> None:
         active = mlflow.active_run()
         run_id = active.info.run_id if active else self.run_id
+        if self._children:
+            self._children.close(status)
+            self._children = None
         if self._already_active_mlflow or run_id is None:
             return  # whoever opened that run closes it, or none was opened
         while mlflow.active_run():  # an entry left here would read as finished when Python exits

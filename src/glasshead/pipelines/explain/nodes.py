@@ -146,9 +146,9 @@ def explain_pixels(
 
 
 def measure_explanations(
-    shapley: Arrays, attributions: Arrays, parameters: ExplainParams, seed: int
+    parameters: ExplainParams, seed: int, attributions: Arrays, shapley: Arrays | None = None
 ) -> dict[str, dict[str, Measure]]:
-    """Return method, measure, {value, low, high, better}; no Shapley values where there are no concepts."""
+    """Return method, measure, {value, low, high, better}; Shapley values where there are concepts to have any."""
     methods = {
         "integrated_gradients": Attribution(
             attributions["integrated_gradients"],
@@ -156,7 +156,7 @@ def measure_explanations(
             attributions["integrated_gradients/output"],
         )
     }
-    if len(shapley["players"]):
+    if shapley is not None and len(shapley["players"]):
         methods["shapley"] = Attribution(shapley["values"], shapley["base"], shapley["output"])
     return {
         name: completeness(explained, parameters.n_resamples, seed)

@@ -16,8 +16,18 @@ from glasshead.reporting.explanation_figures import (
 )
 
 
-def create_pipeline() -> Pipeline:
-    """classifier, predictions, images, samples, embeddings → explanations, their measures and figures."""
+def create_pipeline(*, concepts: bool) -> Pipeline:
+    """classifier, predictions, images, samples → explanations of pixels, their measures and figures.
+
+    With `concepts`, for bottlenecks on `embeddings`, explanations by Shapley values of the concepts too.
+    """
+    return pixels_pipeline(measured=["attributions", *(["shapley"] if concepts else [])]) + (
+        concepts_pipeline() if concepts else Pipeline([])
+    )
+
+
+def pixels_pipeline(measured: list[str]) -> Pipeline:
+    """Return the nodes for any classifier; the explanations `measured` are compared."""
     return Pipeline(
         [
             Node(
@@ -33,6 +43,32 @@ def create_pipeline() -> Pipeline:
                 name="prepare_examples",
             ),
             Node(
+                explain_pixels,
+                ["classifier", "example_images", "examples", "params:explain"],
+                "attributions",
+                name="explain_pixels",
+            ),
+            Node(
+                measure_explanations,
+                ["params:explain", "params:seed", *measured],
+                "explanations",
+                name="measure_explanations",
+            ),
+            Node(
+                plot_attribution_maps,
+                ["examples", "example_images", "attributions"],
+                "attribution_map_figure",
+                name="plot_attribution_maps",
+            ),
+        ]
+    )
+
+
+def concepts_pipeline() -> Pipeline:
+    """Return the nodes that explain a bottleneck by its concepts."""
+    return Pipeline(
+        [
+            Node(
                 explain_concepts,
                 [
                     "classifier",
@@ -46,18 +82,6 @@ def create_pipeline() -> Pipeline:
                 name="explain_concepts",
             ),
             Node(
-                explain_pixels,
-                ["classifier", "example_images", "examples", "params:explain"],
-                "attributions",
-                name="explain_pixels",
-            ),
-            Node(
-                measure_explanations,
-                ["shapley", "attributions", "params:explain", "params:seed"],
-                "explanations",
-                name="measure_explanations",
-            ),
-            Node(
                 plot_shapley_images,
                 ["examples", "example_images", "shapley"],
                 "shapley_images_figure",
@@ -68,12 +92,6 @@ def create_pipeline() -> Pipeline:
                 "shapley",
                 "shapley_global_figure",
                 name="plot_shapley_global",
-            ),
-            Node(
-                plot_attribution_maps,
-                ["examples", "example_images", "attributions"],
-                "attribution_map_figure",
-                name="plot_attribution_maps",
             ),
         ]
     )

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from glasshead import __version__
 from glasshead.device import one_thread
 from glasshead.embedding.store import Embeddings
-from glasshead.errors import ParameterError, SplitError
+from glasshead.errors import ParameterError
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy
 from glasshead.models.classifier import Concept
@@ -24,29 +24,6 @@ from glasshead.seeds import generator, seed_everything, stream_seed
 from glasshead.training.bottleneck import BottleneckData, train_bottleneck
 
 logger = logging.getLogger(__name__)
-
-
-def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the train and validation rows, the only ones that heads and controls are fitted on.
-
-    Raises:
-        ArtifactError: `samples` were not made of `images`.
-        SplitError: one of the two is empty, or a class has no train row.
-    """
-    images.check_rows(samples)
-    chosen = samples[samples["split"].isin(["train", "validation"])].reset_index(drop=True)
-    counts = chosen["split"].value_counts()
-    if len(counts) < 2:
-        raise SplitError(
-            f"Training needs train and validation rows; there are {counts.to_dict()}. Add images, or raise "
-            "`preprocess.validation_share`."
-        )
-    absent = sorted(set(samples["label"]) - set(chosen.loc[chosen["split"] == "train", "label"]))
-    if absent:
-        raise SplitError(
-            f"No train row has the class {', '.join(absent)}. Add images of it, or leave the class out."
-        )
-    return chosen
 
 
 def fit_heads(

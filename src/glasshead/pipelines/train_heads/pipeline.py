@@ -2,12 +2,12 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glasshead.images.fitting import select_fitting_samples
 from glasshead.pipelines.train_heads.nodes import (
     fit_heads,
     plot_training_history,
     predict_controls,
     predict_logits,
-    select_fitting_samples,
 )
 
 

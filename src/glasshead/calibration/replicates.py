@@ -1,0 +1,42 @@
+"""Means over a few independent runs, such as trainings of several seeds, with intervals over the runs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t
+
+from glasshead.calibration.bootstrap import Estimate
+
+LEVEL = 0.95
+
+
+def mean_over_runs(values: Sequence[float]) -> Estimate:
+    """Return the mean with its 95 % Student t interval; no interval below two runs.
+
+    Student 1908, doi:10.2307/2331554: exact where the runs' values are normal. Not clipped: where the values are
+    shares, a bound beyond 0 or 1 says that there are too few runs.
+    """
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return Estimate(mean, None, None, n)
+    half = float(t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
+    """Return the mean of `values` less `reference`, run by run, with its 95 % t interval.
+
+    Pairs, such as trainings from the same seed, share what makes one of them lucky; if they share nothing, the interval
+    holds all the same. Raises ValueError where the runs cannot be paired.
+    """
+    if len(values) != len(reference):
+        raise ValueError(f"{len(values)} runs cannot be paired with {len(reference)}")
+    return mean_over_runs([value - other for value, other in zip(values, reference, strict=True)])
+
+
+def verdict(difference: Estimate) -> str:
+    """Return `higher` or `lower` where the interval of a difference leaves 0 out, else `unresolved`."""
+    low, high = difference.low, difference.high
+    if low is None or high is None or low <= 0 <= high:
+        return "unresolved"
+    return "higher" if low > 0 else "lower"

@@ -1,0 +1,48 @@
+"""The rows a training may look at, and where they stand in the image table."""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+
+from glasshead.errors import ArtifactError, SplitError
+from glasshead.images.table import ImageTable
+
+
+def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the train and validation rows, the only ones that classifiers and controls are fitted on.
+
+    Raises:
+        ArtifactError: `samples` were not made of `images`.
+        SplitError: one of the two is empty, or a class has no train row.
+    """
+    images.check_rows(samples)
+    chosen = samples[samples["split"].isin(["train", "validation"])].reset_index(drop=True)
+    counts = chosen["split"].value_counts()
+    if len(counts) < 2:
+        raise SplitError(
+            f"Training needs train and validation rows; there are {counts.to_dict()}. Add images, or raise "
+            "`preprocess.validation_share`."
+        )
+    absent = sorted(set(samples["label"]) - set(chosen.loc[chosen["split"] == "train", "label"]))
+    if absent:
+        raise SplitError(
+            f"No train row has the class {', '.join(absent)}. Add images of it, or leave the class out."
+        )
+    return chosen
+
+
+def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n"]:
+    """Return the row in `images` of each of `samples`, a part of them in any order.
+
+    Raises ArtifactError where one is not there, or has another label or content.
+    """
+    identity = ["image_id", "label", "content_hash"]
+    frame = images.frame()[identity]
+    rows = pd.Index(frame["image_id"]).get_indexer(pd.Index(samples["image_id"]))
+    if (rows < 0).any() or (
+        frame.iloc[rows].to_numpy(object) != samples[identity].to_numpy(object)
+    ).any():
+        raise ArtifactError(
+            "the rows to train on are not those of the image table. Run the training's pipeline as a whole."
+        )
+    return rows

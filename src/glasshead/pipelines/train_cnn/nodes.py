@@ -1,0 +1,210 @@
+"""Nodes of `train_cnn`. What is fitted sees `fitting_samples` alone: train and validation rows."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from functools import wraps
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from glasshead import __version__
+from glasshead.device import choose_device
+from glasshead.errors import ParameterError
+from glasshead.images.fitting import table_rows
+from glasshead.images.pixels import PixelSource, common_side
+from glasshead.images.table import ImageTable
+from glasshead.models.classifier import Classifier, as_images
+from glasshead.models.cnn import SMALLEST, CNNClassifier, build_cnn
+from glasshead.models.resize import resize_and_crop
+from glasshead.models.tta import flip_tta
+from glasshead.pipelines.train_cnn.params import TrainCNNParams
+from glasshead.reporting.training_figures import training_history_figure
+from glasshead.seeds import stream_seed
+from glasshead.serving.predict import logits_of
+from glasshead.training.augment import PRESETS, Augmentation
+from glasshead.training.batches import Batches, choose_batches
+from glasshead.training.checkpoint import CheckpointFolder
+from glasshead.training.loop import fit
+from glasshead.training.statistics import channel_statistics, evenly_spaced
+
+logger = logging.getLogger(__name__)
+
+WHITENED = 2000  # train images that the first filters are taken from
+SHIFT = 1  # pixels, of test-time augmentation
+
+Fitted = tuple[CNNClassifier, pd.DataFrame, pd.DataFrame]
+
+
+def fit_cnn(
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    checkpoints: CheckpointFolder,
+    parameters: TrainCNNParams,
+    seed: int,
+) -> Fitted:
+    """Return the classifier, not yet calibrated, the audit log with a row an epoch, and the log of the steps.
+
+    A training of the same data, parameters and seed that was stopped goes on from `checkpoints`; a finished one is
+    not repeated.
+
+    Raises:
+        ArtifactError: `fitting_samples` are not of `images`, or a checkpoint cannot be written.
+        ParameterError: parameters that do not fit the data or this machine.
+        TrainingError: the loss is not finite, or one image alone does not fit into memory.
+    """
+    train_rows, validation_rows = (
+        table_rows(images, fitting_samples[fitting_samples["split"] == split])
+        for split in ("train", "validation")
+    )
+    size = parameters.image_size
+    if size == "auto":
+        size = common_side(images, train_rows, SMALLEST, parameters.largest_size)
+    train, validation = (
+        _batches(images, fitting_samples, split, rows, size, parameters)
+        for split, rows in (("train", train_rows), ("validation", validation_rows))
+    )
+    provenance = {
+        "data": images.digest(),
+        "augmentation": parameters.augmentation.model_dump(mode="json", exclude_defaults=True),
+        "glasshead": __version__,
+        "seed": seed,
+    }
+    classifier = _build(images.classes, size, train, provenance, parameters, seed)
+    history = fit(
+        classifier,
+        train,
+        validation,
+        parameters.training,
+        stream_seed(seed, "train_cnn"),
+        device=parameters.device,
+        checkpoints=checkpoints,
+        identity=_identify(classifier, fitting_samples),
+        augmentation=Augmentation(parameters.augmentation, len(images.classes)),
+    )
+    return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
+
+
+def fit_variant(augmentation: str, replicate: int) -> Callable[..., Fitted]:
+    """Return `fit_cnn` with a preset of augmentation, and with `replicate` added to the seed."""
+
+    @wraps(fit_cnn)
+    def fit_this(
+        images: ImageTable,
+        fitting_samples: pd.DataFrame,
+        checkpoints: CheckpointFolder,
+        parameters: TrainCNNParams,
+        seed: int,
+    ) -> Fitted:
+        if "augmentation" in parameters.model_fields_set:
+            raise ParameterError(
+                "A comparison of augmentations chooses the augmentation itself. Leave it out of `cnn_ablation`."
+            )
+        chosen = parameters.model_copy(update={"augmentation": PRESETS[augmentation]})
+        logger.info("Augmentation %s, replicate %d", augmentation, replicate)
+        return fit_cnn(images, fitting_samples, checkpoints, chosen, seed + replicate)
+
+    return fit_this
+
+
+def predict_logits(
+    classifier: Classifier, images: ImageTable, samples: pd.DataFrame, parameters: TrainCNNParams
+) -> pd.DataFrame:
+    """Return raw logits of all rows, beside image_id, split and label, without test-time augmentation.
+
+    Raises ArtifactError if `samples` were not made of `images`.
+    """
+    images.check_rows(samples)
+    source = PixelSource(images, np.arange(len(images)), classifier.prepare)
+    device = choose_device(parameters.device, "train_cnn.device")
+    logits = logits_of(classifier, source, len(images), device)
+    columns = [f"logit/{name}" for name in classifier.classes]
+    table = pd.DataFrame(logits, columns=columns, index=samples.index)
+    return pd.concat([samples[["image_id", "split", "label"]], table], axis=1)
+
+
+def predict_controls(
+    classifier: Classifier,
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    parameters: TrainCNNParams,
+) -> pd.DataFrame:
+    """Return what each control predicts for images that nothing was fitted on: image_id and a column a control.
+
+    majority: the most frequent train class. tta: the classifier with test-time augmentation, if the parameters want
+    it. Raises ArtifactError if `fitting_samples` are not of `images`.
+    """
+    rest = np.setdiff1d(np.arange(len(images)), table_rows(images, fitting_samples))
+    train = fitting_samples.loc[fitting_samples["split"] == "train", "class_index"]
+    predicted = {"majority": np.full(len(rest), train.value_counts().sort_index().idxmax())}
+    if parameters.test_time_augmentation != "none" and len(rest):
+        shift = SHIFT if parameters.test_time_augmentation == "flip_and_shift" else 0
+        source = PixelSource(images, rest, classifier.prepare)
+        device = choose_device(parameters.device, "train_cnn.device")
+        logits = logits_of(classifier, source, len(rest), device, flip_tta(classifier, shift))
+        predicted["tta"] = logits.argmax(axis=1)
+    classes = np.array(classifier.classes, dtype=object)
+    ids = images.ids().to_numpy()[rest]
+    return pd.DataFrame(
+        {"image_id": ids} | {name: classes[index] for name, index in predicted.items()}
+    )
+
+
+def plot_training_history(audit_log: pd.DataFrame) -> Figure:
+    """Return loss and accuracy by epoch."""
+    return training_history_figure(audit_log)
+
+
+def _batches(
+    images: ImageTable,
+    samples: pd.DataFrame,
+    split: str,
+    rows: np.ndarray,
+    size: int,
+    parameters: TrainCNNParams,
+) -> Batches:
+    """Return the rows of a split, in memory if its share of the budget holds them."""
+    labels = samples.loc[samples["split"] == split, "class_index"].to_numpy(np.int64, copy=True)
+    return choose_batches(
+        PixelSource(images, rows, lambda found: resize_and_crop(found, size, parameters.resize)),
+        torch.from_numpy(labels),
+        budget_bytes=parameters.memory_mb * 2**20 * len(rows) // len(samples),
+        device=choose_device(parameters.device, "train_cnn.device"),
+    )
+
+
+def _build(
+    classes: tuple[str, ...],
+    size: int,
+    train: Batches,
+    provenance: dict[str, object],
+    parameters: TrainCNNParams,
+    seed: int,
+) -> CNNClassifier:
+    """Return the untrained classifier, normalised and whitened by train images."""
+    mean, std = channel_statistics(train)
+    classifier = build_cnn(
+        parameters.architecture,
+        classes,
+        size,
+        mean=mean,
+        std=std,
+        provenance=provenance,
+        seed=stream_seed(seed, "initial_weights"),
+        width=parameters.width,
+        resize=parameters.resize,
+    )
+    classifier.whiten(as_images(train.take(evenly_spaced(len(train), WHITENED)).cpu()))
+    return classifier
+
+
+def _identify(classifier: CNNClassifier, fitting_samples: pd.DataFrame) -> str:
+    """Return a digest of what decides the training: the classifier's description and the rows of each split."""
+    described = json.dumps(
+        [classifier.describe(), fitting_samples[["image_id", "split"]].to_numpy(object).tolist()],
+        sort_keys=True,
+    )
+    return hashlib.sha256(described.encode()).hexdigest()

@@ -1,0 +1,53 @@
+"""The graph of `train_cnn`, a template: only `fitting_samples` reaches a fit."""
+
+from kedro.pipeline import Node, Pipeline
+
+from glasshead.images.fitting import select_fitting_samples
+from glasshead.pipelines.train_cnn.nodes import (
+    fit_cnn,
+    fit_variant,
+    plot_training_history,
+    predict_controls,
+    predict_logits,
+)
+
+
+def create_pipeline(augmentation: str | None = None, replicate: int = 0) -> Pipeline:
+    """images, samples → uncalibrated, audit_log, step_log, logits, controls, training_history_figure.
+
+    A comparison names a preset of `augmentation` and adds `replicate` to the seed, once for each of its namespaces.
+    """
+    return Pipeline(
+        [
+            Node(
+                select_fitting_samples,
+                ["images", "samples"],
+                "fitting_samples",
+                name="select_fitting_samples",
+            ),
+            Node(
+                fit_variant(augmentation, replicate) if augmentation else fit_cnn,
+                ["images", "fitting_samples", "checkpoints", "params:train_cnn", "params:seed"],
+                ["uncalibrated", "audit_log", "step_log"],
+                name="fit_cnn",
+            ),
+            Node(
+                predict_logits,
+                ["uncalibrated", "images", "samples", "params:train_cnn"],
+                "logits",
+                name="predict_logits",
+            ),
+            Node(
+                predict_controls,
+                ["uncalibrated", "images", "fitting_samples", "params:train_cnn"],
+                "controls",
+                name="predict_controls",
+            ),
+            Node(
+                plot_training_history,
+                "audit_log",
+                "training_history_figure",
+                name="plot_training_history",
+            ),
+        ]
+    )
