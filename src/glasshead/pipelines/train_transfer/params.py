@@ -1,0 +1,34 @@
+"""Parameters of `train_transfer`."""
+
+from typing import Literal
+
+from pydantic import BaseModel, PositiveInt
+
+from glasshead.device import Device
+from glasshead.images.scenes import ScenesParams
+from glasshead.models.pretrained import PretrainedParams
+from glasshead.training.augment import PRESETS, NamedAugmentation
+from glasshead.training.params import TrainingParams
+from glasshead.training.phases import StrategyParams
+
+
+class ParentParams(BaseModel, extra="forbid", frozen=True):
+    """What a parent of our own is trained on, and how: scenes of another seed and other colours, from scratch."""
+
+    scenes: ScenesParams = ScenesParams(train=4800, test=600, size=64)
+    augmentation: NamedAugmentation = PRESETS["baseline"]
+    training: TrainingParams = TrainingParams()
+
+
+class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
+    """The network and where its weights come from, what it sees, and how it is fine-tuned."""
+
+    network: PretrainedParams = PretrainedParams()
+    image_size: Literal["auto"] | PositiveInt = "auto"
+    largest_size: PositiveInt = 224
+    strategy: StrategyParams = StrategyParams()
+    augmentation: NamedAugmentation = PRESETS["baseline"]
+    training: TrainingParams = TrainingParams()
+    parent: ParentParams = ParentParams()
+    memory_mb: PositiveInt = 4096
+    device: Device = "auto"
