@@ -1,7 +1,7 @@
 """Where torch computes."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 from glasshead.errors import ParameterError
@@ -24,19 +24,27 @@ def choose_device(wanted: Device, parameter: str) -> str:
 
 
 @contextmanager
-def one_thread() -> Iterator[int]:
-    """Let torch compute in one thread; gives the number it would have used, and has again afterwards.
+def torch_threads(count: int | None) -> Iterator[int]:
+    """Let torch compute in `count` threads, or as many as before where it is None.
 
-    The numbers then do not depend on how many there are.
+    Gives the number it used before, and uses again afterwards. The last bits of results depend on the number.
     """
     import torch
 
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count or threads)
     try:
         yield threads
     finally:
         torch.set_num_threads(threads)
+
+
+def one_thread() -> AbstractContextManager[int]:
+    """Let torch compute in one thread; gives the number it would have used, and has again afterwards.
+
+    The numbers then do not depend on how many there are.
+    """
+    return torch_threads(1)
 
 
 def keep_freed_memory() -> None:

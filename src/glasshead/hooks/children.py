@@ -1,4 +1,4 @@
-"""Child runs: each variant of a comparison, a namespace `<comparison>.<variant>`, is nested under the run of them all."""
+"""Child runs: each variant of a comparison, a namespace `<comparison>.<variant>`, is nested under the run of all."""
 
 from collections import Counter
 
@@ -18,12 +18,12 @@ def variant_of(name: str) -> str | None:
 
 
 class ChildRuns:
-    """The child runs of one pipeline's run: opened by their first node, finished by their last."""
+    """The child runs of one pipeline's run: opened by their first node, finished with their last dataset."""
 
     def __init__(self, parent_id: str, experiment_id: str, pipeline: Pipeline) -> None:
         self._parent_id, self._experiment_id = parent_id, experiment_id
-        variants = (variant_of(node.name) for node in pipeline.nodes)
-        self._nodes_left = Counter(variant for variant in variants if variant)
+        variants = (variant_of(output) for output in pipeline.all_outputs())
+        self._unsaved = Counter(variant for variant in variants if variant)
         self._open: dict[str, str] = {}
 
     def run_id(self, name: str) -> str:
@@ -44,15 +44,15 @@ class ChildRuns:
             self._open[variant] = run.info.run_id
         return self._open[variant]
 
-    def finish_node(self, name: str) -> None:
-        """Close the variant's run as finished if this was its last node."""
-        if variant := variant_of(name):
-            self._nodes_left[variant] -= 1
-            if not self._nodes_left[variant]:
+    def note_saved(self, dataset: str) -> None:
+        """Close the run of the variant as finished if this was the last dataset that it lacked."""
+        if variant := variant_of(dataset):
+            self._unsaved[variant] -= 1
+            if not self._unsaved[variant]:
                 self._end(self._open.pop(variant), "FINISHED")
 
     def close(self, status: str) -> None:
-        """Close the runs that still lack nodes, as a run that was cut short: failed or killed."""
+        """Close the runs that still lack results, as runs that were cut short: failed or killed."""
         while self._open:
             self._end(self._open.popitem()[1], status)
 

@@ -22,7 +22,7 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from glasshead.hooks.children import OUTCOMES, ChildRuns
+from glasshead.hooks.children import OUTCOMES, ChildRuns, variant_of
 from glasshead.hooks.processes import close_orphans, exit_on_sigterm
 from glasshead.hooks.routes import log_data, log_metrics, route
 from glasshead.hooks.store import create_store
@@ -203,10 +203,9 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _log_seconds(self, name: str, seconds: float) -> None:
-        """Log the node's time, after which its variant, if it has one, may be complete."""
         if self._children:
-            log_metrics(self._children.run_id(name), [(f"seconds/{name}", seconds, 0)])
-            self._children.finish_node(name)
+            short = name.rsplit(".", 1)[-1] if variant_of(name) else name
+            log_metrics(self._children.run_id(name), [(f"seconds/{short}", seconds, 0)])
 
     @best_effort
     def _log_digest(self, dataset: str) -> None:
@@ -218,8 +217,11 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _log_result(self, dataset: str, data: Any) -> None:
-        if self._children and (log := route(dataset)):
+        if not self._children:
+            return
+        if log := route(dataset):
             log(self._children.run_id(dataset), data, self._path(dataset))
+        self._children.note_saved(dataset)
 
     def _end(self, status: str) -> None:
         active = mlflow.active_run()

@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from glasshead import __version__
-from glasshead.device import choose_device
+from glasshead.device import choose_device, torch_threads
 from glasshead.errors import ParameterError
 from glasshead.images.fitting import table_rows
 from glasshead.images.pixels import PixelSource, common_side
@@ -67,24 +67,19 @@ def fit_cnn(
         _batches(images, fitting_samples, split, rows, size, parameters)
         for split, rows in (("train", train_rows), ("validation", validation_rows))
     )
-    provenance = {
-        "data": images.digest(),
-        "augmentation": parameters.augmentation.model_dump(mode="json", exclude_defaults=True),
-        "glasshead": __version__,
-        "seed": seed,
-    }
-    classifier = _build(images.classes, size, train, provenance, parameters, seed)
-    history = fit(
-        classifier,
-        train,
-        validation,
-        parameters.training,
-        stream_seed(seed, "train_cnn"),
-        device=parameters.device,
-        checkpoints=checkpoints,
-        identity=_identify(classifier, fitting_samples),
-        augmentation=Augmentation(parameters.augmentation, len(images.classes)),
-    )
+    with torch_threads(parameters.threads):
+        classifier = _build(images, size, train, parameters, seed)
+        history = fit(
+            classifier,
+            train,
+            validation,
+            parameters.training,
+            stream_seed(seed, "train_cnn"),
+            device=parameters.device,
+            checkpoints=checkpoints,
+            identity=_identify(classifier, fitting_samples),
+            augmentation=Augmentation(parameters.augmentation, len(images.classes)),
+        )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
 
 
@@ -167,22 +162,22 @@ def _batches(
 
 
 def _build(
-    classes: tuple[str, ...],
-    size: int,
-    train: Batches,
-    provenance: dict[str, object],
-    parameters: TrainCNNParams,
-    seed: int,
+    images: ImageTable, size: int, train: Batches, parameters: TrainCNNParams, seed: int
 ) -> CNNClassifier:
     """Return the untrained classifier, normalised and whitened by train images."""
     mean, std = channel_statistics(train)
     classifier = build_cnn(
         parameters.architecture,
-        classes,
+        images.classes,
         size,
         mean=mean,
         std=std,
-        provenance=provenance,
+        provenance={
+            "data": images.digest(),
+            "augmentation": parameters.augmentation.model_dump(mode="json", exclude_defaults=True),
+            "glasshead": __version__,
+            "seed": seed,
+        },
         seed=stream_seed(seed, "initial_weights"),
         width=parameters.width,
         resize=parameters.resize,

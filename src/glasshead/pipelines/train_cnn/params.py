@@ -23,4 +23,5 @@ class TrainCNNParams(BaseModel, extra="forbid", frozen=True):
     training: TrainingParams = TrainingParams()
     test_time_augmentation: Literal["none", "flip", "flip_and_shift"] = "flip"
     memory_mb: PositiveInt = 4096
+    threads: PositiveInt | None = 1
     device: Device = "auto"
