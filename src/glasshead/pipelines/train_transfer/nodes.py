@@ -12,7 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 from glasshead import __version__
-from glasshead.device import choose_device
+from glasshead.device import choose_device, torch_threads
 from glasshead.images.fitting import table_rows
 from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
@@ -61,37 +61,25 @@ def fit_transfer(
     size = parameters.image_size
     if size == "auto":
         size = common_side(images, table_rows(images, parts["train"]), 1, parameters.largest_size)
-    augmentation = parameters.augmentation.model_dump(mode="json", exclude_defaults=True)
-    provenance = {
-        "data": images.digest(),
-        "augmentation": augmentation,
-        "strategy": parameters.strategy.strategy,
-        "glasshead": __version__,
-        "seed": seed,
-    }
-    network = parameters.network.model_copy(update=parent)
-    classifier = build_transfer(network, images.classes, size, provenance, seed)
+    classifier = _build(images, size, parent, parameters, seed)
     train, validation = (
         _batches(images, part, classifier, parameters, share=len(part) / len(fitting_samples))
         for part in parts.values()
     )
-    history = fit(
-        classifier,
-        train,
-        validation,
-        parameters.training,
-        stream_seed(seed, "train_transfer"),
-        device=parameters.device,
-        checkpoints=checkpoints,
-        phases=build_phases(
-            parameters.strategy,
-            parameters.training.epochs,
-            classifier.stages(),
-            classifier.head_names(),
-        ),
-        identity=_identify(classifier, fitting_samples),
-        augmentation=Augmentation(parameters.augmentation, len(images.classes)),
-    )
+    stages, head = classifier.stages(), classifier.head_names()
+    with torch_threads(parameters.threads):
+        history = fit(
+            classifier,
+            train,
+            validation,
+            parameters.training,
+            stream_seed(seed, "train_transfer"),
+            device=parameters.device,
+            checkpoints=checkpoints,
+            phases=build_phases(parameters.strategy, parameters.training.epochs, stages, head),
+            identity=_identify(classifier, fitting_samples),
+            augmentation=Augmentation(parameters.augmentation, len(images.classes)),
+        )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
 
 
@@ -147,6 +135,25 @@ def predict_controls(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.Da
 def plot_training_history(audit_log: pd.DataFrame) -> Figure:
     """Return loss and accuracy by epoch; a vertical line where a new phase begins."""
     return training_history_figure(audit_log)
+
+
+def _build(
+    images: ImageTable,
+    size: int,
+    parent: dict[str, Any],
+    parameters: TrainTransferParams,
+    seed: int,
+) -> TransferClassifier:
+    """Return the classifier with the backbone of `parent` and a new head."""
+    provenance = {
+        "data": images.digest(),
+        "augmentation": parameters.augmentation.model_dump(mode="json", exclude_defaults=True),
+        "strategy": parameters.strategy.strategy,
+        "glasshead": __version__,
+        "seed": seed,
+    }
+    network = parameters.network.model_copy(update=parent)
+    return build_transfer(network, images.classes, size, provenance, seed)
 
 
 def _batches(

@@ -31,4 +31,5 @@ class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
     training: TrainingParams = TrainingParams()
     parent: ParentParams = ParentParams()
     memory_mb: PositiveInt = 4096
+    threads: PositiveInt | None = None
     device: Device = "auto"

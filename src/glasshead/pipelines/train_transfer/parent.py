@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from glasshead import __version__
+from glasshead.device import torch_threads
 from glasshead.images.drawn import DrawnScenes
 from glasshead.images.scenes import CLASSES, Split
 from glasshead.models.pretrained import build_transfer
@@ -60,17 +61,18 @@ def pretrain_parent(
         },
         number,
     )
-    history = fit(
-        parent,
-        train,
-        validation,
-        recipe.training,
-        number,
-        device=parameters.device,
-        checkpoints=CheckpointFolder(transfer_parents.path / name / "checkpoints"),
-        identity=json.dumps([parent.describe(), recipe.augmentation.model_dump(mode="json")]),
-        augmentation=Augmentation(recipe.augmentation, len(CLASSES)),
-    )
+    with torch_threads(parameters.threads):
+        history = fit(
+            parent,
+            train,
+            validation,
+            recipe.training,
+            number,
+            device=parameters.device,
+            checkpoints=CheckpointFolder(transfer_parents.path / name / "checkpoints"),
+            identity=json.dumps([parent.describe(), recipe.augmentation.model_dump(mode="json")]),
+            augmentation=Augmentation(recipe.augmentation, len(CLASSES)),
+        )
     transfer_parents.save(name, parent)
     return {"pretrained": str(transfer_parents.folder(name))}, pd.DataFrame(history.epochs)
 
