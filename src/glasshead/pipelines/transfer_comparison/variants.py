@@ -42,7 +42,11 @@ RECIPES = [
         for architecture, strategies in STRATEGIES.items()
         for strategy in strategies
     ),
-    *(REFERENCE._replace(interpolation=name) for name in STUDIED if name != REFERENCE.interpolation),
+    *(
+        REFERENCE._replace(interpolation=name)
+        for name in STUDIED
+        if name != REFERENCE.interpolation
+    ),
 ]
 VARIANTS = {
     f"transfer_comparison.{recipe}_{replicate}": Variant(*recipe, replicate)
