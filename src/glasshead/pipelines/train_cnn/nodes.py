@@ -34,6 +34,7 @@ from glasshead.training.statistics import channel_statistics, evenly_spaced
 logger = logging.getLogger(__name__)
 
 WHITENED = 2000  # train images that the first filters are taken from
+MEGABYTE = 2**20
 SHIFT = 1  # pixels, of test-time augmentation
 
 Fitted = tuple[CNNClassifier, pd.DataFrame, pd.DataFrame]
@@ -156,7 +157,7 @@ def _batches(
     return choose_batches(
         PixelSource(images, rows, lambda found: resize_and_crop(found, size, parameters.resize)),
         torch.from_numpy(labels),
-        budget_bytes=parameters.memory_mb * 2**20 * len(rows) // len(samples),
+        budget_bytes=parameters.memory_mb * MEGABYTE * len(rows) // len(samples),
         device=choose_device(parameters.device, "train_cnn.device"),
     )
 

@@ -1,0 +1,264 @@
+"""`train_cnn` as Kedro runs it, on small images whose class is a colour; what it fits on, resumes and reports."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from kedro.io import DataCatalog
+from kedro.runner import SequentialRunner
+from PIL import Image
+from pydantic import ValidationError
+
+from glasshead.calibration.heads import FINAL, read_heads
+from glasshead.errors import ArtifactError, ParameterError, TrainingError
+from glasshead.images.fitting import select_fitting_samples
+from glasshead.images.sources.base import plain_record
+from glasshead.images.table import ImageTable
+from glasshead.models.classifier import Classifier
+from glasshead.models.cnn import CNNClassifier
+from glasshead.pipelines.train_cnn import create_pipeline
+from glasshead.pipelines.train_cnn.nodes import (
+    fit_cnn,
+    fit_variant,
+    predict_controls,
+    predict_logits,
+)
+from glasshead.pipelines.train_cnn.params import TrainCNNParams
+from glasshead.training.augment import PRESETS
+from glasshead.training.checkpoint import CheckpointFolder
+
+CONF = Path(__file__).parents[2] / "conf" / "base"
+CLASSES = ("red", "green", "blue")
+SPLITS = ["train", "train", "train", "validation", "calibration", "test"]
+SMALL = {
+    "width": 0.05,
+    "training": {
+        "epochs": 3,
+        "batch_size": 16,
+        "optimiser": {"name": "adamw", "learning_rate": 0.02},
+    },
+}
+PARAMETERS = TrainCNNParams.model_validate(SMALL)
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageTable:
+    """Noise of 20 x 16 pixels, a channel brighter; rows are in no order of class or split."""
+    rng = np.random.default_rng(0)
+
+    def record(row: int):
+        pixels = rng.integers(0, 150, (16, 20, 3), dtype=np.uint8)
+        pixels[..., row % 3] += 80
+        data = io.BytesIO()
+        Image.fromarray(pixels).save(data, "PNG")
+        return plain_record(f"train/{row:03d}", data.getvalue(), CLASSES[row % 3], None)
+
+    return ImageTable.from_records(map(record, rng.permutation(180)), CLASSES)
+
+
+@pytest.fixture(scope="module")
+def samples(images) -> pd.DataFrame:
+    frame = images.frame()
+    index = frame["label"].map({name: k for k, name in enumerate(CLASSES)})
+    return frame.assign(class_index=index.astype("int64"), split=np.resize(SPLITS, len(frame)))
+
+
+@pytest.fixture(scope="module")
+def fitting(images, samples) -> pd.DataFrame:
+    return select_fitting_samples(images, samples)
+
+
+@pytest.fixture(scope="module")
+def catalog(images, samples, tmp_path_factory) -> DataCatalog:
+    """The catalog after a run of the pipeline on the entries of conf/base, their files in a folder of its own."""
+    folder = tmp_path_factory.mktemp("train_cnn")
+    entries = {}
+    for name in ("train_heads", "train_cnn", "evaluate"):
+        entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
+    entries = {
+        name.replace("{classifier}.", "").replace("{name}", "training_history"): {
+            key: str(folder / value.format(classifier="cnn", name="history"))
+            if key == "filepath"
+            else value
+            for key, value in entry.items()
+        }
+        for name, entry in entries.items()
+    }
+    catalog = DataCatalog.from_config(entries)
+    catalog["images"], catalog["samples"] = images, samples
+    catalog["params:train_cnn"], catalog["params:seed"] = PARAMETERS, 0
+    SequentialRunner().run(create_pipeline(), catalog)
+    return catalog
+
+
+def train(images, fitting, folder, parameters=PARAMETERS, seed=0):
+    return fit_cnn(images, fitting, CheckpointFolder(folder), parameters, seed)
+
+
+def weights_agree(first: Classifier, second: Classifier) -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+class TestRun:
+    def test_the_classifier_learns_and_says_what_it_is(self, catalog, images):
+        classifier = catalog.load("uncalibrated")
+        assert isinstance(classifier, CNNClassifier)
+        assert classifier.input_size == 16
+        assert classifier.provenance["data"] == images.digest()
+        assert classifier.provenance["augmentation"] == {"crop_padding": 4, "flip": "random"}
+        heads = read_heads(catalog.load("logits"))
+        assert set(heads) == {FINAL}
+        right = heads[FINAL].logits.argmax(axis=1) == heads[FINAL].labels
+        assert right.mean() > 0.9
+
+    def test_logits_are_the_classifiers_own_for_all_rows(self, catalog, images, samples):
+        classifier, table = catalog.load("uncalibrated"), catalog.load("logits")
+        pd.testing.assert_frame_equal(
+            table[["image_id", "split", "label"]], samples[["image_id", "split", "label"]]
+        )
+        pixels = classifier.prepare([images.pil(row) for row in (3, 77)])
+        with torch.inference_mode():
+            expected = classifier(pixels / 255).numpy()
+        np.testing.assert_allclose(table.iloc[[3, 77], 3:].to_numpy(), expected, atol=1e-4)
+
+    def test_controls_are_for_rows_that_nothing_was_fitted_on(self, catalog, samples):
+        controls = catalog.load("controls")
+        rest = samples[samples["split"].isin(["calibration", "test"])]
+        assert controls["image_id"].tolist() == rest["image_id"].tolist()
+        assert (controls["tta"].to_numpy() == rest["label"].to_numpy()).mean() > 0.9
+
+    def test_logs_have_a_row_an_epoch_and_a_row_a_step(self, catalog):
+        assert catalog.load("audit_log")["epoch"].tolist() == [1, 2, 3]
+        steps = catalog.load("step_log")
+        assert steps["step"].tolist() == list(range(1, 3 * (90 // 16) + 1))
+        assert np.isfinite(steps[["loss", "learning_rate", "gradient_norm"]]).all(axis=None)
+
+
+class TestFit:
+    def test_normalisation_is_that_of_train_pixels_alone(self, images, fitting, tmp_path):
+        classifier, _, _ = train(images, fitting, tmp_path)
+        rows = fitting.loc[fitting["split"] == "train", "image_id"]
+        places = pd.Index(images.ids()).get_indexer(rows)
+        pixels = classifier.prepare([images.pil(int(row)) for row in places]).double() / 255
+        assert classifier.settings["mean"] == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist())
+
+    def test_a_training_that_was_killed_ends_as_one_that_was_not(
+        self, images, fitting, tmp_path, monkeypatch
+    ):
+        whole, expected, _ = train(images, fitting, tmp_path / "whole")
+        calls = iter(range(8))
+
+        def stop(step: str) -> None:
+            if step == "train/step" and next(calls, None) is None:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("glasshead.training.run.failpoint", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(images, fitting, tmp_path / "killed")
+        resumed, log, _ = train(images, fitting, tmp_path / "killed")
+        assert weights_agree(resumed, whole)
+        pd.testing.assert_frame_equal(log.drop(columns="seconds"), expected.drop(columns="seconds"))
+
+    def test_a_finished_training_is_not_repeated(self, images, fitting, tmp_path, monkeypatch):
+        first, log, steps = train(images, fitting, tmp_path)
+        monkeypatch.setattr("glasshead.training.run.failpoint", None)  # a step would call it
+        again, log_again, steps_again = train(images, fitting, tmp_path)
+        assert weights_agree(first, again)
+        pd.testing.assert_frame_equal(log, log_again)
+        pd.testing.assert_frame_equal(steps, steps_again)
+
+    @pytest.mark.parametrize("change", ["augmentation", "split", "seed", "width"])
+    def test_another_training_does_not_go_on_from_it(self, images, fitting, tmp_path, change):
+        parameters = SMALL | {"training": SMALL["training"] | {"epochs": 1}}
+        train(images, fitting, tmp_path, TrainCNNParams.model_validate(parameters))
+        before = (tmp_path / "last" / "state.json").read_text()
+        parameters |= {"augmentation": {"augmentation": "none"}, "width": {"width": 0.2}}.get(
+            change, {}
+        )
+        if change == "split":
+            fitting = fitting.assign(split=fitting["split"].iloc[::-1].to_numpy())
+        chosen = TrainCNNParams.model_validate(parameters)
+        train(images, fitting, tmp_path, chosen, seed=int(change == "seed"))
+        assert (tmp_path / "last" / "state.json").read_text() != before
+
+    def test_streaming_gives_the_same_weights(self, images, fitting, tmp_path, monkeypatch):
+        whole, _, _ = train(images, fitting, tmp_path / "memory")
+        held = "glasshead.training.batches.TensorBatches"
+        monkeypatch.setattr(held, lambda *args: pytest.fail("the images were held in memory"))
+        monkeypatch.setattr("glasshead.pipelines.train_cnn.nodes.MEGABYTE", 1)
+        assert weights_agree(train(images, fitting, tmp_path / "streamed")[0], whole)
+
+    def test_a_variant_is_its_preset_from_the_seeds_of_its_replicate(
+        self, images, fitting, tmp_path
+    ):
+        variant, _, _ = fit_variant("mixup", 2)(
+            images, fitting, CheckpointFolder(tmp_path / "a"), PARAMETERS, 5
+        )
+        chosen = PARAMETERS.model_copy(update={"augmentation": PRESETS["mixup"]})
+        assert weights_agree(variant, train(images, fitting, tmp_path / "b", chosen, seed=7)[0])
+        assert variant.provenance["seed"] == 7
+
+    def test_a_variant_takes_no_augmentation_from_parameters(self, images, fitting, tmp_path):
+        wrong = TrainCNNParams.model_validate(SMALL | {"augmentation": "none"})
+        with pytest.raises(ParameterError, match="Leave it out of `cnn_ablation`"):
+            fit_variant("mixup", 0)(images, fitting, CheckpointFolder(tmp_path), wrong, 0)
+
+    def test_divergence_names_the_step_and_the_checkpoint(self, images, fitting, tmp_path):
+        training = SMALL["training"] | {"optimiser": {"name": "sgd", "learning_rate": 1e30}}
+        wild = TrainCNNParams.model_validate(SMALL | {"training": training})
+        with pytest.raises(TrainingError, match=r"step \d.*last good checkpoint"):
+            train(images, fitting, tmp_path, wild)
+
+    def test_rows_of_other_images_are_refused(self, images, fitting, tmp_path):
+        with pytest.raises(ArtifactError, match="not those of the image table"):
+            train(images, fitting.assign(content_hash="0" * 64), tmp_path)
+
+
+class TestPredict:
+    def test_majority_is_the_most_frequent_train_class(self, catalog, images, fitting):
+        split = fitting["split"].where(fitting["label"] != "red", "validation")
+        uneven = fitting.assign(split=split.where(fitting["label"] != "green", "train"))
+        none = PARAMETERS.model_copy(update={"test_time_augmentation": "none"})
+        controls = predict_controls(catalog.load("uncalibrated"), images, uneven, none)
+        assert controls.columns.tolist() == ["image_id", "majority"]
+        assert set(controls["majority"]) == {"green"}
+
+    def test_logits_of_other_samples_are_refused(self, catalog, images, samples):
+        with pytest.raises(ArtifactError, match="Run the preprocess pipeline again"):
+            predict_logits(catalog.load("uncalibrated"), images, samples.iloc[::-1], PARAMETERS)
+
+
+class TestParams:
+    def test_a_preset_is_its_fields(self):
+        assert TrainCNNParams(augmentation="cutmix").augmentation == PRESETS["cutmix"]
+
+    @pytest.mark.parametrize(
+        ("wrong", "message"),
+        [
+            ({"augmentation": "mixupp"}, "choose one of none, baseline"),
+            ({"augmentation": {"crop": 4}}, "Extra inputs"),
+            ({"architecture": "vgg"}, "fast_cnn"),
+            ({"image_size": 8}, "greater than or equal to 16"),
+            ({"widht": 1}, "Extra inputs"),
+        ],
+    )
+    def test_wrong_parameters_are_refused(self, wrong, message):
+        with pytest.raises(ValidationError, match=message):
+            TrainCNNParams.model_validate(wrong)
+
+    @pytest.mark.parametrize("name", ["train_cnn", "cnn_ablation"])
+    def test_the_file_names_every_field(self, name):
+        """So that a user sees what can be set; of the comparison all but the augmentation."""
+        block = yaml.safe_load((CONF / f"parameters_{name}.yml").read_text())[name]
+        parsed = TrainCNNParams.model_validate(block)
+        missing = {"augmentation"} if name == "cnn_ablation" else set()
+        assert set(block) == set(TrainCNNParams.model_fields) - missing
+        assert set(block["training"]) == set(type(parsed.training).model_fields)
+        optimiser = parsed.training.optimiser
+        assert set(block["training"]["optimiser"]) == set(type(optimiser).model_fields)
