@@ -18,10 +18,13 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 from glasshead.cli import cli
 from glasshead.hooks import TrackingHooks
 from glasshead.images.scenes import CLASSES
+from glasshead.pipelines.cnn_ablation import VARIANTS
 from glasshead.settings import HOOKS
+from glasshead.training.augment import PRESETS
 
 ROOT = Path(__file__).parents[1]
 REPORTING = Path("data/08_reporting/heads")
+CNN_REPORTING = Path("data/08_reporting/cnn")
 METRICS = {
     "accuracy",
     "macro_f1",
@@ -36,8 +39,10 @@ METRICS = {
     "ece_consistency_95",
     "temperature",
     "nll_uncalibrated",
-    "accuracy_linear_probe",
     "accuracy_majority",
+}
+HEADS_METRICS = METRICS | {
+    "accuracy_linear_probe",
     "accuracy_random_concepts",
     "accuracy_hard_concepts",
 }
@@ -47,10 +52,9 @@ FIGURES = [
     "class_recall",
     "reliability",
     "confused_pairs",
-    "shapley_images",
-    "shapley_global",
     "attribution_map",
 ]
+HEADS_FIGURES = [*FIGURES, "shapley_images", "shapley_global"]
 # 480 given as train, 48 a class: a tenth of them, rounded, to calibration and to validation.
 SPLITS = {"calibration": 50, "test": 120, "train": 380, "validation": 50}
 
@@ -88,10 +92,18 @@ def first_run(run: Run) -> Result:
     return run()
 
 
-def read_metrics() -> dict[str, dict[str, float | None]]:
-    content: dict[str, dict[str, float | None]] = json.loads(
-        (REPORTING / "metrics.json").read_text()
-    )
+@pytest.fixture(scope="module")
+def cnn_run(run: Run) -> Result:
+    return run("--pipelines=cnn")
+
+
+@pytest.fixture(scope="module")
+def ablation_run(run: Run) -> Result:
+    return run("--pipelines=cnn_ablation")
+
+
+def read_metrics(folder: Path = REPORTING) -> dict[str, dict[str, float | None]]:
+    content: dict[str, dict[str, float | None]] = json.loads((folder / "metrics.json").read_text())
     return content
 
 
@@ -107,13 +119,13 @@ def last_runs(count: int = 1) -> list[mlflow.entities.Run]:
 class TestDefaultRun:
     def test_it_leaves_every_result(self, first_run: Result) -> None:
         assert first_run.exit_code == 0, first_run.stderr[-2000:]
-        assert all((REPORTING / "figures" / f"{name}.png").is_file() for name in FIGURES)
+        assert all((REPORTING / "figures" / f"{name}.png").is_file() for name in HEADS_FIGURES)
         assert (REPORTING / "explanations.json").is_file()
         assert Path("data/06_models/heads/calibrated/classifier.json").is_file()
 
     def test_metrics_are_those_of_the_contract(self, first_run: Result) -> None:
         metrics = read_metrics()
-        assert set(metrics) >= METRICS
+        assert set(metrics) >= HEADS_METRICS
         assert {"subtask/wheels/accuracy", "subtask/brightness/ece"} <= set(metrics)
         assert all(set(entry) == {"value", "low", "high", "n"} for entry in metrics.values())
         assert metrics["accuracy"]["n"] == 120
@@ -215,6 +227,82 @@ class TestPipelines:
         assert run("--params=preprocess.taxonomy=seed").exit_code == 0
         assert "subtask/color_class/accuracy" in read_metrics()
         assert last_runs()[0].data.tags["taxonomy"] == "seed"
+
+
+class TestCNN:
+    def test_it_leaves_every_result_without_looking_for_clip(self, cnn_run: Result) -> None:
+        assert cnn_run.exit_code == 0, cnn_run.stderr[-2000:]
+        assert all((CNN_REPORTING / "figures" / f"{name}.png").is_file() for name in FIGURES)
+        assert not (CNN_REPORTING / "figures" / "shapley_global.png").exists()
+        described = json.loads(Path("data/06_models/cnn/calibrated/classifier.json").read_text())
+        assert (described["kind"], described["input_size"]) == ("cnn", 32)
+
+    def test_metrics_are_those_of_any_classifier_and_of_views_apart(self, cnn_run: Result) -> None:
+        metrics = read_metrics(CNN_REPORTING)
+        assert set(metrics) == METRICS | {"accuracy_tta"}
+        assert metrics["accuracy"]["low"] > metrics["accuracy_majority"]["high"]
+
+    def test_explanations_are_of_pixels(self, cnn_run: Result) -> None:
+        explained = json.loads((CNN_REPORTING / "explanations.json").read_text())
+        assert set(explained) == {"integrated_gradients"}
+
+    def test_curves_are_tracked_by_epoch_and_by_step(self, cnn_run: Result) -> None:
+        (tracked,) = last_runs()
+        client = mlflow.MlflowClient()
+        lengths = {
+            name: len(client.get_metric_history(tracked.info.run_id, name))
+            for name in ("audit_log/validation_accuracy", "step_log/gradient_norm")
+        }
+        epochs = len(pd.read_csv(CNN_REPORTING / "audit_log.csv"))
+        steps = SPLITS["train"] // int(tracked.data.params["train_cnn.training.batch_size"])
+        assert list(lengths.values()) == [epochs, epochs * steps]
+        assert "backbone" not in tracked.data.tags
+
+    def test_a_second_run_trains_nothing_and_gives_the_same_bytes(
+        self, run: Run, cnn_run: Result
+    ) -> None:
+        files = [
+            CNN_REPORTING / "audit_log.csv",  # with the seconds that the training took
+            CNN_REPORTING / "metrics.json",
+            Path("data/07_model_output/cnn/predictions.parquet"),
+            Path("data/06_models/cnn/calibrated/model.safetensors"),
+        ]
+        before = [file.read_bytes() for file in files]
+        assert run("--pipelines=cnn").exit_code == 0
+        assert [file.read_bytes() for file in files] == before
+
+
+class TestAblation:
+    def test_every_row_of_the_table_is_filled_by_runs(self, ablation_run: Result) -> None:
+        assert ablation_run.exit_code == 0, ablation_run.stderr[-2000:]
+        folder = Path("data/08_reporting/cnn_ablation")
+        table = pd.read_csv(folder / "ablation.csv", index_col="augmentation")
+        assert table.index.tolist() == list(PRESETS)
+        assert (table["seeds"] == 3).all()
+        numbers = table[["accuracy", "low", "high", "nll", "ece", "seconds"]]
+        assert np.isfinite(numbers).all(axis=None)
+        assert table["verdict"].drop("baseline").notna().all()
+        assert (folder / "figures" / "ablation.png").is_file()
+
+    def test_every_variant_is_a_child_run_with_its_metrics(self, ablation_run: Result) -> None:
+        runs = last_runs(len(VARIANTS) + 1)
+        parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+        children = {run.data.tags["classifier"]: run for run in runs if run is not parent}
+        assert set(children) == set(VARIANTS)
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        for name, child in children.items():
+            assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
+            metrics = read_metrics(Path("data/08_reporting") / name)
+            assert child.data.metrics["accuracy"] == metrics["accuracy"]["value"]
+            assert {"audit_log/train_loss", "step_log/loss"} <= child.data.metrics.keys()
+        assert not {"accuracy", "step_log/loss"} & parent.data.metrics.keys()
+
+    def test_a_failure_spares_no_variant_that_lacks_results(
+        self, run: Run, ablation_run: Result
+    ) -> None:
+        result = run("--pipelines=cnn_ablation", "--params=cnn_ablation.augmentation=none")
+        assert "Leave it out of `cnn_ablation`" in result.stderr
+        assert {run.info.status for run in last_runs(len(VARIANTS) + 1)} == {"FAILED"}
 
 
 class TestRealThing:

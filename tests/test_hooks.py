@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 from kedro.framework.session import KedroSession
 from kedro.pipeline import Node, Pipeline
@@ -272,6 +273,8 @@ def test_numbers_of_estimates_lie_at_and_below_their_name() -> None:
         ("heads.metrics", routes.log_numbers),
         ("nano_clip_metrics", routes.log_numbers),
         ("heads.audit_log", routes.log_curves),
+        ("cnn.step_log", routes.log_steps),
+        ("cnn_ablation.ablation", routes.log_table),
         ("class_balance_figure", routes.log_file),
         ("heads.classifier", routes.log_classifier),
         ("heads.uncalibrated", None),
@@ -280,6 +283,24 @@ def test_numbers_of_estimates_lie_at_and_below_their_name() -> None:
 )
 def test_the_end_of_its_name_says_how_a_dataset_is_logged(dataset: str, log: object) -> None:
     assert routes.route(dataset) is log
+
+
+def test_steps_become_curves_over_steps(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    client = mlflow.MlflowClient()
+    run_id = client.create_run("0").info.run_id
+    log = {"step": [1, 2, 3], "loss": [2.0, 1.0, 0.5], "gradient_norm": [0.1, None, 0.3]}
+    routes.log_steps(run_id, pd.DataFrame(log), None)
+    curves = {
+        name: [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
+        for name in ("step_log/loss", "step_log/gradient_norm")
+    }
+    mlflow.set_tracking_uri(None)
+    assert curves == {
+        "step_log/loss": [(1, 2.0), (2, 1.0), (3, 0.5)],
+        "step_log/gradient_norm": [(1, 0.1), (3, 0.3)],
+    }
 
 
 def test_a_project_outside_git_has_no_commit(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kedro.pipeline import Node, Pipeline
 from pydantic import BaseModel
 
 from glasshead.pipeline_registry import register_pipelines
+from glasshead.pipelines.cnn_ablation import VARIANTS
 from glasshead.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
@@ -44,11 +45,14 @@ STAGES = {
     "preprocess",
     "embed",
     "train_heads",
+    "train_cnn",
     "calibrate",
     "evaluate",
     "explain",
     "pretrain",
 }
+CONCEPT_NODES = {"explain_concepts", "plot_shapley_images", "plot_shapley_global"}
+OTHERS = {"pretrain", "train_cnn"}  # stages that are no part of the default
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +74,42 @@ def config() -> OmegaConfigLoader:
 
 class TestPipelines:
     def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
-        assert STAGES | {"heads", "__default__"} == pipelines.keys()
+        composed = {"heads", "cnn", "cnn_ablation", "__default__"}
+        assert STAGES | composed == pipelines.keys()
 
-    def test_the_default_is_every_stage_but_pretrain(self, pipelines: dict[str, Pipeline]) -> None:
-        stages = [{node.name for node in pipelines[name].nodes} for name in STAGES - {"pretrain"}]
+    def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:
+        stages = [{node.name for node in pipelines[name].nodes} for name in STAGES - OTHERS]
         assert {node.name for node in pipelines["__default__"].nodes} == set().union(*stages)
 
-    @pytest.mark.parametrize("name", ["__default__", "heads", "evaluate"])
+    @pytest.mark.parametrize(
+        ("name", "classifier"),
+        [("__default__", "heads"), ("heads", "heads"), ("evaluate", "heads"), ("cnn", "cnn")],
+    )
     def test_the_gate_acts_when_all_is_saved(
-        self, pipelines: dict[str, Pipeline], name: str
+        self, pipelines: dict[str, Pipeline], name: str, classifier: str
     ) -> None:
         *others, last = pipelines[name].nodes
-        assert last.name == "heads.check_gate"
+        assert last.name == f"{classifier}.check_gate"
         before = Pipeline(others)
         assert before.outputs() <= set(last.inputs)
+
+    def test_a_cnn_walks_the_corridor_of_heads_without_clip(
+        self, pipelines: dict[str, Pipeline]
+    ) -> None:
+        cnn = {node.name for node in pipelines["cnn"].nodes}
+        for stage in ("calibrate", "evaluate", "explain"):
+            names = {node.name.replace("heads.", "cnn.") for node in pipelines[stage].nodes}
+            assert {name.split(".")[-1] for name in names - cnn} <= CONCEPT_NODES
+        assert not {"embeddings", "params:backbone"} & pipelines["cnn"].all_inputs()
+
+    @pytest.mark.parametrize("variant", VARIANTS)
+    def test_a_variant_is_measured_as_a_cnn_is(
+        self, pipelines: dict[str, Pipeline], variant: str
+    ) -> None:
+        nodes = pipelines["cnn_ablation"].only_nodes_with_namespaces([variant]).nodes
+        names = {node.name.removeprefix(f"{variant}.") for node in nodes}
+        assert names <= {node.name.removeprefix("cnn.") for node in pipelines["cnn"].nodes}
+        assert {"fit_cnn", "fit_temperatures", "compute_metrics"} <= names
 
     def test_every_dataset_has_one_writer(self, pipelines: dict[str, Pipeline]) -> None:
         nodes = {node.name: node for pipeline in pipelines.values() for node in pipeline.nodes}
@@ -108,19 +134,36 @@ class TestPipelines:
 class TestSplits:
     """What the graph can show of "fit on train, select on validation, calibrate on calibration, report on test"."""
 
-    def test_the_temperature_never_sees_test_rows(self, pipelines: dict[str, Pipeline]) -> None:
-        (fit,) = named(pipelines["calibrate"], "heads.fit_temperatures")
-        assert set(fit.inputs) == {"heads.calibration_logits", "params:calibrate"}
-        (select,) = pipelines["calibrate"].only_nodes_with_outputs("heads.calibration_logits").nodes
+    @pytest.mark.parametrize(
+        ("pipeline", "name"),
+        [("calibrate", "heads"), ("cnn", "cnn"), *(("cnn_ablation", name) for name in VARIANTS)],
+    )
+    def test_the_temperature_never_sees_test_rows(
+        self, pipelines: dict[str, Pipeline], pipeline: str, name: str
+    ) -> None:
+        (fit,) = named(pipelines[pipeline], f"{name}.fit_temperatures")
+        assert set(fit.inputs) == {f"{name}.calibration_logits", "params:calibrate"}
+        (select,) = pipelines[pipeline].only_nodes_with_outputs(f"{name}.calibration_logits").nodes
         assert set(select.func(LABELLED)["split"]) == {"calibration"}
 
-    @pytest.mark.parametrize("name", ["heads.fit_heads", "heads.predict_controls"])
+    @pytest.mark.parametrize(
+        ("pipeline", "fit"),
+        [
+            ("train_heads", "heads.fit_heads"),
+            ("train_heads", "heads.predict_controls"),
+            ("train_cnn", "cnn.fit_cnn"),
+            ("train_cnn", "cnn.predict_controls"),
+            *(("cnn_ablation", f"{name}.fit_cnn") for name in VARIANTS),
+        ],
+    )
     def test_fits_get_train_and_validation_rows_alone(
-        self, pipelines: dict[str, Pipeline], name: str
+        self, pipelines: dict[str, Pipeline], pipeline: str, fit: str
     ) -> None:
-        (fit,) = named(pipelines["train_heads"], name)
-        assert "samples" not in fit.inputs
-        (select,) = pipelines["train_heads"].only_nodes_with_outputs("heads.fitting_samples").nodes
+        (node,) = named(pipelines[pipeline], fit)
+        assert "samples" not in node.inputs
+        rows = f"{fit.rsplit('.', 1)[0]}.fitting_samples"
+        assert rows in node.inputs
+        (select,) = pipelines[pipeline].only_nodes_with_outputs(rows).nodes
         assert set(select.func(IMAGES, LABELLED)["split"]) == {"train", "validation"}
 
     def test_nothing_before_evaluate_reads_what_evaluate_finds(

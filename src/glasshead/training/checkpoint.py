@@ -37,16 +37,17 @@ class CheckpointFolder:
     def save(self, name: str, identity: str, progress: Progress, tensors: Tensors) -> None:
         """Replace checkpoint `name`; ArtifactError if the disk is full or refuses, and the old one stays."""
         weights = save({key: _plain(value) for key, value in tensors.items()})
+        text = progress.to_json()
         described = {
             "format": FORMAT,
             "identity": identity,
             "tensors_sha256": hashlib.sha256(weights).hexdigest(),
-            "progress_sha256": hashlib.sha256(progress.to_json().encode()).hexdigest(),
+            "progress_sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "progress": text,
         }
         with replace_folder(self.path / name) as folder:
             (folder / TENSORS).write_bytes(weights)
-            text = progress.to_json()
-            (folder / DESCRIPTION).write_text(json.dumps(described | {"progress": text}) + "\n")
+            (folder / DESCRIPTION).write_text(json.dumps(described) + "\n")
 
     def load(self, name: str, identity: str) -> tuple[Progress, dict[str, Tensor]] | None:
         """Return checkpoint `name`; None if there is none, or, logged, a damaged one or another training's."""
