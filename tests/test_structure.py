@@ -222,10 +222,11 @@ class TestCatalog:
     def test_no_arrow_points_to_an_earlier_layer(
         self, pipelines: dict[str, Pipeline], config: OmegaConfigLoader
     ) -> None:
-        resolver = DataCatalog.from_config(config["catalog"]).config_resolver
+        entries = config["catalog"]  # read once: each look-up reads the files again
+        resolver = DataCatalog.from_config(entries).config_resolver
 
         def layer(name: str) -> int:
-            entry = config["catalog"][resolver.match_dataset_pattern(name) or name]
+            entry = entries[resolver.match_dataset_pattern(name) or name]
             return LAYERS.index(entry["metadata"]["kedro-viz"]["layer"])
 
         for node in {node for pipeline in pipelines.values() for node in pipeline.nodes}:

@@ -144,4 +144,4 @@ def with_gate(pipeline: Pipeline, name: str) -> Pipeline:
 
 def total(pipelines: Iterable[Pipeline]) -> Pipeline:
     """Return the sum of `pipelines`."""
-    return sum(pipelines, Pipeline([]))
+    return Pipeline(list(pipelines))
