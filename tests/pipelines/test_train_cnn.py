@@ -209,6 +209,11 @@ class TestFit:
         with pytest.raises(ParameterError, match="Leave it out of `cnn_ablation`"):
             fit_variant("mixup", 0)(images, fitting, CheckpointFolder(tmp_path), wrong, 0)
 
+    def test_flips_may_alternate_between_epochs(self, images, fitting, tmp_path):
+        flips = {"augmentation": {"flip": "alternating"}}
+        _, log, _ = train(images, fitting, tmp_path, TrainCNNParams.model_validate(SMALL | flips))
+        assert log["validation_accuracy"].iloc[-1] > 0.9
+
     def test_divergence_names_the_step_and_the_checkpoint(self, images, fitting, tmp_path):
         training = SMALL["training"] | {"optimiser": {"name": "sgd", "learning_rate": 1e30}}
         wild = TrainCNNParams.model_validate(SMALL | {"training": training})
