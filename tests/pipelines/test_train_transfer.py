@@ -54,6 +54,11 @@ def params(**changes: object) -> TrainTransferParams:
     return TrainTransferParams.model_validate(SMALL | merged)
 
 
+COMPARED = TrainTransferParams.model_validate(
+    SMALL | {"strategy": {"backbone_rate": 1.0}}  # nothing that a comparison chooses
+)
+
+
 @pytest.fixture(scope="module")
 def images() -> ImageTable:
     """Noise of 20 x 16 pixels, a channel brighter; rows are in no order of class or split."""
@@ -279,7 +284,7 @@ class TestFit:
     ):
         fit = fit_variant("resnet50", "last_2", "bicubic", 2)
         checkpoints = CheckpointFolder(tmp_path / "variant")
-        variant, _, _ = fit(images, fitting, NONE, checkpoints, params(), 5)
+        variant, _, _ = fit(images, fitting, NONE, checkpoints, COMPARED, 5)
         chosen = params(
             network={"architecture": "resnet50", "interpolation": "bicubic"},
             strategy={"strategy": "last_2"},
@@ -287,6 +292,24 @@ class TestFit:
         same, _, _ = train(images, fitting, tmp_path / "same", chosen, seed=7)
         assert variant.architecture == "resnet50"
         assert equal(variant, same)
+
+    @pytest.mark.parametrize(
+        ("block", "name", "value"),
+        [
+            ("network", "architecture", "resnet18"),
+            ("network", "interpolation", "bilinear"),
+            ("strategy", "strategy", "full"),
+        ],
+    )
+    def test_a_comparison_refuses_what_it_would_not_heed(
+        self, images, fitting, tmp_path, block, name, value
+    ):
+        chosen = COMPARED.model_copy(
+            update={block: type(getattr(COMPARED, block)).model_validate({name: value})}
+        )
+        fit = fit_variant("resnet50", "last_2", "bicubic", 2)
+        with pytest.raises(ParameterError, match=f"chooses {block}.{name} itself"):
+            fit(images, fitting, NONE, CheckpointFolder(tmp_path), chosen, 0)
 
     def test_samples_of_other_images_are_refused(self, images, fitting, tmp_path):
         with pytest.raises(ArtifactError, match="not those of the image table"):
@@ -309,6 +332,9 @@ class TestParams:
             yaml.safe_load((CONF / f"parameters_{name}.yml").read_text())[name]
             for name in ("train_transfer", "transfer_comparison")
         )
+        for compared in ("architecture", "interpolation"):
+            ours["network"].pop(compared)
+        ours["strategy"].pop("strategy")
         for block in (ours, theirs):
             block["training"].pop("epochs")
         assert ours == theirs

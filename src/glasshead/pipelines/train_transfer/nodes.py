@@ -97,12 +97,9 @@ def fit_variant(
         parameters: TrainTransferParams,
         seed: int,
     ) -> Fitted:
-        network = {"architecture": architecture, "interpolation": interpolation}
-        chosen = parameters.model_copy(
-            update={
-                "network": parameters.network.model_copy(update=network),
-                "strategy": parameters.strategy.model_copy(update={"strategy": strategy}),
-            }
+        chosen = parameters.varied(
+            network={"architecture": architecture, "interpolation": interpolation},
+            strategy={"strategy": strategy},
         )
         logger.info("%s, %s, %s, replicate %d", architecture, strategy, interpolation, replicate)
         return fit_transfer(images, fitting_samples, parent, checkpoints, chosen, seed + replicate)

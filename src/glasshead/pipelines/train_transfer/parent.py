@@ -84,8 +84,7 @@ def pretrain_variant(architecture: Architecture) -> Callable[..., Parent]:
     def pretrain_this(
         transfer_parents: ClassifierStore, parameters: TrainTransferParams, seed: int
     ) -> Parent:
-        network = parameters.network.model_copy(update={"architecture": architecture})
-        chosen = parameters.model_copy(update={"network": network})
+        chosen = parameters.varied(network={"architecture": architecture})
         return pretrain_parent(transfer_parents, chosen, seed)
 
     return pretrain_this
