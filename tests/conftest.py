@@ -12,9 +12,11 @@ import mlflow
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner, Result
 from kedro.framework.project import configure_project
 from torchvision.datasets import CIFAR10
 
+from glasshead.cli import cli
 from glasshead.hooks import TrackingHooks
 from glasshead.images.scenes import CLASSES
 from glasshead.settings import HOOKS
@@ -108,6 +110,33 @@ def tiny_project(
     mlflow.set_tracking_uri(None)
     for name in [name for name in sys.modules if name.split(".")[0] == "tiny"]:
         del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path
+) -> Iterator[Callable[..., Result]]:
+    """Yield a function that does `kedro run --env test` with more options in a fresh copy of the project."""
+    project = tmp_path_factory.mktemp("corridor") / "project"
+    project.mkdir()
+    shutil.copy(ROOT / "pyproject.toml", project)
+    shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
+    (project / "conf" / "local").mkdir()
+    (project / "src").symlink_to(ROOT / "src")
+    (project / "mlruns").mkdir()
+    shutil.copy(empty_store, project / "mlruns")
+    configure_project("glasshead")
+
+    def invoke(*options: str, env: str = "test") -> Result:
+        return CliRunner().invoke(cli, ["run", "--env", env, *options])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        yield invoke
+    for hooks in HOOKS:
+        if isinstance(hooks, TrackingHooks):
+            hooks.close("KILLED")
+    mlflow.set_tracking_uri(None)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

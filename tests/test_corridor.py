@@ -1,8 +1,7 @@
 """The whole project in the `test` environment, by the commands of the README, in a copy of its configuration."""
 
 import json
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
@@ -10,16 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner, Result
-from kedro.framework.project import configure_project
+from click.testing import Result
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from glasshead.cli import cli
-from glasshead.hooks import TrackingHooks
 from glasshead.images.scenes import CLASSES
 from glasshead.pipelines.cnn_ablation import VARIANTS
-from glasshead.settings import HOOKS
 from glasshead.training.augment import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -59,31 +54,6 @@ HEADS_FIGURES = [*FIGURES, "shapley_images", "shapley_global"]
 SPLITS = {"calibration": 50, "test": 120, "train": 380, "validation": 50}
 
 Run = Callable[..., Result]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Run]:
-    """Yield a function that does `kedro run --env test` with more options in a fresh copy of the project."""
-    project = tmp_path_factory.mktemp("corridor") / "project"
-    project.mkdir()
-    shutil.copy(ROOT / "pyproject.toml", project)
-    shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
-    (project / "conf" / "local").mkdir()
-    (project / "src").symlink_to(ROOT / "src")
-    (project / "mlruns").mkdir()
-    shutil.copy(empty_store, project / "mlruns")
-    configure_project("glasshead")
-
-    def invoke(*options: str, env: str = "test") -> Result:
-        return CliRunner().invoke(cli, ["run", "--env", env, *options])
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(project)
-        yield invoke
-    for hooks in HOOKS:
-        if isinstance(hooks, TrackingHooks):
-            hooks.close("KILLED")
-    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture(scope="module")

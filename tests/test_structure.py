@@ -18,6 +18,8 @@ from pydantic import BaseModel
 
 from glasshead.pipeline_registry import register_pipelines
 from glasshead.pipelines.cnn_ablation import VARIANTS
+from glasshead.pipelines.transfer_comparison import PARENTS
+from glasshead.pipelines.transfer_comparison import VARIANTS as TRANSFER_VARIANTS
 from glasshead.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
@@ -46,13 +48,14 @@ STAGES = {
     "embed",
     "train_heads",
     "train_cnn",
+    "train_transfer",
     "calibrate",
     "evaluate",
     "explain",
     "pretrain",
 }
 CONCEPT_NODES = {"explain_concepts", "plot_shapley_images", "plot_shapley_global"}
-OTHERS = {"pretrain", "train_cnn"}  # stages that are no part of the default
+OTHERS = {"pretrain", "train_cnn", "train_transfer"}  # stages that are no part of the default
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +78,7 @@ def config() -> OmegaConfigLoader:
 class TestPipelines:
     def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
         composed = {"heads", "cnn", "cnn_ablation", "__default__"}
+        composed |= {"transfer", "transfer_comparison", "ensemble"}
         assert STAGES | composed == pipelines.keys()
 
     def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:
@@ -83,7 +87,14 @@ class TestPipelines:
 
     @pytest.mark.parametrize(
         ("name", "classifier"),
-        [("__default__", "heads"), ("heads", "heads"), ("evaluate", "heads"), ("cnn", "cnn")],
+        [
+            ("__default__", "heads"),
+            ("heads", "heads"),
+            ("evaluate", "heads"),
+            ("cnn", "cnn"),
+            ("transfer", "transfer"),
+            ("ensemble", "ensemble"),
+        ],
     )
     def test_the_gate_acts_when_all_is_saved(
         self, pipelines: dict[str, Pipeline], name: str, classifier: str
@@ -93,23 +104,38 @@ class TestPipelines:
         before = Pipeline(others)
         assert before.outputs() <= set(last.inputs)
 
-    def test_a_cnn_walks_the_corridor_of_heads_without_clip(
-        self, pipelines: dict[str, Pipeline]
+    @pytest.mark.parametrize("name", ["cnn", "transfer", "ensemble"])
+    def test_all_walk_the_corridor_of_heads_without_clip(
+        self, pipelines: dict[str, Pipeline], name: str
     ) -> None:
-        cnn = {node.name for node in pipelines["cnn"].nodes}
+        found = {node.name for node in pipelines[name].nodes}
         for stage in ("calibrate", "evaluate", "explain"):
-            names = {node.name.replace("heads.", "cnn.") for node in pipelines[stage].nodes}
-            assert {name.split(".")[-1] for name in names - cnn} <= CONCEPT_NODES
-        assert not {"embeddings", "params:backbone"} & pipelines["cnn"].all_inputs()
+            names = {node.name.replace("heads.", f"{name}.") for node in pipelines[stage].nodes}
+            assert {node.split(".")[-1] for node in names - found} <= CONCEPT_NODES
+        assert not {"embeddings", "params:backbone"} & pipelines[name].all_inputs()
 
-    @pytest.mark.parametrize("variant", VARIANTS)
-    def test_a_variant_is_measured_as_a_cnn_is(
-        self, pipelines: dict[str, Pipeline], variant: str
+    @pytest.mark.parametrize(
+        ("comparison", "classifier", "variant"),
+        [
+            *(("cnn_ablation", "cnn", name) for name in VARIANTS),
+            *(("transfer_comparison", "transfer", name) for name in TRANSFER_VARIANTS),
+        ],
+    )
+    def test_a_variant_is_measured_as_its_classifier_is(
+        self, pipelines: dict[str, Pipeline], comparison: str, classifier: str, variant: str
     ) -> None:
-        nodes = pipelines["cnn_ablation"].only_nodes_with_namespaces([variant]).nodes
+        nodes = pipelines[comparison].only_nodes_with_namespaces([variant]).nodes
         names = {node.name.removeprefix(f"{variant}.") for node in nodes}
-        assert names <= {node.name.removeprefix("cnn.") for node in pipelines["cnn"].nodes}
-        assert {"fit_cnn", "fit_temperatures", "compute_metrics"} <= names
+        whole = {node.name.removeprefix(f"{classifier}.") for node in pipelines[classifier].nodes}
+        assert names <= whole
+        assert {f"fit_{classifier}", "fit_temperatures", "compute_metrics"} <= names
+
+    @pytest.mark.parametrize(("variant", "recipe"), TRANSFER_VARIANTS.items())
+    def test_a_variant_has_the_parent_of_its_network(
+        self, pipelines: dict[str, Pipeline], variant: str, recipe: tuple[str, ...]
+    ) -> None:
+        (fit,) = named(pipelines["transfer_comparison"], f"{variant}.fit_transfer")
+        assert f"{PARENTS[recipe[0]]}.parent" in fit.inputs
 
     def test_every_dataset_has_one_writer(self, pipelines: dict[str, Pipeline]) -> None:
         nodes = {node.name: node for pipeline in pipelines.values() for node in pipeline.nodes}
@@ -136,7 +162,14 @@ class TestSplits:
 
     @pytest.mark.parametrize(
         ("pipeline", "name"),
-        [("calibrate", "heads"), ("cnn", "cnn"), *(("cnn_ablation", name) for name in VARIANTS)],
+        [
+            ("calibrate", "heads"),
+            ("cnn", "cnn"),
+            ("transfer", "transfer"),
+            ("ensemble", "ensemble"),
+            *(("cnn_ablation", name) for name in VARIANTS),
+            *(("transfer_comparison", name) for name in TRANSFER_VARIANTS),
+        ],
     )
     def test_the_temperature_never_sees_test_rows(
         self, pipelines: dict[str, Pipeline], pipeline: str, name: str
@@ -153,7 +186,10 @@ class TestSplits:
             ("train_heads", "heads.predict_controls"),
             ("train_cnn", "cnn.fit_cnn"),
             ("train_cnn", "cnn.predict_controls"),
+            ("train_transfer", "transfer.fit_transfer"),
+            ("train_transfer", "transfer.predict_controls"),
             *(("cnn_ablation", f"{name}.fit_cnn") for name in VARIANTS),
+            *(("transfer_comparison", f"{name}.fit_transfer") for name in TRANSFER_VARIANTS),
         ],
     )
     def test_fits_get_train_and_validation_rows_alone(
@@ -186,10 +222,11 @@ class TestCatalog:
     def test_no_arrow_points_to_an_earlier_layer(
         self, pipelines: dict[str, Pipeline], config: OmegaConfigLoader
     ) -> None:
-        resolver = DataCatalog.from_config(config["catalog"]).config_resolver
+        entries = config["catalog"]  # read once: each look-up reads the files again
+        resolver = DataCatalog.from_config(entries).config_resolver
 
         def layer(name: str) -> int:
-            entry = config["catalog"][resolver.match_dataset_pattern(name) or name]
+            entry = entries[resolver.match_dataset_pattern(name) or name]
             return LAYERS.index(entry["metadata"]["kedro-viz"]["layer"])
 
         for node in {node for pipeline in pipelines.values() for node in pipeline.nodes}:

@@ -8,6 +8,7 @@ from glasshead.pipelines import (
     calibrate,
     cnn_ablation,
     embed,
+    ensemble,
     evaluate,
     explain,
     ingest,
@@ -15,9 +16,11 @@ from glasshead.pipelines import (
     pretrain,
     train_cnn,
     train_heads,
+    train_transfer,
+    transfer_comparison,
 )
 
-SHARED = {"embeddings", "images", "samples", "taxonomy"}
+SHARED = {"classifiers", "embeddings", "images", "samples", "taxonomy", "transfer_parents"}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -28,6 +31,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "embed": embed.create_pipeline(),
     }
     heads, cnn = train_heads.create_pipeline(), train_cnn.create_pipeline()
+    transfer = train_transfer.parent_pipeline() + train_transfer.create_pipeline()
     stages = corridor(heads, "heads")
     pixels = data["ingest"] + without_backbone(data["preprocess"])
     whole = from_images(total(data.values()), heads, "heads")
@@ -35,12 +39,16 @@ def register_pipelines() -> dict[str, Pipeline]:
         **data,
         "train_heads": for_classifier(heads, "heads"),
         "train_cnn": for_classifier(cnn, "cnn"),
+        "train_transfer": for_classifier(transfer, "transfer"),
         **stages,
         "evaluate": with_gate(stages["evaluate"], "heads"),
         "pretrain": pretrain.create_pipeline(),
         "heads": whole,
         "cnn": from_images(pixels, cnn, "cnn"),
         "cnn_ablation": pixels + ablation(),
+        "transfer": from_images(pixels, transfer, "transfer"),
+        "transfer_comparison": pixels + comparison(),
+        "ensemble": from_images(Pipeline([]), ensemble.create_pipeline(), "ensemble"),
         "__default__": whole,
     }
 
@@ -74,6 +82,28 @@ def ablation() -> Pipeline:
     return total([*variants, cnn_ablation.create_pipeline()])
 
 
+def comparison() -> Pipeline:
+    """Return the parents and the trainings that differ in network, strategy, interpolation and seed; their comparison.
+
+    Each training goes as far as its metrics.
+    """
+    recipe = {"params:train_transfer": "params:transfer_comparison"}
+    parents = [
+        for_classifier(train_transfer.parent_pipeline(architecture), name, recipe)
+        for architecture, name in transfer_comparison.PARENTS.items()
+    ]
+    variants = [
+        for_classifier(
+            measured(train_transfer.create_pipeline(variant)),
+            name,
+            recipe,
+            {"parent": f"{transfer_comparison.PARENTS[variant.architecture]}.parent"},
+        )
+        for name, variant in transfer_comparison.VARIANTS.items()
+    ]
+    return total([*parents, *variants, transfer_comparison.create_pipeline()])
+
+
 def measured(training: Pipeline) -> Pipeline:
     """Return the template `training` and of the corridor no more than its metrics take."""
     whole = training + calibrate.create_pipeline() + evaluate.create_pipeline()
@@ -81,17 +111,20 @@ def measured(training: Pipeline) -> Pipeline:
 
 
 def for_classifier(
-    template: Pipeline, name: str, renamed: dict[str, str] | None = None
+    template: Pipeline,
+    name: str,
+    renamed: dict[str, str] | None = None,
+    inputs: dict[str, str] | None = None,
 ) -> Pipeline:
     """Return `template` in the namespace `name`; what all classifiers share keeps its name.
 
-    So do parameters, but for those `renamed`.
+    So do parameters, but for those `renamed`. `inputs` come from elsewhere: by their name in `template`, that there.
     """
     parameters = {entry: entry for entry in template.inputs() if entry.startswith("params:")}
     return Pipeline(
         template,
         namespace=name,
-        inputs=SHARED & template.inputs(),
+        inputs={entry: entry for entry in SHARED & template.inputs()} | (inputs or {}),
         parameters=parameters | (renamed or {}),
     )
 
@@ -111,4 +144,4 @@ def with_gate(pipeline: Pipeline, name: str) -> Pipeline:
 
 def total(pipelines: Iterable[Pipeline]) -> Pipeline:
     """Return the sum of `pipelines`."""
-    return sum(pipelines, Pipeline([]))
+    return Pipeline(list(pipelines))

@@ -233,7 +233,9 @@ class TestFolder:
         assert_equal(again.state_dict(), child.state_dict())
 
     def test_another_architecture_is_refused(self, parent, tmp_path):
-        with pytest.raises(ParameterError, match=f"is of {NAME}, and a backbone of resnet18"):
+        with pytest.raises(
+            ParameterError, match=f"is of {NAME}, width 1, and a backbone of resnet18, width 1"
+        ):
             build(str(tmp_path / "parent"), architecture="resnet18")
 
     def test_another_kind_is_refused(self, parent, tmp_path):

@@ -1,9 +1,9 @@
-"""Kedro dataset for a Classifier: a folder of safetensors and JSON, replaced as a whole."""
+"""Kedro datasets for Classifiers: one in a folder, replaced as a whole, or several by name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from kedro.io import AbstractDataset
+from kedro.io import AbstractDataset, DatasetError
 from safetensors import SafetensorError
 
 from glasshead.errors import ArtifactError
@@ -11,6 +11,7 @@ from glasshead.files import replace_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from glasshead.models.classifier import Classifier
+    from glasshead.models.store import ClassifierStore
 
 
 class ClassifierDataset(AbstractDataset["Classifier", "Classifier"]):
@@ -52,3 +53,30 @@ class ClassifierDataset(AbstractDataset["Classifier", "Classifier"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath}
+
+
+class ClassifierStoreDataset(AbstractDataset[Any, "ClassifierStore"]):
+    """Hands out the Classifiers under the folder `filepath` by name, each in the folder `part` of its own."""
+
+    def __init__(
+        self, *, filepath: str, part: str = "", metadata: dict[str, Any] | None = None
+    ) -> None:
+        self._filepath = Path(filepath)
+        self._part = part
+        self.metadata = metadata
+
+    def load(self) -> "ClassifierStore":
+        """Return the store; no Classifier is read yet."""
+        from glasshead.models.store import ClassifierStore
+
+        return ClassifierStore(self._filepath, self._part)
+
+    def save(self, data: Any) -> NoReturn:
+        """Raise DatasetError: Classifiers are put into a store one by one."""
+        raise DatasetError(f"The Classifiers in {self._filepath} are saved one by one.")
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "part": self._part}

@@ -137,9 +137,11 @@ ROUTES: dict[str, Route] = {
     "ablation": log_table,
     "audit_log": log_curves,
     "classifier": log_classifier,
+    "comparison": log_table,
     "embed_summary": log_numbers,
     "explanations": log_numbers,
     "figure": log_file,
+    "interpolation": log_table,
     "metrics": log_numbers,
     "step_log": log_steps,
 }

@@ -127,7 +127,7 @@ def generate_scenes(params: ScenesParams, seed: int) -> Iterator[Record]:
 def make_record(params: ScenesParams, seed: int, split: Split, index: int) -> Record:
     """Return one record; it depends on `params`, `seed`, `split` and `index` alone."""
     image_id, label = f"{split}/{index:06d}", CLASSES[index % len(CLASSES)]
-    scene = _scene(params, seed, split, index)
+    scene = scene_at(params, seed, split, index)
     chance = generator(seed, "defects", split, index)
     draws = dict(zip(("duplicate", "noise", "shortcut", "corrupt"), chance.random(4), strict=True))
     planted = params.defects
@@ -135,7 +135,7 @@ def make_record(params: ScenesParams, seed: int, split: Split, index: int) -> Re
     if split == "test" and draws["duplicate"] < planted.near_duplicates:
         source = int(chance.integers(params.train))
         label = CLASSES[source % len(CLASSES)]
-        scene = _altered(_scene(params, seed, "train", source), chance)
+        scene = _altered(scene_at(params, seed, "train", source), chance)
         defects.append(("near_duplicate", f"train/{source:06d}"))
     rate = planted.shortcut.train_rate if split == "train" else planted.shortcut.test_rate
     if label == planted.shortcut.class_name and draws["shortcut"] < rate:
@@ -162,7 +162,8 @@ def make_record(params: ScenesParams, seed: int, split: Split, index: int) -> Re
     )
 
 
-def _scene(params: ScenesParams, seed: int, split: Split, index: int) -> Scene:
+def scene_at(params: ScenesParams, seed: int, split: Split, index: int) -> Scene:
+    """Return the scene behind one record, without its planted defects."""
     class_name = CLASSES[index % len(CLASSES)]
     rng = generator(seed, "scenes", split, index)
     return draw_scene(class_name, params.size, rng, params.noise, params.occluder_rate)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, PositiveFloat, PositiveInt
 
 from glasshead.errors import ParameterError
 from glasshead.models.classifier import Classifier
@@ -21,12 +21,14 @@ __all__ = ["PretrainedParams", "TransferClassifier", "build_transfer"]
 class PretrainedParams(BaseModel, extra="forbid", frozen=True):
     """Which network, where its backbone's weights come from, and the pixels that it reads.
 
-    `pretrained`: imagenet, none, or the folder of a Classifier of kind transfer and this architecture.
+    `width` is the factor on the channel counts of a ResNet; ImageNet's weights have 1.
+    `pretrained`: imagenet, none, or the folder of a Classifier of kind transfer, this architecture and width.
     `backbone_size`: side in pixels that images are resized to; with the interpolation none, the network reads them at
     their own size, whatever this is.
     """
 
     architecture: Architecture = "resnet18"
+    width: PositiveFloat = 1.0
     pretrained: str = "imagenet"
     backbone_size: PositiveInt = 224
     interpolation: Interpolation = "bilinear"
@@ -44,7 +46,8 @@ def build_transfer(
     Where the backbone comes from is added to the provenance.
 
     Raises:
-        ParameterError: a size that the architecture cannot read, or a folder of another kind or architecture.
+        ParameterError: a size or width that the architecture cannot have, or a folder of another kind, architecture or
+            width.
         BackboneError: ImageNet's weights cannot be had.
         ArtifactError: no Classifier in the folder, or a damaged one.
     """
@@ -56,6 +59,7 @@ def build_transfer(
             input_size,
             provenance | {"pretrained": weights.source},
             architecture=params.architecture,
+            width=params.width,
             backbone_size=params.backbone_size,
             interpolation=params.interpolation,
             mean=weights.mean,
@@ -68,20 +72,24 @@ def build_transfer(
 
 def _find_weights(params: PretrainedParams) -> PretrainedWeights:
     if params.pretrained == "imagenet":
+        if params.width != 1:
+            raise ParameterError(
+                f"ImageNet's weights are those of width 1, not {params.width:g}. Set `width` to 1, or `pretrained` to "
+                "none or to a folder."
+            )
         return load_imagenet(params.architecture)
     if params.pretrained == "none":
         return untrained(params.architecture)
-    return _load_parent(Path(params.pretrained).expanduser(), params.architecture)
+    return _load_parent(Path(params.pretrained).expanduser(), params)
 
 
-def _load_parent(folder: Path, architecture: Architecture) -> PretrainedWeights:
+def _load_parent(folder: Path, params: PretrainedParams) -> PretrainedWeights:
     parent = Classifier.load(folder)
-    found = parent.architecture if isinstance(parent, TransferClassifier) else f"kind {parent.kind}"
-    if not isinstance(parent, TransferClassifier) or found != architecture:
+    found, wanted = _shape(parent), f"{params.architecture}, width {params.width:g}"
+    if not isinstance(parent, TransferClassifier) or found != wanted:
         raise ParameterError(
-            f"The Classifier in {folder} is of {found}, and a backbone of {architecture} is wanted. Set `pretrained` "
-            f"to the folder of a Classifier of kind transfer and architecture {architecture}, or set `architecture` "
-            "to its."
+            f"The Classifier in {folder} is of {found}, and a backbone of {wanted} is wanted. Set `pretrained` to the "
+            f"folder of a Classifier of kind transfer and {wanted}, or set `architecture` and `width` to its."
         )
     digest = json.loads((folder / "classifier.json").read_text())["weights_sha256"]
     settings = parent.settings
@@ -89,3 +97,9 @@ def _load_parent(folder: Path, architecture: Architecture) -> PretrainedWeights:
     return PretrainedWeights(
         parent.network.state_dict(), mean, std, f"Classifier with weights {digest}"
     )
+
+
+def _shape(parent: Classifier) -> str:
+    if isinstance(parent, TransferClassifier):
+        return f"{parent.architecture}, width {parent.width:g}"
+    return f"kind {parent.kind}"

@@ -12,6 +12,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from glasshead.errors import BackboneError, ParameterError
 from glasshead.models.classifier import Classifier
 from glasshead.models.interpolation import Interpolation, fit_square, resize
+from glasshead.models.scaled_resnet import SHAPES, ScaledResNet
 from glasshead.models.stages import ANATOMIES, Architecture, parameter_names
 
 
@@ -20,6 +21,7 @@ class TransferClassifier(Classifier):
 
     Attributes:
         architecture: torchvision's name of the network.
+        width: factor on the channel counts of a ResNet; 1 is torchvision's.
         backbone_size: side in pixels of what the network reads, unless `interpolation` is none.
         interpolation: how images are brought to that size, inside `forward`.
         network: the torchvision module, from normalised images to logits.
@@ -40,17 +42,16 @@ class TransferClassifier(Classifier):
         interpolation: Interpolation,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        width: float = 1.0,
     ) -> None:
         super().__init__(classes, input_size, provenance)
         self.architecture: Architecture = architecture
+        self.width = width
         self.backbone_size = backbone_size
         self.interpolation: Interpolation = interpolation
         self.anatomy = ANATOMIES[architecture]
-        size = {"image_size": self.network_size} if self.anatomy.patch > 1 else {}
         self._check_size()
-        self.network: nn.Module = get_model(
-            architecture, weights=None, num_classes=len(classes), **size
-        )
+        self.network = self._build_network()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
@@ -64,6 +65,20 @@ class TransferClassifier(Classifier):
                 "bilinear or bicubic."
             )
 
+    def _build_network(self) -> nn.Module:
+        classes = len(self.classes)
+        if self.width == 1:
+            size = {"image_size": self.network_size} if self.anatomy.patch > 1 else {}
+            network: nn.Module = get_model(
+                self.architecture, weights=None, num_classes=classes, **size
+            )
+            return network
+        if self.architecture not in SHAPES:
+            raise ParameterError(
+                f"{self.architecture} comes in one width. Set `width` to 1, or `architecture` to {' or '.join(SHAPES)}."
+            )
+        return ScaledResNet(self.architecture, classes, self.width)
+
     @property
     def network_size(self) -> int:
         """Side in pixels of what the network reads."""
@@ -71,9 +86,10 @@ class TransferClassifier(Classifier):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The network by name, the size it reads and how images get there, mean and std of its normalisation."""
+        """The network by name and width, the size it reads and how images get there, mean and std that normalise."""
         return {
             "architecture": self.architecture,
+            "width": self.width,
             "backbone_size": self.backbone_size,
             "interpolation": self.interpolation,
             "mean": self.mean.flatten().tolist(),

@@ -5,12 +5,19 @@ generator: the first two are therefore called for small groups of images, and al
 """
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
-from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+)
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -69,6 +76,19 @@ PRESETS = {
     "cutmix": _baseline(cutmix=1.0),
     "mixup_cutmix": _baseline(mixup=0.2, cutmix=1.0),
 }
+
+
+def _by_name(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value not in PRESETS:
+        raise ValueError(f"there is no augmentation {value!r}: choose one of {', '.join(PRESETS)}")
+    return PRESETS[value]
+
+
+NamedAugmentation = Annotated[
+    AugmentParams, BeforeValidator(_by_name)
+]  # fields, or a preset's name
 
 
 class Augmentation:

@@ -24,7 +24,7 @@ from glasshead.models.tta import flip_tta
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.reporting.training_figures import training_history_figure
 from glasshead.seeds import stream_seed
-from glasshead.serving.predict import logits_of
+from glasshead.serving.predict import logits_of, logits_table, majority_table
 from glasshead.training.augment import PRESETS, Augmentation
 from glasshead.training.batches import Batches, choose_batches
 from glasshead.training.checkpoint import CheckpointFolder
@@ -113,13 +113,8 @@ def predict_logits(
 
     Raises ArtifactError if `samples` were not made of `images`.
     """
-    images.check_rows(samples)
-    source = PixelSource(images, np.arange(len(images)), classifier.prepare)
     device = choose_device(parameters.device, "train_cnn.device")
-    logits = logits_of(classifier, source, len(images), device)
-    columns = [f"logit/{name}" for name in classifier.classes]
-    table = pd.DataFrame(logits, columns=columns, index=samples.index)
-    return pd.concat([samples[["image_id", "split", "label"]], table], axis=1)
+    return logits_table(classifier, images, samples, device)
 
 
 def predict_controls(
@@ -133,20 +128,15 @@ def predict_controls(
     majority: the most frequent train class. tta: the classifier with test-time augmentation, if the parameters want
     it. Raises ArtifactError if `fitting_samples` are not of `images`.
     """
+    controls = majority_table(images, fitting_samples)
+    if parameters.test_time_augmentation == "none" or controls.empty:
+        return controls
     rest = np.setdiff1d(np.arange(len(images)), table_rows(images, fitting_samples))
-    train = fitting_samples.loc[fitting_samples["split"] == "train", "class_index"]
-    predicted = {"majority": np.full(len(rest), train.value_counts().sort_index().idxmax())}
-    if parameters.test_time_augmentation != "none" and len(rest):
-        shift = SHIFT if parameters.test_time_augmentation == "flip_and_shift" else 0
-        source = PixelSource(images, rest, classifier.prepare)
-        device = choose_device(parameters.device, "train_cnn.device")
-        logits = logits_of(classifier, source, len(rest), device, flip_tta(classifier, shift))
-        predicted["tta"] = logits.argmax(axis=1)
-    classes = np.array(classifier.classes, dtype=object)
-    ids = images.ids().to_numpy()[rest]
-    return pd.DataFrame(
-        {"image_id": ids} | {name: classes[index] for name, index in predicted.items()}
-    )
+    shift = SHIFT if parameters.test_time_augmentation == "flip_and_shift" else 0
+    source = PixelSource(images, rest, classifier.prepare)
+    device = choose_device(parameters.device, "train_cnn.device")
+    logits = logits_of(classifier, source, len(rest), device, flip_tta(classifier, shift))
+    return controls.assign(tta=np.array(classifier.classes, dtype=object)[logits.argmax(axis=1)])
 
 
 def plot_training_history(audit_log: pd.DataFrame) -> Figure:

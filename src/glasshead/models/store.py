@@ -1,0 +1,40 @@
+"""Classifiers by name, each in a folder of its own."""
+
+from pathlib import Path
+
+from glasshead.errors import ArtifactError
+from glasshead.files import replace_folder
+from glasshead.models.classifier import Classifier
+
+
+class ClassifierStore:
+    """The Classifiers under `path`: the one called `name` lies in `path/name/part`."""
+
+    def __init__(self, path: Path, part: str = "") -> None:
+        self.path = path
+        self.part = part
+
+    def folder(self, name: str) -> Path:
+        """Return the folder of the Classifier `name`, whether it is there or not."""
+        return self.path / name / self.part
+
+    def names(self) -> list[str]:
+        """Return the names of those that are there, in alphabetical order."""
+        found = self.path.iterdir() if self.path.is_dir() else ()
+        return sorted(
+            each.name for each in found if (self.folder(each.name) / "classifier.json").is_file()
+        )
+
+    def load(self, name: str) -> Classifier:
+        """Return the Classifier `name`, in evaluation mode; ArtifactError if there is none or it is damaged."""
+        if name not in self.names():
+            there = f"there are: {', '.join(self.names())}" if self.names() else "there is none yet"
+            raise ArtifactError(
+                f"There is no Classifier {name!r} in {self.path}; {there}. Run the pipeline that trains it first."
+            )
+        return Classifier.load(self.folder(name))
+
+    def save(self, name: str, classifier: Classifier) -> None:
+        """Put `classifier` in the place of `name`, whole or not at all; ArtifactError where the disk refuses."""
+        with replace_folder(self.folder(name)) as temporary:
+            classifier.save(temporary)

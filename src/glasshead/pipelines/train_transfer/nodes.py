@@ -1,0 +1,175 @@
+"""Nodes of `train_transfer`. What is fitted sees `fitting_samples` alone: train and validation rows."""
+
+import json
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from glasshead import __version__
+from glasshead.device import choose_device, torch_threads
+from glasshead.images.fitting import table_rows
+from glasshead.images.pixels import PixelSource, common_side
+from glasshead.images.table import ImageTable
+from glasshead.models.classifier import Classifier
+from glasshead.models.interpolation import Interpolation
+from glasshead.models.pretrained import TransferClassifier, build_transfer
+from glasshead.models.stages import Architecture
+from glasshead.pipelines.train_transfer.params import TrainTransferParams
+from glasshead.reporting.training_figures import training_history_figure
+from glasshead.seeds import stream_seed
+from glasshead.serving.predict import logits_table, majority_table
+from glasshead.training.augment import Augmentation
+from glasshead.training.batches import Batches, choose_batches
+from glasshead.training.checkpoint import CheckpointFolder
+from glasshead.training.loop import fit
+from glasshead.training.phases import Strategy, build_phases
+
+logger = logging.getLogger(__name__)
+
+Fitted = tuple[TransferClassifier, pd.DataFrame, pd.DataFrame]
+
+
+def fit_transfer(
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    parent: dict[str, Any],
+    checkpoints: CheckpointFolder,
+    parameters: TrainTransferParams,
+    seed: int,
+) -> Fitted:
+    """Return the classifier, not yet calibrated, the audit log with a row an epoch, and the log of the steps.
+
+    The backbone's weights come from `parent`. A training of the same data, parameters and seed that was stopped goes
+    on from `checkpoints`; a finished one is not repeated.
+
+    Raises:
+        ArtifactError: `fitting_samples` are not of `images`, or no Classifier where `parent` says.
+        BackboneError: ImageNet's weights cannot be had.
+        ParameterError: parameters that do not fit each other, the data or this machine.
+        TrainingError: the loss is not finite, or one image alone does not fit into memory.
+    """
+    parts = {
+        split: fitting_samples[fitting_samples["split"] == split]
+        for split in ("train", "validation")
+    }
+    size = parameters.image_size
+    if size == "auto":
+        size = common_side(images, table_rows(images, parts["train"]), 1, parameters.largest_size)
+    classifier = _build(images, size, parent, parameters, seed)
+    train, validation = (
+        _batches(images, part, classifier, parameters, share=len(part) / len(fitting_samples))
+        for part in parts.values()
+    )
+    stages, head = classifier.stages(), classifier.head_names()
+    with torch_threads(parameters.threads):
+        history = fit(
+            classifier,
+            train,
+            validation,
+            parameters.training,
+            stream_seed(seed, "train_transfer"),
+            device=parameters.device,
+            checkpoints=checkpoints,
+            phases=build_phases(parameters.strategy, parameters.training.epochs, stages, head),
+            identity=_identify(classifier, fitting_samples),
+            augmentation=Augmentation(parameters.augmentation, len(images.classes)),
+        )
+    return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
+
+
+def fit_variant(
+    architecture: Architecture, strategy: Strategy, interpolation: Interpolation, replicate: int
+) -> Callable[..., Fitted]:
+    """Return `fit_transfer` of this network and strategy, and with `replicate` added to the seed."""
+
+    @wraps(fit_transfer)
+    def fit_this(
+        images: ImageTable,
+        fitting_samples: pd.DataFrame,
+        parent: dict[str, Any],
+        checkpoints: CheckpointFolder,
+        parameters: TrainTransferParams,
+        seed: int,
+    ) -> Fitted:
+        chosen = parameters.varied(
+            network={"architecture": architecture, "interpolation": interpolation},
+            strategy={"strategy": strategy},
+        )
+        logger.info("%s, %s, %s, replicate %d", architecture, strategy, interpolation, replicate)
+        return fit_transfer(images, fitting_samples, parent, checkpoints, chosen, seed + replicate)
+
+    return fit_this
+
+
+def predict_logits(
+    classifier: Classifier,
+    images: ImageTable,
+    samples: pd.DataFrame,
+    parameters: TrainTransferParams,
+) -> pd.DataFrame:
+    """Return raw logits of all rows, beside image_id, split and label.
+
+    Raises ArtifactError if `samples` were not made of `images`.
+    """
+    device = choose_device(parameters.device, "train_transfer.device")
+    return logits_table(classifier, images, samples, device)
+
+
+def predict_controls(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
+    """Return image_id and `majority`, the most frequent train class, of images that nothing was fitted on.
+
+    Raises ArtifactError if `fitting_samples` are not of `images`.
+    """
+    return majority_table(images, fitting_samples)
+
+
+def plot_training_history(audit_log: pd.DataFrame) -> Figure:
+    """Return loss and accuracy by epoch; a vertical line where a new phase begins."""
+    return training_history_figure(audit_log)
+
+
+def _build(
+    images: ImageTable,
+    size: int,
+    parent: dict[str, Any],
+    parameters: TrainTransferParams,
+    seed: int,
+) -> TransferClassifier:
+    """Return the classifier with the backbone of `parent` and a new head."""
+    provenance = {
+        "data": images.digest(),
+        "augmentation": parameters.augmentation.model_dump(mode="json", exclude_defaults=True),
+        "strategy": parameters.strategy.strategy,
+        "glasshead": __version__,
+        "seed": seed,
+    }
+    network = parameters.network.model_copy(update=parent)
+    return build_transfer(network, images.classes, size, provenance, seed)
+
+
+def _batches(
+    images: ImageTable,
+    part: pd.DataFrame,
+    classifier: Classifier,
+    parameters: TrainTransferParams,
+    share: float,
+) -> Batches:
+    """Return the images of `part`, in memory if its `share` of the budget holds them."""
+    return choose_batches(
+        PixelSource(images, table_rows(images, part), classifier.prepare),
+        torch.from_numpy(part["class_index"].to_numpy(np.int64, copy=True)),
+        budget_bytes=int(parameters.memory_mb * 2**20 * share),
+        device=choose_device(parameters.device, "train_transfer.device"),
+    )
+
+
+def _identify(classifier: TransferClassifier, fitting_samples: pd.DataFrame) -> str:
+    """Return what decides the training: the classifier's description and the rows of each split."""
+    rows = fitting_samples[["image_id", "split"]].to_numpy(object).tolist()
+    return json.dumps([classifier.describe(), rows], sort_keys=True)

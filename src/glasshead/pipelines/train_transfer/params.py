@@ -1,0 +1,54 @@
+"""Parameters of `train_transfer`."""
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, PositiveInt
+
+from glasshead.device import Device
+from glasshead.errors import ParameterError
+from glasshead.images.scenes import ScenesParams
+from glasshead.models.pretrained import PretrainedParams
+from glasshead.training.augment import PRESETS, NamedAugmentation
+from glasshead.training.params import TrainingParams
+from glasshead.training.phases import StrategyParams
+
+
+class ParentParams(BaseModel, extra="forbid", frozen=True):
+    """What a parent of our own is trained on, and how: scenes of another seed and other colours, from scratch."""
+
+    scenes: ScenesParams = ScenesParams(train=4800, test=600, size=64)
+    augmentation: NamedAugmentation = PRESETS["baseline"]
+    training: TrainingParams = TrainingParams()
+
+
+class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
+    """The network and where its weights come from, what it sees, and how it is fine-tuned."""
+
+    network: PretrainedParams = PretrainedParams()
+    image_size: Literal["auto"] | PositiveInt = "auto"
+    largest_size: PositiveInt = 224
+    strategy: StrategyParams = StrategyParams()
+    augmentation: NamedAugmentation = PRESETS["baseline"]
+    training: TrainingParams = TrainingParams()
+    parent: ParentParams = ParentParams()
+    memory_mb: PositiveInt = 4096
+    threads: PositiveInt | None = None
+    device: Device = "auto"
+
+    def varied(self, network: dict[str, Any], strategy: dict[str, Any] | None = None) -> Self:
+        """Return these parameters with other fields of `network` and `strategy`, as a variant of a comparison has them.
+
+        Raises ParameterError where one of these fields was set, which would be of no effect.
+        """
+        changes = {"network": network, "strategy": strategy or {}}
+        for block, fields in changes.items():
+            if given := sorted(fields.keys() & getattr(self, block).model_fields_set):
+                raise ParameterError(
+                    f"A comparison chooses {block}.{given[0]} itself. Leave it out of `transfer_comparison`."
+                )
+        return self.model_copy(
+            update={
+                block: getattr(self, block).model_copy(update=fields)
+                for block, fields in changes.items()
+            }
+        )

@@ -1,0 +1,90 @@
+"""The node that pretrains a network where the parameters ask for one of our own."""
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from glasshead import __version__
+from glasshead.device import torch_threads
+from glasshead.images.drawn import DrawnScenes
+from glasshead.images.scenes import CLASSES, Split
+from glasshead.models.pretrained import build_transfer
+from glasshead.models.stages import Architecture
+from glasshead.models.store import ClassifierStore
+from glasshead.pipelines.train_transfer.params import TrainTransferParams
+from glasshead.seeds import stream_seed
+from glasshead.training.augment import Augmentation
+from glasshead.training.batches import StreamedBatches
+from glasshead.training.checkpoint import CheckpointFolder
+from glasshead.training.loop import fit
+
+SPLITS: tuple[Split, Split] = ("train", "test")
+
+Parent = tuple[dict[str, Any], pd.DataFrame]
+
+
+def pretrain_parent(
+    transfer_parents: ClassifierStore, parameters: TrainTransferParams, seed: int
+) -> Parent:
+    """Return where the backbone's weights come from, as {"pretrained": …}, and a row an epoch of training them.
+
+    Where `network.pretrained` is the folder of `transfer_parents`, the parent is the Classifier there that is named
+    after the architecture. It is trained on scenes, or goes on where it was stopped; a finished one is not trained
+    again. Anything else is passed on, and nothing is trained.
+
+    Raises:
+        ArtifactError: a checkpoint or the Classifier cannot be written.
+        ParameterError: parameters that do not fit each other or this machine.
+        TrainingError: the loss is not finite, or one image alone does not fit into memory.
+    """
+    network = parameters.network
+    if Path(network.pretrained).expanduser().resolve() != transfer_parents.path.resolve():
+        return {"pretrained": network.pretrained}, pd.DataFrame({"epoch": pd.Series(dtype=int)})
+    recipe, name = parameters.parent, network.architecture
+    number = stream_seed(seed, "transfer_parent")
+    train, validation = (
+        StreamedBatches(drawn, drawn.labels)
+        for drawn in (DrawnScenes(recipe.scenes, number, split) for split in SPLITS)
+    )
+    parent = build_transfer(
+        network.model_copy(update={"pretrained": "none", "interpolation": "bilinear"}),
+        CLASSES,
+        recipe.scenes.size,
+        {
+            "data": {"scenes": recipe.scenes.model_dump(mode="json")},
+            "glasshead": __version__,
+            "seed": seed,
+        },
+        number,
+    )
+    with torch_threads(parameters.threads):
+        history = fit(
+            parent,
+            train,
+            validation,
+            recipe.training,
+            number,
+            device=parameters.device,
+            checkpoints=CheckpointFolder(transfer_parents.path / name / "checkpoints"),
+            identity=json.dumps([parent.describe(), recipe.augmentation.model_dump(mode="json")]),
+            augmentation=Augmentation(recipe.augmentation, len(CLASSES)),
+        )
+    transfer_parents.save(name, parent)
+    return {"pretrained": str(transfer_parents.folder(name))}, pd.DataFrame(history.epochs)
+
+
+def pretrain_variant(architecture: Architecture) -> Callable[..., Parent]:
+    """Return `pretrain_parent` of this architecture."""
+
+    @wraps(pretrain_parent)
+    def pretrain_this(
+        transfer_parents: ClassifierStore, parameters: TrainTransferParams, seed: int
+    ) -> Parent:
+        chosen = parameters.varied(network={"architecture": architecture})
+        return pretrain_parent(transfer_parents, chosen, seed)
+
+    return pretrain_this

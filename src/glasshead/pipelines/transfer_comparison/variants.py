@@ -1,0 +1,63 @@
+"""What `transfer_comparison` trains, by namespace. Kedro wants namespaces before it reads parameters."""
+
+from typing import NamedTuple
+
+from glasshead.models.interpolation import Interpolation
+from glasshead.models.stages import Architecture
+from glasshead.training.phases import Strategy
+
+REPLICATES = 3  # the seeds of each recipe: the run's own and those after it
+
+
+class Recipe(NamedTuple):
+    """What is compared; everything else is the same for all."""
+
+    architecture: Architecture
+    strategy: Strategy
+    interpolation: Interpolation
+
+    def __str__(self) -> str:
+        return f"{self.architecture}_{self.strategy}_{self.interpolation}"
+
+
+class Variant(NamedTuple):
+    """One training of a recipe."""
+
+    architecture: Architecture
+    strategy: Strategy
+    interpolation: Interpolation
+    replicate: int
+
+
+STRATEGIES: dict[Architecture, tuple[Strategy, ...]] = {
+    "resnet18": ("frozen", "last_3", "last_4", "full", "two_phase"),
+    "resnet50": ("frozen", "full", "two_phase"),
+}
+REFERENCE = Recipe("resnet18", "two_phase", "bilinear")
+STUDIED: tuple[Interpolation, ...] = ("bilinear", "bicubic", "none")
+
+RECIPES = [
+    *(
+        Recipe(architecture, strategy, REFERENCE.interpolation)
+        for architecture, strategies in STRATEGIES.items()
+        for strategy in strategies
+    ),
+    *(
+        REFERENCE._replace(interpolation=name)
+        for name in STUDIED
+        if name != REFERENCE.interpolation
+    ),
+]
+VARIANTS = {
+    f"transfer_comparison.{recipe}_{replicate}": Variant(*recipe, replicate)
+    for recipe in RECIPES
+    for replicate in range(REPLICATES)
+}
+PARENTS = {name: f"transfer_comparison.parent_{name}" for name in STRATEGIES}
+
+
+def reference_of(recipe: Recipe) -> Recipe | None:
+    """Return what `recipe` is compared with: the same strategy on the reference's network, or else the reference."""
+    if recipe.architecture != REFERENCE.architecture:
+        return recipe._replace(architecture=REFERENCE.architecture)
+    return REFERENCE if recipe != REFERENCE else None

@@ -1,0 +1,345 @@
+"""`train_transfer` as Kedro runs it, on small images whose class is a colour; parents, phases, resuming, reports."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from kedro.io import DataCatalog
+from kedro.runner import SequentialRunner
+from PIL import Image
+from pydantic import ValidationError
+
+from glasshead.calibration.heads import FINAL, read_heads
+from glasshead.errors import ArtifactError, ParameterError
+from glasshead.images.fitting import select_fitting_samples
+from glasshead.images.scenes import scene_at
+from glasshead.images.sources.base import plain_record
+from glasshead.images.table import ImageTable
+from glasshead.models.store import ClassifierStore
+from glasshead.models.transfer import TransferClassifier
+from glasshead.pipelines.train_transfer import create_pipeline, parent_pipeline
+from glasshead.pipelines.train_transfer.nodes import fit_transfer, fit_variant
+from glasshead.pipelines.train_transfer.params import TrainTransferParams
+from glasshead.pipelines.train_transfer.parent import pretrain_parent, pretrain_variant
+from glasshead.training.checkpoint import CheckpointFolder
+
+CONF = Path(__file__).parents[2] / "conf" / "base"
+CLASSES = ("red", "green", "blue")
+SPLITS = ["train", "train", "train", "validation", "calibration", "test"]
+ADAMW = {"name": "adamw", "learning_rate": 0.01}
+SMALL = {
+    "network": {"width": 0.125, "pretrained": "none", "backbone_size": 32},
+    "strategy": {"strategy": "full", "backbone_rate": 1.0},
+    "augmentation": "none",
+    "training": {"epochs": 3, "batch_size": 16, "optimiser": ADAMW},
+    "parent": {
+        "scenes": {"train": 60, "test": 20, "size": 32},
+        "training": {"epochs": 2, "batch_size": 20, "optimiser": ADAMW},
+    },
+    "threads": 1,
+}
+NONE = {"pretrained": "none"}
+
+
+def params(**changes: object) -> TrainTransferParams:
+    """Return the small parameters; a mapping changes only what it names."""
+    merged = {
+        name: SMALL.get(name, {}) | change if isinstance(change, dict) else change
+        for name, change in changes.items()
+    }
+    return TrainTransferParams.model_validate(SMALL | merged)
+
+
+COMPARED = TrainTransferParams.model_validate(
+    SMALL | {"strategy": {"backbone_rate": 1.0}}  # nothing that a comparison chooses
+)
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageTable:
+    """Noise of 20 x 16 pixels, a channel brighter; rows are in no order of class or split."""
+    rng = np.random.default_rng(0)
+
+    def record(row: int):
+        pixels = rng.integers(0, 150, (16, 20, 3), dtype=np.uint8)
+        pixels[..., row % 3] += 80
+        data = io.BytesIO()
+        Image.fromarray(pixels).save(data, "PNG")
+        return plain_record(f"train/{row:03d}", data.getvalue(), CLASSES[row % 3], None)
+
+    return ImageTable.from_records(map(record, rng.permutation(180)), CLASSES)
+
+
+@pytest.fixture(scope="module")
+def samples(images) -> pd.DataFrame:
+    frame = images.frame()
+    index = frame["label"].map({name: k for k, name in enumerate(CLASSES)})
+    return frame.assign(class_index=index.astype("int64"), split=np.resize(SPLITS, len(frame)))
+
+
+@pytest.fixture(scope="module")
+def fitting(images, samples) -> pd.DataFrame:
+    return select_fitting_samples(images, samples)
+
+
+@pytest.fixture(scope="module")
+def catalog(images, samples, tmp_path_factory) -> DataCatalog:
+    """The catalog after a run of parent and training on the entries of conf/base, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("train_transfer")
+    entries = {}
+    for name in ("train_heads", "train_cnn", "train_transfer", "evaluate"):
+        entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
+    entries = {
+        name.replace("{classifier}.", "").replace("{name}", "training_history"): {
+            key: str(folder / value.format(classifier="transfer", name="history"))
+            if key == "filepath"
+            else value
+            for key, value in entry.items()
+        }
+        for name, entry in entries.items()
+    }
+    catalog = DataCatalog.from_config(entries)
+    catalog["images"], catalog["samples"] = images, samples
+    parents = catalog.load("transfer_parents").path
+    catalog["params:train_transfer"] = params(network={"pretrained": str(parents)})
+    catalog["params:seed"] = 0
+    SequentialRunner().run(parent_pipeline() + create_pipeline(), catalog)
+    return catalog
+
+
+@pytest.fixture
+def parents(tmp_path) -> ClassifierStore:
+    return ClassifierStore(tmp_path / "parents", "classifier")
+
+
+def train(images, fitting, folder, parameters=None, seed=0, parent=NONE):
+    checkpoints = CheckpointFolder(folder)
+    return fit_transfer(images, fitting, parent, checkpoints, parameters or params(), seed)
+
+
+def equal(first: TransferClassifier, second: TransferClassifier, prefix: str = "") -> bool:
+    ours, theirs = first.state_dict(), second.state_dict()
+    return all(torch.equal(ours[name], theirs[name]) for name in ours if name.startswith(prefix))
+
+
+class TestRun:
+    def test_the_classifier_learns_and_says_what_it_is(self, catalog, images):
+        classifier = catalog.load("uncalibrated")
+        assert isinstance(classifier, TransferClassifier)
+        assert (classifier.input_size, classifier.network_size) == (16, 32)
+        assert classifier.provenance["data"] == images.digest()
+        assert classifier.provenance["strategy"] == "full"
+        heads = read_heads(catalog.load("logits"))
+        assert set(heads) == {FINAL}
+        assert (heads[FINAL].logits.argmax(axis=1) == heads[FINAL].labels).mean() > 0.9
+
+    def test_it_names_the_parent_that_the_run_trained(self, catalog):
+        folder = Path(catalog.load("parent")["pretrained"])
+        assert folder == catalog.load("transfer_parents").folder("resnet18")
+        described = yaml.safe_load((folder / "classifier.json").read_text())
+        source = catalog.load("uncalibrated").provenance["pretrained"]
+        assert described["weights_sha256"] in source
+        assert catalog.load("parent_audit_log")["epoch"].tolist() == [1, 2]
+
+    def test_logits_are_the_classifiers_own_for_all_rows(self, catalog, images, samples):
+        classifier, table = catalog.load("uncalibrated"), catalog.load("logits")
+        identity = ["image_id", "split", "label"]
+        pd.testing.assert_frame_equal(table[identity], samples[identity])
+        pixels = classifier.prepare([images.pil(row) for row in (3, 77)])
+        with torch.inference_mode():
+            expected = classifier(pixels / 255).numpy()
+        np.testing.assert_allclose(table.iloc[[3, 77], 3:].to_numpy(), expected, atol=1e-4)
+
+    def test_the_majority_is_for_rows_that_nothing_was_fitted_on(self, catalog, samples):
+        controls = catalog.load("controls")
+        rest = samples[samples["split"].isin(["calibration", "test"])]
+        assert controls["image_id"].tolist() == rest["image_id"].tolist()
+        train = samples.loc[samples["split"] == "train", "class_index"]
+        assert controls["majority"].unique().tolist() == [CLASSES[train.mode()[0]]]
+
+    def test_logs_have_a_row_an_epoch_and_a_row_a_step(self, catalog):
+        assert catalog.load("audit_log")["epoch"].tolist() == [1, 2, 3]
+        assert catalog.load("step_log")["step"].tolist() == list(range(1, 3 * (90 // 16) + 1))
+
+
+class TestParent:
+    def own(self, parents: ClassifierStore, **changes: object) -> TrainTransferParams:
+        return params(network={"pretrained": str(parents.path)} | changes)
+
+    def test_a_folder_of_ones_own_gets_a_parent_that_reads_scenes(self, parents):
+        source, log = pretrain_parent(parents, self.own(parents), 0)
+        parent = parents.load("resnet18")
+        assert source == {"pretrained": str(parents.folder("resnet18"))}
+        assert (parent.architecture, parent.width, parent.input_size) == ("resnet18", 0.125, 32)
+        assert len(log) == 2
+
+    def test_a_finished_one_is_neither_trained_nor_drawn_again(self, parents, monkeypatch):
+        _, log = pretrain_parent(parents, self.own(parents), 0)
+        before = parents.load("resnet18")
+        monkeypatch.setattr("glasshead.training.run.failpoint", None)  # a step would call it
+        drawn = []
+
+        def spy(*args):
+            drawn.append(args)
+            return scene_at(*args)
+
+        monkeypatch.setattr("glasshead.images.drawn.scene_at", spy)
+        _, again = pretrain_parent(parents, self.own(parents), 0)
+        pd.testing.assert_frame_equal(log, again)
+        assert equal(parents.load("resnet18"), before)
+        assert len(drawn) == 1  # the loop looks at one image's logits
+
+    def test_interpolation_does_not_ask_for_another_parent(self, parents):
+        """Which would make a comparison of interpolations one of parents."""
+        pretrain_parent(parents, self.own(parents), 0)
+        before = parents.load("resnet18")
+        pretrain_parent(parents, self.own(parents, interpolation="none"), 0)
+        assert equal(parents.load("resnet18"), before)
+
+    @pytest.mark.parametrize("seed", [0, 1])
+    def test_another_width_or_seed_does(self, parents, seed):
+        pretrain_parent(parents, self.own(parents), 0)
+        before = parents.load("resnet18").state_dict()
+        pretrain_parent(parents, self.own(parents, width=0.125 if seed else 0.25), seed)
+        after = parents.load("resnet18").state_dict()
+        assert any(not torch.equal(after[k], v) for k, v in before.items() if k in after)
+
+    def test_each_network_has_its_own(self, parents):
+        pretrain_parent(parents, self.own(parents), 0)
+        source, _ = pretrain_variant("resnet50")(parents, self.own(parents), 0)
+        assert parents.names() == ["resnet18", "resnet50"]
+        assert source == {"pretrained": str(parents.folder("resnet50"))}
+
+    @pytest.mark.parametrize("pretrained", ["imagenet", "none", "elsewhere"])
+    def test_anything_else_is_passed_on(self, parents, pretrained):
+        source, log = pretrain_parent(parents, params(network={"pretrained": pretrained}), 0)
+        assert source == {"pretrained": pretrained}
+        assert log.empty
+        assert parents.names() == []
+
+
+class TestFit:
+    @pytest.mark.parametrize("strategy", ["frozen", "full"])
+    def test_a_frozen_backbone_stays_its_parents(
+        self, images, fitting, parents, tmp_path, strategy
+    ):
+        own = params(network={"pretrained": str(parents.path)})
+        source, _ = pretrain_parent(parents, own, 0)
+        chosen = params(strategy={"strategy": strategy})
+        child, _, _ = train(images, fitting, tmp_path / "child", chosen, parent=source)
+        parent = parents.load("resnet18")
+        assert equal(child, parent, "network.layer") is (strategy == "frozen")
+
+    def test_two_phases_stand_in_the_log_with_their_names(self, images, fitting, tmp_path):
+        chosen = params(strategy={"strategy": "two_phase", "head_share": 0.34})
+        _, log, _ = train(images, fitting, tmp_path, chosen)
+        assert log["phase"].tolist() == ["head", "full", "full"]
+
+    def test_a_training_that_was_killed_ends_as_one_that_was_not(
+        self, images, fitting, tmp_path, monkeypatch
+    ):
+        chosen = params(strategy={"strategy": "two_phase", "head_share": 0.34})
+        whole, expected, _ = train(images, fitting, tmp_path / "whole", chosen)
+        calls = iter(range(8))
+
+        def stop(step: str) -> None:
+            if step == "train/step" and next(calls, None) is None:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr("glasshead.training.run.failpoint", stop)
+            with pytest.raises(KeyboardInterrupt):
+                train(images, fitting, tmp_path / "killed", chosen)
+        resumed, log, _ = train(images, fitting, tmp_path / "killed", chosen)
+        assert equal(resumed, whole)
+        pd.testing.assert_frame_equal(log.drop(columns="seconds"), expected.drop(columns="seconds"))
+
+    @pytest.mark.parametrize("change", ["augmentation", "split", "seed", "interpolation", "parent"])
+    def test_another_training_does_not_go_on_from_it(
+        self, images, fitting, parents, tmp_path, change
+    ):
+        short = {"training": {"epochs": 1}}
+        train(images, fitting, tmp_path / "run", params(**short))
+        before = (tmp_path / "run" / "last" / "state.json").read_text()
+        changes = {
+            "augmentation": {"augmentation": "baseline"},
+            "interpolation": {"network": {"interpolation": "bicubic"}},
+        }
+        parent = NONE
+        if change == "split":
+            fitting = fitting.assign(split=fitting["split"].iloc[::-1].to_numpy())
+        if change == "parent":
+            own = params(network={"pretrained": str(parents.path)})
+            parent, _ = pretrain_parent(parents, own, 0)
+        chosen = params(**short | changes.get(change, {}))
+        train(images, fitting, tmp_path / "run", chosen, int(change == "seed"), parent)
+        assert (tmp_path / "run" / "last" / "state.json").read_text() != before
+
+    def test_a_variant_is_its_recipe_from_the_seed_of_its_replicate(
+        self, images, fitting, tmp_path
+    ):
+        fit = fit_variant("resnet50", "last_2", "bicubic", 2)
+        checkpoints = CheckpointFolder(tmp_path / "variant")
+        variant, _, _ = fit(images, fitting, NONE, checkpoints, COMPARED, 5)
+        chosen = params(
+            network={"architecture": "resnet50", "interpolation": "bicubic"},
+            strategy={"strategy": "last_2"},
+        )
+        same, _, _ = train(images, fitting, tmp_path / "same", chosen, seed=7)
+        assert variant.architecture == "resnet50"
+        assert equal(variant, same)
+
+    @pytest.mark.parametrize(
+        ("block", "name", "value"),
+        [
+            ("network", "architecture", "resnet18"),
+            ("network", "interpolation", "bilinear"),
+            ("strategy", "strategy", "full"),
+        ],
+    )
+    def test_a_comparison_refuses_what_it_would_not_heed(
+        self, images, fitting, tmp_path, block, name, value
+    ):
+        chosen = COMPARED.model_copy(
+            update={block: type(getattr(COMPARED, block)).model_validate({name: value})}
+        )
+        fit = fit_variant("resnet50", "last_2", "bicubic", 2)
+        with pytest.raises(ParameterError, match=f"chooses {block}.{name} itself"):
+            fit(images, fitting, NONE, CheckpointFolder(tmp_path), chosen, 0)
+
+    def test_samples_of_other_images_are_refused(self, images, fitting, tmp_path):
+        with pytest.raises(ArtifactError, match="not those of the image table"):
+            train(images, fitting.assign(content_hash="0"), tmp_path)
+
+    def test_a_width_that_imagenet_lacks_is_refused(self, images, fitting, tmp_path):
+        with pytest.raises(ParameterError, match="ImageNet's weights are those of width 1"):
+            train(images, fitting, tmp_path, parent={"pretrained": "imagenet"})
+
+
+class TestParams:
+    def test_the_configuration_of_base_is_valid(self):
+        for name in ("train_transfer", "transfer_comparison"):
+            block = yaml.safe_load((CONF / f"parameters_{name}.yml").read_text())[name]
+            TrainTransferParams.model_validate(block)
+
+    def test_the_comparison_is_of_the_shipped_recipe(self):
+        """What is compared may train for less, but is otherwise what `transfer` does."""
+        ours, theirs = (
+            yaml.safe_load((CONF / f"parameters_{name}.yml").read_text())[name]
+            for name in ("train_transfer", "transfer_comparison")
+        )
+        for compared in ("architecture", "interpolation"):
+            ours["network"].pop(compared)
+        ours["strategy"].pop("strategy")
+        for block in (ours, theirs):
+            block["training"].pop("epochs")
+        assert ours == theirs
+
+    @pytest.mark.parametrize("wrong", [{"augmentation": "flips"}, {"image_size": 0}, {"epochs": 3}])
+    def test_wrong_parameters_are_refused(self, wrong):
+        with pytest.raises(ValidationError):
+            TrainTransferParams.model_validate(SMALL | wrong)
