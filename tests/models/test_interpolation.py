@@ -2,16 +2,13 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 from torchvision.transforms.v2 import functional as tv
 
 from glasshead.models.interpolation import (
-    fit_square,
     high_frequency_share,
     radial_power_spectrum,
     resize,
@@ -61,23 +58,6 @@ class TestResize:
         for interpolation in ("bilinear", "bicubic"):
             (gradient,) = torch.autograd.grad(resize(images, 48, interpolation).sum(), images)
             assert (gradient != 0).all()
-
-
-class TestFitSquare:
-    def test_an_image_of_the_size_keeps_its_pixels(self):
-        pixels = noise(2)
-        images = [Image.fromarray(p.permute(1, 2, 0).numpy()) for p in pixels]
-        assert torch.equal(fit_square(images, SIZE), pixels)
-
-    @pytest.mark.parametrize("shape", [(40, 100), (100, 40)])
-    def test_the_central_square_is_kept(self, shape):
-        """A grey square of 40 pixels in the middle of red, which the filter mixes in at the border alone."""
-        pixels = np.full((*shape, 3), (255, 0, 0), np.uint8)
-        top, left = ((side - 40) // 2 for side in shape)
-        pixels[top : top + 40, left : left + 40] = 77
-        fitted = fit_square([Image.fromarray(pixels)] * 3, 16)
-        assert fitted.shape == (3, 3, 16, 16)
-        assert fitted[..., 2:-2, 2:-2].unique().tolist() == [77]
 
 
 class TestSpectrum:

@@ -2,22 +2,12 @@
 
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float64, UInt8
-from PIL import Image, ImageOps
 from torch import Tensor
 
 Interpolation = Literal["bilinear", "bicubic", "none"]
-
-
-def fit_square(images: list[Image.Image], size: int) -> UInt8[Tensor, "b 3 s s"]:
-    """Return the largest central square of RGB images, resized (bicubic) to `size` × `size` pixels; 0 to 255."""
-    fitted = [
-        np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)) for image in images
-    ]
-    return torch.from_numpy(np.stack(fitted)).permute(0, 3, 1, 2).contiguous()
 
 
 def resize(

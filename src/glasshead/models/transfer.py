@@ -11,7 +11,8 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from glasshead.errors import BackboneError, ParameterError
 from glasshead.models.classifier import Classifier
-from glasshead.models.interpolation import Interpolation, fit_square, resize
+from glasshead.models.interpolation import Interpolation, resize
+from glasshead.models.resize import resize_and_crop
 from glasshead.models.scaled_resnet import SHAPES, ScaledResNet
 from glasshead.models.stages import ANATOMIES, Architecture, parameter_names
 
@@ -140,8 +141,8 @@ class TransferClassifier(Classifier):
             raise BackboneError(f"These weights do not fit {self.architecture}: {wrong[:3]}.")
 
     def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
-        """Crop the largest central square of RGB images of any size and resize it to the input size."""
-        return fit_square(images, self.input_size)
+        """Resize the shorter side of RGB images of any size to the input size, bicubic, and crop the middle."""
+        return resize_and_crop(images, self.input_size, "bicubic")
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return class logits: resized, normalised, through the network."""
