@@ -293,7 +293,6 @@ class TestRealThing:
         small = {
             "backbone.name": backbone,
             "ingest.cifar10.folder": folder,
-            "calibrate.without_optimum": "keep",
             "evaluate.minimum_accuracy": 0,
             "explain.images": 2,
             "explain.steps": 4,

@@ -143,8 +143,8 @@ def test_a_classifier_that_is_always_right_is_an_error_or_kept_as_it_is(logits, 
         [CLASSES.index(label) for label in right["label"]]
     ]
     with pytest.raises(CalibrationError, match=r"for the classifier: all 50 .* right.*: keep"):
-        fit_temperatures(right, CalibrateParams())
-    kept = fit_temperatures(right, CalibrateParams(without_optimum="keep"))
+        fit_temperatures(right, CalibrateParams(without_optimum="fail"))
+    kept = fit_temperatures(right, CalibrateParams())
     assert kept["final"] == 1.0
     assert kept["legs"] != 1.0
     assert "'final'" in caplog.text

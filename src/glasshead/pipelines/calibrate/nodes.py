@@ -38,8 +38,8 @@ def fit_temperatures(
 ) -> dict[str, float]:
     """Return T of the classifier as `final`, and of each subtask head.
 
-    A head without a best temperature keeps 1, with a warning: a concept that is always right is no
-    reason to stop. The classifier then raises CalibrationError, unless the parameters say `keep`.
+    One without a best temperature keeps 1, with a warning: being always right is no reason to stop. The parameter
+    `fail` makes that a CalibrationError where it is the classifier's.
     """
     strict = {FINAL} if parameters.without_optimum == "fail" else set()
     return {

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 class CalibrateParams(BaseModel, extra="forbid", frozen=True):
     """What to do where no temperature of the classifier is best, as when every row is right.
 
-    `fail`, or `keep` T = 1 with a warning.
+    `keep` T = 1, with a warning, or `fail`.
     """
 
-    without_optimum: Literal["fail", "keep"] = "fail"
+    without_optimum: Literal["keep", "fail"] = "keep"
