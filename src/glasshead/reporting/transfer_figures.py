@@ -41,6 +41,7 @@ def convergence_figure(curves: pd.DataFrame) -> Figure:
             name = plain(f"{architecture}, {strategy}")
             axes.plot(mean[scale], mean["validation_accuracy"], label=name, **look)
         _tidy(axes, label)
+    panels[0].xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("validation accuracy")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
