@@ -85,3 +85,19 @@ def test_a_filter_is_stepped_as_the_matrix_of_its_rows(layout):
     optimiser.step()
     torch.testing.assert_close(filters.detach().flatten(1), matrix.detach())
     assert filters.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_a_fixed_norm_makes_steps_relative_whatever_the_scale_of_weights(scale):
+    """Without a rate the norm is that of m orthonormal rows; with one, the step is relative to it."""
+    torch.manual_seed(0)
+    start, gradient = torch.randn(6, 3, 2, 2), torch.randn(6, 3, 2, 2)
+    ends = []
+    for factor in (1.0, scale):
+        parameter = nn.Parameter(factor * start)
+        parameter.grad = gradient.clone()
+        Muon([parameter], lr=0.0, fixed_norm=True).step()
+        assert parameter.norm().item() == pytest.approx(6**0.5, rel=1e-5)
+        Muon([parameter], lr=0.2, fixed_norm=True).step()
+        ends.append(parameter.detach())
+    torch.testing.assert_close(ends[0], ends[1])
