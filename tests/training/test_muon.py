@@ -94,7 +94,7 @@ def test_a_fixed_norm_makes_steps_relative_whatever_the_scale_of_weights(scale):
     start, gradient = torch.randn(6, 3, 2, 2), torch.randn(6, 3, 2, 2)
     ends = []
     for factor in (1.0, scale):
-        parameter = nn.Parameter(factor * start)
+        parameter = torch.nn.Parameter(factor * start)
         parameter.grad = gradient.clone()
         Muon([parameter], lr=0.0, fixed_norm=True).step()
         assert parameter.norm().item() == pytest.approx(6**0.5, rel=1e-5)
