@@ -12,6 +12,7 @@ from glasshead.explainers import two_layer
 from glasshead.explainers.coalitions import coalitions, function_worths
 from glasshead.explainers.shapley import exact_shapley, kernel_shapley
 from glasshead.explainers.two_layer import TwoLayer, as_two_layer
+from glasshead.models.heads import Bottleneck
 
 COLUMNS, CLASSES = 7, 3
 GROUPS = [[0, 3], [1], [2, 4, 5], [6]]
@@ -96,3 +97,11 @@ def test_groups_that_are_no_partition_are_refused():
         network(0, None).worths(
             coalitions(2), features(0, 1), features(1, 2), [[0], [1]], torch.tensor([0])
         )
+
+
+def test_the_meta_learner_of_a_bottleneck_is_one():
+    bottleneck = Bottleneck(dimension=6, widths=(2, 3), classes=4, hidden=8, meta_hidden=9)
+    found = as_two_layer(bottleneck.meta, 2.0)
+    rows = bottleneck.to_probabilities(torch.randn(7, 5))
+    expected = (bottleneck.meta(rows) / 2).softmax(dim=1)
+    torch.testing.assert_close(found(rows), expected)

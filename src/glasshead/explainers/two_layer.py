@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from glasshead.device import torch_threads
 from glasshead.explainers.coalitions import Groups, membership
+from glasshead.explainers.mean_relu import mean_relu
 
 HELD = {"cpu": 2**19, "cuda": 2**28}  # hidden values held at once: what a core's cache keeps, 1 GB
 ROWS = 512  # whose hidden values are held at once, for the coalitions of one block
@@ -96,7 +97,7 @@ class TwoLayer:
         targets: Int[Tensor, " n"],
     ) -> Float64[Tensor, "s n"]:
         """Return the target logit, averaged over the background inside the last layer."""
-        hidden = _mean_relu(present, absent).double()
+        hidden = mean_relu(present, absent).double()
         weight, bias = self.second.weight.double()[targets], self.second.bias.double()[targets]
         return torch.einsum("snh,nh->sn", hidden, weight) + bias
 
@@ -134,17 +135,3 @@ def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLay
             biased = first.bias is not None and second.bias is not None
             return TwoLayer(first, second, temperature) if biased else None
     return None
-
-
-def _mean_relu(
-    present: Float[Tensor, "s n h"], absent: Float[Tensor, "s b h"]
-) -> Float[Tensor, "s n h"]:
-    """Return the mean over b of relu(present + absent)."""
-    if present.device.type != "cpu":
-        terms = [(row[:, None] + absent).relu_().mean(dim=1) for row in present.unbind(dim=1)]
-        return torch.stack(terms, dim=1)
-    from glasshead.explainers.mean_relu import mean_relu  # compiling takes a second
-
-    mean = torch.zeros_like(present)
-    mean_relu(present.numpy(), absent.numpy(), mean.numpy())
-    return mean
