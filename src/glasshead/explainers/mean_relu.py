@@ -27,7 +27,7 @@ def mean_relu_by_search(
     `present` as many times. With the values sorted, and summed from the end, a binary search finds both.
     """
     s, b, h = absent.shape
-    ascending = absent.transpose(1, 2).sort(dim=2).values  # (s, h, b)
+    ascending = absent.transpose(1, 2).contiguous().sort(dim=2).values  # (s, h, b)
     from_here = ascending.flip(2).cumsum(2, dtype=torch.float64).flip(2).to(absent.dtype)
     from_here = torch.cat([from_here, from_here.new_zeros(s, h, 1)], dim=2)
     x = present.transpose(1, 2).contiguous()  # (s, h, n)
