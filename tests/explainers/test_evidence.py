@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.evidence import completeness
+from glasshead.explainers.evidence import completeness, summarise, without_interval
 
 
 def test_completeness_is_the_mean_gap_and_its_share_of_the_step():
@@ -27,3 +27,21 @@ def test_nothing_to_explain_has_no_relative_gap():
     found = completeness(explained, 50, seed=0)
     assert found["completeness_gap"] == {"value": 0, "low": 0, "high": 0, "better": "lower"}
     assert found["completeness_gap_relative"]["value"] is None
+
+
+def test_images_without_an_answer_do_not_count():
+    found = summarise({"iou": np.tile([0.2, np.nan, 0.4], 9), "infidelity": np.ones(27)}, 500, 0)
+    assert found["iou"]["value"] == pytest.approx(0.3)
+    assert 0.2 <= found["iou"]["low"] < 0.3 < found["iou"]["high"] <= 0.4 + 1e-12
+    assert found["iou"]["better"] == "higher"
+    assert found["infidelity"] == {"value": 1, "low": 1, "high": 1, "better": "lower"}
+
+
+def test_a_measure_without_any_answer_is_null():
+    found = summarise({"iou": np.full(4, np.nan)}, 50, 0)["iou"]
+    assert found == {"value": None, "low": None, "high": None, "better": "higher"}
+
+
+def test_what_was_taken_once_has_no_interval():
+    found = without_interval("seconds_per_image", 0.25)
+    assert found == {"value": 0.25, "low": None, "high": None, "better": "lower"}

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from glasshead.explainers.shapley import exact_shapley, kernel_shapley, shapley_weights
+from glasshead.explainers.shapley import (
+    exact_shapley,
+    interaction_weights,
+    kernel_shapley,
+    shapley_interactions,
+    shapley_weights,
+)
 
 GROUPS = [[0, 3], [1], [2, 4, 5], [6]]
 COLUMNS = 7
@@ -148,3 +154,53 @@ def test_too_many_players_are_refused():
         exact_shapley(
             network(0, 17), features(0, 1, 17), features(1, 2, 17), groups, torch.tensor([0])
         )
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds, st.floats(-3, 3), st.floats(-3, 3))
+def test_a_sum_of_functions_gets_the_sum_of_their_values(seed, first, second):
+    one, other = network(seed), network(seed + 1)
+    given = features(seed, 2), features(seed + 1, 5), GROUPS, torch.tensor([0, 2])
+    both = exact_shapley(lambda x: first * one(x) + second * other(x), *given).values
+    apart = [exact_shapley(function, *given).values for function in (one, other)]
+    np.testing.assert_allclose(both, first * apart[0] + second * apart[1], atol=1e-10)
+
+
+def test_interactions_of_a_product_are_shared_by_its_pair():
+    """x0 x1 + x2 from a background of zeros: the pair's index is 1, and half of it stands in either entry."""
+    explained = shapley_interactions(
+        lambda x: (x[:, 0] * x[:, 1] + x[:, 2])[:, None],
+        torch.ones(1, 3),
+        torch.zeros(1, 3),
+        [[0], [1], [2]],
+        torch.tensor([0]),
+    )
+    np.testing.assert_allclose(
+        explained.values, [[[0, 0.5, 0], [0.5, 0, 0], [0, 0, 1]]], atol=1e-12
+    )
+    assert explained.gap == pytest.approx(0)
+
+
+def test_three_players_that_need_each_other_have_indices_of_a_half():
+    """v = 1 for all three alone: the index of a pair weighs its two rests by 1/2 each, and only one gives 1."""
+    weights = interaction_weights(3)
+    worths = np.zeros((1, 8))
+    worths[0, 7] = 1
+    found = np.tensordot(worths, weights, axes=1)[0]
+    np.testing.assert_allclose(2 * (found - np.diag(np.diag(found))), 0.5 * (1 - np.eye(3)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds)
+def test_interactions_are_symmetric_and_add_up_to_shapley_values(seed):
+    given = network(seed), features(seed, 2), features(seed + 1, 5), GROUPS, torch.tensor([0, 1])
+    found = shapley_interactions(*given)
+    np.testing.assert_allclose(found.values, found.values.transpose(0, 2, 1), atol=1e-12)
+    np.testing.assert_allclose(found.values.sum(axis=2), exact_shapley(*given).values, atol=1e-12)
+    np.testing.assert_allclose(found.gap, 0, atol=1e-12)
+
+
+def test_a_single_player_has_all_and_interacts_with_nobody():
+    given = network(0), features(0, 1), features(1, 4), [range(COLUMNS)], torch.tensor([0])
+    found = shapley_interactions(*given)
+    np.testing.assert_allclose(found.values[:, 0, 0], found.output - found.base, atol=1e-12)

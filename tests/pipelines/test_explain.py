@@ -67,7 +67,7 @@ class Bottleneck(Plain):
         super().__init__()
         self.encoder = nn.Linear(3 * SIZE * SIZE, 8)
         self.heads = nn.ModuleList(nn.Linear(8, len(task.values)) for task in self.concepts)
-        self.meta = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, len(CLASSES)))
+        self.meta_learner = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, len(CLASSES)))
         for parameter in self.parameters():
             parameter.data *= 3  # far enough from linear for absent concepts to matter
 
@@ -78,7 +78,7 @@ class Bottleneck(Plain):
         return torch.cat([head(embeddings).softmax(dim=1) for head in self.heads], dim=1)
 
     def logits_from_concepts(self, concepts: Tensor) -> Tensor:
-        return self.meta(concepts)
+        return self.meta_learner(concepts)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.logits_from_concepts(self.concept_probabilities(self.embed(images)))

@@ -6,12 +6,18 @@ from typing import Literal, Protocol
 
 import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.shapley import MAX_EXACT_PLAYERS, exact_shapley, kernel_shapley
+from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function
+from glasshead.explainers.permutation_shapley import permutation_shapley
+from glasshead.explainers.shapley import exact_shapley, kernel_shapley, shapley_interactions
+from glasshead.explainers.two_layer import as_two_layer
 
 logger = logging.getLogger(__name__)
+
+Players = Literal["subtasks", "values"]
+Output = Literal["probability", "logit"]
 
 
 class Subtask(Protocol):
@@ -30,6 +36,8 @@ class Bottleneck(Protocol):
     def concepts(self) -> Sequence[Subtask]: ...
     @property
     def temperature(self) -> float: ...
+    @property
+    def meta_learner(self) -> nn.Module: ...  # concept probabilities to class logits
     def concept_probabilities(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]: ...
     def logits_from_concepts(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]: ...
 
@@ -40,32 +48,75 @@ def subtask_columns(subtasks: Sequence[Subtask]) -> list[range]:
     return [range(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def subtask_shapley(
+def player_columns(subtasks: Sequence[Subtask], players: Players) -> dict[str, range]:
+    """Return each player by name with its columns: a subtask, or a single probability `<subtask>/<value>`."""
+    columns = subtask_columns(subtasks)
+    if players == "subtasks":
+        return {task.name: part for task, part in zip(subtasks, columns, strict=True)}
+    return {
+        f"{task.name}/{value}": range(column, column + 1)
+        for task, part in zip(subtasks, columns, strict=True)
+        for value, column in zip(task.values, part, strict=True)
+    }
+
+
+def concept_shapley(
     classifier: Bottleneck,
     concepts: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     targets: Int[Tensor, " n"],
-    engine: Literal["exact", "kernel"],
+    engine: Literal["exact", "kernel", "permutation"],
     max_coalitions: int,
     seed: int,
+    players: Players = "subtasks",
+    output: Output = "probability",
 ) -> Attribution:
-    """Return the Shapley values (n, subtasks) of the calibrated probability of each row's target class.
+    """Return the Shapley values (n, players) for each row's target class, in the order of `player_columns`.
 
-    `concepts` and `background` are concept probabilities. Above 16 subtasks the exact engine gives way, with a
-    warning, to the kernel's estimate from at most `max_coalitions` coalitions.
+    `concepts` and `background` are concept probabilities. Above 16 players the exact engine gives way, with a warning,
+    to estimates with standard errors from at most `max_coalitions` coalitions (`permutation_shapley`).
+
+    Args:
+        output: the calibrated probability of the class, or its raw logit.
     """
+    function = _output_function(classifier, output)
+    groups = list(player_columns(classifier.concepts, players).values())
+    given = function, concepts, background, groups, targets
+    if engine == "exact" and len(groups) <= MAX_EXACT_PLAYERS:
+        return exact_shapley(*given)
+    if engine == "exact":
+        logger.warning(
+            "%d players are too many for exact Shapley values; estimating them from %d coalitions.",
+            len(groups), max_coalitions,
+        )  # fmt: skip
+    estimate = kernel_shapley if engine == "kernel" else permutation_shapley
+    return estimate(*given, max_coalitions, seed)
+
+
+def concept_interactions(
+    classifier: Bottleneck,
+    concepts: Float[Tensor, "n c"],
+    background: Float[Tensor, "b c"],
+    targets: Int[Tensor, " n"],
+    players: Players = "subtasks",
+    output: Output = "probability",
+) -> Attribution:
+    """Return the interactions (n, players, players) for each row's target class; see `shapley_interactions`.
+
+    Raises ValueError above 16 players.
+    """
+    function = _output_function(classifier, output)
+    groups = list(player_columns(classifier.concepts, players).values())
+    return shapley_interactions(function, concepts, background, groups, targets)
+
+
+def _output_function(classifier: Bottleneck, output: Output) -> Function:
+    """Return concept probabilities to outputs: the meta-learner as a TwoLayer where it is one, which is faster."""
+    temperature = classifier.temperature if output == "probability" else None
+    if (network := as_two_layer(classifier.meta_learner, temperature)) is not None:
+        return network
 
     def probabilities(features: Float[Tensor, "m c"]) -> Float[Tensor, "m k"]:
         return (classifier.logits_from_concepts(features) / classifier.temperature).softmax(dim=1)
 
-    groups = subtask_columns(classifier.concepts)
-    if engine == "exact" and len(groups) <= MAX_EXACT_PLAYERS:
-        return exact_shapley(probabilities, concepts, background, groups, targets)
-    if engine == "exact":
-        logger.warning(
-            "%d subtasks are too many for exact Shapley values; estimating them from %d coalitions.",
-            len(groups), max_coalitions,
-        )  # fmt: skip
-    return kernel_shapley(
-        probabilities, concepts, background, groups, targets, max_coalitions, seed
-    )
+    return probabilities if output == "probability" else classifier.logits_from_concepts

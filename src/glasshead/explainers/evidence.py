@@ -1,12 +1,35 @@
 """How good explanations are, as measures with 95 % bootstrap intervals over the images."""
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Literal, TypedDict
 
 import numpy as np
 from jaxtyping import Float
 
 from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
 from glasshead.explainers.attribution import Attribution
+
+# The direction of each measure. `mass_on_mark` is of a model that was trained on the mark, which a map should show.
+BETTER: dict[str, Literal["higher", "lower"]] = {
+    "deletion_auc": "lower",
+    "insertion_auc": "higher",
+    "infidelity": "lower",
+    "max_sensitivity": "lower",
+    "completeness_gap": "lower",
+    "completeness_gap_relative": "lower",
+    "sparsity": "higher",
+    "rank_agreement": "higher",
+    "top_agreement": "higher",
+    "randomisation": "lower",
+    "randomisation_ssim": "lower",
+    "not_finite": "lower",
+    "constant": "lower",
+    "pointing_game": "higher",
+    "mass_in_mask": "higher",
+    "iou": "higher",
+    "mass_on_mark": "higher",
+    "seconds_per_image": "lower",
+}
 
 
 class Measure(TypedDict):
@@ -29,8 +52,34 @@ def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[st
         "completeness_gap": mean_of(explained.gap),
         "completeness_gap_relative": Statistic(np.stack([explained.gap, step], axis=1), _ratio),
     }
+    return _measures(statistics, n_resamples, seed)
+
+
+def summarise(
+    values: Mapping[str, Float[np.ndarray, " n"]], n_resamples: int, seed: int
+) -> dict[str, Measure]:
+    """Return the mean of each measure of the same n images, over those for which it is defined (not NaN).
+
+    Raises KeyError for a measure that `BETTER` does not know.
+    """
+    statistics = {}
+    for name, each in values.items():
+        defined = ~np.isnan(each)
+        terms = np.stack([np.where(defined, each, 0), defined], axis=1)
+        statistics[name] = Statistic(terms, _ratio)
+    return _measures(statistics, n_resamples, seed)
+
+
+def without_interval(name: str, value: float) -> Measure:
+    """Return a measure that was taken once, such as seconds per image, and has no resamples."""
+    return Measure(value=value, low=None, high=None, better=BETTER[name])
+
+
+def _measures(
+    statistics: Mapping[str, Statistic], n_resamples: int, seed: int
+) -> dict[str, Measure]:
     return {
-        name: Measure(value=found.value, low=found.low, high=found.high, better="lower")
+        name: Measure(value=found.value, low=found.low, high=found.high, better=BETTER[name])
         for name, found in bootstrap_intervals(statistics, n_resamples, seed).items()
     }
 

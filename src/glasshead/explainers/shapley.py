@@ -1,10 +1,9 @@
 """Shapley values of groups of features, absent groups being drawn from a background sample.
 
-The value of a coalition S is v(S) = mean over background rows of f(x on S, background elsewhere), as in Lundberg & Lee
-2017, arXiv:1705.07874 (interventional). A player is a group of columns, such as all probabilities of one subtask.
+Shapley 1953; the game is that of `glasshead.explainers.coalitions`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from math import comb
 
@@ -14,12 +13,17 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from glasshead.explainers.attribution import Attribution
+from glasshead.explainers.coalitions import (
+    Function,
+    Groups,
+    coalitions,
+    evaluate,
+    function_worths,
+    membership,
+)
+from glasshead.explainers.two_layer import TwoLayer
 
-# (m, c) features to (m, k) outputs, no randomness inside
-Function = Callable[[Float[Tensor, "m c"]], Float[Tensor, "m k"]]
-Groups = Sequence[Sequence[int]]
-
-MAX_EXACT_PLAYERS = 16
+HELD_WORTHS = 2**24  # 128 MB
 
 
 def exact_shapley(
@@ -33,28 +37,38 @@ def exact_shapley(
     """Return the Shapley values (n, players) of `function(...)[:, target]`, by enumeration of all coalitions.
 
     Args:
-        function: (m, c) to (m, k); called with at most `batch_rows` rows (or one coalition's, if those are more).
+        function: (m, c) to (m, k). A `TwoLayer` takes a fast path; any other is called with at most `batch_rows`
+            rows (or one coalition's, if those are more).
         rows: (n, c) to explain; `targets` (n,) says which of the k outputs of each.
         background: (b, c) rows that stand in for absent players.
         groups: the columns of each player; together they must hold each column once.
 
     Raises ValueError above 16 players (65,536 coalitions), or if the groups do not partition the columns.
     """
-    if len(groups) > MAX_EXACT_PLAYERS:
-        raise ValueError(
-            f"{len(groups)} players are too many to enumerate; {MAX_EXACT_PLAYERS} at most"
-        )
-    members = coalitions(len(groups))
-    kept = torch.from_numpy(members @ membership(groups, rows.shape[1]))  # (2^p, c)
-    per_batch = max(1, batch_rows // len(background))
-    worth = np.empty((len(rows), len(members)))
-    for row, target, row_worth in zip(rows, targets.tolist(), worth, strict=True):
-        for start in range(0, len(members), per_batch):
-            part = kept[start : start + per_batch]
-            mixed = torch.where(part[:, None, :], row, background).flatten(0, 1)  # (s * b, c)
-            outputs = _evaluate(function, mixed)[:, target].view(len(part), -1)
-            row_worth[start : start + per_batch] = outputs.mean(dim=1).numpy()
-    return _attribution(worth @ shapley_weights(len(groups)), function, rows, background, targets)
+    return _weighted(
+        shapley_weights(len(groups)), function, rows, background, groups, targets, batch_rows
+    )
+
+
+def shapley_interactions(
+    function: Function,
+    rows: Float[Tensor, "n c"],
+    background: Float[Tensor, "b c"],
+    groups: Groups,
+    targets: Int[Tensor, " n"],
+    batch_rows: int = 2**15,
+) -> Attribution:
+    """Return the interactions (n, players, players) of `function(...)[:, target]`; arguments as of `exact_shapley`.
+
+    Off the diagonal stands half the Shapley interaction index of a pair (Grabisch & Roubens 1999), as both entries
+    share it; on the diagonal what is left of the player's Shapley value, so that each row adds up to that (Lundberg et
+    al. 2020, Nature Machine Intelligence 2, 56-67).
+
+    Raises ValueError above 16 players, or if the groups do not partition the columns.
+    """
+    return _weighted(
+        interaction_weights(len(groups)), function, rows, background, groups, targets, batch_rows
+    )
 
 
 def kernel_shapley(
@@ -78,7 +92,7 @@ def kernel_shapley(
     membership(groups, rows.shape[1])
 
     def outputs(features: Float[np.ndarray, "m c"]) -> Float64[np.ndarray, "m k"]:
-        return _evaluate(function, torch.as_tensor(features, dtype=rows.dtype)).numpy()
+        return evaluate(function, torch.as_tensor(features, dtype=rows.dtype)).numpy()
 
     data = DenseData(background.numpy(), [str(player) for player in range(len(groups))], columns)
     budget = min(2 ** len(groups) - 2, max_coalitions)
@@ -86,13 +100,7 @@ def kernel_shapley(
         explainer = shap.KernelExplainer(outputs, data)
         values = explainer.shap_values(rows.numpy(), nsamples=budget, l1_reg=0, silent=True)
     chosen = np.take_along_axis(values, targets.numpy()[:, None, None], axis=2)[..., 0]
-    return _attribution(chosen, function, rows, background, targets)
-
-
-def coalitions(players: int) -> Bool[np.ndarray, "s p"]:
-    """Return all subsets as (2^players, players) booleans: none first, all last."""
-    bits = np.arange(2**players)[:, None] >> np.arange(players)
-    return (bits % 2).astype(bool)
+    return attribution_of(chosen, function, rows, background, targets)
 
 
 def shapley_weights(players: int) -> Float64[np.ndarray, "s p"]:
@@ -108,32 +116,71 @@ def shapley_weights(players: int) -> Float64[np.ndarray, "s p"]:
     return weights
 
 
-def membership(groups: Groups, columns: int) -> Bool[np.ndarray, "p c"]:
-    """Return (players, columns) booleans; ValueError unless each column belongs to exactly one player."""
-    table = np.zeros((len(groups), columns), dtype=bool)
-    for player, group in enumerate(groups):
-        table[player, list(group)] = True
-    if sum(map(len, groups)) != columns or not (table.sum(axis=0) == 1).all():
-        raise ValueError(f"the groups must hold each of the {columns} columns exactly once")
-    return table
+def interaction_weights(players: int) -> Float64[np.ndarray, "s p p"]:
+    """Return (2^players, players, players): worths times this are what `shapley_interactions` gives.
+
+    The index of i and j weighs v(S + ij) - v(S + i) - v(S + j) + v(S) by |S|! (p - |S| - 2)! / (p - 1)!.
+    """
+    members = coalitions(players)
+    weights = np.zeros((len(members), players, players))
+    if players > 1:
+        share = [1 / ((players - 1) * comb(players - 2, size)) for size in range(players - 1)]
+        together = members[:, :, None].astype(int) + members[:, None, :]  # 0, 1 or 2 of the pair
+        rest = members.sum(axis=1)[:, None, None] - together  # |S| without the pair
+        weights = np.where(together == 1, -0.5, 0.5) * np.array(share)[rest.clip(0, players - 2)]
+    own = np.arange(players)
+    weights[:, own, own] = 0
+    weights[:, own, own] = shapley_weights(players) - weights.sum(axis=2)
+    return weights
 
 
-@torch.no_grad()
-def _evaluate(function: Function, features: Float[Tensor, "m c"]) -> Float64[Tensor, "m k"]:
-    return function(features).double()
+def coalition_worths(
+    function: Function,
+    members: Bool[np.ndarray, "s p"],
+    rows: Float[Tensor, "n c"],
+    background: Float[Tensor, "b c"],
+    groups: Groups,
+    targets: Int[Tensor, " n"],
+    batch_rows: int = 2**15,
+) -> Float64[np.ndarray, "n s"]:
+    """Return (n, s) what each coalition of `members` is worth to the target output of each row."""
+    if isinstance(function, TwoLayer):
+        return function.worths(members, rows, background, groups, targets)
+    return function_worths(function, members, rows, background, groups, targets, batch_rows)
 
 
-def _attribution(
-    values: Float64[np.ndarray, "n p"],
+def _weighted(
+    weights: Float64[np.ndarray, "s ..."],
+    function: Function,
+    rows: Float[Tensor, "n c"],
+    background: Float[Tensor, "b c"],
+    groups: Groups,
+    targets: Int[Tensor, " n"],
+    batch_rows: int,
+) -> Attribution:
+    """Return the weighted sums of the worths of all coalitions, for as many rows at once as memory should hold."""
+    members = coalitions(len(groups))
+    held = max(1, HELD_WORTHS // len(members))
+    parts = [
+        coalition_worths(function, members, some, background, groups, target, batch_rows)
+        for some, target in zip(rows.split(held), targets.split(held), strict=True)
+    ]
+    values = np.concatenate([np.tensordot(worths, weights, axes=1) for worths in parts])
+    return attribution_of(values, function, rows, background, targets)
+
+
+def attribution_of(
+    values: Float64[np.ndarray, "n ..."],
     function: Function,
     rows: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     targets: Int[Tensor, " n"],
 ) -> Attribution:
     """Return `values` with base and output computed apart from them, so that their gap is a real check."""
-    base = _evaluate(function, background).mean(dim=0)[targets]
-    output = _evaluate(function, rows).gather(1, targets[:, None])[:, 0]
-    return Attribution(values, base.numpy(), output.numpy())
+    targets = targets.to(rows.device)
+    base = evaluate(function, background).mean(dim=0)[targets]
+    output = evaluate(function, rows).gather(1, targets[:, None])[:, 0]
+    return Attribution(values, base.cpu().numpy(), output.cpu().numpy())
 
 
 @contextmanager

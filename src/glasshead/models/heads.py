@@ -97,6 +97,11 @@ class GlassHeads(Classifier):
         return self.encoder.key
 
     @property
+    def meta_learner(self) -> nn.Module:
+        """The network from concept probabilities to class logits."""
+        return self.bottleneck.meta
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The encoder by name, revision, output and key, and the bottleneck's shape."""
         backbone = self.encoder.backbone.model_dump()

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from glasshead.embedding.store import Embeddings
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.concepts import Bottleneck, subtask_shapley
+from glasshead.explainers.concepts import Bottleneck, concept_shapley
 from glasshead.explainers.evidence import Measure, completeness
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.gradients import integrated_gradients
@@ -87,7 +87,7 @@ def explain_concepts(
         draw = generator(seed, "explain", "background")
         background = train.sample(min(parameters.background, len(train)), random_state=draw)
         concepts = _concept_probabilities(classifier, embeddings, content[examples["image_id"]])
-        explained = subtask_shapley(
+        explained = concept_shapley(
             classifier,
             concepts,
             _concept_probabilities(classifier, embeddings, background),

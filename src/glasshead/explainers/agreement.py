@@ -1,0 +1,96 @@
+"""How alike two maps of one image are. NaN where one of them is not finite."""
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float, Float64
+from scipy.ndimage import uniform_filter
+from scipy.stats import rankdata
+
+from glasshead.explainers.maps import divide, top_shares, where_finite
+
+Maps = Float[np.ndarray, "n h w"]
+Comparison = Callable[[Maps, Maps], Float64[np.ndarray, " n"]]
+
+WINDOW = 7  # pixels, side of SSIM's window
+
+
+def rank_correlation(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
+    """Return (n,) Spearman's correlation of the pixels of two maps, in [-1, 1]; ties get their mean rank.
+
+    NaN where a map is constant.
+    """
+    ranks = (rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second))
+    one, other = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    norm = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
+    return _where_both_finite(first, second, divide((one * other).sum(axis=1), norm))
+
+
+def top_overlap(first: Maps, second: Maps, share: float = 0.1) -> Float64[np.ndarray, " n"]:
+    """Return (n,) how many of the highest pixels two maps have in common, in [0, 1].
+
+    `share` in (0, 1] of the pixels are the highest, one at least. Pixels tied at the threshold count in part, as in
+    `top_shares`, and in common is the smaller part.
+    """
+    count = max(1, round(share * first[0].size))
+    one, other = (top_shares(maps, np.full(len(maps), count)) for maps in (first, second))
+    return _where_both_finite(first, second, np.minimum(one, other).sum(axis=(1, 2)) / count)
+
+
+def structural_similarity(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
+    """Return (n,) SSIM in [-1, 1] of two maps, each scaled to at most 1 in size. Wang et al. 2004.
+
+    The mean over uniform windows of 7 x 7 pixels around each pixel, maps mirrored at their edges; K1 = 0.01, K2 = 0.03.
+    """
+    x, y = (_scaled(maps) for maps in (first, second))
+    mean_x, mean_y = _window_mean(x), _window_mean(y)
+    variance_x, variance_y = _window_mean(x * x) - mean_x**2, _window_mean(y * y) - mean_y**2
+    covariance = _window_mean(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x**2 + mean_y**2 + c1)
+    structure = (2 * covariance + c2) / (variance_x + variance_y + c2)
+    return _where_both_finite(first, second, (luminance * structure).mean(axis=(1, 2)))
+
+
+def pairwise(
+    maps: Mapping[str, Maps], compare: Comparison
+) -> dict[tuple[str, str], Float64[np.ndarray, " n"]]:
+    """Return (n,) how alike the maps of each two methods are, by their names."""
+    return {
+        (first, second): compare(maps[first], maps[second])
+        for first, second in combinations(maps, 2)
+    }
+
+
+def mean_agreement(
+    maps: Mapping[str, Maps], compare: Comparison
+) -> dict[str, Float64[np.ndarray, " n"]]:
+    """Return (n,) how alike each method's maps are to those of the other methods, on average.
+
+    A comparison that is undefined does not count; NaN where none is left.
+    """
+    found = pairwise(maps, compare)
+    agreement = {}
+    for name in maps:
+        own = np.array([values for pair, values in found.items() if name in pair])
+        known = np.isfinite(own)
+        agreement[name] = divide(np.where(known, own, 0).sum(axis=0), known.sum(axis=0))
+    return agreement
+
+
+def _scaled(maps: Maps) -> Float64[np.ndarray, "n h w"]:
+    """Return maps over their largest size; zeros stay zeros."""
+    peak = np.abs(maps).max(axis=(1, 2), keepdims=True)
+    return np.nan_to_num(maps / np.where(peak > 0, peak, 1)).astype(float)
+
+
+def _window_mean(maps: Float64[np.ndarray, "n h w"]) -> Float64[np.ndarray, "n h w"]:
+    mean: Float64[np.ndarray, "n h w"] = uniform_filter(maps, (1, WINDOW, WINDOW), mode="mirror")
+    return mean
+
+
+def _where_both_finite(
+    first: Maps, second: Maps, values: Float64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    return where_finite(first, where_finite(second, values))

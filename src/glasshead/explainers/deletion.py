@@ -1,0 +1,92 @@
+"""Deletion and insertion: how fast a class's probability falls or rises as pixels go or come, most important first.
+
+Petsiuk et al. 2018, arXiv:1806.07421. Pixels of one value go in row-major order.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from glasshead.explainers.maps import where_finite
+
+# images (b, 3, h, w) in [0, 1] to probabilities (b, k), such as a Classifier's
+Probabilities = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
+
+
+def deletion_auc(
+    probabilities: Probabilities,
+    images: Float[Tensor, "n 3 h w"],
+    targets: Int[Tensor, " n"],
+    maps: Float[np.ndarray, "n h w"],
+    fill: float | Float[Tensor, "#n #c #h #w"] = 0.0,
+    steps: int = 32,
+    batch_size: int = 256,
+) -> Float64[np.ndarray, " n"]:
+    """Return (n,) areas under the target's probability as the highest pixels are replaced by `fill`; lower is better.
+
+    Args:
+        fill: what stands for "nothing": a grey level in [0, 1], or images that broadcast, such as blurred ones.
+        steps: equal shares of the pixels that go one after the other; the area is by the trapezoidal rule.
+        batch_size: images in one pass through the model.
+
+    NaN where a map is not finite. Raises ValueError for fewer than one step, or more than there are pixels.
+    """
+    shares, curves = pixel_curves(
+        probabilities, images, targets, maps, fill, steps, batch_size, insert=False
+    )
+    return where_finite(maps, np.trapezoid(curves, shares, axis=1))
+
+
+def insertion_auc(
+    probabilities: Probabilities,
+    images: Float[Tensor, "n 3 h w"],
+    targets: Int[Tensor, " n"],
+    maps: Float[np.ndarray, "n h w"],
+    fill: float | Float[Tensor, "#n #c #h #w"] = 0.0,
+    steps: int = 32,
+    batch_size: int = 256,
+) -> Float64[np.ndarray, " n"]:
+    """Return (n,) areas under the target's probability as the highest pixels come back; higher is better.
+
+    It begins with `fill` alone; arguments as of `deletion_auc`.
+    """
+    shares, curves = pixel_curves(
+        probabilities, images, targets, maps, fill, steps, batch_size, insert=True
+    )
+    return where_finite(maps, np.trapezoid(curves, shares, axis=1))
+
+
+@torch.no_grad()
+def pixel_curves(
+    probabilities: Probabilities,
+    images: Float[Tensor, "n 3 h w"],
+    targets: Int[Tensor, " n"],
+    maps: Float[np.ndarray, "n h w"],
+    fill: float | Float[Tensor, "#n #c #h #w"],
+    steps: int,
+    batch_size: int,
+    *,
+    insert: bool,
+) -> tuple[Float64[np.ndarray, " s"], Float64[np.ndarray, "n s"]]:
+    """Return the shares of pixels changed (steps + 1,), 0 to 1, and the target's probability at each of them."""
+    n, _, height, width = images.shape
+    pixels = height * width
+    if not 1 <= steps <= pixels:
+        raise ValueError(f"{steps} steps are not between 1 and the {pixels} pixels")
+    counts = np.round(np.linspace(0, pixels, steps + 1)).astype(int)
+    order = np.argsort(-maps.reshape(n, pixels), axis=1, kind="stable")
+    rank = torch.from_numpy(np.argsort(order, axis=1)).view(n, 1, height, width).to(images.device)
+    filled = torch.as_tensor(fill, dtype=images.dtype, device=images.device).expand_as(images)
+    before, after = (filled, images) if insert else (images, filled)
+    image, count = (part.ravel() for part in np.meshgrid(np.arange(n), counts, indexing="ij"))
+    found = []
+    for start in range(0, len(image), batch_size):
+        row = torch.from_numpy(image[start : start + batch_size]).to(images.device)
+        changed = torch.from_numpy(count[start : start + batch_size]).to(images.device)
+        mixed = torch.where(rank[row] < changed.view(-1, 1, 1, 1), after[row], before[row])
+        chosen = targets.to(images.device)[row, None]
+        found.append(probabilities(mixed).double().gather(1, chosen)[:, 0].cpu().numpy())
+    return counts / pixels, np.concatenate(found).reshape(n, steps + 1)

@@ -1,0 +1,186 @@
+"""What a bottleneck decides when a concept is set by hand. After Koh et al. 2020, arXiv:2007.04612, section 3.
+
+Concepts are probabilities (n, c), subtasks side by side; answers (n, s) are the value index of each subtask.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor
+
+from glasshead.errors import ParameterError
+from glasshead.explainers.concepts import Bottleneck, Subtask, subtask_columns
+from glasshead.seeds import generator
+
+
+@dataclass(frozen=True)
+class Flips:
+    """What an intervention changes.
+
+    before, after: (n,) predicted class. probability_before, probability_after: (n,) calibrated, of the class that was
+    predicted before, in [0, 1].
+    """
+
+    before: Int[np.ndarray, " n"]
+    after: Int[np.ndarray, " n"]
+    probability_before: Float64[np.ndarray, " n"]
+    probability_after: Float64[np.ndarray, " n"]
+
+    @property
+    def flipped(self) -> Bool[np.ndarray, " n"]:
+        """Return (n,) whether the predicted class is another one."""
+        changed: Bool[np.ndarray, " n"] = self.before != self.after
+        return changed
+
+
+def set_probability(
+    subtasks: Sequence[Subtask],
+    concepts: Float[Tensor, "n c"],
+    subtask: str,
+    value: str,
+    probability: float,
+) -> Float[Tensor, "n c"]:
+    """Return concepts in which `value` of `subtask` has `probability`; its other values share the rest as before.
+
+    Where they had nothing to share by, they get equal parts.
+
+    Raises ParameterError for an unknown subtask or value, or a probability outside [0, 1].
+    """
+    task, columns = _find(subtasks, subtask)
+    if value not in task.values:
+        raise ParameterError(
+            f"The subtask {subtask!r} has no value {value!r}. Choose one of {', '.join(task.values)}."
+        )
+    if not 0 <= probability <= 1:
+        raise ParameterError(
+            f"The probability of {subtask}/{value} is {probability}. Give one from 0 to 1."
+        )
+    chosen = list(task.values).index(value)
+    part = concepts[:, columns.start : columns.stop].clone()
+    part[:, chosen] = 0
+    total = part.sum(dim=1, keepdim=True)
+    equal = torch.full_like(part, 1 / (len(columns) - 1))
+    part = torch.where(total > 0, part / total, equal) * (1 - probability)
+    part[:, chosen] = probability
+    changed = concepts.clone()
+    changed[:, columns.start : columns.stop] = part
+    return changed
+
+
+def correct_subtasks(
+    subtasks: Sequence[Subtask],
+    concepts: Float[Tensor, "n c"],
+    answers: Int[Tensor, "n s"],
+    corrected: Bool[Tensor, "n s"],
+) -> Float[Tensor, "n c"]:
+    """Return concepts in which the true answer has probability 1 wherever `corrected`; others stay as they are."""
+    parts = []
+    for task, columns in enumerate(subtask_columns(subtasks)):
+        part = concepts[:, columns.start : columns.stop]
+        truth = torch.nn.functional.one_hot(answers[:, task], len(columns)).to(part)
+        parts.append(torch.where(corrected[:, task, None], truth, part))
+    return torch.cat(parts, dim=1)
+
+
+@torch.no_grad()
+def compare_decisions(
+    classifier: Bottleneck, concepts: Float[Tensor, "n c"], changed: Float[Tensor, "n c"]
+) -> Flips:
+    """Return what is decided from `concepts`, and from `changed`."""
+    first, second = (
+        (classifier.logits_from_concepts(rows) / classifier.temperature).double().softmax(dim=1)
+        for rows in (concepts, changed)
+    )
+    before = first.argmax(dim=1)
+    of_before = (part.gather(1, before[:, None])[:, 0].cpu().numpy() for part in (first, second))
+    return Flips(before.cpu().numpy(), second.argmax(dim=1).cpu().numpy(), *of_before)
+
+
+def intervention_curve(
+    classifier: Bottleneck,
+    concepts: Float[Tensor, "n c"],
+    answers: Int[Tensor, "n s"],
+    labels: Int[Tensor, " n"],
+    order: Literal["uncertainty", "random"],
+    seed: int = 0,
+) -> Bool[np.ndarray, "k n"]:
+    """Return (subtasks + 1, n) whether each image is right when 0, 1, … of its subtasks are corrected.
+
+    The mean over images is accuracy against the number of corrected concepts.
+
+    Args:
+        order: "uncertainty" corrects the subtask of the largest entropy first (of equal ones, the first); "random"
+            draws an order for each image under `seed`: give several seeds.
+    """
+    if order == "uncertainty":
+        rank = np.argsort(-subtask_entropy(classifier.concepts, concepts), axis=1, kind="stable")
+    else:
+        draw = generator(seed, "interventions")
+        rank = draw.permuted(np.tile(np.arange(answers.shape[1]), (len(answers), 1)), axis=1)
+    place = torch.from_numpy(np.argsort(rank, axis=1)).to(concepts.device)
+    return np.stack(
+        [
+            _correct(
+                classifier,
+                correct_subtasks(classifier.concepts, concepts, answers, place < k),
+                labels,
+            )
+            for k in range(answers.shape[1] + 1)
+        ]
+    )
+
+
+def known_concepts_curve(
+    classifier: Bottleneck,
+    concepts: Float[Tensor, "n c"],
+    background: Float[Tensor, "b c"],
+    labels: Int[Tensor, " n"],
+    order: Sequence[int],
+) -> Bool[np.ndarray, "k n"]:
+    """Return (subtasks + 1, n) whether each image is right when only the first 0, 1, … subtasks of `order` are known.
+
+    The others stand at the mean of `background`. The mean over images is accuracy at k concepts: a few subtasks that
+    decide more than their answers can tell leak something else.
+
+    Raises ValueError unless `order` names each subtask once.
+    """
+    columns = subtask_columns(classifier.concepts)
+    if sorted(order) != list(range(len(columns))):
+        raise ValueError(
+            f"the order {list(order)} does not name each of {len(columns)} subtasks once"
+        )
+    current = background.mean(dim=0).expand_as(concepts).clone()
+    right = [_correct(classifier, current, labels)]
+    for task in order:
+        part = slice(columns[task].start, columns[task].stop)
+        current[:, part] = concepts[:, part]
+        right.append(_correct(classifier, current, labels))
+    return np.stack(right)
+
+
+def subtask_entropy(
+    subtasks: Sequence[Subtask], concepts: Float[Tensor, "n c"]
+) -> Float64[np.ndarray, "n s"]:
+    """Return (n, s) the entropy of each subtask's probabilities in nats, at least 0."""
+    parts = [concepts[:, part.start : part.stop].double() for part in subtask_columns(subtasks)]
+    entropies = [torch.special.entr(part).sum(dim=1) for part in parts]
+    return torch.stack(entropies, dim=1).cpu().numpy()
+
+
+@torch.no_grad()
+def _correct(
+    classifier: Bottleneck, concepts: Float[Tensor, "n c"], labels: Int[Tensor, " n"]
+) -> Bool[np.ndarray, " n"]:
+    return (classifier.logits_from_concepts(concepts).argmax(dim=1) == labels).cpu().numpy()
+
+
+def _find(subtasks: Sequence[Subtask], name: str) -> tuple[Subtask, range]:
+    for task, columns in zip(subtasks, subtask_columns(subtasks), strict=True):
+        if task.name == name:
+            return task, columns
+    known = ", ".join(task.name for task in subtasks)
+    raise ParameterError(f"There is no subtask {name!r}. Choose one of {known}.")

@@ -1,0 +1,93 @@
+"""Maps of pixel importance: what makes them, what is wrong with them, and which pixels are their highest."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor, nn
+
+# (model, images (n, 3, h, w) in [0, 1], targets (n,)) to maps (n, h, w): how much a pixel speaks for the target
+Explainer = Callable[[nn.Module, Tensor, Tensor], np.ndarray]
+
+
+def map_faults(maps: Float[np.ndarray, "n h w"]) -> dict[str, Float64[np.ndarray, " n"]]:
+    """Return what makes maps useless, each (n,) 1 where it does and 0 elsewhere.
+
+    not_finite: a NaN or an infinity somewhere. constant: finite and the same everywhere, as from a zero gradient.
+    """
+    finite = _finite(maps)
+    return {
+        "not_finite": (~finite).astype(float),
+        "constant": (finite & _constant(maps)).astype(float),
+    }
+
+
+def timed_maps(
+    explainer: Explainer,
+    model: nn.Module,
+    images: Float[Tensor, "n 3 h w"],
+    targets: Int[Tensor, " n"],
+    batch_size: int,
+) -> tuple[Float[np.ndarray, "n h w"], float]:
+    """Return the maps, made `batch_size` images at a time, and the wall-clock seconds for each image.
+
+    A first batch is made and thrown away, so that what a library does but once does not count.
+    """
+    explainer(model, images[:batch_size], targets[:batch_size])
+    started = time.perf_counter()
+    maps = [
+        explainer(model, batch, target)
+        for batch, target in zip(images.split(batch_size), targets.split(batch_size), strict=True)
+    ]
+    return np.concatenate(maps), (time.perf_counter() - started) / len(images)
+
+
+def sparsity(maps: Float[np.ndarray, "n h w"]) -> Float64[np.ndarray, " n"]:
+    """Return (n,) Gini indices of |map|, in [0, 1): 0 for all pixels alike, 1 - 1/(h w) for one pixel alone.
+
+    Hurley & Rickard 2009, arXiv:0811.4706. NaN for a map of zeros or one that is not finite.
+    """
+    size = np.sort(np.abs(maps).reshape(len(maps), -1).astype(float), axis=1)
+    count = size.shape[1]
+    weight = (count - np.arange(1, count + 1) + 0.5) / count
+    return where_finite(maps, 1 - 2 * divide(size @ weight, size.sum(axis=1)))
+
+
+def top_shares(
+    maps: Float[np.ndarray, "n h w"], counts: Int[np.ndarray, " n"]
+) -> Float64[np.ndarray, "n h w"]:
+    """Return how much of each pixel belongs to the `counts` highest of its map: 1, 0 or, for ties, between.
+
+    Pixels tied at the threshold share the places that are left, so that each map's shares add up to its count and no
+    order of pixels is favoured.
+    """
+    flat = maps.reshape(len(maps), -1)
+    descending = -np.sort(-flat, axis=1)
+    threshold = np.take_along_axis(descending, np.maximum(counts, 1)[:, None] - 1, axis=1)
+    above, tied = flat > threshold, flat == threshold
+    left = divide(counts - above.sum(axis=1), tied.sum(axis=1))
+    shares = np.where(counts[:, None] > 0, above + tied * left[:, None], 0.0)
+    return shares.reshape(maps.shape)
+
+
+def where_finite(
+    maps: Float[np.ndarray, "n h w"], values: Float64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """Return `values`, NaN for the maps that are not finite."""
+    return np.where(_finite(maps), values, np.nan)
+
+
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Return the quotient, NaN where the denominator is 0."""
+    quotient = np.full(np.shape(denominator), np.nan)
+    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
+    return quotient
+
+
+def _finite(maps: Float[np.ndarray, "n h w"]) -> Bool[np.ndarray, " n"]:
+    return np.isfinite(maps).all(axis=(1, 2))
+
+
+def _constant(maps: Float[np.ndarray, "n h w"]) -> Bool[np.ndarray, " n"]:
+    return (maps == maps[:, :1, :1]).all(axis=(1, 2))

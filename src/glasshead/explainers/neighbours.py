@@ -1,0 +1,97 @@
+"""Explanation by examples: the train images most like each image, of its class and of others."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from glasshead.errors import EmbeddingError
+
+NOBODY = -1
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest rows of a pool, nearest first; of two equally near the first.
+
+    rows: (n, k) their indices; -1 where there are fewer than k. similarity: (n, k) cosine in [-1, 1]; NaN for -1.
+    """
+
+    rows: Int[np.ndarray, "n k"]
+    similarity: Float[np.ndarray, "n k"]
+
+
+def nearest_by_class(
+    embeddings: Float[np.ndarray, "n d"],
+    classes: Shaped[np.ndarray, " n"],
+    pool: Float[np.ndarray, "m d"],
+    pool_classes: Shaped[np.ndarray, " m"],
+    count: int,
+    block: int = 4096,
+) -> tuple[Neighbours, Neighbours]:
+    """Return the `count` nearest rows of `pool` to each embedding: those of its own class, and those of others.
+
+    The search is exact, by cosine similarity in the embeddings' dtype; `block` rows of the pool are compared at once.
+
+    Raises:
+        EmbeddingError: an embedding is not finite, or has no length and so no direction.
+    """
+    queries = _normalised(embeddings, "the images to explain")
+    same, other = _nobody(len(queries), count), _nobody(len(queries), count)
+    for start, part in _blocks(pool, block):
+        similarity = queries @ part.T
+        of_class = classes[:, None] == pool_classes[None, start : start + len(part)]
+        rows = np.arange(start, start + len(part))
+        same = _merge(same, rows, np.where(of_class, similarity, np.nan))
+        other = _merge(other, rows, np.where(of_class, np.nan, similarity))
+    return same, other
+
+
+def shared_concepts(
+    answers: Int[np.ndarray, "n s"], pool_answers: Int[np.ndarray, "m s"], neighbours: Neighbours
+) -> Bool[np.ndarray, "n k s"]:
+    """Return (n, k, subtasks) where image and neighbour have the same answer; False where there is no neighbour."""
+    found = neighbours.rows != NOBODY
+    same: Bool[np.ndarray, "n k s"] = answers[:, None] == pool_answers[neighbours.rows]
+    return same & found[:, :, None]
+
+
+def _blocks(
+    pool: Float[np.ndarray, "m d"], block: int
+) -> Iterator[tuple[int, Float[np.ndarray, "b d"]]]:
+    for start in range(0, len(pool), block):
+        yield start, _normalised(pool[start : start + block], "the train split", start)
+
+
+def _normalised(
+    embeddings: Float[np.ndarray, "n d"], whose: str, start: int = 0
+) -> Float[np.ndarray, "n d"]:
+    norm = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    useless = ~(np.isfinite(norm) & (norm > 0)).ravel()
+    if useless.any():
+        raise EmbeddingError(
+            f"{int(useless.sum())} embeddings of {whose} are zero or not finite, the first in row "
+            f"{start + int(useless.argmax())}. Run embed again."
+        )
+    unit: Float[np.ndarray, "n d"] = embeddings / norm
+    return unit
+
+
+def _nobody(rows: int, count: int) -> Neighbours:
+    return Neighbours(np.full((rows, count), NOBODY), np.full((rows, count), np.nan))
+
+
+def _merge(
+    known: Neighbours, rows: Int[np.ndarray, " b"], similarity: Float[np.ndarray, "n b"]
+) -> Neighbours:
+    """Return the nearest among those known and the candidates `rows`; NaN similarities are none."""
+    count = known.rows.shape[1]
+    similarities = np.concatenate([known.similarity, similarity], axis=1)
+    candidates = np.concatenate(
+        [known.rows, np.broadcast_to(rows, (len(known.rows), len(rows)))], axis=1
+    )
+    order = np.argsort(-similarities, axis=1, kind="stable")[:, :count]  # NaN come last
+    nearest = np.take_along_axis(similarities, order, axis=1)
+    chosen = np.take_along_axis(candidates, order, axis=1)
+    return Neighbours(np.where(np.isnan(nearest), NOBODY, chosen), nearest)

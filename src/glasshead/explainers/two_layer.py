@@ -1,0 +1,137 @@
+"""Worths of coalitions for a two-layer network, such as a bottleneck's meta-learner, without mixing any rows.
+
+What enters a hidden unit is a sum over players, each of them the row's part or a background row's part: both are
+computed once for each player and added up for each coalition. For logits the average over the background moves inside
+the last layer, so that this is applied once a coalition instead of once a background row.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, Int
+from torch import Tensor, nn
+
+from glasshead.device import torch_threads
+from glasshead.explainers.coalitions import Groups, membership
+from glasshead.explainers.mean_relu import mean_relu
+
+HELD = {"cpu": 2**19, "cuda": 2**28}  # hidden values held at once: what a core's cache keeps, 1 GB
+ROWS = 512  # whose hidden values are held at once, for the coalitions of one block
+
+
+@dataclass(frozen=True, eq=False)
+class TwoLayer:
+    """Linear, ReLU, linear: (m, c) features to (m, k) logits or, where a temperature is given, probabilities.
+
+    temperature: T > 0 in softmax(logits / T); None for raw logits.
+    """
+
+    first: nn.Linear
+    second: nn.Linear
+    temperature: float | None = None
+
+    def __call__(self, features: Float[Tensor, "m c"]) -> Float[Tensor, "m k"]:
+        """Return logits or probabilities by an ordinary forward pass."""
+        logits: Tensor = self.second(self.first(features).relu())
+        return logits if self.temperature is None else (logits / self.temperature).softmax(dim=1)
+
+    def worths(
+        self,
+        members: Bool[np.ndarray, "s p"],
+        rows: Float[Tensor, "n c"],
+        background: Float[Tensor, "b c"],
+        groups: Groups,
+        targets: Int[Tensor, " n"],
+    ) -> Float64[np.ndarray, "n s"]:
+        """Return (n, s) what `function_worths` would, up to rounding in the dtype of the weights.
+
+        On a CPU each of torch's threads takes blocks of coalitions; their number does not change the result.
+        """
+        membership(groups, rows.shape[1])
+        taken, targets = torch.from_numpy(members).to(rows), targets.to(rows.device)
+        others = self._parts(background, groups)
+        per_block = max(1, HELD[rows.device.type] // others[0].numel())
+        worths = np.empty((len(rows), len(members)))
+
+        def fill(some: slice, own: Float[Tensor, "p n h"], start: int) -> None:
+            block = slice(start, start + per_block)
+            found = self._block(taken[block], own, others, targets[some])
+            worths[some, block] = found.T.cpu().numpy()
+
+        with torch_threads(1) as threads:
+            for first in range(0, len(rows), ROWS):
+                some = slice(first, first + ROWS)
+                own = self._parts(rows[some], groups)
+                with ThreadPoolExecutor(threads if rows.device.type == "cpu" else 1) as pool:
+                    list(pool.map(partial(fill, some, own), range(0, len(members), per_block)))
+        return worths
+
+    @torch.no_grad()
+    def _block(
+        self,
+        taken: Float[Tensor, "s p"],
+        own: Float[Tensor, "p n h"],
+        others: Float[Tensor, "p b h"],
+        targets: Int[Tensor, " n"],
+    ) -> Float64[Tensor, "s n"]:
+        """Return the worths of the coalitions `taken`, from what each player adds to the hidden units."""
+        present = torch.tensordot(taken, own, dims=1)
+        absent = torch.tensordot(1 - taken, others, dims=1) + self.first.bias
+        if self.temperature is None:
+            return self._mean_logits(present, absent, targets)
+        return self._mean_probabilities(present, absent, targets, self.temperature)
+
+    @torch.no_grad()
+    def _parts(self, features: Float[Tensor, "m c"], groups: Groups) -> Float[Tensor, "p m h"]:
+        """Return what each player adds to the hidden units."""
+        weight = self.first.weight
+        return torch.stack([features[:, list(g)] @ weight[:, list(g)].T for g in groups])
+
+    def _mean_logits(
+        self,
+        present: Float[Tensor, "s n h"],
+        absent: Float[Tensor, "s b h"],
+        targets: Int[Tensor, " n"],
+    ) -> Float64[Tensor, "s n"]:
+        """Return the target logit, averaged over the background inside the last layer."""
+        hidden = mean_relu(present, absent).double()
+        weight, bias = self.second.weight.double()[targets], self.second.bias.double()[targets]
+        return torch.einsum("snh,nh->sn", hidden, weight) + bias
+
+    def _mean_probabilities(
+        self,
+        present: Float[Tensor, "s n h"],
+        absent: Float[Tensor, "s b h"],
+        targets: Int[Tensor, " n"],
+        temperature: float,
+    ) -> Float64[Tensor, "s n"]:
+        """Return the target probability, averaged over the background.
+
+        With relu(x + a) = max(x, -a) + a, the last layer reads the a of all rows but once.
+        """
+        s, b, h = absent.shape
+        weight, bias = self.second.weight / temperature, self.second.bias / temperature
+        offset = (weight @ absent.flatten(0, 1).T + bias[:, None]).view(-1, 1, s, b)  # (k, 1, s, b)
+        negative = -absent
+        held = present.new_empty(max(1, HELD[present.device.type] // absent.numel()), s, b, h)
+        parts = []
+        for start in range(0, present.shape[1], len(held)):
+            rows = present[:, start : start + len(held)].transpose(0, 1)  # (r, s, h)
+            hidden = torch.maximum(rows[:, :, None], negative, out=held[: len(rows)])
+            logits = (weight @ hidden.flatten(0, 2).T).view(-1, len(rows), s, b) + offset
+            target = targets[start : start + len(rows)].view(1, -1, 1, 1).expand(1, -1, s, b)
+            odds = logits.sub_(logits.gather(0, target)).exp_().sum(dim=0)  # against the target
+            parts.append((1 / odds.double()).mean(dim=2))
+        return torch.cat(parts).T
+
+
+def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLayer | None:
+    """Return `network` as a TwoLayer; None where it is not a Sequential of Linear, ReLU, Linear with biases."""
+    match list(network) if isinstance(network, nn.Sequential) else []:
+        case [nn.Linear() as first, nn.ReLU(), nn.Linear() as second]:
+            biased = first.bias is not None and second.bias is not None
+            return TwoLayer(first, second, temperature) if biased else None
+    return None

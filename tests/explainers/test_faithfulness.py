@@ -1,0 +1,114 @@
+"""Infidelity and sensitivity of models and methods for which they are known."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from glasshead.explainers.faithfulness import infidelity, max_sensitivity
+
+SIDE = 4
+WEIGHTS = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(5, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def targets() -> torch.Tensor:
+    return torch.tensor([0, 1, 1, 0, 1])
+
+
+def linear(images: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("bchw,kchw->bk", images, WEIGHTS)
+
+
+def true_maps(targets: torch.Tensor) -> np.ndarray:
+    return WEIGHTS.sum(dim=1)[targets].numpy()
+
+
+@pytest.mark.parametrize("scale", [1.0, -3.0, 100.0])
+def test_the_weights_of_a_linear_model_are_faithful_at_any_scale(images, targets, scale):
+    found = infidelity(linear, images, targets, scale * true_maps(targets), seed=0)
+    np.testing.assert_allclose(found, 0, atol=1e-6)
+
+
+def test_an_unrelated_map_misses_all_of_the_variance(images, targets):
+    """The map is orthogonal to the weights: what is missed is the variance of the output, noise² ‖weights‖²."""
+    maps = np.random.default_rng(0).normal(size=(5, SIDE, SIDE))
+    true = true_maps(targets).astype(float)
+    for row, weights in zip(maps, true, strict=True):
+        row -= weights * (row * weights).sum() / (weights**2).sum()
+    found = infidelity(linear, images, targets, maps, seed=0, noise=0.5, samples=4000)
+    np.testing.assert_allclose(found, 0.25 * (true**2).sum(axis=(1, 2)), rtol=0.1)
+
+
+def test_a_map_of_zeros_says_nothing_and_a_broken_one_has_no_answer(images, targets):
+    maps = np.zeros((5, SIDE, SIDE))
+    maps[0, 0, 0] = np.nan
+    found = infidelity(linear, images, targets, maps, seed=0)
+    assert np.isnan(found[0])
+    assert (found[1:] > 0).all()
+
+
+def test_the_seed_decides(images, targets):
+    maps = np.random.default_rng(0).normal(size=(5, SIDE, SIDE))
+    torch.manual_seed(5)
+    first, again, other = (infidelity(linear, images, targets, maps, seed=s) for s in (0, 0, 1))
+    after = torch.rand(1)
+    torch.manual_seed(5)
+    assert torch.rand(1) == after  # the global generator is left alone
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).all()
+
+
+def gradient(model, images, targets):
+    inputs = images.detach().requires_grad_()
+    model(inputs).gather(1, targets[:, None]).sum().backward()
+    return inputs.grad.sum(dim=1).numpy()
+
+
+class Quadratic(nn.Module):
+    """Half the sum of squares: its gradient is the image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        half = (images**2).flatten(1).sum(dim=1, keepdim=True) / 2
+        return torch.cat([half, half], dim=1)
+
+
+class Plane(nn.Module):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return linear(images)
+
+
+@pytest.mark.parametrize("batch_size", [2, 256])
+def test_the_gradient_of_a_linear_model_never_moves(images, targets, batch_size):
+    found = max_sensitivity(gradient, Plane(), images, targets, seed=0, batch_size=batch_size)
+    np.testing.assert_allclose(found, 0, atol=1e-7)
+
+
+def test_a_gradient_that_is_the_image_moves_as_far_as_the_image(images, targets):
+    found = max_sensitivity(gradient, Quadratic(), images, targets, seed=0, radius=0.1, samples=50)
+    norm = images.sum(dim=1).flatten(1).norm(dim=1).numpy()
+    # three channels, each uniform in ±0.1: a pixel's change has variance 0.01, and the largest of 50 is above the mean
+    assert (found > 0.1 * SIDE / norm).all()
+    assert (found < 0.3 * SIDE / norm).all()
+
+
+def test_a_map_that_jumps_is_caught(images, targets):
+    def jumping(model, batch, target):
+        known = torch.cdist(batch.flatten(1), images.flatten(1)).min(dim=1).values == 0
+        return torch.where(known, 1.0, 3.0)[:, None, None].expand(-1, SIDE, SIDE).numpy()
+
+    found = max_sensitivity(jumping, Plane(), images, targets, seed=0, samples=3)
+    np.testing.assert_allclose(found, 2)
+
+
+def test_a_broken_map_has_no_sensitivity(images, targets):
+    found = max_sensitivity(
+        lambda model, batch, target: np.full((len(batch), SIDE, SIDE), np.nan),
+        Plane(), images, targets, seed=0,
+    )  # fmt: skip
+    assert np.isnan(found).all()

@@ -1,0 +1,123 @@
+"""The sanity check on methods that look at the network, and on some that do not."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import sobel
+from torch import nn
+
+from glasshead.explainers.evidence import Measure, summarise
+from glasshead.explainers.randomisation import (
+    passes_randomisation,
+    randomisation_test,
+    shuffle_parameters,
+)
+
+SIDE = 16
+
+
+class Small(nn.Module):
+    """A convolution, a hidden layer and an output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Flatten())
+        self.output = nn.Linear(4 * SIDE * SIDE, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.output(self.body(images))
+
+
+def saliency(model, images, targets):
+    inputs = images.detach().requires_grad_()
+    (grad,) = torch.autograd.grad(model(inputs).gather(1, targets[:, None]).sum(), inputs)
+    return grad.abs().amax(dim=1).numpy()
+
+
+def edge_detector(model, images, targets):
+    grey = images.mean(dim=1).numpy()
+    return np.hypot(sobel(grey, axis=1), sobel(grey, axis=2))
+
+
+def first_layer(model, images, targets):
+    return model.body[0](images).mean(dim=1).detach().numpy()
+
+
+@pytest.fixture
+def given() -> tuple[nn.Module, torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    return Small().eval(), torch.rand(6, 3, SIDE, SIDE, generator=draw), torch.arange(6) % 3
+
+
+def measure(explainer, given) -> Measure:
+    found = randomisation_test(explainer, *given, seed=0)
+    return summarise({"randomisation": found.rank_correlation[-1]}, 200, seed=0)["randomisation"]
+
+
+def test_an_edge_detector_does_not_change_and_fails(given):
+    found = randomisation_test(edge_detector, *given, seed=0)
+    np.testing.assert_allclose(found.rank_correlation, 1)
+    np.testing.assert_allclose(found.ssim, 1)
+    assert not passes_randomisation(measure(edge_detector, given))
+
+
+def test_a_gradient_changes_and_passes(given):
+    found = measure(saliency, given)
+    assert abs(found["value"]) < 0.2
+    assert passes_randomisation(found)
+
+
+def test_layers_go_from_the_output_down(given):
+    found = randomisation_test(first_layer, *given, seed=0, stages=2)
+    assert found.layers == ("output", "body.0")
+    np.testing.assert_allclose(found.rank_correlation[0], 1)
+    assert (found.rank_correlation[1] < 0.95).all()
+
+
+def test_the_model_itself_is_left_as_it_was(given):
+    model = given[0]
+    before = copy.deepcopy(model.state_dict())
+    known = saliency(*given)
+    first = randomisation_test(saliency, *given, seed=0)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    again = randomisation_test(saliency, *given, seed=0, maps=known)
+    other = randomisation_test(saliency, *given, seed=1)
+    np.testing.assert_array_equal(first.rank_correlation, again.rank_correlation)
+    assert (first.rank_correlation != other.rank_correlation).any()
+
+
+def test_shuffled_parameters_are_the_same_values_elsewhere():
+    layer = nn.Linear(20, 30)
+    before = [parameter.detach().clone() for parameter in layer.parameters()]
+    shuffle_parameters(layer, seed=0)
+    for old, new in zip(before, layer.parameters(), strict=True):
+        assert not torch.equal(old, new)
+        assert torch.equal(old.flatten().sort().values, new.detach().flatten().sort().values)
+
+
+def test_a_map_that_breaks_has_changed_but_one_that_was_broken_tells_nothing(given):
+    model = given[0]
+
+    def breaking(network, images, targets):
+        maps = edge_detector(network, images, targets)
+        maps[:2] = maps[:2] if network is model else 0
+        maps[2] = 0
+        return maps
+
+    found = randomisation_test(breaking, *given, seed=0)
+    for similarity in (found.rank_correlation[0], found.ssim[0]):
+        np.testing.assert_allclose(similarity, [0, 0, np.nan, 1, 1, 1])
+
+
+def test_what_is_undefined_does_not_pass():
+    assert not passes_randomisation(Measure(value=None, low=None, high=None, better="lower"))
+
+
+@pytest.mark.parametrize("stages", [0, 3])
+def test_impossible_stages_are_refused(given, stages):
+    with pytest.raises(ValueError, match="the 2 layers"):
+        randomisation_test(saliency, *given, seed=0, stages=stages)
