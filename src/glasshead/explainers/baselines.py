@@ -29,7 +29,9 @@ def edge_detector(
 ) -> Explanation:
     """Return the magnitude (n, h, w), at least 0, of the Sobel gradient of each image's luma."""
     luma = torch.einsum("nchw,c->nhw", images.cpu(), torch.tensor(LUMA)).numpy()
-    return Explanation(np.hypot(sobel(luma, axis=1), sobel(luma, axis=2)))
+    return Explanation(
+        np.stack([np.hypot(sobel(image, axis=0), sobel(image, axis=1)) for image in luma])
+    )
 
 
 def random_map(

@@ -25,7 +25,8 @@ def grad_cam(
 ) -> Explanation:
     """Return Grad-CAM (n, h, w), at least 0, of the layer the classifier names. Selvaraju et al. 2017.
 
-    Features (c, rows, columns) are weighed by the mean of their gradient, summed, cut at 0, and enlarged bilinearly. arXiv:1610.02391.
+    Features (c, rows, columns) are weighed by the mean of their gradient, summed, cut at 0, and enlarged bilinearly.
+    arXiv:1610.02391.
 
     Raises ExplanationError where the classifier has no convolutional map.
     """

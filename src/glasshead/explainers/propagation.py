@@ -44,7 +44,8 @@ def lrp(
     network = fuse(parts.net)
 
     def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b 3 h w"]:
-        relevance: Tensor = LRP(network).attribute(parts.normalise(part), target=target)
+        points = parts.normalise(part).detach().requires_grad_()
+        relevance: Tensor = LRP(network).attribute(points, target=target)
         return relevance.detach()
 
     values = in_passes(compute, budget.images_per_pass, images, targets, parallel=False)
@@ -60,13 +61,13 @@ def propagable(classifier: nn.Module) -> str | None:
     network = getattr(classifier, "net", None)
     if network is None or not hasattr(classifier, "normalise"):
         return (
-            f"a {type(classifier).__name__} is no chain of layers behind a normalisation, and relevance has no rule "
-            "for what it computes otherwise (attention, layer norm, residuals)"
+            f"A {type(classifier).__name__} is no chain of layers behind a normalisation, and relevance has no rule "
+            "for what else it computes, such as attention and layer norms."
         )
     try:
         graph = fx.symbolic_trace(network)
     except Exception as error:  # a forward that depends on values raises almost anything
-        return f"the computation of a {type(network).__name__} cannot be traced: {error}"
+        return f"A {type(network).__name__} is no chain of torch's own layers: {error}."
     return _first_obstacle(graph)
 
 
@@ -78,12 +79,12 @@ def _first_obstacle(traced: fx.GraphModule) -> str | None:
         if node.op != "call_module":
             if node.target in MOVES:
                 continue
-            return f"relevance has no rule for {_name(node.target)} outside of a layer"
+            return f"Relevance has no rule for {_name(node.target)} outside of layers."
         layer = type(traced.get_submodule(node.target))
         if layer not in LAYERS:
-            return f"relevance has no rule for {layer.__name__}"
+            return f"Relevance has no rule for {layer.__name__}."
         if node.target in seen:
-            return f"its layer {node.target} is used twice, and relevance can pass it once"
+            return f"The layer {node.target} is used twice, and relevance can pass it once."
         seen.add(node.target)
     return None
 
