@@ -2,8 +2,8 @@
 
 The peer batches the steps or samples of each image itself, as many at once as are fastest of those tried after a
 warm-up, and has all threads. Both alternate in one run. Gradients are compared before: saliency and Integrated
-Gradients must agree; SmoothGrad draws its own noise. Memory is what a process of its own holds at most above what it held before,
-looked at every two milliseconds.
+Gradients must agree; SmoothGrad draws its own noise. Memory is what a process of its own holds at
+most above what it held before, looked at every two milliseconds.
 """
 
 import multiprocessing
