@@ -45,6 +45,10 @@ class CalibrationError(GlassheadError):
     """Temperature scaling did not converge or would make the calibration loss worse."""
 
 
+class ExplanationError(GlassheadError):
+    """A method of explanation does not apply to the classifier, its images or its targets, or finds no memory."""
+
+
 class GateError(GlassheadError):
     """A result is below the minimum that the parameters demand; everything was saved before."""
 

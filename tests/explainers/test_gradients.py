@@ -1,12 +1,19 @@
-"""Integrated Gradients against closed forms."""
+"""Gradients, their means and their integrals: against closed forms, and against captum."""
 
 import numpy as np
 import pytest
 import torch
+from captum.attr import IntegratedGradients, Saliency
 from torch import Tensor, nn
 
-from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.gradients import integrated_gradients
+from glasshead.explainers.attribution import Attribution, Explanation
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.gradients import (
+    gradient_shap,
+    integrated_gradients,
+    saliency,
+    smoothgrad,
+)
 
 
 class Linear(nn.Module):
@@ -36,36 +43,116 @@ def images() -> Tensor:
     return torch.rand(5, 3, 4, 4, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("baseline", [0.0, 0.5, 1.0])
-def test_integrated_gradients_of_a_linear_model_is_weight_times_input(images, baseline):
-    model, targets = Linear(), torch.tensor([0, 1, 2, 1, 0])
-    explained = integrated_gradients(model, images, targets, baseline, steps=2)
-    weight = model.weight[targets].detach().view_as(images)
-    np.testing.assert_allclose(explained.values, weight * (images - baseline), atol=1e-6)
-    np.testing.assert_allclose(explained.gap, 0, atol=1e-5)
+@pytest.fixture
+def targets() -> Tensor:
+    return torch.tensor([0, 1, 2, 1, 0])
 
 
-def test_integrated_gradients_of_powers_are_the_powers(images):
-    targets = torch.tensor([0, 1, 0, 1, 0])
-    explained = integrated_gradients(Cubic(), images, targets, steps=8)
-    power = torch.where(targets[:, None, None, None] == 0, images**3, images**2)
-    np.testing.assert_allclose(explained.values, power, atol=1e-5)
-    np.testing.assert_allclose(explained.output, power.sum(dim=(1, 2, 3)), rtol=1e-5)
-    np.testing.assert_array_equal(explained.base, np.zeros(5))
+class TestSaliency:
+    def test_of_a_linear_model_is_its_weights(self, images, targets):
+        model = Linear()
+        weight = model.weight[targets].detach().view_as(images)
+        found = saliency(model, images, targets, Budget())
+        np.testing.assert_allclose(found.values, weight, rtol=1e-6)
+        np.testing.assert_allclose(found.maps, weight.abs().amax(dim=1), rtol=1e-6)
+
+    def test_agrees_with_captum(self, heads, scenes):
+        targets = torch.tensor([0, 2, 1])
+        expected = Saliency(heads).attribute(scenes.clone().requires_grad_(), targets, abs=False)
+        found = saliency(heads, scenes, targets, Budget(images_per_pass=2))
+        np.testing.assert_allclose(found.values, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_too_few_steps_leave_a_gap_that_is_reported(images):
-    few = integrated_gradients(Cubic(), images, torch.zeros(5, dtype=torch.long), steps=1)
-    assert (few.relative_gap > 0.1).all()  # the midpoint rule gives 3/4 of the integral of x^2
+class TestSmoothGrad:
+    def test_of_a_linear_model_is_its_weights(self, images, targets):
+        model = Linear()
+        found = smoothgrad(model, images, targets, Budget(samples=3, noise=0.5))
+        weight = model.weight[targets].detach().view_as(images)
+        np.testing.assert_allclose(found.values, weight, rtol=1e-5)
+
+    def test_of_cubes_adds_the_variance_of_the_noise(self, images):
+        # E 3 (x + e)^2 = 3 x^2 + 3 s^2, and the mean of all pixels has little error left
+        noise, samples = 0.3, 400
+        zeros = torch.zeros(5, dtype=torch.long)
+        found = smoothgrad(Cubic(), images, zeros, Budget(samples=samples, noise=noise))
+        error = found.values - (3 * images**2).numpy()
+        assert abs(error.mean() - 3 * noise**2) < 5 * 6 * noise / np.sqrt(samples * images.numel())
+
+    def test_without_noise_is_the_gradient(self, heads, scenes):
+        targets = torch.tensor([0, 2, 1])
+        found = smoothgrad(heads, scenes, targets, Budget(samples=2, noise=0.0))
+        expected = saliency(heads, scenes, targets, Budget())
+        np.testing.assert_allclose(found.values, expected.values, atol=1e-6, rtol=1e-4)
+
+    def test_draws_from_the_seed_whatever_the_passes(self, images):
+        zeros = torch.zeros(5, dtype=torch.long)
+
+        def values(**changes: int) -> np.ndarray:
+            return smoothgrad(Cubic(), images, zeros, Budget(samples=4, **changes)).values
+
+        np.testing.assert_allclose(values(images_per_pass=1), values(), rtol=1e-5)
+        assert not np.allclose(values(seed=1), values())
 
 
-@pytest.mark.parametrize("internal_batch_size", [1, 3, 64])
-def test_no_pass_is_larger_than_the_internal_batch_size(images, internal_batch_size):
-    model, targets = Linear(), torch.tensor([0, 1, 2, 1, 0])
-    explained = integrated_gradients(
-        model, images, targets, steps=4, internal_batch_size=internal_batch_size
-    )
-    assert max(model.rows) <= internal_batch_size
+class TestIntegratedGradients:
+    @pytest.mark.parametrize("baseline", [0.0, 0.5, 1.0])
+    def test_of_a_linear_model_is_weight_times_input(self, images, targets, baseline):
+        model = Linear()
+        budget = Budget(baseline=baseline, steps=2)
+        explained = integrated_gradients(model, images, targets, budget)
+        weight = model.weight[targets].detach().view_as(images)
+        np.testing.assert_allclose(explained.values, weight * (images - baseline), atol=1e-6)
+        np.testing.assert_allclose(explained.gap, 0, atol=1e-5)
+
+    def test_of_powers_are_the_powers(self, images):
+        targets = torch.tensor([0, 1, 0, 1, 0])
+        explained = integrated_gradients(Cubic(), images, targets, Budget(steps=8))
+        power = torch.where(targets[:, None, None, None] == 0, images**3, images**2)
+        np.testing.assert_allclose(explained.values, power, atol=1e-5)
+        np.testing.assert_allclose(explained.output, power.sum(dim=(1, 2, 3)), rtol=1e-5)
+        np.testing.assert_array_equal(explained.base, np.zeros(5))
+
+    def test_agree_with_captum(self, heads, scenes):
+        targets, budget = torch.tensor([0, 2, 1]), Budget(steps=6, baseline=0.5, images_per_pass=4)
+        method = IntegratedGradients(heads)
+        expected = method.attribute(scenes, 0.5, targets, n_steps=6, method="gausslegendre")
+        found = integrated_gradients(heads, scenes, targets, budget)
+        np.testing.assert_allclose(found.values, expected.detach(), atol=1e-6, rtol=1e-3)
+
+    def test_too_few_steps_leave_a_gap_that_is_reported(self, images):
+        zeros = torch.zeros(5, dtype=torch.long)
+        few = integrated_gradients(Cubic(), images, zeros, Budget(steps=1))
+        assert (few.relative_gap > 0.1).all()  # the midpoint rule gives 3/4 of the integral of x^2
+
+
+class TestGradientShap:
+    def test_of_a_linear_model_is_weight_times_the_way_from_the_mean_background(
+        self, images, targets
+    ):
+        model, samples = Linear(), 900
+        explained = gradient_shap(model, images, targets, Budget(samples=samples))
+        weight = model.weight[targets].detach().view_as(images).numpy()
+        background = images.numpy() - explained.values / weight
+        assert np.ptp(background.reshape(5, -1), axis=1).max() < 1e-3
+        error = 5 * np.std([0, 0.5, 1]) / np.sqrt(samples)
+        np.testing.assert_allclose(background, 0.5, atol=error)
+        np.testing.assert_allclose(explained.base, weight.sum(axis=(1, 2, 3)) / 2, rtol=1e-5)
+
+    def test_more_samples_close_the_gap(self, images):
+        zeros = torch.zeros(5, dtype=torch.long)
+        few, many = (
+            gradient_shap(Cubic(), images, zeros, Budget(samples=samples)).gap.mean()
+            for samples in (4, 1600)
+        )
+        assert many < few / 4  # 20 times less is expected
+
+
+@pytest.mark.parametrize("images_per_pass", [1, 3, 64])
+def test_no_pass_is_larger_than_the_budget(images, targets, images_per_pass):
+    model = Linear()
+    budget = Budget(steps=4, images_per_pass=images_per_pass)
+    explained = integrated_gradients(model, images, targets, budget)
+    assert max(model.rows) <= images_per_pass
     expected = model.weight[targets].detach().view_as(images) * images
     np.testing.assert_allclose(explained.values, expected, atol=1e-6)
 
@@ -78,3 +165,19 @@ def test_the_gap_is_what_the_contributions_leave_over():
     )
     np.testing.assert_allclose(explained.gap, [0.5, 0.0])
     np.testing.assert_allclose(explained.relative_gap, [0.5 / 3.5, np.nan])
+
+
+def test_maps_of_contributions_are_summed_over_channels():
+    values = np.array([1.0, -3.0, 0.5]).reshape(1, 3, 1, 1)
+    assert Attribution(values, np.zeros(1), np.zeros(1)).maps.item() == -1.5
+    assert Explanation(values).maps.item() == 3.0
+
+
+def test_what_says_nothing_is_degenerate():
+    values = np.zeros((5, 2, 2))
+    values[1, 0, 0] = 1.0
+    values[2, 1, 1] = np.nan
+    values[3] = np.inf
+    values[4] = -0.1
+    found = Explanation(values).is_degenerate
+    np.testing.assert_array_equal(found, [True, False, True, True, False])

@@ -22,7 +22,7 @@ from transformers import (
     CLIPVisionModel,
 )
 
-from glasshead.errors import BackboneError
+from glasshead.errors import BackboneError, ParameterError
 from glasshead.images.captions import all_words
 from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
 from glasshead.images.table import ImageTable
@@ -415,3 +415,26 @@ class TestNanoClip:
         assert count <= 2.5e6
         assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
         assert count * 4 < 10e6  # bytes
+
+
+class TestLayersForExplanations:
+    def test_a_clip_transformer_names_its_layers_and_no_map(self, shared):
+        encoder = load_encoder(BackboneParams(name=str(shared)))
+        assert encoder.transformer_layers() == list(encoder.vision.vision_model.encoder.layers)
+        with pytest.raises(ParameterError, match="no convolutional map"):
+            encoder.cam_layer()
+
+    def test_outputs_that_read_all_tokens_have_no_class_token_to_follow(
+        self, shared, siglip_folder
+    ):
+        spatial = load_encoder(BackboneParams(name=str(shared)), "spatial")
+        siglip = load_encoder(BackboneParams(name=str(siglip_folder)))
+        assert spatial.transformer_layers() == siglip.transformer_layers() == []
+
+    def test_a_resnet_names_the_stage_that_gives_its_map(self, resnet_folder):
+        encoder = load_encoder(BackboneParams(name=str(resnet_folder)))
+        shapes = []
+        encoder.cam_layer().register_forward_hook(lambda *seen: shapes.append(seen[-1].shape))
+        encoder(torch.rand(2, 3, 64, 64))
+        assert shapes == [(2, *load_encoder(encoder.backbone, "spatial").shape)]
+        assert encoder.transformer_layers() == []

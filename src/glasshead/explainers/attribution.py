@@ -1,13 +1,38 @@
-"""What every additive explanation returns: contributions, and the check that they are complete."""
+"""What explanations return: values for each part of the input, and, where they must add up, the check that they do."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Bool, Float, Float64
 
 
 @dataclass(frozen=True)
-class Attribution:
+class Explanation:
+    """How much each part of the input matters, image by image.
+
+    values: (n, ...) a map (n, h, w), or one value a pixel and channel (n, 3, h, w), such as a gradient.
+    """
+
+    values: Float[np.ndarray, "n ..."]
+
+    @property
+    def maps(self) -> Float[np.ndarray, "n h w"]:
+        """Return one value a pixel: a map as it is; of channels the largest magnitude (Simonyan et al. 2013)."""
+        maps: Float[np.ndarray, "n h w"] = self.values
+        return np.abs(maps).max(axis=1) if self.values.ndim == 4 else maps
+
+    @property
+    def is_degenerate(self) -> Bool[np.ndarray, " n"]:
+        """Return (n,) whether an image's values say nothing: NaN or infinite somewhere, or 0 everywhere."""
+        flat = self.values.reshape(len(self.values), -1)
+        degenerate: Bool[np.ndarray, " n"] = ~np.isfinite(flat).all(axis=1) | (flat == 0).all(
+            axis=1
+        )
+        return degenerate
+
+
+@dataclass(frozen=True)
+class Attribution(Explanation):
     """Contributions that must add up to `output - base`, image by image.
 
     values: (n, ...) signed contribution of each part of the input, in the unit of the output.
@@ -15,9 +40,14 @@ class Attribution:
     output: (n,) the output that is explained; both come from plain forward passes, not from `values`.
     """
 
-    values: Float[np.ndarray, "n ..."]
     base: Float[np.ndarray, " n"]
     output: Float[np.ndarray, " n"]
+
+    @property
+    def maps(self) -> Float[np.ndarray, "n h w"]:
+        """Return one contribution a pixel, signed: channels are summed."""
+        maps: Float[np.ndarray, "n h w"] = self.values
+        return maps.sum(axis=1) if self.values.ndim == 4 else maps
 
     @property
     def gap(self) -> Float64[np.ndarray, " n"]:

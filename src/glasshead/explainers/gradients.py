@@ -1,55 +1,131 @@
-"""Attributions from gradients: from the pixels through the whole of a classifier."""
+"""Attributions from gradients: from the pixels through the whole of a classifier.
 
-from collections.abc import Callable
+All take any differentiable classifier, in evaluation mode, so that the images of a batch do not affect each other, with
+`images` (n, 3, h, w) in [0, 1] on its device, and explain the raw logit of `targets` (n,). They are our own where
+captum's take all steps or samples of an image into one pass, or one image at a time.
+"""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from glasshead.explainers.attribution import Attribution
+from glasshead.explainers.attribution import Attribution, Explanation
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.class_token import class_token_alone
+from glasshead.explainers.passes import Model, frozen, in_passes, target_gradients, target_logits
+from glasshead.seeds import stream_seed
 
-# images (b, 3, h, w) in [0, 1] to raw logits (b, k)
-Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
+GREYS = (0.0, 0.5, 1.0)  # GradientSHAP's background: black, grey and white images
+ROUND_PASSES = 8  # passes that are prepared at a time
+
+# points on a path with the factor that each one's gradient counts with
+Points = Iterable[tuple[Tensor, Tensor | float]]
+
+
+def saliency(
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+) -> Explanation:
+    """Return the gradients (n, 3, h, w) of the target logits by the pixels. Simonyan et al. 2013, arXiv:1312.6034."""
+    gradients = _gradient_sum(classifier, images, targets, [(images, 1.0)], budget)
+    return Explanation(gradients.cpu().numpy())
+
+
+def smoothgrad(
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+) -> Explanation:
+    """Return the mean gradients (n, 3, h, w) at images with noise. Smilkov et al. 2017, arXiv:1706.03825.
+
+    Reads `samples` and `noise`; noisy pixels are not clipped to [0, 1], which would make the noise biased.
+    """
+    draw = _generator(budget, "smoothgrad", images)
+    points = (
+        (
+            images + budget.noise * torch.randn(images.shape, generator=draw, device=images.device),
+            1 / budget.samples,
+        )
+        for _ in range(budget.samples)
+    )
+    return Explanation(_gradient_sum(classifier, images, targets, points, budget).cpu().numpy())
 
 
 def integrated_gradients(
-    model: Model,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
-    baseline: float = 0.0,
-    steps: int = 64,
-    internal_batch_size: int = 128,
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
 ) -> Attribution:
     """Return the Integrated Gradients (n, 3, h, w) of the target logits. Sundararajan et al. 2017, arXiv:1703.01365.
 
-    Args:
-        model: in evaluation mode, so that the images of a batch do not affect each other.
-        images: (n, 3, h, w) in [0, 1]; `targets` (n,) says which logit of each is explained.
-        baseline: grey level in [0, 1] of the image that stands for "nothing": 0 black, 1 white.
-        steps: points of the Gauss-Legendre rule on the straight path from the baseline; more close the gap.
-        internal_batch_size: images in one pass through the model, whatever n and steps are.
+    Reads `steps`, the points of the Gauss-Legendre rule on the straight path from the `baseline` image.
     """
-    from captum.attr import IntegratedGradients
-
-    method = IntegratedGradients(model)
-    values, outputs = [], []
-    # captum puts at least one step of all its inputs into a pass: give it no more inputs than a pass may hold
-    for batch, target in zip(
-        torch.split(images, internal_batch_size),
-        torch.split(targets, internal_batch_size),
-        strict=True,
-    ):
-        part = method.attribute(
-            batch, baseline, target, n_steps=steps, internal_batch_size=internal_batch_size
-        )
-        values.append(part.detach())
-        outputs.append(_logits(model, batch).gather(1, target[:, None])[:, 0])
-    base = _logits(model, torch.full_like(images[:1], baseline))[0, targets]
-    return Attribution(
-        torch.cat(values).cpu().numpy(), base.cpu().numpy(), torch.cat(outputs).cpu().numpy()
+    places, weights = np.polynomial.legendre.leggauss(budget.steps)  # on [-1, 1]
+    way = images - budget.baseline
+    points = (
+        (budget.baseline + way * ((1 + place) / 2), weight / 2)
+        for place, weight in zip(places.tolist(), weights.tolist(), strict=True)
     )
+    values = way * _gradient_sum(classifier, images, targets, points, budget)
+    base = _grey_logits(classifier, images, budget.baseline)[targets]
+    return _attribution(classifier, images, targets, values, base, budget)
+
+
+def gradient_shap(
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+) -> Attribution:
+    """Return expected gradients (n, 3, h, w): the SHAP values' estimate of Lundberg & Lee 2017, arXiv:1705.07874.
+
+    `samples` gradients an image, each at a random point between it and a random one of `GREYS`; the base is the mean
+    over these. The gap is an error of sampling, which more samples close. Erion et al. 2021, arXiv:1906.10670.
+    """
+    draw = _generator(budget, "gradient_shap", images)
+    shape = (len(images), 1, 1, 1)
+    greys = torch.tensor(GREYS, device=images.device)
+
+    def points() -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(budget.samples):
+            chosen = torch.randint(len(GREYS), shape, generator=draw, device=images.device)
+            place = torch.rand(shape, generator=draw, device=images.device)
+            way = images - greys[chosen]
+            yield greys[chosen] + place * way, way / budget.samples
+
+    values = _gradient_sum(classifier, images, targets, points(), budget)
+    bases = torch.stack([_grey_logits(classifier, images, grey) for grey in GREYS])
+    return _attribution(classifier, images, targets, values, bases.mean(dim=0)[targets], budget)
+
+
+def _gradient_sum(
+    classifier: Model, images: Tensor, targets: Tensor, points: Points, budget: Budget
+) -> Float[Tensor, "n 3 h w"]:
+    """Return the sum of the gradients at `points`, (n, 3, h, w) each, times their factors."""
+    total = torch.zeros_like(images)
+    count = -(-ROUND_PASSES * budget.images_per_pass // len(images))
+    rounds = iter(points)
+    with frozen(classifier), class_token_alone(classifier):
+        while group := list(islice(rounds, count)):
+            gradients = in_passes(
+                lambda part, target: target_gradients(classifier, part, target),
+                budget.images_per_pass,
+                torch.cat([point for point, _ in group]),
+                targets.repeat(len(group)),
+            )
+            for (_, factor), part in zip(group, gradients.split(len(images)), strict=True):
+                total += factor * part
+    return total
 
 
 @torch.no_grad()
-def _logits(model: Model, images: Float[Tensor, "b 3 h w"]) -> Float64[Tensor, "b k"]:
-    return model(images).double()
+def _grey_logits(classifier: Model, images: Tensor, level: float) -> Tensor:
+    return classifier(torch.full_like(images[:1], level))[0].double()
+
+
+def _attribution(
+    classifier: Model, images: Tensor, targets: Tensor, values: Tensor, base: Tensor, budget: Budget
+) -> Attribution:
+    """Return `values` with base and output computed apart from them, so that their gap is a real check."""
+    output = target_logits(classifier, images, targets, budget.images_per_pass)
+    return Attribution(values.cpu().numpy(), base.cpu().numpy(), output.cpu().numpy())
+
+
+def _generator(budget: Budget, name: str, images: Tensor) -> torch.Generator:
+    return torch.Generator(images.device).manual_seed(stream_seed(budget.seed, "explain", name))

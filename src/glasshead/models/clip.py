@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from glasshead.errors import ArtifactError, BackboneError
+from glasshead.errors import ArtifactError, BackboneError, ParameterError
 from glasshead.models.backbone import (
     BackboneParams,
     as_used,
@@ -117,6 +117,24 @@ class ImageEncoder(nn.Module):
     def dimension(self) -> int:
         """The number of features: of the vector, of each patch token, or of each place of a ResNet's map."""
         return self.shape[0] if len(self.shape) == 3 else self.shape[-1]
+
+    def transformer_layers(self) -> list[nn.Module]:
+        """Return the layers of CLIP's vision transformer, first to last; none where other tokens are read too."""
+        if not self.reads_class_token_alone:
+            return []
+        vision: Any = self.vision
+        return list(vision.vision_model.encoder.layers)
+
+    def cam_layer(self) -> nn.Module:
+        """Return a ResNet's last stage, whose output is (b, c, rows, columns); ParameterError for transformers."""
+        stages = getattr(self.vision, "stages", None)
+        if stages is None:
+            raise ParameterError(
+                f"The backbone {self.backbone.name!r} is a transformer and has no convolutional map that a class "
+                "activation map could be made of. Use the patch tokens' or a method of attention."
+            )
+        last: nn.Module = stages[-1]
+        return last
 
     @property
     def key(self) -> str:

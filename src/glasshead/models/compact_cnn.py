@@ -30,6 +30,9 @@ class CompactCNN(nn.Module):
                 for index, (_, count) in enumerate(BLOCKS)
             )
         )
+        self.pool = nn.AdaptiveAvgPool2d(
+            1
+        )  # a layer, as propagation of relevance has rules for these alone
         hidden = scaled(HIDDEN, width)
         self.head = nn.Sequential(
             nn.Linear(channels[-1], hidden),
@@ -43,7 +46,7 @@ class CompactCNN(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return logits of normalised images."""
-        logits: Tensor = self.head(self.blocks(images).mean(dim=(2, 3)))
+        logits: Tensor = self.head(self.pool(self.blocks(images)).flatten(1))
         return logits
 
 

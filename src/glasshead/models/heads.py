@@ -147,6 +147,14 @@ class GlassHeads(Classifier):
         embeddings: Tensor = self.encoder(images)
         return embeddings
 
+    def transformer_layers(self) -> list[nn.Module]:
+        """Return the layers of CLIP's vision transformer, first to last; none for other backbones."""
+        return self.encoder.transformer_layers()
+
+    def cam_layer(self) -> nn.Module:
+        """Return the last stage of a ResNet; ParameterError where the backbone is a transformer."""
+        return self.encoder.cam_layer()
+
     def concept_probabilities(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
         """Return what the meta-learner reads: the subtasks' raw probabilities, in the order of `concepts`."""
         return self.bottleneck.to_probabilities(self.bottleneck.concept_logits(embeddings))

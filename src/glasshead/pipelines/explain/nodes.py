@@ -14,6 +14,7 @@ from torch import Tensor
 
 from glasshead.embedding.store import Embeddings
 from glasshead.explainers.attribution import Attribution
+from glasshead.explainers.budget import Budget
 from glasshead.explainers.concepts import Bottleneck, concept_shapley
 from glasshead.explainers.evidence import Measure, completeness
 from glasshead.explainers.examples import choose_balanced
@@ -127,9 +128,11 @@ def explain_pixels(
         classifier,
         torch.from_numpy(example_images["pixels"]).float() / 255,
         _class_indices(classifier, examples["predicted"]),
-        BASELINES[parameters.baseline],
-        parameters.steps,
-        parameters.internal_batch_size,
+        Budget(
+            baseline=BASELINES[parameters.baseline],
+            steps=parameters.steps,
+            images_per_pass=parameters.internal_batch_size,
+        ),
     )
     incomplete = int((explained.relative_gap > GAP_WARNING).sum())
     if incomplete:

@@ -1,0 +1,106 @@
+"""Attention followed through CLIP's vision transformer, from the patches to the class token, as maps of the patches."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.layers import (
+    as_grid,
+    recorded,
+    transformer_layers,
+    upsampled,
+    with_gradients,
+)
+from glasshead.explainers.passes import frozen, in_passes
+
+
+def attention_rollout(
+    classifier: nn.Module,
+    images: Float[Tensor, "n 3 h w"],
+    targets: Int[Tensor, " n"],
+    budget: Budget,
+) -> Explanation:
+    """Return attention rollout (n, h, w), at least 0: the share of each patch in the class token.
+
+    The layers' attention, averaged over heads and with the identity for the residual path, is multiplied up. It is the
+    same for all targets. Abnar & Zuidema 2020, arXiv:2005.00928.
+
+    Raises ExplanationError where the classifier has no such transformer.
+    """
+
+    @torch.no_grad()
+    def relevance(part: Tensor, _: Tensor, seen: list[Tensor]) -> Tensor:
+        classifier(part)
+        identity = torch.eye(seen[0].shape[-1], device=part.device)
+        mixed = [(attention.mean(dim=1) + identity) / 2 for attention in seen]
+        return reduce(lambda joint, layer: layer @ joint, mixed)
+
+    return _follow(relevance, classifier, images, targets, budget)
+
+
+def gradient_weighted_attention(
+    classifier: nn.Module,
+    images: Float[Tensor, "n 3 h w"],
+    targets: Int[Tensor, " n"],
+    budget: Budget,
+) -> Explanation:
+    """Return relevance (n, h, w), at least 0, of patches for the target logit. Chefer et al. 2021, arXiv:2103.15679.
+
+    Attention times the gradient by it, cut at 0 and averaged over heads, adds each layer's relevance to the identity
+    that the residual path starts from.
+
+    Raises ExplanationError where the classifier has no such transformer.
+    """
+
+    def relevance(part: Tensor, target: Tensor, seen: list[Tensor]) -> Tensor:
+        pairs = with_gradients(classifier, part, target, seen)
+        joint = torch.eye(pairs[0][0].shape[-1], device=part.device).repeat(len(part), 1, 1)
+        for attention, gradient in pairs:
+            joint = joint + (attention * gradient).relu().mean(dim=1) @ joint
+        return joint
+
+    return _follow(relevance, classifier, images, targets, budget)
+
+
+@contextmanager
+def attention_weights(layers: Sequence[Any]) -> Iterator[list[Tensor]]:
+    """Give a list that each pass fills with the attention (b, heads, t, t) of `layers`, each row a distribution.
+
+    Meanwhile attention is computed as matrices (transformers' "eager"), which fused kernels do not keep: the same
+    logits but for rounding.
+    """
+    attentions = [layer.self_attn for layer in layers]
+    config = attentions[0].config  # one for all layers
+    chosen = config._attn_implementation
+    config._attn_implementation = "eager"
+    try:
+        with recorded(attentions, lambda output: output[1]) as seen:
+            yield seen
+    finally:
+        config._attn_implementation = chosen
+
+
+def _follow(
+    relevance: Callable[[Tensor, Tensor, list[Tensor]], Tensor],
+    classifier: nn.Module,
+    images: Tensor,
+    targets: Tensor,
+    budget: Budget,
+) -> Explanation:
+    """Return as maps what `relevance`, (b, t, t) of tokens for tokens, says of the patches for the class token."""
+    layers = transformer_layers(classifier)
+
+    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
+        with attention_weights(layers) as seen:
+            return as_grid(relevance(part, target, seen)[:, 0, 1:])
+
+    with frozen(classifier):
+        grid = in_passes(compute, budget.images_per_pass, images, targets, parallel=False)
+    return Explanation(upsampled(grid, images).cpu().numpy())

@@ -1,0 +1,43 @@
+"""Maps that know nothing of the classifier: what a method must beat."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.ndimage import sobel
+from torch import Tensor
+
+from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.passes import Model
+from glasshead.seeds import generator
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def centre_gaussian(
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+) -> Explanation:
+    """Return one map (n, h, w) for all: a Gaussian about the centre, standard deviation a quarter of the side."""
+    n, _, h, w = images.shape
+    y, x = (np.arange(side) - (side - 1) / 2 for side in (h, w))
+    bump = np.exp(-((y[:, None] / (h / 4)) ** 2 + (x / (w / 4)) ** 2) / 2)
+    return Explanation(np.tile(bump.astype(np.float32), (n, 1, 1)))
+
+
+def edge_detector(
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+) -> Explanation:
+    """Return the magnitude (n, h, w), at least 0, of the Sobel gradient of each image's luma."""
+    luma = torch.einsum("nchw,c->nhw", images.cpu(), torch.tensor(LUMA)).numpy()
+    return Explanation(
+        np.stack([np.hypot(sobel(image, axis=0), sobel(image, axis=1)) for image in luma])
+    )
+
+
+def random_map(
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+) -> Explanation:
+    """Return uniform noise (n, h, w) in [0, 1) from `seed`."""
+    n, _, h, w = images.shape
+    draw = generator(budget.seed, "explain", "random")
+    return Explanation(draw.random((n, h, w), dtype=np.float32))

@@ -1,0 +1,69 @@
+"""Class activation maps: where the features that raise the target logit are."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.layers import (
+    as_grid,
+    cam_layer,
+    recorded,
+    transformer_layers,
+    upsampled,
+    with_gradients,
+)
+from glasshead.explainers.passes import frozen, in_passes
+
+
+def grad_cam(
+    classifier: nn.Module,
+    images: Float[Tensor, "n 3 h w"],
+    targets: Int[Tensor, " n"],
+    budget: Budget,
+) -> Explanation:
+    """Return Grad-CAM (n, h, w), at least 0, of the layer the classifier names. Selvaraju et al. 2017.
+
+    Features (c, rows, columns) are weighed by the mean of their gradient, summed, cut at 0, and enlarged bilinearly.
+    arXiv:1610.02391.
+
+    Raises ExplanationError where the classifier has no convolutional map.
+    """
+    layer = cam_layer(classifier)
+
+    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b rows columns"]:
+        with recorded([layer]) as seen:
+            [(features, gradients)] = with_gradients(classifier, part, target, seen)
+        weights = gradients.mean(dim=(2, 3))
+        return torch.einsum("bcrs,bc->brs", features, weights).relu()
+
+    with frozen(classifier):
+        grid = in_passes(compute, budget.images_per_pass, images, targets, parallel=False)
+    return Explanation(upsampled(grid, images).cpu().numpy())
+
+
+def patch_grad_cam(
+    classifier: nn.Module,
+    images: Float[Tensor, "n 3 h w"],
+    targets: Int[Tensor, " n"],
+    budget: Budget,
+) -> Explanation:
+    """Return Grad-CAM (n, h, w), at least 0, of a CLIP vision transformer's patch tokens.
+
+    The features are the tokens that the last layer's attention reads, normalised, after which patches count no more.
+    The class token is dropped, and the patches stand in for the places of a convolutional map.
+
+    Raises ExplanationError where the classifier has no such transformer.
+    """
+    norm = transformer_layers(classifier)[-1].layer_norm1
+
+    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
+        with recorded([norm]) as seen:
+            [(tokens, gradients)] = with_gradients(classifier, part, target, seen)
+        weights = gradients[:, 1:].mean(dim=1)
+        return as_grid(torch.einsum("bpd,bd->bp", tokens[:, 1:], weights).relu())
+
+    with frozen(classifier):
+        grid = in_passes(compute, budget.images_per_pass, images, targets, parallel=False)
+    return Explanation(upsampled(grid, images).cpu().numpy())

@@ -1,0 +1,80 @@
+"""What happens inside a classifier during a pass: the outputs of its layers, and the gradients by them."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from glasshead.errors import ExplanationError, ParameterError
+
+
+@contextmanager
+def recorded(
+    modules: Sequence[nn.Module], pick: Callable[[Any], Tensor] = lambda output: output
+) -> Iterator[list[Tensor]]:
+    """Give a list that fills with what `pick` takes from the outputs of `modules`, in the order they are computed."""
+    seen: list[Tensor] = []
+    hooks = [
+        module.register_forward_hook(lambda _module, _inputs, output: seen.append(pick(output)))
+        for module in modules
+    ]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def with_gradients(
+    classifier: nn.Module, images: Tensor, targets: Int[Tensor, " b"], seen: list[Tensor]
+) -> list[tuple[Tensor, Tensor]]:
+    """Return each tensor that a pass leaves in `seen`, with the gradient of the target logits by it."""
+    with torch.enable_grad():
+        logits = classifier(images.detach().requires_grad_()).gather(1, targets[:, None])
+        gradients = torch.autograd.grad(logits.sum(), seen)
+    return [(value.detach(), gradient) for value, gradient in zip(seen, gradients, strict=True)]
+
+
+def cam_layer(classifier: nn.Module) -> nn.Module:
+    """Return the layer that a classifier names for Grad-CAM; ExplanationError says why there is none."""
+    find = getattr(classifier, "cam_layer", None)
+    if find is None:
+        raise ExplanationError(
+            f"A {type(classifier).__name__} names no convolutional map of its own (`cam_layer`)."
+        )
+    try:
+        layer: nn.Module = find()
+    except ParameterError as error:
+        raise ExplanationError(str(error)) from error
+    return layer
+
+
+def transformer_layers(classifier: nn.Module) -> list[Any]:
+    """Return the layers of a vision transformer that is read off its class token; ExplanationError if it is none."""
+    find = getattr(classifier, "transformer_layers", list)
+    layers = list(find())
+    if not layers:
+        raise ExplanationError(
+            f"A {type(classifier).__name__} of this kind reads no class token of a CLIP vision transformer, whose "
+            "attention or patch tokens could be followed."
+        )
+    return layers
+
+
+def upsampled(
+    grid: Float[Tensor, "n rows columns"], images: Float[Tensor, "n 3 h w"]
+) -> Float[Tensor, "n h w"]:
+    """Return maps of the images' size, bilinear."""
+    size = images.shape[2:]
+    return F.interpolate(grid[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def as_grid(patches: Float[Tensor, "n p"]) -> Float[Tensor, "n side side"]:
+    """Return the values of patches, row by row from the top left, as a square grid."""
+    side = math.isqrt(patches.shape[1])
+    return patches.view(-1, side, side)

@@ -1,0 +1,123 @@
+"""All methods that explain images, by name: one signature, what each applies to, and what it is like."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from glasshead.errors import ExplanationError
+from glasshead.explainers.attention import attention_rollout, gradient_weighted_attention
+from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.baselines import centre_gaussian, edge_detector, random_map
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.cam import grad_cam, patch_grad_cam
+from glasshead.explainers.gradients import (
+    gradient_shap,
+    integrated_gradients,
+    saliency,
+    smoothgrad,
+)
+from glasshead.explainers.layers import cam_layer, transformer_layers
+from glasshead.explainers.perturbation import lime, occlusion
+from glasshead.explainers.propagation import lrp, propagable
+
+Family = Literal["gradient", "cam", "attention", "perturbation", "propagation", "baseline"]
+Explain = Callable[[nn.Module, Tensor, Tensor, Budget], Explanation]
+Applies = Callable[[nn.Module], str | None]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to explain images.
+
+    Attributes:
+        name: as in reports and parameters.
+        family: what it is made of.
+        explain: the function itself.
+        applies_to: returns None for a classifier it can explain, else the reason why not.
+    """
+
+    name: str
+    family: Family
+    explain: Explain
+    applies_to: Applies = lambda classifier: None
+
+    def __call__(
+        self,
+        classifier: nn.Module,
+        images: Float[Tensor, "n 3 h w"],
+        targets: Int[Tensor, " n"],
+        budget: Budget,
+    ) -> Explanation:
+        """Return the explanation of the raw logit of each image's target.
+
+        Args:
+            classifier: images to logits, in evaluation mode, on the device of `images`.
+            images: in [0, 1], at the classifier's input size.
+            targets: an index into the logits for each image.
+            budget: what it may cost.
+
+        Raises ExplanationError: the method does not apply to the classifier, or the images or targets are unfit.
+        """
+        reason = self.applies_to(classifier)
+        if reason:
+            raise ExplanationError(f"{self.name} is not applicable: {reason}")
+        _check(images, targets)
+        return self.explain(classifier, images, targets, budget)
+
+
+def _check(images: Tensor, targets: Tensor) -> None:
+    if images.ndim != 4 or images.shape[1] != 3 or not len(images):
+        raise ExplanationError(
+            f"Images of shape {tuple(images.shape)} cannot be explained; it takes (n, 3, h, w) with n above 0."
+        )
+    if not images.is_floating_point() or not ((images >= 0) & (images <= 1)).all():
+        raise ExplanationError(
+            "Images to be explained are floats in [0, 1] without NaN; divide pixels from 0 to 255 by 255."
+        )
+    if targets.dtype != torch.int64 or targets.shape != images.shape[:1]:
+        raise ExplanationError(
+            f"{len(images)} images need as many targets, as int64; these are {tuple(targets.shape)} of {targets.dtype}."
+        )
+
+
+def _reason(find: Callable[[nn.Module], object]) -> Applies:
+    """Return a check that gives the message of the error that `find` raises."""
+
+    def applies_to(classifier: nn.Module) -> str | None:
+        try:
+            find(classifier)
+        except ExplanationError as error:
+            return str(error)
+        return None
+
+    return applies_to
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("saliency", "gradient", saliency),
+        Method("smoothgrad", "gradient", smoothgrad),
+        Method("integrated_gradients", "gradient", integrated_gradients),
+        Method("gradient_shap", "gradient", gradient_shap),
+        Method("grad_cam", "cam", grad_cam, _reason(cam_layer)),
+        Method("patch_grad_cam", "cam", patch_grad_cam, _reason(transformer_layers)),
+        Method("attention_rollout", "attention", attention_rollout, _reason(transformer_layers)),
+        Method(
+            "gradient_weighted_attention",
+            "attention",
+            gradient_weighted_attention,
+            _reason(transformer_layers),
+        ),
+        Method("occlusion", "perturbation", occlusion),
+        Method("lime", "perturbation", lime),
+        Method("lrp", "propagation", lrp, propagable),
+        Method("centre_gaussian", "baseline", centre_gaussian),
+        Method("edge_detector", "baseline", edge_detector),
+        Method("random", "baseline", random_map),
+    )
+}

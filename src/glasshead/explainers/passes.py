@@ -1,0 +1,96 @@
+"""Passes through a classifier: as many images at once as memory holds, and on a CPU one pass a thread."""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor, nn
+
+from glasshead.device import keep_freed_memory, one_thread
+from glasshead.errors import ExplanationError
+
+logger = logging.getLogger(__name__)
+
+# images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module is in evaluation mode
+Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
+
+
+def in_passes(
+    function: Callable[..., Tensor], size: int, *tensors: Tensor, parallel: bool = True
+) -> Tensor:
+    """Return `function(*parts)` of the rows of all `tensors`, at most `size` of them at once, one after the other.
+
+    Where a GPU's memory ends, the size is halved, with a warning. On a CPU, each pass is computed by one thread and
+    several passes run at once unless `parallel` is False: results do not depend on the number of threads.
+
+    Raises ExplanationError where one row alone does not fit into memory.
+    """
+    limit = size
+
+    def compute(*parts: Tensor) -> Tensor:
+        nonlocal limit
+        outputs: list[Tensor] = []
+        while (done := sum(map(len, outputs))) < len(parts[0]):
+            rows = slice(done, done + limit)
+            try:
+                outputs.append(function(*(part[rows] for part in parts)))
+            except torch.OutOfMemoryError as error:
+                limit = _half(min(limit, len(parts[0]) - done), error)
+        return torch.cat(outputs)
+
+    parts = [tensor.split(size) for tensor in tensors]
+    if tensors[0].is_cuda:
+        return torch.cat(list(map(compute, *parts)))
+    with one_thread() as threads, ThreadPoolExecutor(threads if parallel else 1) as pool:
+        keep_freed_memory()
+        return torch.cat(list(pool.map(compute, *parts)))
+
+
+def _half(size: int, error: torch.OutOfMemoryError) -> int:
+    if size == 1:
+        raise ExplanationError(
+            f"One image alone is too much for memory: {error}. Use a smaller classifier, or explain on the CPU."
+        ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
+    return size // 2
+
+
+def target_gradients(
+    model: Model, images: Float[Tensor, "b 3 h w"], targets: Int[Tensor, " b"]
+) -> Float[Tensor, "b 3 h w"]:
+    """Return the gradients of the target logits by the pixels, in one pass."""
+    with torch.enable_grad():
+        points = images.detach().requires_grad_()
+        logits = model(points).gather(1, targets[:, None])
+        return torch.autograd.grad(logits.sum(), points)[0]
+
+
+def target_logits(
+    model: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], size: int
+) -> Float64[Tensor, " n"]:
+    """Return the target logit of each image from plain forward passes."""
+
+    @torch.no_grad()
+    def chosen(part: Tensor, target: Tensor) -> Tensor:
+        return model(part).double().gather(1, target[:, None])[:, 0]
+
+    return in_passes(chosen, size, images, targets)
+
+
+@contextmanager
+def frozen(model: Model) -> Iterator[None]:
+    """Let no gradients flow to the parameters of a module, so that nothing is kept for them; restored afterwards."""
+    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

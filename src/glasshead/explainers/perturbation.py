@@ -1,0 +1,90 @@
+"""Attributions from hiding parts of an image: no gradients are needed, and captum does it."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from glasshead.errors import ExplanationError
+from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.passes import Model, in_passes
+from glasshead.seeds import stream_seed, torch_seeded
+
+RIDGE = 1e-3  # regularisation of LIME's linear model, which shrinks nothing that matters
+
+
+def occlusion(
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+) -> Explanation:
+    """Return by how much (n, h, w) hiding each pixel lowers the target logit. Zeiler & Fergus 2013, arXiv:1311.2901.
+
+    A square of `patch` pixels in the `baseline` grey moves by `stride`; a pixel has the mean of those that cover it.
+
+    Raises ExplanationError where the square is larger than the images, or its stride leaves pixels uncovered.
+    """
+    from captum.attr import Occlusion
+
+    patch, stride = budget.patch, budget.stride
+    _check_patch(images, patch)
+    if stride > patch:
+        raise ExplanationError(
+            f"Squares of {patch} pixels every {stride} leave pixels uncovered. Set `stride` to {patch} or less."
+        )
+    method = Occlusion(classifier)
+
+    @torch.no_grad()
+    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b h w"]:
+        values: Tensor = method.attribute(
+            part, (3, patch, patch), (3, stride, stride), budget.baseline, target
+        )
+        return values[:, 0]
+
+    drops = in_passes(compute, budget.images_per_pass, images, targets)
+    return Explanation(drops.float().cpu().numpy())
+
+
+def lime(
+    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+) -> Explanation:
+    """Return the weight (n, h, w) of each square in a linear model of the target logit. Ribeiro et al. 2016.
+
+    Squares of `patch` pixels side by side are shown or hidden in the `baseline` grey, with even odds, `lime_samples`
+    times an image; samples count by their likeness to the image. arXiv:1602.04938.
+
+    Raises ExplanationError where the square is larger than the images.
+    """
+    from captum._utils.models.linear_model import SkLearnRidge
+    from captum.attr import Lime
+
+    _check_patch(images, budget.patch)
+    regions = square_regions(images, budget.patch)
+    method = Lime(classifier, interpretable_model=SkLearnRidge(alpha=RIDGE))
+    maps = []
+    with torch.no_grad(), torch_seeded(stream_seed(budget.seed, "explain", "lime")):
+        for image, target in zip(images.split(1), targets.split(1), strict=True):
+            weights = method.attribute(
+                image,
+                budget.baseline,
+                target,
+                feature_mask=regions[None, None],
+                n_samples=budget.lime_samples,
+                perturbations_per_eval=budget.images_per_pass,
+                return_input_shape=False,
+            )
+            maps.append(weights[0][regions])
+    return Explanation(torch.stack(maps).float().cpu().numpy())
+
+
+def square_regions(images: Float[Tensor, "n 3 h w"], patch: int) -> Int[Tensor, "h w"]:
+    """Return the number of the square that each pixel is in, row by row; the last ones may be cut."""
+    h, w = images.shape[2:]
+    rows, columns = (torch.arange(side, device=images.device) // patch for side in (h, w))
+    return rows[:, None] * (int(columns[-1]) + 1) + columns
+
+
+def _check_patch(images: Tensor, patch: int) -> None:
+    h, w = images.shape[2:]
+    if patch > min(h, w):
+        raise ExplanationError(
+            f"Squares of {patch} pixels are larger than images of {h} × {w}. Set `patch` to {min(h, w)} or less."
+        )

@@ -1,0 +1,67 @@
+"""Class activation maps against a closed form and captum."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from captum.attr import LayerActivation, LayerGradCam, LayerGradientXActivation
+from torch import Tensor, nn
+
+from glasshead.errors import ExplanationError
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.cam import grad_cam, patch_grad_cam
+
+
+class Pooled(nn.Module):
+    """Logits are weights times the means of the channels, which are the features themselves."""
+
+    weights = torch.tensor([[1.0, -2.0, 0.5], [-1.0, 0.0, 3.0]])
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Identity()
+
+    def cam_layer(self) -> nn.Module:
+        return self.features
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.features(images).mean(dim=(2, 3)) @ self.weights.T
+
+
+def test_grad_cam_of_pooled_features_is_their_weighted_sum(scenes, targets):
+    found = grad_cam(Pooled(), scenes, targets, Budget(images_per_pass=2))
+    weights = Pooled.weights[targets] / 32**2
+    expected = torch.einsum("nchw,nc->nhw", scenes, weights).relu()
+    np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-8)
+
+
+@pytest.mark.parametrize("architecture", ["compact_cnn", "fast_cnn", "resnet18"])
+def test_grad_cam_agrees_with_captum(small_cnn, scenes, targets, architecture):
+    classifier = small_cnn(architecture)
+    method = LayerGradCam(classifier, classifier.cam_layer())
+    coarse = method.attribute(scenes, targets, relu_attributions=True).detach()
+    expected = F.interpolate(coarse, size=(32, 32), mode="bilinear")[:, 0]
+    found = grad_cam(classifier, scenes, targets, Budget(images_per_pass=2))
+    assert found.values.max() > 0
+    np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_patch_grad_cam_agrees_with_captums_gradients(heads, scenes, targets):
+    layer = heads.transformer_layers()[-1].layer_norm1
+    tokens = LayerActivation(heads, layer).attribute(scenes)[:, 1:].detach()
+    slope = LayerGradientXActivation(heads, layer, multiply_by_inputs=False)
+    weights = slope.attribute(scenes, targets)[:, 1:].detach().mean(dim=1, keepdim=True)
+    coarse = (tokens * weights).sum(dim=2).relu().reshape(3, 1, 8, 8)
+    expected = F.interpolate(coarse, size=(32, 32), mode="bilinear")[:, 0]
+    found = patch_grad_cam(heads, scenes, targets, Budget(images_per_pass=2))
+    assert found.values.max() > 0
+    np.testing.assert_allclose(found.values, expected, rtol=1e-3, atol=1e-7)
+
+
+def test_each_map_wants_its_kind_of_classifier(heads, small_cnn, scenes, targets):
+    with pytest.raises(ExplanationError, match="transformer"):
+        grad_cam(heads, scenes, targets, Budget())
+    with pytest.raises(ExplanationError, match="class token"):
+        patch_grad_cam(small_cnn("compact_cnn"), scenes, targets, Budget())
+    with pytest.raises(ExplanationError, match="cam_layer"):
+        grad_cam(nn.Flatten(), scenes, targets, Budget())
