@@ -8,6 +8,7 @@ rate of a bare PyTorch loop over the same network, measured first, says how fast
 stopped goes on where it was (data/benchmarks). Without CIFAR nothing is measured.
 """
 
+import hashlib
 import io
 import os
 import platform
@@ -88,6 +89,19 @@ def read(path: Path) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     )
 
 
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def described(device: str) -> str:
+    """Return the device in words."""
+    if device == "cuda":
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
+
+
 def bare_rate(
     classifier: Classifier, train: TensorBatches, params: TrainingParams, device: str
 ) -> float:
@@ -134,7 +148,7 @@ def train_one(name: str, recipe: dict[str, Any], folder: Path, device: str) -> d
     history = fit(
         classifier, train, validation, params, SEED, device=device,  # type: ignore[arg-type]
         checkpoints=CheckpointFolder(ROOT / "data" / "benchmarks" / name),
-        identity=repr((recipe, device)),
+        identity=repr((recipe, described(device), digest(folder / "train.parquet"))),
         augmentation=Augmentation(augmentation, len(classes)),
     )  # fmt: skip
     pixels, truth, _ = read(folder / "test.parquet")
@@ -203,11 +217,7 @@ def main() -> None:
         print("train_cifar10 wants CIFAR=FOLDER; nothing measured")
         return
     where = choose_device("auto", "device")
-    device = (
-        f"cuda ({torch.cuda.get_device_name()})"
-        if where == "cuda"
-        else f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
-    )
+    device = described(where)
     found = {
         name: train_one(name, recipe, Path(given), where) for name, recipe in recipes().items()
     }

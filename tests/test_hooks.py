@@ -274,6 +274,10 @@ def test_numbers_of_estimates_lie_at_and_below_their_name() -> None:
         ("nano_clip_metrics", routes.log_numbers),
         ("heads.audit_log", routes.log_curves),
         ("cnn.step_log", routes.log_steps),
+        (
+            "transfer.parent_audit_log",
+            routes.log_parent_curves,
+        ),  # not among the curves of what follows
         ("cnn_ablation.ablation", routes.log_table),
         ("class_balance_figure", routes.log_file),
         ("heads.classifier", routes.log_classifier),

@@ -9,6 +9,7 @@ from glasshead.embedding.arrays import PixelImages
 from glasshead.embedding.counting import CountingEncoder
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
+from glasshead.errors import ParameterError
 from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams, load_encoder
@@ -57,3 +58,23 @@ def test_the_path_of_a_gpu_is_near_float32(encoder, monkeypatch):
     near = CountingEncoder(load_encoder(BackboneParams()), "cpu", "bfloat16")(pixels)
     assert near.dtype == torch.bfloat16
     assert torch.cosine_similarity(near.float(), exact).min() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("pixels", "ids", "message"),
+    [
+        (torch.zeros(2, 3, 4, 4), None, "not float32"),
+        (torch.zeros(2, 4, 4, 3, dtype=torch.uint8), None, r"uint8 \(2, 4, 4, 3\)"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), ["a"], "1 ids for 2 images"),
+    ],
+)
+def test_other_pixels_are_refused(pixels, ids, message):
+    with pytest.raises(ParameterError, match=message):
+        PixelImages.__init__.__wrapped__(object.__new__(PixelImages), pixels, ids)
+
+
+def test_an_encoder_stays_as_it_was(encoder, monkeypatch):
+    monkeypatch.setitem(counting._PRECISIONS, "cpu", ("bfloat16",))
+    key = encoder.key
+    CountingEncoder(encoder, "cpu")
+    assert encoder.key == key

@@ -1,6 +1,7 @@
 """The local engine encodes each content once, in order, and says what it did."""
 
 import hashlib
+import time
 
 import numpy as np
 import pandas as pd
@@ -142,6 +143,23 @@ def test_a_shard_holds_whole_batches(store, batch_size, shard_rows, shards):
         == shards
     )
     np.testing.assert_allclose(embeddings.values, expected(list(range(9))), atol=1e-6)
+
+
+def test_an_error_stops_the_threads(tmp_path):
+    """Nothing is encoded for a store that takes no more."""
+
+    class Full(EmbeddingStore):
+        def append(self, *_):
+            raise EmbeddingError("full")
+
+    encoder = TinyEncoder()
+    with pytest.raises(EmbeddingError, match="full") as caught:
+        embed([*range(200)], Full(tmp_path), encoder, batch_size=1, shard_rows=1)
+    encoded = len(encoder.batches)
+    assert encoded < 50
+    assert caught.value.__traceback__  # which holds the frames, but no generator that goes on
+    time.sleep(0.2)
+    assert len(encoder.batches) == encoded
 
 
 def test_the_memory_of_images_is_given_back_with_every_shard(store):

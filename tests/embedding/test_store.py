@@ -216,3 +216,17 @@ def test_rows_are_read_from_the_map_and_opening_reads_none(store, monkeypatch):
     assert len(verified) == 1
     assert all(isinstance(shard, np.memmap) for shard in view._shards)
     np.testing.assert_array_equal(view[:], values[250:260])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_last_listing_mends_what_another_writer_left_out(tmp_path, seed):
+    """The other one read the manifest before this shard was added, and replaced it afterwards."""
+    ours, other = EmbeddingStore(tmp_path), EmbeddingStore(tmp_path)
+    (first, second), (early, late) = zip(*[rows(4, seed), rows(4, seed + 100)], strict=True)
+    ours.append(KEY, first, early)
+    stale = other._manifest(KEY).shards()
+    ours.append(KEY, second, late)
+    other._manifest(KEY).replace(stale.values())
+    assert not EmbeddingStore(tmp_path).rows(KEY, second).found.any()
+    ours.open_for_writing(KEY)
+    assert EmbeddingStore(tmp_path).rows(KEY, np.concatenate([first, second])).found.all()

@@ -319,11 +319,14 @@ class TestParquet:
         write("validation.parquet", "cat")
         return tmp_path
 
-    def test_a_bucket_gives_the_table_of_the_same_files_here(self, folder, upload, caplog):
+    def test_a_bucket_or_a_web_server_gives_the_table_of_the_same_files_here(
+        self, folder, upload, serve, caplog
+    ):
         expected = read("parquet", folder)
-        caplog.clear()
-        assert_same(read("parquet", upload(folder)), expected)
-        assert "validation.parquet" in caplog.text
+        for root in (upload(folder), serve(folder)):
+            caplog.clear()
+            assert_same(read("parquet", root), expected)
+            assert "validation.parquet" in caplog.text
 
     def test_one_file_of_a_bucket_or_a_web_server(self, folder, upload, serve):
         name = "train-00000-of-00002.parquet"

@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from glasshead.errors import ArtifactError, ParameterError
-from glasshead.images.fitting import select_fitting_samples
+from glasshead.images.fitting import fitting_digest, select_fitting_samples
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
 from glasshead.models.cnn import build_cnn
@@ -47,34 +47,47 @@ def samples(images) -> pd.DataFrame:
 
 
 @pytest.fixture
-def store(images, tmp_path) -> ClassifierStore:
-    """A CNN at temperature 3 and a transfer network at 0.5, both of these images, and one of others."""
+def fitting(samples) -> pd.DataFrame:
+    return samples[samples["split"].isin(["train", "validation"])]
+
+
+@pytest.fixture
+def store(images, fitting, tmp_path) -> ClassifierStore:
+    """A CNN at temperature 3 and a transfer network at 0.5, and CNNs of other images and of other splits."""
     store = ClassifierStore(tmp_path, "calibrated")
     colour = (0.5, 0.5, 0.5)
 
     def save(name: str, classifier, temperature: float) -> None:
         store.save(name, classifier.with_temperatures({"final": temperature}))
 
-    for name, digest in (("cnn", images.digest()), ("other", "of other images")):
+    rows, data = fitting_digest(fitting), images.digest()
+    ours = {"data": data, "fitting_rows": rows}
+    others = {
+        "other": ours | {"data": "of other images"},
+        "split": ours | {"fitting_rows": "of others"},
+    }
+    for name, provenance in ({"cnn": ours} | others).items():
         cnn = build_cnn(
             "compact_cnn",
             CLASSES,
             20,
             mean=colour,
             std=colour,
-            provenance={"data": digest},
+            provenance=provenance,
             seed=1,
             width=0.1,
         )
         save(name, cnn, 3.0)
     params = PretrainedParams(width=0.125, pretrained="none", backbone_size=32)
-    network = build_transfer(params, CLASSES, 24, {"data": images.digest()}, seed=2)
+    network = build_transfer(params, CLASSES, 24, ours, seed=2)
     save("transfer", network, 0.5)
     return store
 
 
-def test_logits_are_the_logarithm_of_the_mean_calibrated_probability(store, images, samples):
-    ensemble = average_classifiers(store, images, PARAMETERS)
+def test_logits_are_the_logarithm_of_the_mean_calibrated_probability(
+    store, images, fitting, samples
+):
+    ensemble = average_classifiers(store, images, fitting, PARAMETERS)
     table = predict_logits(ensemble, images, samples, PARAMETERS)
     pixels = ensemble.prepare([images.pil(row) for row in range(24)]).float() / 255
     assert pixels.shape[-1] == 24
@@ -91,26 +104,34 @@ def test_logits_are_the_logarithm_of_the_mean_calibrated_probability(store, imag
     pd.testing.assert_frame_equal(table[identity], samples[identity])
 
 
-def test_the_provenance_holds_that_of_every_member(store, images):
-    ensemble = average_classifiers(store, images, PARAMETERS)
+def test_the_provenance_holds_that_of_every_member(store, images, fitting):
+    ensemble = average_classifiers(store, images, fitting, PARAMETERS)
     assert ensemble.provenance["data"] == images.digest()
     members = ensemble.provenance["members"]
     assert members == {name: store.load(name).provenance for name in PARAMETERS.members}
 
 
-def test_a_member_that_is_not_there_is_named(store, images):
-    with pytest.raises(ArtifactError, match=r"no Classifier 'heads' .* cnn, other, transfer"):
-        average_classifiers(store, images, EnsembleParams(members=("cnn", "heads")))
+def test_a_member_that_is_not_there_is_named(store, images, fitting):
+    with pytest.raises(
+        ArtifactError, match=r"no Classifier 'heads' .* cnn, other, split, transfer"
+    ):
+        average_classifiers(store, images, fitting, EnsembleParams(members=("cnn", "heads")))
 
 
-def test_a_member_of_other_images_is_refused(store, images):
+def test_a_member_of_other_images_is_refused(store, images, fitting):
     with pytest.raises(ArtifactError, match="classifier other was trained on other images"):
-        average_classifiers(store, images, EnsembleParams(members=("cnn", "other")))
+        average_classifiers(store, images, fitting, EnsembleParams(members=("cnn", "other")))
 
 
-def test_each_member_counts_once(store, images):
+def test_a_member_of_another_split_is_refused(store, images, fitting):
+    """It may have been fitted on what are test rows now."""
+    with pytest.raises(ArtifactError, match="classifier split was trained on other splits"):
+        average_classifiers(store, images, fitting, EnsembleParams(members=("cnn", "split")))
+
+
+def test_each_member_counts_once(store, images, fitting):
     with pytest.raises(ParameterError, match="names a classifier twice"):
-        average_classifiers(store, images, EnsembleParams(members=("cnn", "cnn")))
+        average_classifiers(store, images, fitting, EnsembleParams(members=("cnn", "cnn")))
 
 
 def test_one_member_is_no_ensemble():

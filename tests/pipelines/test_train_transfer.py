@@ -104,8 +104,7 @@ def catalog(images, samples, tmp_path_factory) -> DataCatalog:
     }
     catalog = DataCatalog.from_config(entries)
     catalog["images"], catalog["samples"] = images, samples
-    parents = catalog.load("transfer_parents").path
-    catalog["params:train_transfer"] = params(network={"pretrained": str(parents)})
+    catalog["params:train_transfer"] = params(network={"pretrained": "own"})
     catalog["params:seed"] = 0
     SequentialRunner().run(parent_pipeline() + create_pipeline(), catalog)
     return catalog
@@ -168,7 +167,7 @@ class TestRun:
 
 class TestParent:
     def own(self, parents: ClassifierStore, **changes: object) -> TrainTransferParams:
-        return params(network={"pretrained": str(parents.path)} | changes)
+        return params(network={"pretrained": "own"} | changes)
 
     def test_a_folder_of_ones_own_gets_a_parent_that_reads_scenes(self, parents):
         source, log = pretrain_parent(parents, self.own(parents), 0)
@@ -227,7 +226,7 @@ class TestFit:
     def test_a_frozen_backbone_stays_its_parents(
         self, images, fitting, parents, tmp_path, strategy
     ):
-        own = params(network={"pretrained": str(parents.path)})
+        own = params(network={"pretrained": "own"})
         source, _ = pretrain_parent(parents, own, 0)
         chosen = params(strategy={"strategy": strategy})
         child, _, _ = train(images, fitting, tmp_path / "child", chosen, parent=source)
@@ -273,7 +272,7 @@ class TestFit:
         if change == "split":
             fitting = fitting.assign(split=fitting["split"].iloc[::-1].to_numpy())
         if change == "parent":
-            own = params(network={"pretrained": str(parents.path)})
+            own = params(network={"pretrained": "own"})
             parent, _ = pretrain_parent(parents, own, 0)
         chosen = params(**short | changes.get(change, {}))
         train(images, fitting, tmp_path / "run", chosen, int(change == "seed"), parent)

@@ -9,19 +9,34 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from glasshead.errors import ParameterError
+
 
 class PixelImages:
     """RGB images of one size: `pixels` (n, 3, h, w) from 0 to 255, on the CPU.
 
-    The hash of an image is the SHA-256 of its size and pixels.
+    The hash of an image is the SHA-256 of its size and pixels. Raises ParameterError where `pixels` are not that, or
+    ids are more or fewer than images.
     """
 
     def __init__(
         self, pixels: UInt8[Tensor, "n 3 h w"], image_id: Sequence[str] | None = None
     ) -> None:
+        if (
+            pixels.dtype != torch.uint8
+            or pixels.ndim != 4
+            or pixels.shape[1] != 3
+            or pixels.is_cuda
+        ):
+            raise ParameterError(
+                "Pixels to embed are uint8 (n, 3, h, w) from 0 to 255 on the CPU, not "
+                f"{str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)} on {pixels.device}."
+            )
+        names = [str(row) for row in range(len(pixels))] if image_id is None else list(image_id)
+        if len(names) != len(pixels):
+            raise ParameterError(f"There are {len(names)} ids for {len(pixels)} images.")
         self._pixels = pixels.contiguous()
-        names = map(str, range(len(pixels))) if image_id is None else image_id
-        self._ids = pd.Series(list(names), dtype="str")
+        self._ids = pd.Series(names, dtype="str")
         size = str(tuple(pixels.shape[1:])).encode()
         digests = (
             hashlib.sha256(size + image.tobytes()).digest() for image in self._pixels.numpy()

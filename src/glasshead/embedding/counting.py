@@ -1,5 +1,6 @@
 """The encoder as the engines run it: on its device, in its precision, counted, and never too large a batch."""
 
+import copy
 import logging
 import math
 import threading
@@ -44,7 +45,7 @@ class CountingEncoder:
         self._lock = threading.Lock()
         self._is_packed = self.device == "cpu" and self.precision != "bfloat16"
         if not self._is_packed:
-            encoder = encoder.to(self.device, getattr(torch, self.precision))
+            encoder = copy.deepcopy(encoder).to(self.device, getattr(torch, self.precision))
             self._encoder = encoder.to(memory_format=torch.channels_last)
         elif packed.is_available():
             self._encoder = packed.pack(encoder, self.precision)

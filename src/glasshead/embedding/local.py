@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,14 +22,15 @@ from glasshead.embedding.packed import Precision
 from glasshead.embedding.progress import progress_bar
 from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.embedding.summary import Work
-from glasshead.errors import ImageError
+from glasshead.errors import EmbeddingError, ImageError
 
 logger = logging.getLogger(__name__)
 
 _CUDA_BATCH = 512  # images of the first pass on a GPU; it halves where memory ends
 _CPU_BATCH = 32  # images of a pass on a CPU, fewer where they are large: activations then stay in a core's cache
 _CPU_VALUES = 8 * 3 * 224**2  # of the images of a pass on a CPU
-_AHEAD_BYTES = 2**26  # of batches that wait to be written, or to be copied to a GPU
+_OUTPUT_BYTES = 2**26  # of outputs that wait to be written, so that threads go on while a shard is
+_PINNED_BYTES = 2**31  # of pixels that wait to be copied to a GPU
 
 
 @runtime_checkable
@@ -68,7 +70,7 @@ def embed_images(
     Args:
         images: the image table, or `PixelImages`.
         encoder: an `ImageEncoder`, a module from images in [0, 1] to outputs with `key`, `shape` (of one
-            output) and `prepare`; on a GPU it is moved there.
+            output) and `prepare`; it stays where and as it is.
         store: where outputs are looked up and kept.
         batch_size: images per forward pass; None chooses by the device and the size of the images.
         shard_rows: images per shard.
@@ -106,25 +108,22 @@ def embed_images(
 
     keep_freed_memory()
     encoding_started = time.perf_counter()
-    with progress_bar(total=len(hashes), completed=n_cached) as advance, one_thread() as threads:
+    with (
+        _memory_explained(),
+        progress_bar(total=len(hashes), completed=n_cached) as advance,
+        one_thread() as threads,
+    ):
         batches = list(split(missing, batch_size))
         shard_batches = math.ceil(shard_rows / batch_size)
-        # The threads go on while a shard is written, as far as memory allows.
-        item = 3 * encoder.input_size**2 if on_gpu else 4 * math.prod(encoder.shape)
-        depth = max(2 * threads, min(shard_batches, _AHEAD_BYTES // (item * batch_size)))
-        parts = computed_ahead(ahead, batches, threads, depth)
-        if on_gpu:
-            parts = map(encode, copied_ahead(parts, counted.device))
-        for shard in split(batches, shard_batches):
-            rows = np.concatenate(shard)
-            outputs = torch.cat([advance(next(parts)) for _ in shard])
-            store.append(
-                key,
-                hashes[rows],
-                outputs.float().cpu().numpy().astype(dtype),
-                image_id.iloc[rows].to_numpy(object),
-            )
-            images.release()
+        depth = _depth(images, encoder, batch_size, shard_batches, threads, on_gpu)
+        with closing(computed_ahead(ahead, batches, threads, depth)) as computed:
+            parts = map(encode, copied_ahead(computed, counted.device)) if on_gpu else computed
+            for shard in split(batches, shard_batches):
+                rows = np.concatenate(shard)
+                outputs = torch.cat([advance(next(parts)) for _ in shard]).float().cpu()
+                names = image_id.iloc[rows].to_numpy(object)
+                store.append(key, hashes[rows], outputs.numpy().astype(dtype), names)
+                images.release()
         if len(missing):
             store.open_for_writing(key)  # another run may have written in between
     seconds = time.perf_counter() - encoding_started
@@ -135,6 +134,36 @@ def embed_images(
         counted.device, counted.precision, batch_size, counted.images, counted.flops, seconds
     )
     return embeddings, work.summary(embeddings, time.perf_counter() - started)
+
+
+@contextmanager
+def _memory_explained() -> Iterator[None]:
+    """Turn what is too much for a GPU beside the encoder's own batches, which halve, into EmbeddingError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EmbeddingError(
+            f"A batch, or the outputs of a shard, are too much for the GPU's memory: {error}. Lower embed.batch_size "
+            "or embed.shard_rows."
+        ) from error
+
+
+def _depth(
+    images: Images | PixelImages,
+    encoder: Any,
+    batch_size: int,
+    shard_batches: int,
+    threads: int,
+    on_gpu: bool,
+) -> int:
+    """Return how many batches may wait: their pixels for a GPU, their outputs for a shard on a CPU."""
+    if not on_gpu:
+        outputs = 4 * batch_size * math.prod(encoder.shape)
+        return max(2 * threads, min(shard_batches, _OUTPUT_BYTES // outputs))
+    pixels = 3 * encoder.input_size**2
+    if isinstance(images, PixelImages):
+        pixels = images.batch(np.array([0])).nbytes
+    return max(2, min(2 * threads, _PINNED_BYTES // (batch_size * pixels)))
 
 
 def missing_rows(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndarray:

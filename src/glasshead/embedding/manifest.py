@@ -53,7 +53,11 @@ class Manifest:
         self._added: dict[str, Shard] = {}
 
     def shards(self) -> dict[str, Shard]:
-        """Return the shards by file; a damaged manifest names none, with a warning.
+        """Return by file the shards that the manifest names, and those that were added here; raises as `listed`."""
+        return self.listed() | self._added
+
+    def listed(self) -> dict[str, Shard]:
+        """Return by file the shards that the manifest names, as it is now; a damaged one names none, with a warning.
 
         Raises EmbeddingError where it cannot be read.
         """
@@ -64,15 +68,15 @@ class Manifest:
                 self._read = {shard["file"]: Shard(**shard) for shard in listed}
                 self._seen = seen
         except FileNotFoundError:
-            self._read = {}
+            self._read, self._seen = {}, None
         except OSError as error:
             raise EmbeddingError(f"The embedding store cannot be read: {error}.") from error
         except (ValueError, TypeError, KeyError) as error:
             logger.warning(
                 "%s is damaged (%s); its shards are checked one by one", self._path, error
             )
-            self._read = {}
-        return self._read | self._added
+            self._read, self._seen = {}, None
+        return self._read
 
     def add(self, shard: Shard) -> None:
         """Name one more complete shard."""

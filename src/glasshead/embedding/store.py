@@ -202,7 +202,7 @@ class EmbeddingStore:
     def _list_shards(self, key: str) -> None:
         """Make the manifest name every complete shard in the folder, also those of other writers."""
         manifest = self._manifest(key)
-        old, new = manifest.shards(), []
+        old, new = manifest.listed(), []
         paths = [path for path in (self.root / key).iterdir() if SHARD_NAME.fullmatch(path.name)]
         for path in sorted(paths):
             if path.name in old and path in self._verified:

@@ -48,8 +48,9 @@ class ChildRuns:
         """Close the run of the variant as finished if this was the last dataset that it lacked."""
         if variant := variant_of(dataset):
             self._unsaved[variant] -= 1
-            if not self._unsaved[variant]:
-                self._end(self._open.pop(variant), "FINISHED")
+            run_id = None if self._unsaved[variant] else self._open.pop(variant, None)
+            if run_id is not None:
+                self._end(run_id, "FINISHED")
 
     def close(self, status: str) -> None:
         """Close the runs that still lack results, as runs that were cut short: failed or killed."""

@@ -41,6 +41,11 @@ def log_curves(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
     _log_columns(run_id, data, "audit_log", "epoch")
 
 
+def log_parent_curves(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
+    """Log the curves of a network that another one is made of, under a name of their own."""
+    _log_columns(run_id, data, "parent_audit_log", "epoch")
+
+
 def log_steps(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
     """Log the numeric columns of a table with a column `step` as one curve each."""
     _log_columns(run_id, data, "step_log", "step")
@@ -133,7 +138,8 @@ def _log_columns(run_id: str, data: pd.DataFrame, name: str, place: str) -> None
     )
 
 
-ROUTES: dict[str, Route] = {
+ROUTES: dict[str, Route] = {  # the first that fits
+    "parent_audit_log": log_parent_curves,
     "ablation": log_table,
     "audit_log": log_curves,
     "classifier": log_classifier,

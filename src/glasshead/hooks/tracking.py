@@ -219,16 +219,23 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def _log_result(self, dataset: str, data: Any) -> None:
         if not self._children:
             return
-        if log := route(dataset):
-            log(self._children.run_id(dataset), data, self._path(dataset))
-        self._children.note_saved(dataset)
+        try:
+            if log := route(dataset):
+                log(self._children.run_id(dataset), data, self._path(dataset))
+        finally:
+            self._children.note_saved(dataset)
 
     def _end(self, status: str) -> None:
         active = mlflow.active_run()
         run_id = active.info.run_id if active else self.run_id
-        if self._children:
-            self._children.close(status)
-            self._children = None
+        children, self._children = self._children, None
+        try:
+            if children:
+                children.close(status)
+        finally:  # a parent left open would read as finished when Python exits
+            self._end_own(run_id, status)
+
+    def _end_own(self, run_id: str | None, status: str) -> None:
         if self._already_active_mlflow or run_id is None:
             return  # whoever opened that run closes it, or none was opened
         while mlflow.active_run():  # an entry left here would read as finished when Python exits

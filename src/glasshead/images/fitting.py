@@ -1,5 +1,8 @@
 """The rows a training may look at, and where they stand in the image table."""
 
+import hashlib
+import json
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
@@ -29,6 +32,12 @@ def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.Data
             f"No train row has the class {', '.join(absent)}. Add images of it, or leave the class out."
         )
     return chosen
+
+
+def fitting_digest(fitting_samples: pd.DataFrame) -> str:
+    """Return a SHA-256 of which images a classifier may have been fitted on, and which of them it was validated on."""
+    rows = fitting_samples[["image_id", "split"]].to_numpy(object).tolist()
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n"]:

@@ -119,7 +119,7 @@ class TransferClassifier(Classifier):
         if self.anatomy.cam_layer is None:
             raise ParameterError(
                 f"{self.architecture} has no convolutional map that a class activation map could be made of. Use a "
-                "method of gradients or of attention."
+                "method of gradients."
             )
         return self.network.get_submodule(self.anatomy.cam_layer)
 

@@ -28,6 +28,9 @@ from glasshead.training.phases import (
 )
 from glasshead.training.run import Augmentation, Run
 
+# Raise it when networks, augmentation or this loop change the weights that a training ends with.
+TRAINING_CODE_VERSION = 1
+
 __all__ = ["History", "ParameterGroup", "Phase", "TrainingParams", "fit"]
 
 
@@ -132,6 +135,7 @@ def _identify(
     given: str,
 ) -> str:
     described = {
+        "code": TRAINING_CODE_VERSION,
         "params": params.model_dump(mode="json", exclude={"checkpoint_steps"}),
         "seed": seed,
         "phases": [asdict(phase) for phase in phases],

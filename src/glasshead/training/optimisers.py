@@ -91,8 +91,8 @@ def _param_groups(
         values = [parameters[name] for name in group.names if name in wanted]
         peak = learning_rate * group.rate
         for decay, part in (
-            (params.weight_decay, [value for value in values if value.ndim >= 2]),
-            (0.0, [value for value in values if value.ndim < 2]),
+            (params.weight_decay, [value for value in values if value.ndim in (2, 4)]),
+            (0.0, [value for value in values if value.ndim not in (2, 4)]),
         ):
             if part:
                 groups.append({"params": part, "lr": peak, "peak": peak, "weight_decay": decay})

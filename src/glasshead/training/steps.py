@@ -76,8 +76,10 @@ class Stepper:
 
     def _accumulate(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         losses, right = [], []
-        size = self.micro_batch or len(images)
-        for part, wanted in zip(images.split(size), targets.split(size), strict=True):
+        parts = math.ceil(len(images) / (self.micro_batch or len(images)))
+        for part, wanted in zip(
+            images.tensor_split(parts), targets.tensor_split(parts), strict=True
+        ):
             with self.autocast:
                 logits = self.forward(part)
             loss = soft_cross_entropy(logits, wanted, self.class_weights, self.smoothing)

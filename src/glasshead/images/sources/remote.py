@@ -62,9 +62,10 @@ class Remote:
         return cls(address, system, root.rstrip("/"))
 
     def is_file(self) -> bool:
-        """Return whether the address is that of one file."""
+        """Return whether the address is that of one file; what a web server lists as a page is a folder."""
         with reaching(self.address):
-            return bool(self.system.isfile(self.root))
+            is_folder = not self.root.endswith(".parquet") and self.system.isdir(self.root)
+            return bool(self.system.isfile(self.root)) and not is_folder
 
     def path(self, name: str) -> str:
         """Return what the file system calls the file or folder `name`, given relative to the address."""

@@ -22,7 +22,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 average_classifiers,
-                ["classifiers", "images", "params:ensemble"],
+                ["classifiers", "images", "fitting_samples", "params:ensemble"],
                 "uncalibrated",
                 name="average_classifiers",
             ),

@@ -1,6 +1,5 @@
 """Nodes of `train_cnn`. What is fitted sees `fitting_samples` alone: train and validation rows."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
 from glasshead.errors import ParameterError
-from glasshead.images.fitting import table_rows
+from glasshead.images.fitting import fitting_digest, table_rows
 from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
@@ -33,7 +32,7 @@ from glasshead.training.statistics import channel_statistics, evenly_spaced
 
 logger = logging.getLogger(__name__)
 
-WHITENED = 2000  # train images that the first filters are taken from
+WHITENED = 2000 * 32**2  # pixels of train images that the first filters are taken from
 MEGABYTE = 2**20
 SHIFT = 1  # pixels, of test-time augmentation
 
@@ -69,7 +68,7 @@ def fit_cnn(
         for split, rows in (("train", train_rows), ("validation", validation_rows))
     )
     with torch_threads(parameters.threads):
-        classifier = _build(images, size, train, parameters, seed)
+        classifier = _build(images, fitting_samples, size, train, parameters, seed)
         history = fit(
             classifier,
             train,
@@ -78,7 +77,7 @@ def fit_cnn(
             stream_seed(seed, "train_cnn"),
             device=parameters.device,
             checkpoints=checkpoints,
-            identity=_identify(classifier, fitting_samples),
+            identity=json.dumps(classifier.describe(), sort_keys=True),
             augmentation=Augmentation(parameters.augmentation, len(images.classes)),
         )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
@@ -163,7 +162,12 @@ def _batches(
 
 
 def _build(
-    images: ImageTable, size: int, train: Batches, parameters: TrainCNNParams, seed: int
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    size: int,
+    train: Batches,
+    parameters: TrainCNNParams,
+    seed: int,
 ) -> CNNClassifier:
     """Return the untrained classifier, normalised and whitened by train images."""
     mean, std = channel_statistics(train)
@@ -175,6 +179,7 @@ def _build(
         std=std,
         provenance={
             "data": images.digest(),
+            "fitting_rows": fitting_digest(fitting_samples),
             "augmentation": parameters.augmentation.model_dump(mode="json", exclude_defaults=True),
             "glasshead": __version__,
             "seed": seed,
@@ -183,14 +188,6 @@ def _build(
         width=parameters.width,
         resize=parameters.resize,
     )
-    classifier.whiten(as_images(train.take(evenly_spaced(len(train), WHITENED)).cpu()))
+    some = evenly_spaced(len(train), max(1, WHITENED // size**2))
+    classifier.whiten(as_images(train.take(some).cpu()))
     return classifier
-
-
-def _identify(classifier: CNNClassifier, fitting_samples: pd.DataFrame) -> str:
-    """Return a digest of what decides the training: the classifier's description and the rows of each split."""
-    described = json.dumps(
-        [classifier.describe(), fitting_samples[["image_id", "split"]].to_numpy(object).tolist()],
-        sort_keys=True,
-    )
-    return hashlib.sha256(described.encode()).hexdigest()

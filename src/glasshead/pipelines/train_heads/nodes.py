@@ -12,6 +12,7 @@ from glasshead import __version__
 from glasshead.device import one_thread
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ParameterError
+from glasshead.images.fitting import fitting_digest
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy
 from glasshead.models.classifier import Concept
@@ -55,6 +56,7 @@ def fit_heads(
     bottleneck, history = _fit(train, validation, widths, len(images.classes), parameters, seed)
     provenance = {
         "data": images.digest(),
+        "fitting_rows": fitting_digest(fitting_samples),
         "backbone": encoder.backbone.name,
         "backbone_revision": encoder.backbone.revision,
         "taxonomy": parsed.name,

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
-from glasshead.images.fitting import table_rows
+from glasshead.images.fitting import fitting_digest, table_rows
 from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
@@ -61,7 +61,7 @@ def fit_transfer(
     size = parameters.image_size
     if size == "auto":
         size = common_side(images, table_rows(images, parts["train"]), 1, parameters.largest_size)
-    classifier = _build(images, size, parent, parameters, seed)
+    classifier = _build(images, fitting_samples, size, parent, parameters, seed)
     train, validation = (
         _batches(images, part, classifier, parameters, share=len(part) / len(fitting_samples))
         for part in parts.values()
@@ -77,7 +77,7 @@ def fit_transfer(
             device=parameters.device,
             checkpoints=checkpoints,
             phases=build_phases(parameters.strategy, parameters.training.epochs, stages, head),
-            identity=_identify(classifier, fitting_samples),
+            identity=json.dumps(classifier.describe(), sort_keys=True),
             augmentation=Augmentation(parameters.augmentation, len(images.classes)),
         )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
@@ -136,6 +136,7 @@ def plot_training_history(audit_log: pd.DataFrame) -> Figure:
 
 def _build(
     images: ImageTable,
+    fitting_samples: pd.DataFrame,
     size: int,
     parent: dict[str, Any],
     parameters: TrainTransferParams,
@@ -144,6 +145,7 @@ def _build(
     """Return the classifier with the backbone of `parent` and a new head."""
     provenance = {
         "data": images.digest(),
+        "fitting_rows": fitting_digest(fitting_samples),
         "augmentation": parameters.augmentation.model_dump(mode="json", exclude_defaults=True),
         "strategy": parameters.strategy.strategy,
         "glasshead": __version__,
@@ -167,9 +169,3 @@ def _batches(
         budget_bytes=int(parameters.memory_mb * 2**20 * share),
         device=choose_device(parameters.device, "train_transfer.device"),
     )
-
-
-def _identify(classifier: TransferClassifier, fitting_samples: pd.DataFrame) -> str:
-    """Return what decides the training: the classifier's description and the rows of each split."""
-    rows = fitting_samples[["image_id", "split"]].to_numpy(object).tolist()
-    return json.dumps([classifier.describe(), rows], sort_keys=True)

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -24,6 +23,7 @@ from glasshead.training.loop import fit
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 
+OWN = "own"
 Parent = tuple[dict[str, Any], pd.DataFrame]
 
 
@@ -32,8 +32,8 @@ def pretrain_parent(
 ) -> Parent:
     """Return where the backbone's weights come from, as {"pretrained": …}, and a row an epoch of training them.
 
-    Where `network.pretrained` is the folder of `transfer_parents`, the parent is the Classifier there that is named
-    after the architecture. It is trained on scenes, or goes on where it was stopped; a finished one is not trained
+    Where `network.pretrained` is own, the parent is the Classifier in `transfer_parents` that is named after the
+    architecture. It is trained on scenes, or goes on where it was stopped; a finished one is not trained
     again. Anything else is passed on, and nothing is trained.
 
     Raises:
@@ -42,7 +42,7 @@ def pretrain_parent(
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
     network = parameters.network
-    if Path(network.pretrained).expanduser().resolve() != transfer_parents.path.resolve():
+    if network.pretrained != OWN:
         return {"pretrained": network.pretrained}, pd.DataFrame({"epoch": pd.Series(dtype=int)})
     recipe, name = parameters.parent, network.architecture
     number = stream_seed(seed, "transfer_parent")
