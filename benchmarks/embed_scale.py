@@ -1,6 +1,6 @@
 """How embedding scales: memory and time of a long run against a short one, and opening a large store.
 
-Each run is a process of its own, whose peak resident memory (ru_maxrss) counts. Images are noise of 32×32 pixels as
+Each run is a process of its own, whose peak resident memory (VmHWM) counts. Images are noise of 32×32 pixels as
 PNG, the encoder a CLIP of one small layer. The peer of `memory` and `time` is the run of a tenth of the images: ratios
 near 1 say that neither grows.
 """
@@ -106,8 +106,9 @@ def memory() -> float:
 
 
 def peak_memory() -> float:
-    """Return this process's peak resident memory in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Return this process's peak resident memory in MB; ru_maxrss would hold its parent's from before it began."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def in_process(step: str, folder: Path, *arguments: object) -> dict[str, float]:

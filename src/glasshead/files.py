@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import ENOSPC
+from functools import cache
 from pathlib import Path
 
 from glasshead.errors import ArtifactError
@@ -125,6 +126,7 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+@cache  # once a process: a folder of many files would be searched at each of them
 def _remove_abandoned(folder: Path) -> None:
     for path in folder.glob(f"{_TEMPORARY}*.tmp"):
         with suppress(OSError):

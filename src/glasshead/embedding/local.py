@@ -20,7 +20,7 @@ from glasshead.embedding.counting import CountingEncoder
 from glasshead.embedding.hashes import HashIndex
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.progress import progress_bar
-from glasshead.embedding.store import Embeddings, EmbeddingStore
+from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
 from glasshead.embedding.summary import Work
 from glasshead.errors import EmbeddingError, ImageError
 
@@ -121,7 +121,7 @@ def embed_images(
             for shard in split(batches, shard_batches):
                 rows = np.concatenate(shard)
                 outputs = torch.cat([advance(next(parts)) for _ in shard]).float().cpu()
-                names = image_id.iloc[rows].to_numpy(object)
+                names = TakenRows(image_id, rows)
                 store.append(key, hashes[rows], outputs.numpy().astype(dtype), names)
                 images.release()
         if len(missing):

@@ -23,7 +23,7 @@ from glasshead.embedding.local import choose_batch_size, missing_rows, split
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.progress import progress_bar
 from glasshead.embedding.ray_connection import import_ray, ray_connected, ray_started
-from glasshead.embedding.store import Embeddings, EmbeddingStore
+from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
 from glasshead.embedding.summary import Work
 from glasshead.errors import EmbeddingError, ImageError, ParameterError
 from glasshead.images.decode import decode_rgb
@@ -123,7 +123,7 @@ def embed_images_on_ray(
             crew = stack.enter_context(_Crew(ray, encoder, work, dtype, workers))
             batches = list(split(missing, work.batch_size))
             for part in _gather(_encode(crew, images, batches, max_retries, failures), shard_rows):
-                names = image_id.iloc[part.rows].to_numpy(object)
+                names = TakenRows(image_id, part.rows)
                 store.append(key, hashes[part.rows], advance(part.outputs), names)
                 images.release()
                 work.images += len(part.rows)

@@ -114,14 +114,31 @@ class Embeddings:
         return self.values[rows]
 
 
-def check_values(values: Values, image_id: Sequence[str] | np.ndarray) -> None:
-    """Raise EmbeddingError naming the first five images whose output is NaN, infinite or all zero."""
+class TakenRows:
+    """The `ids` of some `rows`, looked up one by one: taking them all takes longer the longer the table is."""
+
+    def __init__(self, ids: pd.Series, rows: Int[np.ndarray, " n"]) -> None:
+        self._ids, self._rows = ids, rows
+
+    def __getitem__(self, index: int) -> str:
+        return str(self._ids.iloc[self._rows[index]])
+
+
+Names = Sequence[str] | TakenRows | np.ndarray
+
+
+def check_values(values: Values, names: Names) -> None:
+    """Raise EmbeddingError naming the first five images whose output is NaN, infinite or all zero.
+
+    `names` are image ids, or content hashes (n, 32).
+    """
     flat = values.reshape(len(values), -1)
     bad = np.flatnonzero(~np.isfinite(flat).all(axis=1) | ~flat.any(axis=1))
     if len(bad):
-        names = ", ".join(str(image_id[row]) for row in bad[:5])
+        shown = [names[row] for row in bad[:5].tolist()]
+        named = [str(n.tobytes().hex() if isinstance(n, np.ndarray) else n) for n in shown]
         raise EmbeddingError(
-            f"{len(bad)} of {len(values)} embeddings are NaN, infinite or zero in {values.dtype}: {names}"
+            f"{len(bad)} of {len(values)} embeddings are NaN, infinite or zero in {values.dtype}: {', '.join(named)}"
             f"{', …' if len(bad) > 5 else ''}. Check the backbone's weights and these images."
         )
 
@@ -158,14 +175,14 @@ class EmbeddingStore:
         key: str,
         hashes: UInt8[np.ndarray, "n 32"],
         values: Values,
-        image_id: Sequence[str] | np.ndarray | None = None,
+        image_id: Names | None = None,
     ) -> None:
         """Add one shard of float32 or float16, then name it in the manifest; rows that are there already do no harm.
 
         Images are named by `image_id` in errors, by their content hash where none is given.
         Raises EmbeddingError if an output is not finite or all zero, or the store cannot be written.
         """
-        check_values(values, _names(hashes, image_id))
+        check_values(values, hashes if image_id is None else image_id)
         data = save(
             {"hashes": np.ascontiguousarray(hashes), "values": np.ascontiguousarray(values)}
         )
@@ -264,9 +281,3 @@ def _mapped(path: Path) -> dict[str, np.ndarray]:
 
 def _shard(path: Path, values: np.ndarray) -> Shard:
     return Shard(path.name, path.stem, len(values), list(values.shape), str(values.dtype))
-
-
-def _names(hashes: np.ndarray, image_id: Sequence[str] | np.ndarray | None) -> np.ndarray:
-    if image_id is None:
-        image_id = [row.tobytes().hex() for row in hashes]
-    return np.array(image_id, object)
