@@ -169,11 +169,11 @@ def _depth(
 def missing_rows(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndarray:
     """Return the first rows of each content that the store lacks, after making sure that it can take them."""
     first = HashIndex(hashes).first()
-    missing = first[~store.rows(key, hashes[first]).found]
+    missing = first[~store.rows(key, hashes).found[first]]
     if not len(missing):
         return missing
     store.open_for_writing(key)  # which lists what a killed run had left unlisted
-    return first[~store.rows(key, hashes[first]).found]
+    return first[~store.rows(key, hashes).found[first]]
 
 
 def choose_batch_size(device: str, input_size: int) -> int:

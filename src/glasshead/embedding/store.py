@@ -8,7 +8,6 @@ of its bytes, so one that a killed run or a race between two runs left out of th
 """
 
 import hashlib
-import json
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,18 +19,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int, UInt8
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from glasshead.embedding.hashes import HashIndex, as_hashes
 from glasshead.embedding.manifest import SHARD_NAME, Manifest, Shard
+from glasshead.embedding.shards import OpenShard, open_shard
 from glasshead.errors import ArtifactError, EmbeddingError
 from glasshead.files import write_atomically
 
 logger = logging.getLogger(__name__)
 
 _MANIFEST = "manifest.json"
-VALUE_TYPES = {"F32": np.float32, "F16": np.float16}
 
 
 Values = Float[np.ndarray, "n ..."]
@@ -162,12 +160,12 @@ class EmbeddingStore:
         shards: list[np.ndarray] = []
         for file in self._manifest(key).shards() if len(hashes) else ():
             path = self.root / key / file
-            if (stored := self._map(path)) is None:
+            if (stored := self._open(path)) is None:
                 continue
-            hits, rows = wanted.pairs(stored["hashes"])
+            hits, rows = wanted.pairs(stored.hashes)
             if len(hits) and self._is_whole(path):
                 places[hits] = np.stack([np.full(len(rows), len(shards)), rows], axis=1)
-                shards.append(stored["values"])
+                shards.append(stored.values)
         return StoredRows(shards, places)
 
     def append(
@@ -224,8 +222,8 @@ class EmbeddingStore:
         for path in sorted(paths):
             if path.name in old and path in self._verified:
                 new.append(old[path.name])
-            elif self._is_whole(path) and (stored := self._map(path)):
-                new.append(_shard(path, stored["values"]))
+            elif self._is_whole(path) and (stored := self._open(path)):
+                new.append(_shard(path, stored.values))
             else:
                 path.unlink(missing_ok=True)
         if new != list(old.values()):
@@ -241,42 +239,21 @@ class EmbeddingStore:
                 self._verified.add(path)
         return path in self._verified
 
-    def _map(self, path: Path) -> dict[str, np.ndarray] | None:
-        """Return a shard's arrays, mapped, or None with a warning if it is gone or no shard."""
+    def _open(self, path: Path) -> OpenShard | None:
+        """Return a shard, or None with a warning if it is gone or no shard."""
         with self._reading(path):
-            return _mapped(path)
+            return open_shard(path)
         return None
 
     @contextmanager
     def _reading(self, path: Path) -> Iterator[None]:
         try:
             yield
-        except (FileNotFoundError, ValueError, KeyError, SafetensorError) as error:
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             logger.warning("Shard %s is damaged (%s); its images are encoded again", path, error)
             self._verified.discard(path)
         except OSError as error:
             raise EmbeddingError(f"The embedding store cannot be read: {error}.") from error
-
-
-def _mapped(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of a safetensors shard as memory maps; ValueError where it is no shard."""
-    with safe_open(path, framework="numpy") as file:  # checks the header against the file
-        if set(file.keys()) != {"hashes", "values"}:
-            raise ValueError("it does not hold hashes and values")
-    with path.open("rb") as raw:
-        length = int.from_bytes(raw.read(8), "little")
-        header = json.loads(raw.read(length))
-    arrays: dict[str, np.ndarray] = {}
-    for name, dtypes in (("hashes", {"U8": np.uint8}), ("values", VALUE_TYPES)):
-        entry = header[name]
-        if entry["dtype"] not in dtypes or not all(entry["shape"]):
-            raise ValueError(f"its {name} are {entry['dtype']} {entry['shape']}")
-        offset = 8 + length + entry["data_offsets"][0]
-        dtype = dtypes[entry["dtype"]]
-        arrays[name] = np.memmap(path, dtype, "r", offset, tuple(entry["shape"]))
-    if arrays["hashes"].shape != (len(arrays["values"]), 32) or arrays["values"].ndim < 2:
-        raise ValueError("its arrays are not (r, 32) hashes and (r, ...) values")
-    return arrays
 
 
 def _shard(path: Path, values: np.ndarray) -> Shard:

@@ -53,6 +53,7 @@ class ImageTable:
                 f"not an image table: wrong or missing {', '.join(missing) or 'class names'}"
             )
         self._table, self._mapped = table, mapped
+        self._images, self._hashes = table["image"], table["content_hash"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return self  # nothing in it changes
@@ -117,14 +118,20 @@ class ImageTable:
 
     def hashes(self) -> np.ndarray:
         """Return the content hashes in row order as bytes (n, 32)."""
-        chunks = ("".join(chunk.to_pylist()) for chunk in self._table["content_hash"].chunks)
-        parts = [np.frombuffer(bytes.fromhex(text), np.uint8) for text in chunks]
-        return np.concatenate([np.empty(0, np.uint8), *parts]).reshape(-1, 32)
+        hashes = np.empty((len(self), 32), np.uint8)
+        start = 0
+        for chunk in self._table["content_hash"].chunks:
+            stop = start + len(chunk)
+            text = bytes.fromhex("".join(chunk.to_pylist()))
+            hashes[start:stop] = np.frombuffer(text, np.uint8).reshape(-1, 32)
+            self.release()  # or all columns of a large table would stand in memory
+            start = stop
+        return hashes
 
     def encoded(self, row: int) -> bytes:
         """Return the encoded bytes of `row`; raises ArtifactError where they are not those that were written."""
-        data: bytes = self._table["image"][row].as_py()
-        if content_hash(data) != self._table["content_hash"][row].as_py():
+        data: bytes = self._images[row].as_py()
+        if content_hash(data) != self._hashes[row].as_py():
             name = self._table["image_id"][row].as_py()
             raise ArtifactError(
                 f"image {name} in the image table is damaged. Run the ingest pipeline again."
