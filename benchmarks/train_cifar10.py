@@ -46,7 +46,7 @@ COMPACT = {
     "width": 1.0,
     "augmentation": {"crop_padding": 4, "flip": "random"},
     "training": {
-        "epochs": 14,
+        "epochs": 4,
         "batch_size": 128,
         "optimiser": {"name": "sgd", "learning_rate": 0.1, "weight_decay": 5e-4},
         "schedule": {"name": "one_cycle", "warmup_share": 0.25},
