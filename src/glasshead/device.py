@@ -1,10 +1,17 @@
 """Where torch computes."""
 
-from collections.abc import Iterator
+import logging
+import math
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from glasshead.errors import ParameterError
+from glasshead.errors import GlassheadError, ParameterError
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    import torch
+
+logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -21,6 +28,58 @@ def choose_device(wanted: Device, parameter: str) -> str:
     if wanted == "cuda" and not has_cuda:
         raise ParameterError(f"{parameter} is cuda, but torch sees no GPU. Use auto or cpu.")
     return "cuda" if has_cuda and wanted != "cpu" else "cpu"
+
+
+class FittingBatches:
+    """Computes batches of rows on `device`, in parts that fit into its memory.
+
+    A part that does not fit is halved, down to single rows, and so are those after it, with a warning. Threads may
+    share it. Where one row alone does not fit, `failure` is raised, and ends with `advice`.
+    """
+
+    def __init__(self, device: str, failure: type[GlassheadError], advice: str) -> None:
+        self._device, self._failure, self._advice = device, failure, advice
+        self._most = math.inf  # rows that fit at once, as far as known
+
+    def __call__(
+        self, function: "Callable[..., torch.Tensor]", *tensors: "torch.Tensor"
+    ) -> "torch.Tensor":
+        """Return `function(*parts)` of the rows of all `tensors`, joined in their order."""
+        import torch
+
+        count = len(tensors[0])
+        outputs: list[torch.Tensor] = []
+        while (done := sum(map(len, outputs))) < count:
+            size = int(min(self._most, count - done))
+            try:
+                outputs.append(function(*(tensor[done : done + size] for tensor in tensors)))
+            except torch.OutOfMemoryError as error:
+                half = halve_batch(size, self._device, error, self._failure, self._advice)
+                self._most = min(self._most, half)
+        return torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+
+
+def halve_batch(
+    size: int,
+    device: str,
+    error: "torch.OutOfMemoryError",
+    failure: type[GlassheadError],
+    advice: str,
+) -> int:
+    """Return half of a batch's `size`, which is too much for the memory of `device`, with a warning.
+
+    Raises `failure`, with `advice`, where there is no half.
+    """
+    import torch
+
+    if size == 1:
+        raise failure(
+            f"One image alone is too much for the memory of {device}: {error}. {advice}"
+        ) from error
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
+    return size // 2
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """Logits of many images equal those of one pass over all."""
 
 import numpy as np
+import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from glasshead.errors import ParameterError
 from glasshead.models.tta import flip_tta
 from glasshead.serving import predict
 from glasshead.serving.predict import logits_of
@@ -41,3 +43,38 @@ def test_another_way_to_compute_is_used_instead_of_the_model():
     mirrored = logits_of(model, lambda places: PIXELS[places].flip(-1), 23, "cpu")
     np.testing.assert_allclose(augmented, (plain + mirrored) / 2, atol=1e-6)
     assert not np.allclose(augmented, plain)
+
+
+class Scarce(nn.Linear):
+    """Runs out of memory with more than `most` images at once."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(3 * 4 * 4, 5)
+        self.most, self.tried = most, []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.tried.append(len(images))
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("planted")
+        return super().forward(images.flatten(1))
+
+
+def test_where_memory_ends_batches_are_halved_and_every_image_is_read_once(monkeypatch, caplog):
+    monkeypatch.setattr(predict, "BATCH", 10)
+    model, read = Scarce(3), []
+
+    def take(places):
+        read.extend(places.tolist())
+        return PIXELS[places]
+
+    found = logits_of(model, take, 23, "cpu")
+    assert model.tried == [10, 5, 2, 2, 2, 2, 2, *[2] * 5, 2, 1]
+    assert read == list(range(23))
+    assert "going on with 2" in caplog.text
+    model.most = 23
+    np.testing.assert_allclose(found, model(PIXELS / 255).detach().numpy(), atol=1e-6)
+
+
+def test_one_image_that_does_not_fit_is_an_error():
+    with pytest.raises(ParameterError, match="One image alone is too much for the memory of cpu"):
+        logits_of(Scarce(0), lambda places: PIXELS[places], 23, "cpu")

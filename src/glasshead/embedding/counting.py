@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import math
 import threading
 
 import torch
@@ -10,7 +9,7 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from glasshead.device import Device, choose_device
+from glasshead.device import Device, FittingBatches, choose_device
 from glasshead.embedding import packed
 from glasshead.embedding.packed import Precision
 from glasshead.errors import EmbeddingError, ParameterError
@@ -41,7 +40,9 @@ class CountingEncoder:
         self.images = 0
         self.flops = 0.0  # of all images so far
         self._flops_an_image: float | None = None
-        self._most = math.inf  # images that fit into memory at once
+        self._fitting = FittingBatches(
+            self.device, EmbeddingError, "Use a smaller backbone, or embed.device=cpu."
+        )
         self._lock = threading.Lock()
         self._is_packed = self.device == "cpu" and self.precision != "bfloat16"
         if not self._is_packed:
@@ -58,14 +59,7 @@ class CountingEncoder:
     @torch.inference_mode()
     def __call__(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Tensor:
         """Return the outputs (b, ...) for pixels from 0 to 255 at the input size, on the device."""
-        parts: list[Tensor] = []
-        while (done := sum(map(len, parts))) < len(pixels):
-            part = pixels[done : done + int(min(self._most, len(pixels)))]
-            try:
-                parts.append(self._encode(part))
-            except torch.OutOfMemoryError as error:
-                self._halve(len(part), error)
-        return torch.cat(parts) if len(parts) > 1 else parts[0]
+        return self._fitting(self._encode, pixels)
 
     def _encode(self, pixels: Tensor) -> Tensor:
         images = pixels.to(self.device, non_blocking=True)
@@ -81,18 +75,6 @@ class CountingEncoder:
             self.images += len(pixels)
             self.flops += self._flops_an_image * len(pixels)
         return outputs
-
-    def _halve(self, size: int, error: torch.OutOfMemoryError) -> None:
-        if size == 1:
-            raise EmbeddingError(
-                f"One image alone is too much for the memory of {self.device}: {error}. Use a smaller backbone, or "
-                "embed.device=cpu."
-            ) from error
-        if self.device == "cuda":
-            torch.cuda.empty_cache()
-        with self._lock:
-            self._most = min(self._most, size // 2)
-        logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
 
 
 def choose_precision(wanted: Precision | None, device: str) -> Precision:

@@ -1,18 +1,16 @@
 """Passes through a classifier: as many images at once as memory holds, and on a CPU one pass a thread."""
 
-import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
-from glasshead.device import keep_freed_memory, one_thread
+from glasshead.device import FittingBatches, keep_freed_memory, one_thread
 from glasshead.errors import ExplanationError
-
-logger = logging.getLogger(__name__)
 
 # images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module is in evaluation mode
 Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
@@ -28,36 +26,18 @@ def in_passes(
 
     Raises ExplanationError where one row alone does not fit into memory.
     """
-    limit = size
-
-    def compute(*parts: Tensor) -> Tensor:
-        nonlocal limit
-        outputs: list[Tensor] = []
-        while (done := sum(map(len, outputs))) < len(parts[0]):
-            rows = slice(done, done + limit)
-            try:
-                outputs.append(function(*(part[rows] for part in parts)))
-            except torch.OutOfMemoryError as error:
-                limit = _half(min(limit, len(parts[0]) - done), error)
-        return torch.cat(outputs)
-
+    fitting = FittingBatches(
+        tensors[0].device.type,
+        ExplanationError,
+        "Use a smaller classifier, or explain on the CPU.",
+    )
+    compute = partial(fitting, function)
     parts = [tensor.split(size) for tensor in tensors]
     if tensors[0].is_cuda:
         return torch.cat(list(map(compute, *parts)))
     with one_thread() as threads, ThreadPoolExecutor(threads if parallel else 1) as pool:
         keep_freed_memory()
         return torch.cat(list(pool.map(compute, *parts)))
-
-
-def _half(size: int, error: torch.OutOfMemoryError) -> int:
-    if size == 1:
-        raise ExplanationError(
-            f"One image alone is too much for memory: {error}. Use a smaller classifier, or explain on the CPU."
-        ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
-    return size // 2
 
 
 def target_gradients(

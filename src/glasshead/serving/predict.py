@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
+from glasshead.device import FittingBatches
+from glasshead.errors import ParameterError
 from glasshead.images.fitting import table_rows
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
@@ -25,16 +27,22 @@ def logits_of(
     """Return the float32 logits of the images that `take` gives for the first `rows` indices; n = `rows`, above 0.
 
     `model` computes on `device` in evaluation mode, and comes back to where it was. `compute` calls it in another way,
-    such as test-time augmentation does.
+    such as test-time augmentation does. A batch that does not fit into memory is halved, down to single images.
+
+    Raises ParameterError where one image alone does not fit.
     """
     origin = next(model.parameters()).device
     model.to(device).eval()
     run = compute or model
+    fitting = FittingBatches(
+        device, ParameterError, "Use a smaller classifier, or let it compute on the CPU."
+    )
+
+    def logits(pixels: Tensor) -> Tensor:
+        return run(as_images(pixels.to(device))).float().cpu()
+
     try:
-        parts = [
-            run(as_images(take(places).to(device))).float().cpu()
-            for places in torch.arange(rows).split(BATCH)
-        ]
+        parts = [fitting(logits, take(places)) for places in torch.arange(rows).split(BATCH)]
     finally:
         model.to(origin)
     return torch.cat(parts).numpy()

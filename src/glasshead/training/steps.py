@@ -1,6 +1,5 @@
 """One optimisation step: forward, backward, gradient norm, update, in the precision and the memory there is."""
 
-import logging
 import math
 
 import torch
@@ -8,12 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from glasshead.device import halve_batch
 from glasshead.errors import TrainingError
 from glasshead.training.losses import soft_cross_entropy
 from glasshead.training.params import TrainingParams
 from glasshead.training.precision import choose_precision
-
-logger = logging.getLogger(__name__)
 
 
 class Stepper:
@@ -64,7 +62,13 @@ class Stepper:
             try:
                 parts = self._accumulate(images, targets)
             except torch.OutOfMemoryError as error:
-                self._halve(min(self.micro_batch or len(images), len(images)), error)
+                self.micro_batch = halve_batch(
+                    min(self.micro_batch or len(images), len(images)),
+                    self.device,
+                    error,
+                    TrainingError,
+                    "Use a smaller model or smaller images.",
+                )
         return torch.stack([*parts, self._update(optimisers)])
 
     def has_skipped(self, norm: float) -> bool:
@@ -100,14 +104,3 @@ class Stepper:
             self.scaler.step(optimiser)
         self.scaler.update()
         return norm
-
-    def _halve(self, size: int, error: torch.OutOfMemoryError) -> None:
-        if size == 1:
-            raise TrainingError(
-                f"One image alone is too much for the memory of {self.device}: {error}. Use a smaller model or smaller "
-                "images."
-            ) from error
-        if self.device == "cuda":
-            torch.cuda.empty_cache()
-        self.micro_batch = size // 2
-        logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
