@@ -575,6 +575,11 @@ class TestFailing:
         with pytest.raises(ParameterError, match=message):
             trained(**change)
 
+    def test_without_a_compiler_it_says_what_to_do(self, monkeypatch):
+        monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "no-such-compiler"))
+        with pytest.raises(ParameterError, match=r"C\+\+ compiler: install .*`compile` to false"):
+            trained(params={"compile": True})
+
     def test_an_empty_split_is_refused(self):
         empty = TensorBatches(TRAIN.images[:0], TRAIN.labels[:0])
         for sets in ((empty, VALIDATION), (TRAIN, empty)):

@@ -1,6 +1,7 @@
 """One optimisation step: forward, backward, gradient norm, update, in the precision and the memory there is."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from glasshead.device import halve_batch
-from glasshead.errors import TrainingError
+from glasshead.errors import ParameterError, TrainingError
 from glasshead.training.losses import soft_cross_entropy
 from glasshead.training.params import TrainingParams
 from glasshead.training.precision import choose_precision
@@ -35,7 +36,7 @@ class Stepper:
     ) -> None:
         dtype = choose_precision(params.precision, device)
         self.model = model
-        self.forward = torch.compile(model) if params.compile else model
+        self.forward: Callable[[Tensor], Tensor] = _compiled(model) if params.compile else model
         self.device, self.clip_norm = device, params.clip_norm
         self.class_weights, self.smoothing = class_weights, params.label_smoothing
         self.autocast = torch.autocast(device, dtype, enabled=dtype != torch.float32)
@@ -52,7 +53,11 @@ class Stepper:
         """Take a step whose draws, such as dropout's, come from `seed`; return loss, accuracy and gradient norm.
 
         The accuracy counts the largest target as the right class; the norm is that before clipping. They stay on the
-        device, so that nobody waits for it. Raises TrainingError where one image alone does not fit into memory.
+        device, so that nobody waits for it.
+
+        Raises:
+            TrainingError: one image alone does not fit into memory.
+            ParameterError: the model is to be compiled, and this machine cannot.
         """
         parts = None
         while parts is None:
@@ -104,3 +109,21 @@ class Stepper:
             self.scaler.step(optimiser)
         self.scaler.update()
         return norm
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return `model` compiled, which happens when it is called; ParameterError where it cannot be, then."""
+    compiled = torch.compile(model)
+    from torch._dynamo.exc import TorchDynamoException  # torch.compile has imported it
+
+    def forward(images: Tensor) -> Tensor:
+        try:
+            logits: Tensor = compiled(images)
+        except TorchDynamoException as error:
+            raise ParameterError(
+                f"`compile` is true, but torch.compile fails on this machine: {str(error).splitlines()[0]}. It wants a "
+                "C++ compiler: install g++, or name one in the variable CXX. Or set `compile` to false."
+            ) from error
+        return logits
+
+    return forward
