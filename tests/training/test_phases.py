@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
+from torchvision.models import get_model
 
 from glasshead.errors import ParameterError
 from glasshead.training.phases import (
@@ -75,6 +76,21 @@ def test_batch_norms_whose_parameters_are_all_frozen_keep_their_statistics(names
     assert model[3].training
     model[1](torch.rand(5, 4, 2, 2))
     assert (model[1].running_mean != 0).any().item() is training
+
+
+@pytest.mark.parametrize(
+    ("architecture", "above"), [("mobilenet_v3_small", [2, 3]), ("efficientnet_b0", [0, 1])]
+)
+def test_a_frozen_backbone_drops_nothing_but_the_dropout_below_the_head_stays(architecture, above):
+    """EfficientNet's blocks are dropped at random; both networks have dropout just below the head."""
+    model = get_model(architecture, weights=None, num_classes=2)
+    freeze_others(model, phase(f"classifier.{above[-1]}.weight", f"classifier.{above[-1]}.bias"))
+    set_training_mode(model)
+    assert not any(module.training for module in model.features.modules())
+    assert all(model.classifier[place].training for place in above)
+    freeze_others(model, one_phase(get_model(architecture, num_classes=2), 1))
+    set_training_mode(model)
+    assert all(module.training for module in model.modules())
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from glasshead.training.phases import (
 from glasshead.training.run import Augmentation, Run
 
 # Raise it when networks, augmentation or this loop change the weights that a training ends with.
-TRAINING_CODE_VERSION = 1
+TRAINING_CODE_VERSION = 2
 
 __all__ = ["History", "ParameterGroup", "Phase", "TrainingParams", "fit"]
 

@@ -14,7 +14,6 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from glasshead.errors import ParameterError
 
@@ -90,12 +89,17 @@ def freeze_others(model: nn.Module, phase: Phase) -> None:
 
 
 def set_training_mode(model: nn.Module) -> None:
-    """Put `model` into training mode, but for batch norms whose parameters are all frozen: their statistics stay."""
+    """Put `model` into training mode, but for modules whose parameters are all frozen, with all that is in them.
+
+    Their batch norms keep their statistics, and nothing in them is dropped: what is above them learns from what they
+    will give when the network is used (as Keras' guide to transfer learning and Lightning's `freeze` have it). Dropout
+    between them and what is trained stays.
+    """
     model.train()
     for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            own = list(module.parameters())
-            module.train(not own or any(parameter.requires_grad for parameter in own))
+        own = list(module.parameters())
+        if own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
 
 
 class StrategyParams(BaseModel, extra="forbid", frozen=True):
