@@ -18,6 +18,7 @@ from glasshead.errors import ParameterError
 from glasshead.training.batches import Batches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
+from glasshead.training.norms import check_single_images
 from glasshead.training.params import TrainingParams
 from glasshead.training.phases import (
     ParameterGroup,
@@ -64,7 +65,8 @@ def fit(
             whose rows sum to 1; the epoch counts from 0 over all phases. By default the images as they are.
 
     Raises:
-        ParameterError: no rows, labels beyond the logits, phases, class weights, precision or device that do not fit.
+        ParameterError: no rows, labels beyond the logits, phases, class weights, precision, device or compiler that do
+            not fit, or steps on one image where a batch norm sees one value of it.
         TrainingError: a loss or gradient is not finite, or one image alone does not fit into memory.
         ArtifactError: a checkpoint cannot be written.
     """
@@ -77,6 +79,8 @@ def fit(
     model.to(where)
     classes = _count_classes(model, train, validation, where)
     with frozen_as_before(model), torch.random.fork_rng(range(torch.cuda.device_count())):
+        if min(params.batch_size, len(train)) == 1:
+            check_single_images(model, chosen, train.take(torch.tensor([0])).to(where) / 255)
         run = Run(
             model,
             train,
