@@ -12,7 +12,7 @@ from glasshead.errors import ParameterError
 from glasshead.models.classifier import Classifier
 from glasshead.models.compact_cnn import CompactCNN
 from glasshead.models.fast_cnn import FastCNN
-from glasshead.models.resize import Interpolation, resize_and_crop
+from glasshead.models.resize import Resampling, resize_and_crop
 from glasshead.models.resnet import SmallImageResNet18
 from glasshead.seeds import torch_seeded
 
@@ -42,7 +42,7 @@ class CNNClassifier(Classifier):
         width: float,
         mean: Colour,
         std: Colour,
-        resize: Interpolation,
+        resize: Resampling,
         provenance: dict[str, Any],
     ) -> None:
         super().__init__(classes, input_size, provenance)
@@ -113,7 +113,7 @@ def build_cnn(
     provenance: dict[str, Any],
     seed: int,
     width: float = 1.0,
-    resize: Interpolation = "bilinear",
+    resize: Resampling = "bilinear",
 ) -> CNNClassifier:
     """Return an untrained classifier whose initial weights derive from `seed`; torch's own generator is left alone.
 

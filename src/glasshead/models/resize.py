@@ -9,11 +9,11 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 
-Interpolation = Literal["bilinear", "bicubic"]
+Resampling = Literal["bilinear", "bicubic"]
 
 
 def resize_and_crop(
-    images: list[Image.Image], size: int, interpolation: Interpolation = "bilinear"
+    images: list[Image.Image], size: int, interpolation: Resampling = "bilinear"
 ) -> UInt8[Tensor, "b 3 size size"]:
     """Return RGB images with the shorter side at `size` pixels, antialiased, and the middle of the longer one.
 

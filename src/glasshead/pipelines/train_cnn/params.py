@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from glasshead.device import Device
 from glasshead.models.cnn import SMALLEST, Architecture
-from glasshead.models.resize import Interpolation
+from glasshead.models.resize import Resampling
 from glasshead.training.augment import PRESETS, NamedAugmentation
 from glasshead.training.params import TrainingParams
 
@@ -18,7 +18,7 @@ class TrainCNNParams(BaseModel, extra="forbid", frozen=True):
     width: PositiveFloat = 0.25
     image_size: Literal["auto"] | Annotated[int, Field(ge=SMALLEST)] = "auto"
     largest_size: Annotated[int, Field(ge=SMALLEST)] = 64
-    resize: Interpolation = "bilinear"
+    resize: Resampling = "bilinear"
     augmentation: NamedAugmentation = PRESETS["baseline"]
     training: TrainingParams = TrainingParams()
     test_time_augmentation: Literal["none", "flip", "flip_and_shift"] = "flip"
