@@ -1,6 +1,7 @@
 """Means over a few independent runs, such as trainings of several seeds, with intervals over the runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import t
@@ -40,3 +41,25 @@ def verdict(difference: Estimate) -> str:
     if low is None or high is None or low <= 0 <= high:
         return "unresolved"
     return "higher" if low > 0 else "lower"
+
+
+def compare_accuracies(
+    values: Sequence[float], reference: Sequence[float] | None
+) -> dict[str, Any]:
+    """Return what a table of comparisons says of the accuracies of some runs, by column.
+
+    seeds, their number; accuracy, low, high: their mean and its interval; difference, difference_low, difference_high:
+    to the runs of `reference`, paired in order; verdict. The last four are null without a reference.
+    """
+    accuracy = mean_over_runs(values)
+    found = paired_difference(values, reference) if reference is not None else None
+    return {
+        "seeds": accuracy.n,
+        "accuracy": accuracy.value,
+        "low": accuracy.low,
+        "high": accuracy.high,
+        "difference": found and found.value,
+        "difference_low": found and found.low,
+        "difference_high": found and found.high,
+        "verdict": found and verdict(found),
+    }

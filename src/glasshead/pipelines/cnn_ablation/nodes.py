@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.calibration.replicates import mean_over_runs, paired_difference, verdict
+from glasshead.calibration.replicates import compare_accuracies
 from glasshead.reporting.comparison_figures import comparison_figure
 from glasshead.training.augment import PRESETS
 
@@ -37,30 +37,16 @@ def compare_augmentations(*results: Any) -> pd.DataFrame:
         }
         for (augmentation, _), found, log in zip(VARIANTS.values(), metrics, logs, strict=True)
     )
-    reference = runs.loc[runs["augmentation"] == BASELINE, "accuracy"].tolist()
+    groups = dict(iter(runs.groupby("augmentation", sort=False)))
+    reference = groups[BASELINE]["accuracy"].tolist()
     return pd.DataFrame(
-        _row(name, group, reference) for name, group in runs.groupby("augmentation", sort=False)
+        {"augmentation": name}
+        | compare_accuracies(group["accuracy"].tolist(), None if name == BASELINE else reference)
+        | {column: float(group[column].mean()) for column in ("nll", "ece", "seconds")}
+        for name, group in groups.items()
     )
 
 
 def draw_ablation(ablation: pd.DataFrame) -> Figure:
     """Return accuracies and differences with their intervals."""
     return comparison_figure(ablation, "augmentation", BASELINE)
-
-
-def _row(name: object, runs: pd.DataFrame, reference: list[float]) -> dict[str, Any]:
-    accuracy = mean_over_runs(runs["accuracy"].tolist())
-    row = {
-        "augmentation": name,
-        "seeds": accuracy.n,
-        "accuracy": accuracy.value,
-        "low": accuracy.low,
-        "high": accuracy.high,
-    }
-    compared = dict.fromkeys(("difference", "difference_low", "difference_high", "verdict"))
-    if name != BASELINE:
-        difference = paired_difference(runs["accuracy"].tolist(), reference)
-        values = (difference.value, difference.low, difference.high, verdict(difference))
-        compared = dict(zip(compared, values, strict=True))
-    means = {column: float(runs[column].mean()) for column in ("nll", "ece", "seconds")}
-    return row | compared | means

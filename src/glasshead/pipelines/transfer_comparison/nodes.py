@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from glasshead.calibration.replicates import mean_over_runs, paired_difference, verdict
+from glasshead.calibration.replicates import compare_accuracies, mean_over_runs
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.interpolation import Interpolation, high_frequency_share
@@ -33,9 +33,9 @@ def compare_recipes(*results: Any) -> pd.DataFrame:
     Args:
         results: for each of `VARIANTS` in order its metrics, then for each its audit log.
 
-    Columns: architecture, strategy, interpolation; seeds, their number; accuracy, low, high: mean on test rows and 95 %
-    t interval over seeds; reference: for another network the same strategy on the first, for all others the reference
-    strategy, which has none; difference, difference_low, difference_high: to it, paired by seed; verdict: higher,
+    Columns: architecture, strategy, interpolation; reference: for another network the same strategy on the first, for
+    all others the reference strategy, which has none; seeds, their number; accuracy, low, high: mean on test rows and
+    95 % t interval over seeds; difference, difference_low, difference_high: to it, paired by seed; verdict: higher,
     lower, or unresolved where that interval holds 0; nll and ece: means after calibration; epochs, images_seen and
     seconds: means of training.
     """
@@ -99,22 +99,14 @@ def draw_interpolation(interpolation: pd.DataFrame) -> Figure:
 
 def _row(recipe: Recipe, groups: dict[Any, pd.DataFrame]) -> dict[str, Any]:
     runs, reference = groups[str(recipe)], reference_of(recipe)
-    accuracy = mean_over_runs(runs["accuracy"].tolist())
-    row = recipe._asdict() | {
-        "seeds": accuracy.n,
-        "accuracy": accuracy.value,
-        "low": accuracy.low,
-        "high": accuracy.high,
-        "reference": str(reference) if reference else None,
-    }
-    compared = dict.fromkeys(COMPARED)
-    if reference:
-        others = groups[str(reference)]["accuracy"].tolist()
-        found = paired_difference(runs["accuracy"].tolist(), others)
-        values = (found.value, found.low, found.high, verdict(found))
-        compared = dict(zip(COMPARED, values, strict=True))
+    others = groups[str(reference)]["accuracy"].tolist() if reference else None
     means = ("nll", "ece", "epochs", "images_seen", "seconds")
-    return row | compared | {name: float(runs[name].mean()) for name in means}
+    return (
+        recipe._asdict()
+        | {"reference": str(reference) if reference else None}
+        | compare_accuracies(runs["accuracy"].tolist(), others)
+        | {name: float(runs[name].mean()) for name in means}
+    )
 
 
 def _fine_detail(
