@@ -187,7 +187,7 @@ class TestSplits:
             ("train_cnn", "cnn.fit_cnn"),
             ("train_cnn", "cnn.predict_controls"),
             ("train_transfer", "transfer.fit_transfer"),
-            ("train_transfer", "transfer.predict_controls"),
+            ("train_transfer", "transfer.predict_majority"),
             *(("cnn_ablation", f"{name}.fit_cnn") for name in VARIANTS),
             *(("transfer_comparison", f"{name}.fit_transfer") for name in TRANSFER_VARIANTS),
         ],

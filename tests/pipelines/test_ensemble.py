@@ -16,12 +16,9 @@ from glasshead.images.table import ImageTable
 from glasshead.models.cnn import build_cnn
 from glasshead.models.pretrained import PretrainedParams, build_transfer
 from glasshead.models.store import ClassifierStore
-from glasshead.pipelines.ensemble.nodes import (
-    average_classifiers,
-    predict_controls,
-    predict_logits,
-)
+from glasshead.pipelines.ensemble.nodes import average_classifiers, predict_logits
 from glasshead.pipelines.ensemble.params import EnsembleParams
+from glasshead.serving.predict import predict_majority
 
 CLASSES = ("red", "green", "blue")
 PARAMETERS = EnsembleParams(members=("cnn", "transfer"))
@@ -142,6 +139,6 @@ def test_one_member_is_no_ensemble():
 def test_the_majority_is_for_rows_that_nothing_was_fitted_on(images, samples):
     label = samples["class_index"].where(samples["split"] != "train", 2)
     fitting = select_fitting_samples(images, samples).assign(class_index=label[:12].to_numpy())
-    controls = predict_controls(images, fitting)
+    controls = predict_majority(images, fitting)
     assert controls["image_id"].tolist() == samples["image_id"].tolist()[12:]
     assert controls["majority"].unique().tolist() == ["blue"]

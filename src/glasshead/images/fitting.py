@@ -5,9 +5,12 @@ import json
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Int
+from torch import Tensor
 
 from glasshead.errors import ArtifactError, SplitError
+from glasshead.images.pixels import PixelSource, Prepare
 from glasshead.images.table import ImageTable
 
 
@@ -55,3 +58,14 @@ def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n
             "the rows to train on are not those of the image table. Run the training's pipeline as a whole."
         )
     return rows
+
+
+def labelled_pixels(
+    images: ImageTable, samples: pd.DataFrame, prepare: Prepare
+) -> tuple[PixelSource, Int[Tensor, " n"]]:
+    """Return the images of `samples` as `prepare` makes them, and their class indices, in the order of `samples`.
+
+    Raises ArtifactError as `table_rows`.
+    """
+    labels = samples["class_index"].to_numpy(np.int64, copy=True)
+    return PixelSource(images, table_rows(images, samples), prepare), torch.from_numpy(labels)

@@ -63,7 +63,7 @@ def logits_table(
     return pd.concat([samples[["image_id", "split", "label"]], table], axis=1)
 
 
-def majority_table(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
+def predict_majority(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
     """Return image_id and `majority`, the most frequent train class, of the rows that nothing was fitted on.
 
     Raises ArtifactError if `fitting_samples` are not of `images`.

@@ -11,7 +11,7 @@ from glasshead.models.classifier import Classifier
 from glasshead.models.ensemble import Ensemble
 from glasshead.models.store import ClassifierStore
 from glasshead.pipelines.ensemble.params import EnsembleParams
-from glasshead.serving.predict import logits_table, majority_table
+from glasshead.serving.predict import logits_table
 
 
 def average_classifiers(
@@ -57,11 +57,3 @@ def predict_logits(
     """
     device = choose_device(parameters.device, "ensemble.device")
     return logits_table(classifier, images, samples, device)
-
-
-def predict_controls(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
-    """Return image_id and `majority`, the most frequent train class, of images that nothing was fitted on.
-
-    Raises ArtifactError if `fitting_samples` are not of `images`.
-    """
-    return majority_table(images, fitting_samples)

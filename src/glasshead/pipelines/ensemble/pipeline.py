@@ -5,9 +5,9 @@ from kedro.pipeline import Node, Pipeline
 from glasshead.images.fitting import select_fitting_samples
 from glasshead.pipelines.ensemble.nodes import (
     average_classifiers,
-    predict_controls,
     predict_logits,
 )
+from glasshead.serving.predict import predict_majority
 
 
 def create_pipeline() -> Pipeline:
@@ -33,10 +33,10 @@ def create_pipeline() -> Pipeline:
                 name="predict_logits",
             ),
             Node(
-                predict_controls,
+                predict_majority,
                 ["images", "fitting_samples"],
                 "controls",
-                name="predict_controls",
+                name="predict_majority",
             ),
         ]
     )

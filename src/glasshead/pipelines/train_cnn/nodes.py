@@ -3,17 +3,16 @@
 import json
 import logging
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
 from glasshead.errors import ParameterError
-from glasshead.images.fitting import fitting_digest, table_rows
+from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
 from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
@@ -23,7 +22,7 @@ from glasshead.models.tta import flip_tta
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.reporting.training_figures import training_history_figure
 from glasshead.seeds import stream_seed
-from glasshead.serving.predict import logits_of, logits_table, majority_table
+from glasshead.serving.predict import logits_of, logits_table, predict_majority
 from glasshead.training.augment import PRESETS, Augmentation
 from glasshead.training.batches import Batches, choose_batches
 from glasshead.training.checkpoint import CheckpointFolder
@@ -56,16 +55,19 @@ def fit_cnn(
         ParameterError: parameters that do not fit the data or this machine.
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
-    train_rows, validation_rows = (
-        table_rows(images, fitting_samples[fitting_samples["split"] == split])
-        for split in ("train", "validation")
-    )
+    parts = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
     if size == "auto":
-        size = common_side(images, train_rows, SMALLEST, parameters.largest_size)
+        rows = table_rows(images, parts[0])
+        size = common_side(images, rows, SMALLEST, parameters.largest_size)
+    prepare = partial(resize_and_crop, size=size, interpolation=parameters.resize)
     train, validation = (
-        _batches(images, fitting_samples, split, rows, size, parameters)
-        for split, rows in (("train", train_rows), ("validation", validation_rows))
+        choose_batches(
+            *labelled_pixels(images, part, prepare),
+            budget_bytes=parameters.memory_mb * MEGABYTE * len(part) // len(fitting_samples),
+            device=choose_device(parameters.device, "train_cnn.device"),
+        )
+        for part in parts
     )
     with torch_threads(parameters.threads):
         classifier = _build(images, fitting_samples, size, train, parameters, seed)
@@ -127,7 +129,7 @@ def predict_controls(
     majority: the most frequent train class. tta: the classifier with test-time augmentation, if the parameters want
     it. Raises ArtifactError if `fitting_samples` are not of `images`.
     """
-    controls = majority_table(images, fitting_samples)
+    controls = predict_majority(images, fitting_samples)
     if parameters.test_time_augmentation == "none" or controls.empty:
         return controls
     rest = np.setdiff1d(np.arange(len(images)), table_rows(images, fitting_samples))
@@ -141,24 +143,6 @@ def predict_controls(
 def plot_training_history(audit_log: pd.DataFrame) -> Figure:
     """Return loss and accuracy by epoch."""
     return training_history_figure(audit_log)
-
-
-def _batches(
-    images: ImageTable,
-    samples: pd.DataFrame,
-    split: str,
-    rows: np.ndarray,
-    size: int,
-    parameters: TrainCNNParams,
-) -> Batches:
-    """Return the rows of a split, in memory if its share of the budget holds them."""
-    labels = samples.loc[samples["split"] == split, "class_index"].to_numpy(np.int64, copy=True)
-    return choose_batches(
-        PixelSource(images, rows, lambda found: resize_and_crop(found, size, parameters.resize)),
-        torch.from_numpy(labels),
-        budget_bytes=parameters.memory_mb * MEGABYTE * len(rows) // len(samples),
-        device=choose_device(parameters.device, "train_cnn.device"),
-    )
 
 
 def _build(

@@ -6,15 +6,13 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
-from glasshead.images.fitting import fitting_digest, table_rows
-from glasshead.images.pixels import PixelSource, common_side
+from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
+from glasshead.images.pixels import common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
 from glasshead.models.interpolation import Interpolation
@@ -23,9 +21,9 @@ from glasshead.models.stages import Architecture
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.reporting.training_figures import training_history_figure
 from glasshead.seeds import stream_seed
-from glasshead.serving.predict import logits_table, majority_table
+from glasshead.serving.predict import logits_table
 from glasshead.training.augment import Augmentation
-from glasshead.training.batches import Batches, choose_batches
+from glasshead.training.batches import choose_batches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
 from glasshead.training.phases import Strategy, build_phases
@@ -54,17 +52,18 @@ def fit_transfer(
         ParameterError: parameters that do not fit each other, the data or this machine.
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
-    parts = {
-        split: fitting_samples[fitting_samples["split"] == split]
-        for split in ("train", "validation")
-    }
+    parts = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
     if size == "auto":
-        size = common_side(images, table_rows(images, parts["train"]), 1, parameters.largest_size)
+        size = common_side(images, table_rows(images, parts[0]), 1, parameters.largest_size)
     classifier = _build(images, fitting_samples, size, parent, parameters, seed)
     train, validation = (
-        _batches(images, part, classifier, parameters, share=len(part) / len(fitting_samples))
-        for part in parts.values()
+        choose_batches(
+            *labelled_pixels(images, part, classifier.prepare),
+            budget_bytes=parameters.memory_mb * 2**20 * len(part) // len(fitting_samples),
+            device=choose_device(parameters.device, "train_transfer.device"),
+        )
+        for part in parts
     )
     stages, head = classifier.stages(), classifier.head_names()
     with torch_threads(parameters.threads):
@@ -121,14 +120,6 @@ def predict_logits(
     return logits_table(classifier, images, samples, device)
 
 
-def predict_controls(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
-    """Return image_id and `majority`, the most frequent train class, of images that nothing was fitted on.
-
-    Raises ArtifactError if `fitting_samples` are not of `images`.
-    """
-    return majority_table(images, fitting_samples)
-
-
 def plot_training_history(audit_log: pd.DataFrame) -> Figure:
     """Return loss and accuracy by epoch; a vertical line where a new phase begins."""
     return training_history_figure(audit_log)
@@ -153,19 +144,3 @@ def _build(
     }
     network = parameters.network.model_copy(update=parent)
     return build_transfer(network, images.classes, size, provenance, seed)
-
-
-def _batches(
-    images: ImageTable,
-    part: pd.DataFrame,
-    classifier: Classifier,
-    parameters: TrainTransferParams,
-    share: float,
-) -> Batches:
-    """Return the images of `part`, in memory if its `share` of the budget holds them."""
-    return choose_batches(
-        PixelSource(images, table_rows(images, part), classifier.prepare),
-        torch.from_numpy(part["class_index"].to_numpy(np.int64, copy=True)),
-        budget_bytes=int(parameters.memory_mb * 2**20 * share),
-        device=choose_device(parameters.device, "train_transfer.device"),
-    )

@@ -9,10 +9,10 @@ from glasshead.pipelines.train_transfer.nodes import (
     fit_transfer,
     fit_variant,
     plot_training_history,
-    predict_controls,
     predict_logits,
 )
 from glasshead.pipelines.train_transfer.parent import pretrain_parent, pretrain_variant
+from glasshead.serving.predict import predict_majority
 from glasshead.training.phases import Strategy
 
 Variant = tuple[Architecture, Strategy, Interpolation, int]
@@ -65,10 +65,10 @@ def create_pipeline(variant: Variant | None = None) -> Pipeline:
                 name="predict_logits",
             ),
             Node(
-                predict_controls,
+                predict_majority,
                 ["images", "fitting_samples"],
                 "controls",
-                name="predict_controls",
+                name="predict_majority",
             ),
             Node(
                 plot_training_history,
