@@ -338,7 +338,15 @@ class TestParams:
             block["training"].pop("epochs")
         assert ours == theirs
 
-    @pytest.mark.parametrize("wrong", [{"augmentation": "flips"}, {"image_size": 0}, {"epochs": 3}])
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"augmentation": "flips"},
+            {"image_size": 0},
+            {"epochs": 3},
+            {"parent": {"scenes": {"defects": {"label_noise": 0.1}}}},  # parents see none
+        ],
+    )
     def test_wrong_parameters_are_refused(self, wrong):
         with pytest.raises(ValidationError):
             TrainTransferParams.model_validate(SMALL | wrong)

@@ -5,7 +5,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from glasshead.images.scenes import CLASSES, ScenesParams, Split, scene_at
+from glasshead.images.scenes import CLASSES, CleanScenesParams, Split, scene_at
 
 OTHER_COLOURS = [2, 0, 1]  # blue, red, green in place of red, green, blue: every hue turns by 120°
 
@@ -16,7 +16,7 @@ class DrawnScenes:
     The scenes of rows not asked for are never drawn.
     """
 
-    def __init__(self, params: ScenesParams, seed: int, split: Split) -> None:
+    def __init__(self, params: CleanScenesParams, seed: int, split: Split) -> None:
         rows = params.train if split == "train" else params.test
         self.labels: Int[Tensor, " n"] = torch.arange(rows) % len(CLASSES)
         self._params, self._seed, self._split = params, seed, split

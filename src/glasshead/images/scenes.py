@@ -63,7 +63,7 @@ class Defects(BaseModel, extra="forbid", frozen=True):
     corrupt: float = Rate  # share of all rows whose bytes are cut short
 
 
-class ScenesParams(BaseModel, extra="forbid", frozen=True):
+class CleanScenesParams(BaseModel, extra="forbid", frozen=True):
     """How many scenes, how large, how hard."""
 
     train: PositiveInt = 4800
@@ -73,6 +73,11 @@ class ScenesParams(BaseModel, extra="forbid", frozen=True):
         default=0.035, ge=0.0, le=0.5
     )  # largest standard deviation of the sensor noise, of 1
     occluder_rate: float = Field(default=0.35, ge=0.0, le=1.0)
+
+
+class ScenesParams(CleanScenesParams, frozen=True):
+    """The same, and what is planted in them."""
+
     defects: Defects = Defects()
 
 
@@ -162,7 +167,7 @@ def make_record(params: ScenesParams, seed: int, split: Split, index: int) -> Re
     )
 
 
-def scene_at(params: ScenesParams, seed: int, split: Split, index: int) -> Scene:
+def scene_at(params: CleanScenesParams, seed: int, split: Split, index: int) -> Scene:
     """Return the scene behind one record, without its planted defects."""
     class_name = CLASSES[index % len(CLASSES)]
     rng = generator(seed, "scenes", split, index)

@@ -6,7 +6,7 @@ from pydantic import BaseModel, PositiveInt
 
 from glasshead.device import Device
 from glasshead.errors import ParameterError
-from glasshead.images.scenes import ScenesParams
+from glasshead.images.scenes import CleanScenesParams
 from glasshead.models.pretrained import PretrainedParams
 from glasshead.training.augment import PRESETS, NamedAugmentation
 from glasshead.training.params import TrainingParams
@@ -16,7 +16,7 @@ from glasshead.training.phases import StrategyParams
 class ParentParams(BaseModel, extra="forbid", frozen=True):
     """What a parent of our own is trained on, and how: scenes of another seed and other colours, from scratch."""
 
-    scenes: ScenesParams = ScenesParams(train=4800, test=600, size=64)
+    scenes: CleanScenesParams = CleanScenesParams(train=4800, test=600, size=64)
     augmentation: NamedAugmentation = PRESETS["baseline"]
     training: TrainingParams = TrainingParams()
 
