@@ -255,6 +255,33 @@ class TestParameters:
                 changed = yaml.safe_load(path.read_text())
                 assert leaves(changed).keys() <= leaves(base).keys(), path
 
+    @pytest.mark.parametrize(
+        ("comparison", "recipe", "compared"),
+        [
+            ("cnn_ablation", "train_cnn", {"augmentation", "test_time_augmentation"}),
+            (
+                "transfer_comparison",
+                "train_transfer",
+                {"network.architecture", "network.interpolation", "strategy.strategy"},
+            ),
+        ],
+    )
+    def test_what_cifar10_compares_is_its_recipe(
+        self, comparison: str, recipe: str, compared: set[str]
+    ) -> None:
+        """A comparison may train for less."""
+        loader = OmegaConfigLoader(str(ROOT / "conf"), env="cifar10", **CONFIG_LOADER_ARGS)
+        ours, theirs = (
+            {
+                name: value
+                for name, value in leaves(loader["parameters"][block]).items()
+                if not {name, name.split(".")[0]} & compared
+            }
+            for block in (comparison, recipe)
+        )
+        assert ours.pop("training.epochs") <= theirs.pop("training.epochs")
+        assert ours == theirs
+
     def test_the_test_environment_only_shrinks_numbers(self, config: OmegaConfigLoader) -> None:
         base = leaves(config["parameters"])
         for path in sorted((ROOT / "conf" / "test").glob("*.yml")):
