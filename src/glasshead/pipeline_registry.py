@@ -20,7 +20,15 @@ from glasshead.pipelines import (
     transfer_comparison,
 )
 
-SHARED = {"classifiers", "embeddings", "images", "samples", "taxonomy", "transfer_parents"}
+SHARED = {
+    "classifiers",
+    "embeddings",
+    "images",
+    "planted",
+    "samples",
+    "taxonomy",
+    "transfer_parents",
+}
 
 
 def register_pipelines() -> dict[str, Pipeline]:
@@ -42,6 +50,11 @@ def register_pipelines() -> dict[str, Pipeline]:
         "train_transfer": for_classifier(transfer, "transfer"),
         **stages,
         "evaluate": with_gate(stages["evaluate"], "heads"),
+        "explain_full": for_classifier(
+            explain.create_pipeline(concepts=True),
+            "heads",
+            {"params:explain": "params:explain_full"},
+        ),
         "pretrain": pretrain.create_pipeline(),
         "heads": whole,
         "cnn": from_images(pixels, cnn, "cnn"),

@@ -18,11 +18,11 @@ def linear(images: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("steps", [SIDE**2, 4, 3])
-@pytest.mark.parametrize("batch_size", [1, 7, 256])
-def test_the_curves_of_a_linear_model_are_sums_of_sorted_weights(steps, batch_size):
+@pytest.mark.parametrize("images_per_pass", [1, 7, 256])
+def test_the_curves_of_a_linear_model_are_sums_of_sorted_weights(steps, images_per_pass):
     images, targets = torch.ones(2, 3, SIDE, SIDE), torch.tensor([0, 1])
     shares, curves = pixel_curves(
-        linear, images, targets, WEIGHTS.numpy(), 0.25, steps, batch_size, insert=False
+        linear, images, targets, WEIGHTS.numpy(), 0.25, steps, images_per_pass, insert=False
     )
     counts = np.round(np.linspace(0, SIDE**2, steps + 1)).astype(int)
     np.testing.assert_allclose(shares, counts / SIDE**2)

@@ -12,6 +12,7 @@ def predictions(correct: dict[str, int], wrong: dict[str, int]) -> pd.DataFrame:
     rows = [(label, label) for label, count in correct.items() for _ in range(count)]
     rows += [(label, f"not {label}") for label, count in wrong.items() for _ in range(count)]
     frame = pd.DataFrame(rows, columns=["label", "predicted"])
+    frame = frame.assign(correct=frame["label"] == frame["predicted"])
     return frame.assign(image_id=[f"test/{row}" for row in range(len(rows))])
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from captum.metrics import infidelity as captum_infidelity
 from torch import nn
 
-from glasshead.explainers.faithfulness import infidelity, max_sensitivity
+from glasshead.explainers.faithfulness import infidelity, max_sensitivity, noise_response
 
 SIDE = 4
 WEIGHTS = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -31,7 +32,7 @@ def true_maps(targets: torch.Tensor) -> np.ndarray:
 
 @pytest.mark.parametrize("scale", [1.0, -3.0, 100.0])
 def test_the_weights_of_a_linear_model_are_faithful_at_any_scale(images, targets, scale):
-    found = infidelity(linear, images, targets, scale * true_maps(targets), seed=0)
+    found = infidelity(scale * true_maps(targets), *noise_response(linear, images, targets, seed=0))
     np.testing.assert_allclose(found, 0, atol=1e-6)
 
 
@@ -41,27 +42,43 @@ def test_an_unrelated_map_misses_all_of_the_variance(images, targets):
     true = true_maps(targets).astype(float)
     for row, weights in zip(maps, true, strict=True):
         row -= weights * (row * weights).sum() / (weights**2).sum()
-    found = infidelity(linear, images, targets, maps, seed=0, noise=0.5, samples=4000)
+    response = noise_response(linear, images, targets, seed=0, noise=0.5, samples=4000)
+    found = infidelity(maps, *response)
     np.testing.assert_allclose(found, 0.25 * (true**2).sum(axis=(1, 2)), rtol=0.1)
 
 
 def test_a_map_of_zeros_says_nothing_and_a_broken_one_has_no_answer(images, targets):
     maps = np.zeros((5, SIDE, SIDE))
     maps[0, 0, 0] = np.nan
-    found = infidelity(linear, images, targets, maps, seed=0)
+    found = infidelity(maps, *noise_response(linear, images, targets, seed=0))
     assert np.isnan(found[0])
     assert (found[1:] > 0).all()
 
 
 def test_the_seed_decides(images, targets):
-    maps = np.random.default_rng(0).normal(size=(5, SIDE, SIDE))
-    torch.manual_seed(5)
-    first, again, other = (infidelity(linear, images, targets, maps, seed=s) for s in (0, 0, 1))
-    after = torch.rand(1)
-    torch.manual_seed(5)
-    assert torch.rand(1) == after  # the global generator is left alone
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).all()
+    first, again, other = (noise_response(linear, images, targets, seed=s) for s in (0, 0, 1))
+    for one, same, another in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, same)
+        assert (one != another).all()
+
+
+def test_infidelity_is_captums(images, targets):
+    """On a network that is not linear, with our noise."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 9), nn.Tanh(), nn.Linear(9, 2)).eval()
+    maps = np.random.default_rng(0).normal(size=(5, SIDE, SIDE)).astype(np.float32)
+    noise, falls = noise_response(model, images, targets, seed=0, samples=6)
+
+    def perturb(batch):
+        change = torch.from_numpy(noise).flatten(0, 1)[:, None].expand(-1, 3, -1, -1)
+        return change, batch - change
+
+    spread = torch.from_numpy(maps / 3)[:, None].expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        expected = captum_infidelity(
+            model, perturb, images, spread, target=targets, n_perturb_samples=6, normalize=True
+        )
+    np.testing.assert_allclose(infidelity(maps, noise, falls), expected, rtol=1e-4)
 
 
 def gradient(model, images, targets):

@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glasshead.explainers.maps import map_faults, sparsity, timed_maps, top_shares
+from glasshead.explainers.maps import map_faults, sparsity, top_shares
 
 any_maps = arrays(np.float64, (2, 3, 4), elements=st.integers(-3, 3).map(float))
 
@@ -52,17 +51,3 @@ def test_shares_add_up_to_the_count_and_are_those_of_the_highest(maps, first, se
     for pixels, share, count in zip(maps, shares, counts, strict=True):
         highest = np.sort(pixels.ravel())[::-1][:count].sum()
         assert (pixels * share).sum() == pytest.approx(highest)
-
-
-def test_maps_are_made_in_batches_after_a_first_one_that_does_not_count():
-    sizes = []
-
-    def explainer(model, images, targets):
-        sizes.append(len(images))
-        return images.mean(dim=1).numpy() * targets[:, None, None].numpy()
-
-    images, targets = torch.rand(5, 3, 2, 2), torch.arange(5)
-    maps, seconds = timed_maps(explainer, torch.nn.Identity(), images, targets, batch_size=2)
-    assert sizes == [2, 2, 2, 1]
-    np.testing.assert_allclose(maps, explainer(None, images, targets))
-    assert seconds > 0

@@ -20,9 +20,12 @@ from torch import Tensor, nn
 
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.methods import METHODS
+from glasshead.explainers.report_card import Evidence
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain import create_pipeline
-from glasshead.pipelines.explain.nodes import explain_concepts, explain_pixels, measure_explanations
+from glasshead.pipelines.explain.nodes import explain_concepts, explain_pixels
 from glasshead.pipelines.explain.params import ExplainParams
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +52,9 @@ class Plain(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.final(images.flatten(1))
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        return (self(images) / self.temperature).softmax(dim=1)
 
 
 class Bottleneck(Plain):
@@ -107,7 +113,19 @@ def images() -> ImageTable:
 
 @pytest.fixture(scope="module")
 def parameters() -> ExplainParams:
-    return ExplainParams(images=6, background=10, steps=32, n_resamples=50)
+    return ExplainParams(
+        images=6,
+        methods={
+            "integrated_gradients": None,
+            "grad_cam": None,
+            "occlusion": 3,
+            "edge_detector": None,
+        },
+        budget=Budget(steps=32),
+        evidence=Evidence(images=8, deletion_steps=4, infidelity_samples=3, sensitivity_images=2),
+        background=10,
+        n_resamples=50,
+    )
 
 
 @torch.no_grad()
@@ -142,6 +160,7 @@ def inputs(classifier: Plain, images: ImageTable, parameters: ExplainParams) -> 
             values,
             "key",
         ),
+        "planted": pd.DataFrame(columns=["image_id", "defect", "detail"], dtype="str"),
         "params:explain": parameters,
         "params:seed": 0,
     }
@@ -149,7 +168,7 @@ def inputs(classifier: Plain, images: ImageTable, parameters: ExplainParams) -> 
 
 def run(contents: dict[str, object], folder: Path) -> dict[str, object]:
     """Run the pipeline as `heads` over this project's own catalog in `folder`; return all that it saved."""
-    shared = {"images", "samples", "embeddings"}
+    shared = {"images", "planted", "samples", "embeddings"}
     parameters = {"params:explain", "params:seed"}
     pipeline = Pipeline(
         create_pipeline(concepts=True), namespace="heads", inputs=shared, parameters=parameters
@@ -179,7 +198,9 @@ def bottleneck(images, parameters, tmp_path_factory):
 def test_only_test_images_are_explained_right_and_wrong(bottleneck):
     contents, results = bottleneck
     examples = results["examples"]
-    assert len(examples) == 6
+    assert examples["shown"].sum() == 6
+    assert examples["measured"].sum() == 8
+    assert (examples["shown"] | examples["measured"]).all()
     assert set(examples["correct"]) == {False, True}
     truth = contents["predictions"].set_index("image_id").loc[examples["image_id"]]
     assert (truth["split"] == "test").all()
@@ -224,7 +245,11 @@ def test_concepts_come_from_embeddings_without_a_pass_of_the_encoder(images, par
 def test_pixel_contributions_lead_to_the_predicted_logit(bottleneck):
     contents, results = bottleneck
     maps, pixels = results["attributions"], results["example_images"]["pixels"]
-    assert maps["integrated_gradients"].shape == pixels.shape == (6, 3, SIZE, SIZE)
+    assert (
+        maps["integrated_gradients"].shape
+        == pixels.shape
+        == (len(results["examples"]), 3, SIZE, SIZE)
+    )
     assert maps["integrated_gradients"].dtype == np.float32
     assert maps["image_id"].tolist() == results["examples"]["image_id"].tolist()
     logits = contents["classifier"](torch.from_numpy(pixels) / 255).detach().numpy().max(axis=1)
@@ -233,13 +258,46 @@ def test_pixel_contributions_lead_to_the_predicted_logit(bottleneck):
     np.testing.assert_allclose(total, logits, atol=1e-3)
 
 
-def test_each_method_reports_its_completeness_gap(bottleneck):
+def test_each_method_has_its_evidence(bottleneck):
     explanations = bottleneck[1]["explanations"]
-    assert set(explanations) == {"integrated_gradients", "shapley"}
-    for measures in explanations.values():
-        gap = measures["completeness_gap"]
+    assert set(explanations) == {"integrated_gradients", "occlusion", "edge_detector", "shapley"}
+    for name in ("integrated_gradients", "shapley"):
+        gap = explanations[name]["completeness_gap"]
         assert 0 <= gap["low"] <= gap["value"] <= gap["high"] < 1e-3
         assert gap["better"] == "lower"
+    for name in ("integrated_gradients", "occlusion", "edge_detector"):
+        found = explanations[name]
+        assert {"deletion_auc", "infidelity", "max_sensitivity", "rank_agreement"} <= set(found)
+        assert found["pointing_game"]["value"] is None  # these images have no masks
+        assert found["seconds_per_image"]["value"] > 0
+    assert explanations["edge_detector"]["randomisation"]["value"] == pytest.approx(1)
+
+
+def test_slow_methods_explain_some_of_the_measured_and_others_say_why_not(bottleneck):
+    results = bottleneck[1]
+    maps, examples = results["attributions"], results["examples"]
+    assert maps["methods"].tolist() == ["integrated_gradients", "occlusion", "edge_detector"]
+    assert len(maps["occlusion"]) == len(maps["occlusion/rows"]) == 3
+    assert examples["measured"][maps["occlusion/rows"]].all()
+    (left_out, reason), *others = maps["not_applicable"].tolist()
+    assert left_out == "grad_cam"
+    assert "cam_layer" in reason
+    assert not others
+
+
+def test_masks_and_marks_are_where_the_classifier_sees_them(images, parameters, tmp_path):
+    contents = inputs(Plain(), images, parameters)
+    contents["planted"] = pd.DataFrame(
+        [(f"all/{row}", "shortcut", "1,2,3,2") for row in range(ROWS)],
+        columns=["image_id", "defect", "detail"],
+    )
+    results = run(contents, tmp_path)
+    expected = np.zeros((SIZE, SIZE), bool)
+    expected[2:4, 1:4] = True
+    assert (results["example_images"]["marks"] == expected).all()
+    assert not results["example_images"]["masks"].any()
+    for measures in results["explanations"].values():
+        assert 0 <= measures["mass_on_mark"]["value"] <= 1
 
 
 def test_two_runs_agree_to_the_bit(bottleneck, tmp_path):
@@ -247,8 +305,12 @@ def test_two_runs_agree_to_the_bit(bottleneck, tmp_path):
     again = run(contents, tmp_path)
     for name in ("shapley", "attributions"):
         for key, array in results[name].items():
-            np.testing.assert_array_equal(array, again[name][key])
-    assert again["explanations"] == results["explanations"]
+            if not key.endswith("/seconds"):
+                np.testing.assert_array_equal(array, again[name][key])
+    for method, measures in results["explanations"].items():
+        for measure, found in measures.items():
+            if measure != "seconds_per_image":
+                assert again["explanations"][method][measure] == pytest.approx(found, rel=1e-5)
     assert again["shapley_images_figure"] == results["shapley_images_figure"]
 
 
@@ -263,24 +325,21 @@ def test_engines_agree(images, parameters):
 
 def test_a_classifier_without_concepts_is_explained_by_its_pixels(images, parameters, tmp_path):
     results = run(inputs(Plain(), images, parameters), tmp_path)
-    assert results["shapley"]["values"].shape == (6, 0)
+    assert results["shapley"]["values"].shape == (len(results["examples"]), 0)
     assert results["shapley"]["players"].shape == (0,)
-    assert set(results["explanations"]) == {"integrated_gradients"}
-    assert results["attributions"]["integrated_gradients"].shape == (6, 3, SIZE, SIZE)
+    assert set(results["explanations"]) == {"integrated_gradients", "occlusion", "edge_detector"}
 
 
 def test_too_few_steps_are_reported(images, parameters, caplog):
     contents = inputs(Bottleneck(), images, parameters)
     examples = contents["predictions"].query("split == 'test'").head(4).reset_index(drop=True)
+    examples = examples.assign(measured=True)
     pixels = {
         "pixels": contents["classifier"].prepare([images.pil(20 + row) for row in range(4)]).numpy()
     }
-    few = parameters.model_copy(update={"steps": 1})
-    maps = explain_pixels(contents["classifier"], pixels, examples, few)
-    assert "raise explain.steps above 1" in caplog.text
-    nothing = {"players": np.zeros(0, dtype=str)}
-    found = measure_explanations(few, 0, maps, nothing)["integrated_gradients"]
-    assert found["completeness_gap_relative"]["value"] > 0.05
+    few = parameters.model_copy(update={"budget": Budget(steps=1)})
+    explain_pixels(contents["classifier"], pixels, examples, few, 0)
+    assert "raise explain.budget.steps above 1" in caplog.text
 
 
 def test_embeddings_of_other_images_are_refused(images, parameters):
@@ -308,13 +367,22 @@ def test_what_is_not_of_one_run_is_refused(images, parameters, tmp_path, stale):
 
 
 def test_the_shipped_parameters_are_valid():
-    shipped = yaml.safe_load((ROOT / "conf/base/parameters_explain.yml").read_text())["explain"]
-    assert set(shipped) == set(ExplainParams.model_fields)
-    ExplainParams(**shipped)
+    shipped = yaml.safe_load((ROOT / "conf/base/parameters_explain.yml").read_text())
+    for block in shipped.values():
+        assert set(block) == set(ExplainParams.model_fields)
+        ExplainParams(**block)
+    assert set(shipped["explain_full"]["methods"]) == set(METHODS)
 
 
 @pytest.mark.parametrize(
-    "mistake", [{"stpes": 3}, {"engine": "exakt"}, {"baseline": "blur"}, {"images": 0}]
+    "mistake",
+    [
+        {"stpes": 3},
+        {"engine": "exakt"},
+        {"methods": {"gradcam": None}},
+        {"budget": {"steps": 0}},
+        {"images": 0},
+    ],
 )
 def test_a_mistyped_parameter_is_refused(mistake):
     with pytest.raises(ValidationError):

@@ -1,7 +1,6 @@
 """How alike two maps of one image are. NaN where one of them is not finite."""
 
-from collections.abc import Callable, Mapping
-from itertools import combinations
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 from jaxtyping import Float, Float64
@@ -53,29 +52,19 @@ def structural_similarity(first: Maps, second: Maps) -> Float64[np.ndarray, " n"
     return _where_both_finite(first, second, (luminance * structure).mean(axis=(1, 2)))
 
 
-def pairwise(
-    maps: Mapping[str, Maps], compare: Comparison
-) -> dict[tuple[str, str], Float64[np.ndarray, " n"]]:
-    """Return (n,) how alike the maps of each two methods are, by their names."""
-    return {
-        (first, second): compare(maps[first], maps[second])
-        for first, second in combinations(maps, 2)
-    }
-
-
 def mean_agreement(
-    maps: Mapping[str, Maps], compare: Comparison
+    maps: Mapping[str, Maps], compare: Comparison, among: Collection[str]
 ) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Return (n,) how alike each method's maps are to those of the other methods, on average.
+    """Return (n,) how alike each method's maps are to those of the methods `among`, itself left out, on average.
 
     A comparison that is undefined does not count; NaN where none is left.
     """
-    found = pairwise(maps, compare)
     agreement = {}
-    for name in maps:
-        own = np.array([values for pair, values in found.items() if name in pair])
-        known = np.isfinite(own)
-        agreement[name] = divide(np.where(known, own, 0).sum(axis=0), known.sum(axis=0))
+    for name, own in maps.items():
+        found = np.array([compare(own, maps[other]) for other in among if other != name])
+        found = found.reshape(-1, len(own))
+        known = np.isfinite(found)
+        agreement[name] = divide(np.where(known, found, 0).sum(axis=0), known.sum(axis=0))
     return agreement
 
 

@@ -1,9 +1,10 @@
 """What explanations return: values for each part of the input, and, where they must add up, the check that they do."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,18 @@ class Attribution(Explanation):
         ratio: Float64[np.ndarray, " n"] = np.full(len(step), np.nan)
         np.divide(self.gap, step, out=ratio, where=step > 0)
         return ratio
+
+
+def explanation_of(
+    attributions: Mapping[str, np.ndarray], method: str, rows: Int[np.ndarray, " r"]
+) -> Explanation:
+    """Return what `method` said of the images in `rows`, all of which it explained, from what `explain` keeps.
+
+    `attributions` holds `<method>` (m, ...), `<method>/rows` (m,) ascending, and `/base` and `/output` (m,) or neither.
+    """
+    places = np.searchsorted(attributions[f"{method}/rows"], rows)
+    values = attributions[method][places]
+    if f"{method}/base" not in attributions:
+        return Explanation(values)
+    base, output = (attributions[f"{method}/{part}"][places] for part in ("base", "output"))
+    return Attribution(values, base, output)

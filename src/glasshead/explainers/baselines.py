@@ -1,5 +1,7 @@
 """Maps that know nothing of the classifier: what a method must beat."""
 
+import hashlib
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -37,7 +39,9 @@ def edge_detector(
 def random_map(
     classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
 ) -> Explanation:
-    """Return uniform noise (n, h, w) in [0, 1) from `seed`."""
-    n, _, h, w = images.shape
-    draw = generator(budget.seed, "explain", "random")
-    return Explanation(draw.random((n, h, w), dtype=np.float32))
+    """Return uniform noise (n, h, w) in [0, 1) from `seed` and each image: the same image gets the same map."""
+    names = [hashlib.sha256(image.tobytes()).hexdigest() for image in images.cpu().numpy()]
+    draws = [generator(budget.seed, "explain", "random", name) for name in names]
+    return Explanation(
+        np.stack([draw.random(images.shape[2:], dtype=np.float32) for draw in draws])
+    )

@@ -14,8 +14,8 @@ class Budget(BaseModel, extra="forbid", frozen=True):
         lime_samples: images with hidden squares that LIME's model is fitted to; well above the number of squares.
         noise: standard deviation of SmoothGrad's noise, as a share of the range of pixels.
         baseline: grey level in [0, 1] of what stands for "nothing": 0 black, 1 white.
-        patch: side in pixels of the squares that occlusion and LIME hide.
-        stride: pixels between the squares of occlusion.
+        patch: side in pixels of the squares that occlusion and LIME hide; None: a quarter of an image's shorter side.
+        stride: pixels between the squares of occlusion; None is half of `patch`.
         seed: of all that is drawn.
     """
 
@@ -25,6 +25,6 @@ class Budget(BaseModel, extra="forbid", frozen=True):
     lime_samples: PositiveInt = 256
     noise: NonNegativeFloat = 0.15
     baseline: float = Field(default=0.0, ge=0.0, le=1.0)
-    patch: PositiveInt = 4
-    stride: PositiveInt = 2
+    patch: PositiveInt | None = None
+    stride: PositiveInt | None = None
     seed: NonNegativeInt = 0

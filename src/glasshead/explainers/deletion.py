@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from glasshead.explainers.maps import where_finite
+from glasshead.explainers.passes import in_passes
 
 # images (b, 3, h, w) in [0, 1] to probabilities (b, k), such as a Classifier's
 Probabilities = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
@@ -23,19 +24,19 @@ def deletion_auc(
     maps: Float[np.ndarray, "n h w"],
     fill: float | Float[Tensor, "#n #c #h #w"] = 0.0,
     steps: int = 32,
-    batch_size: int = 256,
+    images_per_pass: int = 32,
 ) -> Float64[np.ndarray, " n"]:
     """Return (n,) areas under the target's probability as the highest pixels are replaced by `fill`; lower is better.
 
     Args:
         fill: what stands for "nothing": a grey level in [0, 1], or images that broadcast, such as blurred ones.
         steps: equal shares of the pixels that go one after the other; the area is by the trapezoidal rule.
-        batch_size: images in one pass through the model.
+        images_per_pass: images at once in one pass through the model.
 
     NaN where a map is not finite. Raises ValueError for fewer than one step, or more than there are pixels.
     """
     shares, curves = pixel_curves(
-        probabilities, images, targets, maps, fill, steps, batch_size, insert=False
+        probabilities, images, targets, maps, fill, steps, images_per_pass, insert=False
     )
     return where_finite(maps, np.trapezoid(curves, shares, axis=1))
 
@@ -47,19 +48,18 @@ def insertion_auc(
     maps: Float[np.ndarray, "n h w"],
     fill: float | Float[Tensor, "#n #c #h #w"] = 0.0,
     steps: int = 32,
-    batch_size: int = 256,
+    images_per_pass: int = 32,
 ) -> Float64[np.ndarray, " n"]:
     """Return (n,) areas under the target's probability as the highest pixels come back; higher is better.
 
     It begins with `fill` alone; arguments as of `deletion_auc`.
     """
     shares, curves = pixel_curves(
-        probabilities, images, targets, maps, fill, steps, batch_size, insert=True
+        probabilities, images, targets, maps, fill, steps, images_per_pass, insert=True
     )
     return where_finite(maps, np.trapezoid(curves, shares, axis=1))
 
 
-@torch.no_grad()
 def pixel_curves(
     probabilities: Probabilities,
     images: Float[Tensor, "n 3 h w"],
@@ -67,7 +67,7 @@ def pixel_curves(
     maps: Float[np.ndarray, "n h w"],
     fill: float | Float[Tensor, "#n #c #h #w"],
     steps: int,
-    batch_size: int,
+    images_per_pass: int,
     *,
     insert: bool,
 ) -> tuple[Float64[np.ndarray, " s"], Float64[np.ndarray, "n s"]]:
@@ -82,11 +82,12 @@ def pixel_curves(
     filled = torch.as_tensor(fill, dtype=images.dtype, device=images.device).expand_as(images)
     before, after = (filled, images) if insert else (images, filled)
     image, count = (part.ravel() for part in np.meshgrid(np.arange(n), counts, indexing="ij"))
-    found = []
-    for start in range(0, len(image), batch_size):
-        row = torch.from_numpy(image[start : start + batch_size]).to(images.device)
-        changed = torch.from_numpy(count[start : start + batch_size]).to(images.device)
+
+    @torch.no_grad()
+    def chosen(row: Tensor, changed: Tensor) -> Tensor:
         mixed = torch.where(rank[row] < changed.view(-1, 1, 1, 1), after[row], before[row])
-        chosen = targets.to(images.device)[row, None]
-        found.append(probabilities(mixed).double().gather(1, chosen)[:, 0].cpu().numpy())
-    return counts / pixels, np.concatenate(found).reshape(n, steps + 1)
+        return probabilities(mixed).double().gather(1, targets[row, None])[:, 0]
+
+    places = (torch.from_numpy(part).to(images.device) for part in (image, count))
+    found = in_passes(chosen, images_per_pass, *places)
+    return counts / pixels, found.cpu().numpy().reshape(n, steps + 1)

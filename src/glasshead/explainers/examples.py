@@ -12,11 +12,10 @@ def choose_balanced(
 ) -> pd.DataFrame:
     """Return `count` rows, half of them wrong, their labels balanced over both halves together.
 
-    `predictions` has label and predicted; the result has a column `correct` more. Where one kind is short, the other
-    fills up; fewer than `count` only where there are fewer rows.
+    `predictions` has label and correct. Where one kind is short, the other fills up; fewer than `count` only where
+    there are fewer rows.
     """
     shuffled = predictions.sample(frac=1, random_state=draw)
-    shuffled = shuffled.assign(correct=shuffled["label"] == shuffled["predicted"])
     correct, wrong = shuffled[shuffled["correct"]], shuffled[~shuffled["correct"]]
     chosen_wrong = _take_in_turn(wrong, max(count // 2, count - len(correct)), {})
     seen = chosen_wrong["label"].value_counts().to_dict()

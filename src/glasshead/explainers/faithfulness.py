@@ -1,60 +1,61 @@
 """Does a map say what a small change of the image does to the output, and does it stay the same under one?
 
-Yeh et al. 2019, arXiv:1901.09392, as captum measures them.
+Yeh et al. 2019, arXiv:1901.09392.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor, nn
 
-from glasshead.explainers.maps import Explainer, where_finite
-from glasshead.seeds import stream_seed, torch_seeded
+from glasshead.explainers.maps import Explainer, divide, where_finite
+from glasshead.explainers.passes import Model, target_logits
+from glasshead.seeds import generator, stream_seed, torch_seeded
 
-Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 
-
-def infidelity(
+def noise_response(
     model: Model,
     images: Float[Tensor, "n 3 h w"],
     targets: Int[Tensor, " n"],
-    maps: Float[np.ndarray, "n h w"],
     seed: int,
     noise: float = 0.1,
     samples: int = 32,
-    batch_size: int = 256,
-) -> Float64[np.ndarray, " n"]:
-    """Return (n,) E(noise · map - fall of the target logit when the noise is taken away)², at least 0; lower is better.
+    images_per_pass: int = 32,
+) -> tuple[Float32[np.ndarray, "n s h w"], Float64[np.ndarray, "n s"]]:
+    """Return normal noise for each image, and by how much the target logit falls when it is taken away.
 
-    Each pixel's noise is the same in all channels, as a map has but one value for it. The map is scaled by the factor
-    that suits it best, so that methods of different units compare. NaN where a map is not finite.
+    A pixel's noise is the same in all channels, as a map has but one value for it. All methods are measured by one
+    response: it does not depend on them.
 
     Args:
-        noise: standard deviation of the normal noise, of a pixel's range of 1.
-        samples: of the noise, for each image, under `seed` (and `batch_size`, images in one pass).
+        noise: standard deviation, of a pixel's range of 1.
+        samples: of the noise, s, for each image, under `seed`.
     """
-    from captum.metrics import infidelity as captum_infidelity
+    draw = generator(seed, "explain", "infidelity")
+    changes = noise * draw.standard_normal((len(images), samples, *images.shape[2:]), np.float32)
+    disturbed = images[:, None] - torch.from_numpy(changes).to(images)[:, :, None]
+    before = target_logits(model, images, targets, images_per_pass)
+    after = target_logits(
+        model, disturbed.flatten(0, 1), targets.repeat_interleave(samples), images_per_pass
+    )
+    return changes, (before[:, None] - after.view(len(images), samples)).cpu().numpy()
 
-    def perturb(batch: Tensor) -> tuple[Tensor, Tensor]:
-        change = noise * torch.randn_like(batch[:, :1]).expand_as(batch)
-        return change, batch - change
 
-    spread = torch.from_numpy(np.nan_to_num(maps, posinf=0, neginf=0)).to(images)
-    spread = (spread / images.shape[1])[:, None].expand_as(images)
-    found = []
-    with torch_seeded(stream_seed(seed, "infidelity")):
-        for batch, target, attributions in zip(
-            *(part.split(batch_size) for part in (images, targets, spread)), strict=True
-        ):
-            error = captum_infidelity(
-                model, perturb, batch, attributions, target=target, n_perturb_samples=samples,
-                max_examples_per_batch=min(batch_size, samples * len(batch)), normalize=True,
-            )  # fmt: skip
-            found.append(error.double().clamp(min=0).cpu().numpy())  # rounding can go below
-    return where_finite(maps, np.concatenate(found))
+def infidelity(
+    maps: Float[np.ndarray, "n h w"],
+    noise: Float[np.ndarray, "n s h w"],
+    falls: Float[np.ndarray, "n s"],
+) -> Float64[np.ndarray, " n"]:
+    """Return (n,) E(noise · map - fall of the target logit)², at least 0; lower is better. From `noise_response`.
+
+    The map is scaled by the factor that suits it best, so that methods of different units compare. NaN where a map is
+    not finite.
+    """
+    said = np.einsum("nshw,nhw->ns", noise, np.nan_to_num(maps, posinf=0, neginf=0).astype(float))
+    scale = np.nan_to_num(divide((said * falls).sum(axis=1), (said**2).sum(axis=1)))
+    return where_finite(maps, ((scale[:, None] * said - falls) ** 2).mean(axis=1))
 
 
 def max_sensitivity(

@@ -1,6 +1,5 @@
 """Maps of pixel importance: what makes them, what is wrong with them, and which pixels are their highest."""
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -21,26 +20,6 @@ def map_faults(maps: Float[np.ndarray, "n h w"]) -> dict[str, Float64[np.ndarray
         "not_finite": (~finite).astype(float),
         "constant": (finite & _constant(maps)).astype(float),
     }
-
-
-def timed_maps(
-    explainer: Explainer,
-    model: nn.Module,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
-    batch_size: int,
-) -> tuple[Float[np.ndarray, "n h w"], float]:
-    """Return the maps, made `batch_size` images at a time, and the wall-clock seconds for each image.
-
-    A first batch is made and thrown away, so that what a library does but once does not count.
-    """
-    explainer(model, images[:batch_size], targets[:batch_size])
-    started = time.perf_counter()
-    maps = [
-        explainer(model, batch, target)
-        for batch, target in zip(images.split(batch_size), targets.split(batch_size), strict=True)
-    ]
-    return np.concatenate(maps), (time.perf_counter() - started) / len(images)
 
 
 def sparsity(maps: Float[np.ndarray, "n h w"]) -> Float64[np.ndarray, " n"]:

@@ -1,6 +1,6 @@
 """All methods that explain images, by name: one signature, what each applies to, and what it is like."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -121,3 +121,8 @@ METHODS: dict[str, Method] = {
         Method("random", "baseline", random_map),
     )
 }
+
+
+def real_methods(names: Iterable[str]) -> list[str]:
+    """Return those of `names` that look at the classifier, which baselines do not."""
+    return [name for name in names if METHODS[name].family != "baseline"]

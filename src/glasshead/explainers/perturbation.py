@@ -24,8 +24,8 @@ def occlusion(
     """
     from captum.attr import Occlusion
 
-    patch, stride = budget.patch, budget.stride
-    _check_patch(images, patch)
+    patch = _patch(images, budget)
+    stride = budget.stride or max(1, patch // 2)
     if stride > patch:
         raise ExplanationError(
             f"Squares of {patch} pixels every {stride} leave pixels uncovered. Set `stride` to {patch} or less."
@@ -56,8 +56,7 @@ def lime(
     from captum._utils.models.linear_model import SkLearnRidge
     from captum.attr import Lime
 
-    _check_patch(images, budget.patch)
-    regions = square_regions(images, budget.patch)
+    regions = square_regions(images, _patch(images, budget))
     method = Lime(classifier, interpretable_model=SkLearnRidge(alpha=RIDGE))
     maps = []
     with torch.no_grad(), torch_seeded(stream_seed(budget.seed, "explain", "lime")):
@@ -82,9 +81,11 @@ def square_regions(images: Float[Tensor, "n 3 h w"], patch: int) -> Int[Tensor, 
     return rows[:, None] * (int(columns[-1]) + 1) + columns
 
 
-def _check_patch(images: Tensor, patch: int) -> None:
+def _patch(images: Tensor, budget: Budget) -> int:
     h, w = images.shape[2:]
+    patch = budget.patch or max(1, min(h, w) // 4)
     if patch > min(h, w):
         raise ExplanationError(
             f"Squares of {patch} pixels are larger than images of {h} × {w}. Set `patch` to {min(h, w)} or less."
         )
+    return patch

@@ -1,6 +1,7 @@
 """Nodes of `explain`: choose test images, explain their predicted classes, measure the explanations."""
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -13,14 +14,18 @@ from PIL import Image
 from torch import Tensor
 
 from glasshead.embedding.store import Embeddings
-from glasshead.explainers.attribution import Attribution
+from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
+from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.concepts import Bottleneck, concept_shapley
-from glasshead.explainers.evidence import Measure, completeness
+from glasshead.explainers.evidence import Measure, completeness, summarise, without_interval
 from glasshead.explainers.examples import choose_balanced
-from glasshead.explainers.gradients import integrated_gradients
+from glasshead.explainers.faithfulness import noise_response
+from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.explainers.report_card import Subject, measure_method
 from glasshead.images.table import ImageTable, check_predictions
-from glasshead.pipelines.explain.params import BASELINES, ExplainParams
+from glasshead.models.classifier import Classifier, as_images
+from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.seeds import generator, stream_seed
 
 logger = logging.getLogger(__name__)
@@ -37,6 +42,7 @@ class Explainable(Bottleneck, Protocol):
     @property
     def encoder_key(self) -> str: ...  # asked for only where there are concepts
     def prepare(self, pictures: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]: ...
+    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]: ...
     def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]: ...
 
 
@@ -47,22 +53,138 @@ def choose_examples(
     parameters: ExplainParams,
     seed: int,
 ) -> pd.DataFrame:
-    """Return test rows to explain: image_id, label, predicted, confidence, correct; the wrong ones first.
+    """Return the test rows to explain: image_id, label, predicted, confidence, correct; the wrong ones first.
+
+    `shown`: in figures, see `choose_balanced`. `measured`: drawn at random from all of the test split, so that the
+    evidence on them holds for it.
 
     Raises ArtifactError if `predictions` are of other samples or images than those there are now.
     """
     check_predictions(images, samples, predictions)
     test = predictions[predictions["split"] == "test"]
     test = test[["image_id", "label", "predicted", "confidence"]]
-    chosen = choose_balanced(test, parameters.images, generator(seed, "explain", "examples"))
+    test = test.assign(correct=test["label"] == test["predicted"])
+    shown = choose_balanced(test, parameters.images, generator(seed, "explain", "examples"))
+    count = min(parameters.evidence.images, len(test))
+    measured = test.sample(count, random_state=generator(seed, "explain", "measured"))
+    test = test.assign(shown=test.index.isin(shown.index), measured=test.index.isin(measured.index))
+    chosen = test[test["shown"] | test["measured"]]
     return chosen.sort_values(["correct", "label", "image_id"], ignore_index=True)
 
 
-def prepare_examples(classifier: Explainable, images: ImageTable, examples: pd.DataFrame) -> Arrays:
-    """Return the images as the classifier sees them: image_id (n,), pixels (n, 3, h, w) uint8."""
+def prepare_examples(
+    classifier: Explainable, images: ImageTable, examples: pd.DataFrame, planted: pd.DataFrame
+) -> Arrays:
+    """Return the images as the classifier sees them, and where what matters is in them.
+
+    Arrays: image_id (n,); pixels (n, 3, h, w) uint8; masks (n, h, w) bool, of the object where it is known; marks
+    (n, h, w) bool, of a planted shortcut.
+    """
     rows = pd.Index(images.frame()["image_id"]).get_indexer(examples["image_id"])
-    pixels = classifier.prepare([images.pil(int(row)) for row in rows])
-    return {"image_id": _strings(examples["image_id"]), "pixels": pixels.numpy()}
+    marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
+    pictures = [images.pil(int(row)) for row in rows]
+    masks = [images.mask(int(row)) for row in rows]
+    places = [
+        (marked.get(name), picture)
+        for name, picture in zip(examples["image_id"], pictures, strict=True)
+    ]
+    return {
+        "image_id": _strings(examples["image_id"]),
+        "pixels": classifier.prepare(pictures).numpy(),
+        "masks": _as_seen(classifier, masks, pictures),
+        "marks": _as_seen(classifier, [_square(box, picture) for box, picture in places], pictures),
+    }
+
+
+def explain_pixels(
+    classifier: Classifier,
+    example_images: Arrays,
+    examples: pd.DataFrame,
+    parameters: ExplainParams,
+    seed: int,
+) -> Arrays:
+    """Return what each method says of the predicted class's raw logit, through the whole classifier.
+
+    Arrays: image_id, predicted (n,); methods (k,), those that apply; for each of them `<method>` (r, h, w), or
+    (r, 3, h, w) by channel, float32 in its unit; `<method>/rows` (r,) the images it explained; `<method>/seconds` for
+    each image, wall-clock, after a first image that does not count; where contributions must add up `<method>/base`
+    and `/output` (r,) logits. not_applicable (m, 2): the methods left out, with the reason.
+    """
+    images, targets = _as_inputs(classifier, example_images, examples)
+    budget = parameters.budget.model_copy(update={"seed": seed})
+    measured = np.flatnonzero(examples["measured"])
+    drawn = generator(seed, "explain", "subsample").permutation(measured)
+    reasons = {name: METHODS[name].applies_to(classifier) for name in parameters.methods}
+    arrays: Arrays = {}
+    for name, count in parameters.methods.items():
+        if reasons[name]:
+            logger.info("%s is not applicable: %s", name, reasons[name])
+            continue
+        rows = np.arange(len(examples)) if count is None else np.sort(drawn[:count])
+        METHODS[name](classifier, images[rows[:1]], targets[rows[:1]], budget)
+        started = time.perf_counter()
+        explained = METHODS[name](classifier, images[rows], targets[rows], budget)
+        seconds = (time.perf_counter() - started) / len(rows)
+        arrays |= _as_arrays(name, explained) | {
+            f"{name}/rows": rows,
+            f"{name}/seconds": np.array(seconds),
+        }
+        _warn_of_gaps(name, explained, budget)
+    applied = [name for name, reason in reasons.items() if not reason]
+    left_out = [(name, reason) for name, reason in reasons.items() if reason]
+    return (
+        _identity(examples)
+        | arrays
+        | {
+            "methods": np.array(applied, dtype=str),
+            "not_applicable": np.array(left_out, dtype=str).reshape(-1, 2),
+        }
+    )
+
+
+def measure_explanations(
+    classifier: Classifier,
+    example_images: Arrays,
+    examples: pd.DataFrame,
+    attributions: Arrays,
+    parameters: ExplainParams,
+    seed: int,
+    shapley: Arrays | None = None,
+) -> dict[str, dict[str, Measure]]:
+    """Return method, measure, {value, low, high, better}; Shapley values where there are concepts to have any.
+
+    All methods are measured on the images drawn at random for that, or on those of them that a slow one explained.
+    """
+    images, targets = _as_inputs(classifier, example_images, examples)
+    budget = parameters.budget.model_copy(update={"seed": seed})
+    response = noise_response(
+        classifier, images, targets, seed,
+        samples=parameters.evidence.infidelity_samples, images_per_pass=budget.images_per_pass,
+    )  # fmt: skip
+    masks, marks = example_images["masks"], example_images["marks"]
+    subject = Subject(images, targets, masks, marks, *response)
+    measured = np.flatnonzero(examples["measured"])
+    explanations: dict[str, dict[str, Measure]] = {}
+    maps: dict[str, np.ndarray] = {}
+    for name in attributions["methods"].tolist():
+        rows = np.intersect1d(attributions[f"{name}/rows"], measured)
+        explained = explanation_of(attributions, name, rows)
+        started = time.perf_counter()
+        explanations[name] = measure_method(
+            METHODS[name], classifier, subject.at(rows), explained, budget, parameters.evidence,
+            parameters.n_resamples, seed,
+        )  # fmt: skip
+        seconds = float(attributions[f"{name}/seconds"])
+        explanations[name]["seconds_per_image"] = without_interval("seconds_per_image", seconds)
+        logger.info("%s measured in %.1f s", name, time.perf_counter() - started)
+        maps[name] = np.full((len(examples), *explained.maps.shape[1:]), np.nan)
+        maps[name][rows] = explained.maps
+    for name, values in _agreement({name: each[measured] for name, each in maps.items()}).items():
+        explanations[name] |= summarise(values, parameters.n_resamples, seed)
+    if shapley is not None and len(shapley["players"]):
+        explained = Attribution(shapley["values"], shapley["base"], shapley["output"])
+        explanations["shapley"] = completeness(explained, parameters.n_resamples, seed)
+    return explanations
 
 
 def explain_concepts(
@@ -92,7 +214,7 @@ def explain_concepts(
             classifier,
             concepts,
             _concept_probabilities(classifier, embeddings, background),
-            _class_indices(classifier, examples["predicted"]),
+            _class_indices(classifier.classes, examples["predicted"]),
             parameters.engine,
             parameters.max_coalitions,
             stream_seed(seed, "explain", "coalitions"),
@@ -113,60 +235,6 @@ def explain_concepts(
     }
 
 
-def explain_pixels(
-    classifier: Explainable,
-    example_images: Arrays,
-    examples: pd.DataFrame,
-    parameters: ExplainParams,
-) -> Arrays:
-    """Return the Integrated Gradients of the predicted class's raw logit, through the whole classifier.
-
-    Arrays: image_id, predicted (n,); integrated_gradients (n, 3, h, w) float32 in logits; integrated_gradients/base
-    and /output (n,), the logit of the baseline image and of the image.
-    """
-    explained = integrated_gradients(
-        classifier,
-        torch.from_numpy(example_images["pixels"]).float() / 255,
-        _class_indices(classifier, examples["predicted"]),
-        Budget(
-            baseline=BASELINES[parameters.baseline],
-            steps=parameters.steps,
-            images_per_pass=parameters.internal_batch_size,
-        ),
-    )
-    incomplete = int((explained.relative_gap > GAP_WARNING).sum())
-    if incomplete:
-        logger.warning(
-            "Integrated Gradients miss more than %.0f %% of the logit they explain, for %d of %d images: "
-            "raise explain.steps above %d.",
-            100 * GAP_WARNING, incomplete, len(examples), parameters.steps,
-        )  # fmt: skip
-    return _identity(examples) | {
-        "integrated_gradients": explained.values.astype(np.float32),
-        "integrated_gradients/base": explained.base,
-        "integrated_gradients/output": explained.output,
-    }
-
-
-def measure_explanations(
-    parameters: ExplainParams, seed: int, attributions: Arrays, shapley: Arrays | None = None
-) -> dict[str, dict[str, Measure]]:
-    """Return method, measure, {value, low, high, better}; Shapley values where there are concepts to have any."""
-    methods = {
-        "integrated_gradients": Attribution(
-            attributions["integrated_gradients"],
-            attributions["integrated_gradients/base"],
-            attributions["integrated_gradients/output"],
-        )
-    }
-    if shapley is not None and len(shapley["players"]):
-        methods["shapley"] = Attribution(shapley["values"], shapley["base"], shapley["output"])
-    return {
-        name: completeness(explained, parameters.n_resamples, seed)
-        for name, explained in methods.items()
-    }
-
-
 @torch.no_grad()
 def _concept_probabilities(
     classifier: Explainable, embeddings: Embeddings, content_hash: pd.Series
@@ -175,9 +243,67 @@ def _concept_probabilities(
     return classifier.concept_probabilities(torch.from_numpy(values))
 
 
-def _class_indices(classifier: Explainable, names: pd.Series) -> Int[Tensor, " n"]:
-    classes = list(classifier.classes)
-    return torch.tensor([classes.index(name) for name in names])
+def _class_indices(classes: Sequence[str], names: pd.Series) -> Int[Tensor, " n"]:
+    order = list(classes)
+    return torch.tensor([order.index(name) for name in names])
+
+
+def _agreement(maps: dict[str, Float[np.ndarray, "n h w"]]) -> dict[str, Arrays]:
+    """Return by method how alike its maps are to those of the methods that are no baselines, measure by measure."""
+    compared = {"rank_agreement": rank_correlation, "top_agreement": top_overlap}
+    found = {
+        measure: mean_agreement(maps, compare, among=real_methods(maps))
+        for measure, compare in compared.items()
+    }
+    return {name: {measure: each[name] for measure, each in found.items()} for name in maps}
+
+
+def _as_inputs(
+    classifier: Classifier, example_images: Arrays, examples: pd.DataFrame
+) -> tuple[Tensor, Tensor]:
+    images = as_images(torch.from_numpy(example_images["pixels"]))
+    return images, _class_indices(classifier.classes, examples["predicted"])
+
+
+def _as_seen(
+    classifier: Explainable, masks: list[np.ndarray | None], pictures: list[Image.Image]
+) -> NDArray[np.bool_]:
+    """Return masks (n, h, w) where the classifier sees them; none of a picture is False everywhere."""
+    drawn = [
+        Image.fromarray(np.zeros(picture.size[::-1], bool) if mask is None else mask).convert("RGB")
+        for mask, picture in zip(masks, pictures, strict=True)
+    ]
+    seen: NDArray[np.bool_] = classifier.prepare(drawn)[:, 0].numpy() > 127
+    return seen
+
+
+def _square(box: str | None, picture: Image.Image) -> NDArray[np.bool_] | None:
+    """Return the mask of "x,y,width,height"."""
+    if box is None:
+        return None
+    x, y, width, height = map(int, box.split(","))
+    mask = np.zeros(picture.size[::-1], bool)
+    mask[y : y + height, x : x + width] = True
+    return mask
+
+
+def _as_arrays(name: str, explained: Explanation) -> Arrays:
+    arrays = {name: explained.values.astype(np.float32)}
+    if isinstance(explained, Attribution):
+        arrays |= {f"{name}/base": explained.base, f"{name}/output": explained.output}
+    return arrays
+
+
+def _warn_of_gaps(name: str, explained: Explanation, budget: Budget) -> None:
+    if name != "integrated_gradients" or not isinstance(explained, Attribution):
+        return
+    incomplete = int((explained.relative_gap > GAP_WARNING).sum())
+    if incomplete:
+        logger.warning(
+            "Integrated Gradients miss more than %.0f %% of the logit they explain, for %d of %d images: "
+            "raise explain.budget.steps above %d.",
+            100 * GAP_WARNING, incomplete, len(explained.values), budget.steps,
+        )  # fmt: skip
 
 
 def _identity(examples: pd.DataFrame) -> Arrays:

@@ -2,20 +2,44 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, PositiveInt, field_validator
 
-# grey level in [0, 1] of the image that Integrated Gradients starts from
-BASELINES = {"black": 0.0, "grey": 0.5, "white": 1.0}
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.methods import METHODS
+from glasshead.explainers.report_card import Evidence
+
+DEFAULT_METHODS: dict[str, int | None] = {
+    name: None for name in METHODS if name not in ("lime", "gradient_shap")
+}
 
 
 class ExplainParams(BaseModel, extra="forbid", frozen=True):
-    """How many test images are explained, and how much each explanation may cost."""
+    """How many test images are explained, by which methods, and how much that and its evidence may cost.
 
-    images: PositiveInt = 16
+    Attributes:
+        images: shown in figures; half of them wrong, balanced over the classes.
+        methods: of `METHODS`, each with how many of the images it is measured on it explains, no others then;
+            None is all images, those shown too.
+        budget: what each method may compute; its `seed` is the project's.
+        evidence: what measuring them may cost.
+        background: train images that stand in for the concepts a coalition lacks.
+        engine, max_coalitions: of Shapley values.
+        n_resamples: of the bootstrap.
+    """
+
+    images: PositiveInt = 24
+    methods: dict[str, PositiveInt | None] = DEFAULT_METHODS
+    budget: Budget = Budget()
+    evidence: Evidence = Evidence()
     background: PositiveInt = 100
     engine: Literal["exact", "kernel"] = "exact"
     max_coalitions: PositiveInt = 4096
-    baseline: Literal["black", "grey", "white"] = "black"
-    steps: PositiveInt = 64
-    internal_batch_size: PositiveInt = 64
     n_resamples: PositiveInt = 1000
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: dict[str, int | None]) -> dict[str, int | None]:
+        unknown = [name for name in methods if name not in METHODS]
+        if unknown:
+            raise ValueError(f"there is no method {unknown[0]!r}; choose from {', '.join(METHODS)}")
+        return methods

@@ -14,6 +14,7 @@ from glasshead.reporting.explanation_figures import (
     plot_shapley_global,
     plot_shapley_images,
 )
+from glasshead.reporting.report_card_figure import plot_report_card
 
 
 def create_pipeline(*, concepts: bool) -> Pipeline:
@@ -21,13 +22,13 @@ def create_pipeline(*, concepts: bool) -> Pipeline:
 
     With `concepts`, for bottlenecks on `embeddings`, explanations by Shapley values of the concepts too.
     """
-    return pixels_pipeline(measured=["attributions", *(["shapley"] if concepts else [])]) + (
+    return pixels_pipeline(measured=["shapley"] if concepts else []) + (
         concepts_pipeline() if concepts else Pipeline([])
     )
 
 
 def pixels_pipeline(measured: list[str]) -> Pipeline:
-    """Return the nodes for any classifier; the explanations `measured` are compared."""
+    """Return the nodes for any classifier; what else is `measured` comes in beside its pixels."""
     return Pipeline(
         [
             Node(
@@ -38,21 +39,35 @@ def pixels_pipeline(measured: list[str]) -> Pipeline:
             ),
             Node(
                 prepare_examples,
-                ["classifier", "images", "examples"],
+                ["classifier", "images", "examples", "planted"],
                 "example_images",
                 name="prepare_examples",
             ),
             Node(
                 explain_pixels,
-                ["classifier", "example_images", "examples", "params:explain"],
+                ["classifier", "example_images", "examples", "params:explain", "params:seed"],
                 "attributions",
                 name="explain_pixels",
             ),
             Node(
                 measure_explanations,
-                ["params:explain", "params:seed", *measured],
+                [
+                    "classifier",
+                    "example_images",
+                    "examples",
+                    "attributions",
+                    "params:explain",
+                    "params:seed",
+                    *measured,
+                ],
                 "explanations",
                 name="measure_explanations",
+            ),
+            Node(
+                plot_report_card,
+                ["explanations", "attributions"],
+                "explanation_report_figure",
+                name="plot_report_card",
             ),
             Node(
                 plot_attribution_maps,

@@ -1,0 +1,150 @@
+"""The evidence for one method on one classifier: all measures of its maps, on images whose truth is known."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int
+from pydantic import BaseModel, NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+
+from glasshead.explainers.attribution import Attribution, Explanation
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.class_token import class_token_alone
+from glasshead.explainers.deletion import deletion_auc, insertion_auc
+from glasshead.explainers.evidence import Measure, completeness, summarise
+from glasshead.explainers.faithfulness import infidelity, max_sensitivity
+from glasshead.explainers.localisation import (
+    mask_iou,
+    mass_in_mask,
+    mass_on_mark,
+    pointing_game,
+)
+from glasshead.explainers.maps import map_faults, sparsity
+from glasshead.explainers.methods import Method
+from glasshead.explainers.randomisation import randomisation_test
+from glasshead.models.classifier import Classifier
+
+Values = dict[str, Float64[np.ndarray, " n"]]
+
+
+class Evidence(BaseModel, extra="forbid", frozen=True):
+    """What measuring a method may cost.
+
+    Attributes:
+        images: test images drawn at random, the same for all methods.
+        deletion_steps: equal shares of the pixels that go, or come, one after the other.
+        infidelity_samples: noisy images for each image.
+        randomisation_images: how many of the images are explained again with a network of shuffled weights.
+        sensitivity_images: how many of the images are explained again after small changes; 0 leaves it out.
+        sensitivity_samples: changed images for each of them.
+    """
+
+    images: PositiveInt = 32
+    deletion_steps: PositiveInt = 16
+    infidelity_samples: PositiveInt = 16
+    randomisation_images: PositiveInt = 16
+    sensitivity_images: NonNegativeInt = 8
+    sensitivity_samples: PositiveInt = 4
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What methods are measured on.
+
+    Attributes:
+        images: in [0, 1].
+        targets: the class that is explained.
+        masks, marks: where the object and a planted mark are, nowhere if that is not known.
+        noise, falls: see `noise_response`.
+    """
+
+    images: Float[Tensor, "n 3 h w"]
+    targets: Int[Tensor, " n"]
+    masks: Bool[np.ndarray, "n h w"]
+    marks: Bool[np.ndarray, "n h w"]
+    noise: Float[np.ndarray, "n s h w"]
+    falls: Float[np.ndarray, "n s"]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def at(self, rows: slice | np.ndarray) -> "Subject":
+        """Return what stands in `rows`."""
+        return Subject(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+
+def measure_method(
+    method: Method,
+    classifier: Classifier,
+    subject: Subject,
+    explained: Explanation,
+    budget: Budget,
+    evidence: Evidence,
+    n_resamples: int,
+    seed: int,
+) -> dict[str, Measure]:
+    """Return all measures of the maps `explained` that `method` made of `subject`, with 95 % bootstrap intervals.
+
+    Completeness is measured of methods whose contributions must add up, `mass_on_mark` where there are marks.
+    """
+
+    def explain(model: nn.Module, images: Tensor, targets: Tensor) -> Float[np.ndarray, "n h w"]:
+        return method(model, images.clamp(0, 1), targets, budget).maps  # changed images leave it
+
+    maps = explained.maps.astype(np.float32)
+    some, few = (
+        subject.at(slice(evidence.randomisation_images)),
+        subject.at(slice(evidence.sensitivity_images)),
+    )
+    randomised = randomisation_test(
+        explain, classifier, some.images, some.targets, seed, maps=maps[: len(some)]
+    )
+    samples = evidence.sensitivity_samples
+    groups = [
+        _faithfulness(classifier, subject, maps, budget, evidence),
+        _localisation(subject, maps),
+        {"sparsity": sparsity(maps), **map_faults(maps)},
+        {
+            "randomisation": randomised.rank_correlation[-1],
+            "randomisation_ssim": randomised.ssim[-1],
+        },
+    ]
+    if len(few):
+        changes = max_sensitivity(
+            explain, classifier, few.images, few.targets, seed, samples=samples
+        )
+        groups.append({"max_sensitivity": changes})
+    measures: dict[str, Measure] = {}
+    for group in groups:
+        measures |= summarise(group, n_resamples, seed)
+    if isinstance(explained, Attribution):
+        measures |= completeness(explained, n_resamples, seed)
+    return measures
+
+
+def _faithfulness(
+    classifier: Classifier,
+    subject: Subject,
+    maps: Float[np.ndarray, "n h w"],
+    budget: Budget,
+    evidence: Evidence,
+) -> Values:
+    given = classifier.probabilities, subject.images, subject.targets, maps
+    changed = budget.baseline, evidence.deletion_steps, budget.images_per_pass
+    with class_token_alone(classifier):
+        return {
+            "deletion_auc": deletion_auc(*given, *changed),
+            "insertion_auc": insertion_auc(*given, *changed),
+            "infidelity": infidelity(maps, subject.noise, subject.falls),
+        }
+
+
+def _localisation(subject: Subject, maps: Float[np.ndarray, "n h w"]) -> Values:
+    found = {
+        "pointing_game": pointing_game(maps, subject.masks),
+        "mass_in_mask": mass_in_mask(maps, subject.masks),
+        "iou": mask_iou(maps, subject.masks),
+    }
+    return found | (
+        {"mass_on_mark": mass_on_mark(maps, subject.marks)} if subject.marks.any() else {}
+    )

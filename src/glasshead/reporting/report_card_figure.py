@@ -1,0 +1,172 @@
+"""The report card of explanation methods as a figure: a row a method, a column a measure, beside the baselines."""
+
+import math
+import textwrap
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from glasshead.explainers.evidence import Measure
+from glasshead.explainers.methods import real_methods
+from glasshead.explainers.randomisation import passes_randomisation
+
+COLUMNS = {
+    "pointing_game": "pointing\ngame",
+    "mass_in_mask": "mass in\nmask",
+    "iou": "IoU",
+    "mass_on_mark": "mass on\nmark",
+    "deletion_auc": "deletion\nAUC",
+    "insertion_auc": "insertion\nAUC",
+    "infidelity": "infidelity",
+    "max_sensitivity": "max\nsensitivity",
+    "randomisation": "random\nweights",
+    "rank_agreement": "rank\nagreement",
+    "top_agreement": "top 10 %\nagreement",
+    "sparsity": "sparsity",
+    "completeness_gap_relative": "relative\ngap",
+    "seconds_per_image": "seconds\nan image",
+}
+COMPARED = (
+    "pointing_game",
+    "mass_in_mask",
+    "iou",
+    "mass_on_mark",
+    "deletion_auc",
+    "insertion_auc",
+    "infidelity",
+)
+BETTER, WORSE = "#9ecae9", "#f6c9a8"  # tints of Okabe and Ito's blue and vermillion
+ARROWS = {"higher": "↑", "lower": "↓"}
+
+Measures = Mapping[str, Measure]
+
+
+def plot_report_card(
+    explanations: Mapping[str, Measures], attributions: dict[str, np.ndarray]
+) -> Figure:
+    """Return a table of all pixel methods and baselines: values with their 95 % intervals.
+
+    Blue is better than every baseline and vermillion worse than the best one, where the intervals are apart.
+    """
+    names = attributions["methods"].tolist()
+    methods = real_methods(names)
+    baselines = [name for name in names if name not in methods]
+    shown = [column for column in COLUMNS if any(column in explanations[name] for name in names)]
+    foot = _foot(attributions, explanations, methods)
+    height = 1.5 + 0.42 * len(names) + 0.2 * foot.count("\n")
+    figure = Figure(figsize=(2.6 + 0.95 * len(shown), height), layout="constrained")
+    figure.suptitle(
+        "Which explanation to believe: each method's evidence on the same test images", fontsize=13
+    )
+    axes = figure.subplots()
+    axes.set(xlim=(-0.5, len(shown) - 0.5), ylim=(len(names) - 0.5, -0.5))
+    for row, name in enumerate([*methods, *baselines]):
+        for column, measure in enumerate(shown):
+            found = explanations[name].get(measure)
+            if found is None or found["value"] is None:
+                continue
+            rivals = [
+                explanations[other][measure]
+                for other in baselines
+                if measure in explanations[other]
+            ]
+            colour = _colour(found, rivals) if name in methods and measure in COMPARED else "white"
+            axes.add_patch(
+                Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0)
+            )
+            axes.text(
+                column, row - 0.13, _short(found["value"]), ha="center", va="center", fontsize=9
+            )
+            if found["low"] is not None:
+                interval = f"{_short(found['low'])} to {_short(found['high'])}"
+                axes.text(
+                    column,
+                    row + 0.25,
+                    interval,
+                    ha="center",
+                    va="center",
+                    fontsize=6,
+                    color="#444444",
+                )
+    _label(axes, [*methods, *baselines], shown, explanations)
+    axes.axhline(len(methods) - 0.5, color="black", linewidth=1)
+    figure.supxlabel(foot, fontsize=8, x=0.01, ha="left")
+    return figure
+
+
+def _label(
+    axes: Axes, names: list[str], shown: list[str], explanations: Mapping[str, Measures]
+) -> None:
+    directions = [_direction(measure, explanations) for measure in shown]
+    labels = [
+        f"{COLUMNS[measure]} {arrow}" for measure, arrow in zip(shown, directions, strict=True)
+    ]
+    axes.set_xticks(range(len(shown)), labels, fontsize=8)
+    axes.xaxis.tick_top()
+    marks = [
+        "" if passes_randomisation(explanations[name]["randomisation"]) else "✗ " for name in names
+    ]
+    axes.set_yticks(
+        range(len(names)),
+        [f"{mark}{name}" for mark, name in zip(marks, names, strict=True)],
+        fontsize=9,
+    )
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def _direction(measure: str, explanations: Mapping[str, Measures]) -> str:
+    found = next(each[measure] for each in explanations.values() if measure in each)
+    return ARROWS[found["better"]]
+
+
+def _colour(found: Measure, rivals: list[Measure]) -> str:
+    """Return the tint of a value beside those of the baselines; white where nothing is known or intervals overlap."""
+    known = [rival for rival in rivals if rival["low"] is not None]
+    if found["low"] is None or not known:
+        return "white"
+    low, high = _oriented(found)
+    others = [_oriented(rival) for rival in known]
+    if low > max(top for _, top in others):
+        return BETTER
+    return WORSE if high < max(bottom for bottom, _ in others) else "white"
+
+
+def _oriented(found: Measure) -> tuple[float, float]:
+    """Return low and high end of an interval, turned so that more is better."""
+    low, high = float(found["low"] or 0), float(found["high"] or 0)
+    return (low, high) if found["better"] == "higher" else (-high, -low)
+
+
+def _foot(
+    attributions: dict[str, np.ndarray], explanations: Mapping[str, Measures], methods: list[str]
+) -> str:
+    lines = [
+        "Value and 95 % bootstrap interval; ↑ higher or ↓ lower is better. Blue: better than every baseline (below the "
+        "line); vermillion: worse than the best of them; intervals apart."
+    ]
+    failing = [
+        name for name in methods if not passes_randomisation(explanations[name]["randomisation"])
+    ]
+    lines.append(
+        "✗ fails the randomisation check: its maps stay alike when the weights are shuffled"
+        + (f" ({', '.join(failing)})." if failing else "; baselines must, no method here does.")
+    )
+    lines += [
+        f"{name} is not applicable: {reason}"
+        for name, reason in attributions["not_applicable"].tolist()
+    ]
+    return "\n".join(textwrap.fill(line, 165) for line in lines)
+
+
+def _short(value: float | None) -> str:
+    """Return three significant digits without exponents where they are readable."""
+    if value is None:
+        return "–"
+    if value and (abs(value) < 1e-3 or abs(value) >= 1e4):
+        return f"{value:.0e}"
+    digits = 2 if abs(value) >= 1 else 3
+    return f"{value:.{max(0, digits - max(0, math.floor(math.log10(abs(value) or 1))))}f}"
