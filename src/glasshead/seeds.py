@@ -29,6 +29,17 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
+def numpy_seeded(seed: int) -> Iterator[None]:
+    """Let NumPy's global generator, which shap draws from, draw from `seed`; it goes on as it was afterwards."""
+    state = np.random.get_state()
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        np.random.set_state(state)
+
+
+@contextmanager
 def torch_seeded(seed: int) -> Iterator[None]:
     """Let torch's global generators, of all devices, draw from `seed`; they go on as they were afterwards."""
     import torch

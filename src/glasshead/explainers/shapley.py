@@ -3,8 +3,6 @@
 Shapley 1953; the game is that of `glasshead.explainers.coalitions`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from math import comb
 
 import numpy as np
@@ -22,6 +20,7 @@ from glasshead.explainers.coalitions import (
     membership,
 )
 from glasshead.explainers.two_layer import TwoLayer
+from glasshead.seeds import numpy_seeded
 
 HELD_WORTHS = 2**24  # 128 MB
 
@@ -96,7 +95,7 @@ def kernel_shapley(
 
     data = DenseData(background.numpy(), [str(player) for player in range(len(groups))], columns)
     budget = min(2 ** len(groups) - 2, max_coalitions)
-    with _numpy_seeded(seed):
+    with numpy_seeded(seed):
         explainer = shap.KernelExplainer(outputs, data)
         values = explainer.shap_values(rows.numpy(), nsamples=budget, l1_reg=0, silent=True)
     chosen = np.take_along_axis(values, targets.numpy()[:, None, None], axis=2)[..., 0]
@@ -181,14 +180,3 @@ def attribution_of(
     base = evaluate(function, background).mean(dim=0)[targets]
     output = evaluate(function, rows).gather(1, targets[:, None])[:, 0]
     return Attribution(values, base.cpu().numpy(), output.cpu().numpy())
-
-
-@contextmanager
-def _numpy_seeded(seed: int) -> Iterator[None]:
-    """Seed NumPy's global generator, which shap draws from, and put its state back afterwards."""
-    state = np.random.get_state()
-    np.random.seed(seed % 2**32)
-    try:
-        yield
-    finally:
-        np.random.set_state(state)
