@@ -1,0 +1,66 @@
+"""Which concepts a bottleneck's decisions hang on: every value set by hand to surely not, and to surely."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from torch import Tensor
+
+from glasshead.calibration.bootstrap import bootstrap_intervals, mean_of
+from glasshead.explainers.concepts import Bottleneck
+from glasshead.explainers.interventions import Flips, compare_decisions, set_probability
+
+Setting = tuple[str, str, int]  # subtask, value, probability
+COLUMNS = ("subtask", "value", "probability", "share", "low", "high", "n", "to", "to_share")
+
+
+def measure_flips(
+    classifier: Bottleneck,
+    classes: Sequence[str],
+    concepts: Float[Tensor, "n c"],
+    n_resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return a row for each value of each subtask at probability 0 and at 1, in this order.
+
+    Columns: subtask, value, probability; share of the n rows whose predicted class is another then, with its 95 %
+    bootstrap interval low to high; to, the class that most of those go to (of equal ones the first), and to_share of
+    those, both missing where none flips. Other values of a subtask share what the one that is set leaves.
+    """
+    found = dict(_every_setting(classifier, concepts))
+    shares = bootstrap_intervals(
+        {
+            "/".join(map(str, setting)): mean_of(flips.flipped.astype(float))
+            for setting, flips in found.items()
+        },
+        n_resamples,
+        seed,
+    )
+    rows = [
+        (*setting, share.value, share.low, share.high, share.n, *_destination(flips, classes))
+        for (setting, flips), share in zip(found.items(), shares.values(), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _every_setting(
+    classifier: Bottleneck, concepts: Float[Tensor, "n c"]
+) -> Iterator[tuple[Setting, Flips]]:
+    for task in classifier.concepts:
+        for value in task.values:
+            for probability in (0, 1):
+                changed = set_probability(
+                    classifier.concepts, concepts, task.name, value, probability
+                )
+                yield (
+                    (task.name, value, probability),
+                    compare_decisions(classifier, concepts, changed),
+                )
+
+
+def _destination(flips: Flips, classes: Sequence[str]) -> tuple[str | None, float | None]:
+    counts = np.bincount(flips.after[flips.flipped], minlength=len(classes))
+    if not counts.any():
+        return None, None
+    return classes[int(counts.argmax())], float(counts.max() / counts.sum())
