@@ -49,7 +49,12 @@ FIGURES = [
     "confused_pairs",
     "attribution_map",
 ]
-HEADS_FIGURES = [*FIGURES, "shapley_images", "shapley_global"]
+HEADS_FIGURES = [
+    *FIGURES,
+    *(f"shapley_{name}" for name in ("images", "global", "beeswarm", "mistake", "right")),
+    "interactions",
+    "interventions",
+]
 # 480 given as train, 48 a class: a tenth of them, rounded, to calibration and to validation.
 SPLITS = {"calibration": 50, "test": 120, "train": 380, "validation": 50}
 
@@ -91,6 +96,7 @@ class TestDefaultRun:
         assert first_run.exit_code == 0, first_run.stderr[-2000:]
         assert all((REPORTING / "figures" / f"{name}.png").is_file() for name in HEADS_FIGURES)
         assert (REPORTING / "explanations.json").is_file()
+        assert (REPORTING / "flips.csv").is_file()
         assert Path("data/06_models/heads/calibrated/classifier.json").is_file()
 
     def test_metrics_are_those_of_the_contract(self, first_run: Result) -> None:
@@ -119,6 +125,9 @@ class TestDefaultRun:
         assert tracked.data.params["train_heads.training.mode"] == "joint"
         assert not any("Params(" in value for value in tracked.data.params.values())
         assert tracked.data.metrics["accuracy"] == read_metrics()["accuracy"]["value"]
+        corrected = json.loads((REPORTING / "interventions.json").read_text())
+        name = "intervention/uncertainty/01"
+        assert tracked.data.metrics[name] == corrected[name]["value"]
         assert {"taxonomy", "backbone", "env"} <= set(tracked.data.tags)
         assert len(tracked.inputs.dataset_inputs) == 1
 

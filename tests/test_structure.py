@@ -54,7 +54,17 @@ STAGES = {
     "explain",
     "pretrain",
 }
-CONCEPT_NODES = {"explain_concepts", "plot_shapley_images", "plot_shapley_global"}
+CONCEPT_NODES = {
+    "explain_concepts",
+    "intervene",
+    "plot_interactions",
+    "plot_interventions",
+    "plot_shapley_beeswarm",
+    "plot_shapley_global",
+    "plot_shapley_images",
+    "plot_shapley_mistake",
+    "plot_shapley_right",
+}
 OTHERS = {"pretrain", "train_cnn", "train_transfer"}  # stages that are no part of the default
 
 

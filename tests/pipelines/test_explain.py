@@ -25,7 +25,8 @@ from glasshead.explainers.methods import METHODS
 from glasshead.explainers.report_card import Evidence
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain import create_pipeline
-from glasshead.pipelines.explain.nodes import explain_concepts, explain_pixels
+from glasshead.pipelines.explain.concept_nodes import explain_concepts
+from glasshead.pipelines.explain.nodes import explain_pixels
 from glasshead.pipelines.explain.params import ExplainParams
 
 ROOT = Path(__file__).parents[2]
@@ -152,7 +153,8 @@ def inputs(classifier: Plain, images: ImageTable, parameters: ExplainParams) -> 
         "images": images,
         "predictions": predictions,
         "samples": predictions[["image_id", "split", "label"]].assign(
-            content_hash=frame["content_hash"]
+            content_hash=frame["content_hash"],
+            **{f"target/{task.name}": 0 for task in classifier.concepts},
         ),
         "embeddings": Embeddings(
             frame["image_id"].to_numpy(object),

@@ -16,6 +16,7 @@ from glasshead.explainers.two_layer import as_two_layer
 
 logger = logging.getLogger(__name__)
 
+Engine = Literal["exact", "kernel", "permutation"]
 Players = Literal["subtasks", "values"]
 Output = Literal["probability", "logit"]
 
@@ -65,7 +66,7 @@ def concept_shapley(
     concepts: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     targets: Int[Tensor, " n"],
-    engine: Literal["exact", "kernel", "permutation"],
+    engine: Engine,
     max_coalitions: int,
     seed: int,
     players: Players = "subtasks",

@@ -5,10 +5,10 @@ from matplotlib.figure import Figure
 LONGEST = 24  # characters
 
 
-def plain(label: object) -> str:
-    """Return a name that fits an axis and that matplotlib does not read as a formula."""
+def plain(label: object, longest: int = LONGEST) -> str:
+    """Return a name of up to `longest` characters that matplotlib does not read as a formula."""
     text = " ".join(str(label).split())
-    return (text if len(text) <= LONGEST else text[: LONGEST - 1] + "…").replace("$", r"\$")
+    return (text if len(text) <= longest else text[: longest - 1] + "…").replace("$", r"\$")
 
 
 def message_figure(text: str) -> Figure:

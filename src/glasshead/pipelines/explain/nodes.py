@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from glasshead.embedding.store import Embeddings
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
 from glasshead.explainers.budget import Budget
-from glasshead.explainers.concepts import Bottleneck, concept_shapley
+from glasshead.explainers.concepts import Bottleneck
 from glasshead.explainers.evidence import Measure, completeness, summarise, without_interval
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import noise_response
@@ -26,7 +25,7 @@ from glasshead.explainers.report_card import Subject, measure_method
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.pipelines.explain.params import ExplainParams
-from glasshead.seeds import generator, stream_seed
+from glasshead.seeds import generator
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +132,7 @@ def explain_pixels(
     applied = [name for name, reason in reasons.items() if not reason]
     left_out = [(name, reason) for name, reason in reasons.items() if reason]
     return (
-        _identity(examples)
+        identity(examples)
         | arrays
         | {
             "methods": np.array(applied, dtype=str),
@@ -187,63 +186,8 @@ def measure_explanations(
     return explanations
 
 
-def explain_concepts(
-    classifier: Explainable,
-    embeddings: Embeddings,
-    samples: pd.DataFrame,
-    examples: pd.DataFrame,
-    parameters: ExplainParams,
-    seed: int,
-) -> Arrays:
-    """Return the Shapley values of each concept subtask for the calibrated probability of the predicted class.
-
-    Arrays: image_id, predicted (n,); players (p,) the subtasks; values (n, p) in probability, base and output (n,);
-    concepts (n, c) probabilities of the concept values, named by concept_value (c,) of the player concept_player (c,).
-    p and c are 0 for a classifier without concepts. What an absent subtask says is drawn from train rows.
-
-    Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
-    """
-    n, subtasks = len(examples), classifier.concepts
-    if subtasks:
-        content = samples.set_index("image_id")["content_hash"]
-        train = content[(samples["split"] == "train").to_numpy()]
-        draw = generator(seed, "explain", "background")
-        background = train.sample(min(parameters.background, len(train)), random_state=draw)
-        concepts = _concept_probabilities(classifier, embeddings, content[examples["image_id"]])
-        explained = concept_shapley(
-            classifier,
-            concepts,
-            _concept_probabilities(classifier, embeddings, background),
-            _class_indices(classifier.classes, examples["predicted"]),
-            parameters.engine,
-            parameters.max_coalitions,
-            stream_seed(seed, "explain", "coalitions"),
-        )
-    else:
-        concepts = torch.zeros(n, 0)
-        explained = Attribution(np.zeros((n, 0)), base=np.zeros(n), output=np.zeros(n))
-    return _identity(examples) | {
-        "players": np.array([subtask.name for subtask in subtasks], dtype=str),
-        "values": explained.values,
-        "base": explained.base,
-        "output": explained.output,
-        "concepts": concepts.numpy(),
-        "concept_value": np.array([value for task in subtasks for value in task.values], dtype=str),
-        "concept_player": np.array(
-            [k for k, task in enumerate(subtasks) for _ in task.values], dtype=int
-        ),
-    }
-
-
-@torch.no_grad()
-def _concept_probabilities(
-    classifier: Explainable, embeddings: Embeddings, content_hash: pd.Series
-) -> Float[Tensor, "n c"]:
-    values = embeddings.of(content_hash, classifier.encoder_key)
-    return classifier.concept_probabilities(torch.from_numpy(values))
-
-
-def _class_indices(classes: Sequence[str], names: pd.Series) -> Int[Tensor, " n"]:
+def class_indices(classes: Sequence[str], names: pd.Series) -> Int[Tensor, " n"]:
+    """Return the place of each class name among the logits."""
     order = list(classes)
     return torch.tensor([order.index(name) for name in names])
 
@@ -262,7 +206,7 @@ def _as_inputs(
     classifier: Classifier, example_images: Arrays, examples: pd.DataFrame
 ) -> tuple[Tensor, Tensor]:
     images = as_images(torch.from_numpy(example_images["pixels"]))
-    return images, _class_indices(classifier.classes, examples["predicted"])
+    return images, class_indices(classifier.classes, examples["predicted"])
 
 
 def _as_seen(
@@ -306,7 +250,8 @@ def _warn_of_gaps(name: str, explained: Explanation, budget: Budget) -> None:
         )  # fmt: skip
 
 
-def _identity(examples: pd.DataFrame) -> Arrays:
+def identity(examples: pd.DataFrame) -> Arrays:
+    """Return image_id and predicted (n,), which say what arrays of explanations are of."""
     return {name: _strings(examples[name]) for name in ("image_id", "predicted")}
 
 

@@ -1,12 +1,12 @@
 """Parameters of `explain`."""
 
-from typing import Literal
-
 from pydantic import BaseModel, PositiveInt, field_validator
 
 from glasshead.explainers.budget import Budget
+from glasshead.explainers.concepts import Engine
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.report_card import Evidence
+from glasshead.pipelines.explain.concept_params import ConceptParams
 
 DEFAULT_METHODS: dict[str, int | None] = {
     name: None for name in METHODS if name not in ("lime", "gradient_shap")
@@ -23,7 +23,7 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
         budget: what each method may compute; its `seed` is the project's.
         evidence: what measuring them may cost.
         background: train images that stand in for the concepts a coalition lacks.
-        engine, max_coalitions: of Shapley values.
+        engine, max_coalitions, concepts: of Shapley values and interventions.
         n_resamples: of the bootstrap.
     """
 
@@ -32,8 +32,9 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
     budget: Budget = Budget()
     evidence: Evidence = Evidence()
     background: PositiveInt = 100
-    engine: Literal["exact", "kernel"] = "exact"
+    engine: Engine = "exact"
     max_coalitions: PositiveInt = 4096
+    concepts: ConceptParams = ConceptParams()
     n_resamples: PositiveInt = 1000
 
     @field_validator("methods")

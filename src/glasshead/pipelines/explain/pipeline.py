@@ -2,18 +2,23 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glasshead.pipelines.explain.concept_nodes import explain_concepts, intervene
 from glasshead.pipelines.explain.nodes import (
     choose_examples,
-    explain_concepts,
     explain_pixels,
     measure_explanations,
     prepare_examples,
 )
-from glasshead.reporting.explanation_figures import (
-    plot_attribution_maps,
+from glasshead.reporting.concept_figures import (
+    plot_interactions,
+    plot_shapley_beeswarm,
     plot_shapley_global,
     plot_shapley_images,
+    plot_shapley_mistake,
+    plot_shapley_right,
 )
+from glasshead.reporting.explanation_figures import plot_attribution_maps
+from glasshead.reporting.intervention_figures import plot_interventions
 from glasshead.reporting.report_card_figure import plot_report_card
 
 
@@ -97,6 +102,19 @@ def concepts_pipeline() -> Pipeline:
                 name="explain_concepts",
             ),
             Node(
+                intervene,
+                [
+                    "classifier",
+                    "embeddings",
+                    "samples",
+                    "shapley",
+                    "params:explain",
+                    "params:seed",
+                ],
+                ["interventions", "flips"],
+                name="intervene",
+            ),
+            Node(
                 plot_shapley_images,
                 ["examples", "example_images", "shapley"],
                 "shapley_images_figure",
@@ -107,6 +125,36 @@ def concepts_pipeline() -> Pipeline:
                 "shapley",
                 "shapley_global_figure",
                 name="plot_shapley_global",
+            ),
+            Node(
+                plot_shapley_beeswarm,
+                "shapley",
+                "shapley_beeswarm_figure",
+                name="plot_shapley_beeswarm",
+            ),
+            Node(
+                plot_shapley_mistake,
+                ["examples", "shapley"],
+                "shapley_mistake_figure",
+                name="plot_shapley_mistake",
+            ),
+            Node(
+                plot_shapley_right,
+                ["examples", "shapley"],
+                "shapley_right_figure",
+                name="plot_shapley_right",
+            ),
+            Node(
+                plot_interactions,
+                "shapley",
+                "interactions_figure",
+                name="plot_interactions",
+            ),
+            Node(
+                plot_interventions,
+                "interventions",
+                "interventions_figure",
+                name="plot_interventions",
             ),
         ]
     )

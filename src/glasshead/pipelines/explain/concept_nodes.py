@@ -1,0 +1,212 @@
+"""Nodes of `explain` for bottlenecks: what each concept adds to a decision, and what happens when it is set by hand."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from glasshead.calibration.bootstrap import bootstrap_intervals, mean_of
+from glasshead.embedding.store import Embeddings
+from glasshead.errors import ArtifactError
+from glasshead.explainers.attribution import Attribution
+from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
+from glasshead.explainers.concepts import (
+    Subtask,
+    concept_interactions,
+    concept_shapley,
+    player_columns,
+    subtask_columns,
+)
+from glasshead.explainers.flips import COLUMNS as FLIP_COLUMNS
+from glasshead.explainers.flips import measure_flips
+from glasshead.explainers.interventions import intervention_curve, known_concepts_curve
+from glasshead.explainers.permutation_shapley import SampledAttribution
+from glasshead.pipelines.explain.nodes import Arrays, Explainable, class_indices, identity
+from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.seeds import generator, stream_seed
+
+Curves = dict[str, Float[np.ndarray, "k n"] | Bool[np.ndarray, "k n"]]
+
+
+def explain_concepts(
+    classifier: Explainable,
+    embeddings: Embeddings,
+    samples: pd.DataFrame,
+    examples: pd.DataFrame,
+    parameters: ExplainParams,
+    seed: int,
+) -> Arrays:
+    """Return what each player, a concept subtask or one of its values, adds to the output for the predicted class.
+
+    Arrays: image_id, predicted (n,); unit () of the output, "probability" (calibrated) or "logit"; players (p,);
+    Shapley values (n, p), base and output (n,); concepts (n, c) probabilities of the concept values, named by
+    concept_value (c,) of the player concept_player (c,). With the exact engine also interactions (n, p, p), whose rows
+    add up to the values; where these are estimates with error bars, standard_error (n, p).
+    p and c are 0 for a classifier without concepts. What an absent player says is drawn from train rows.
+
+    Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
+    """
+    n, chosen = len(examples), parameters.concepts
+    players = player_columns(classifier.concepts, chosen.players) if classifier.concepts else {}
+    if players:
+        content = samples.set_index("image_id")["content_hash"]
+        train = content[(samples["split"] == "train").to_numpy()]
+        draw = generator(seed, "explain", "background")
+        background = train.sample(min(parameters.background, len(train)), random_state=draw)
+        concepts = _concept_probabilities(classifier, embeddings, content[examples["image_id"]])
+        others = _concept_probabilities(classifier, embeddings, background)
+        predicted = class_indices(classifier.classes, examples["predicted"])
+        explained = _explain(classifier, concepts, others, predicted, parameters, seed)
+    else:
+        concepts = torch.zeros(n, 0)
+        nothing = Attribution(np.zeros((n, 0)), base=np.zeros(n), output=np.zeros(n))
+        explained = _attributed(nothing)
+    values = [value for task in classifier.concepts for value in task.values]
+    owners = [player for player, part in enumerate(players.values()) for _ in part]
+    return (
+        identity(examples)
+        | explained
+        | {
+            "unit": np.array(chosen.output),
+            "players": np.array(list(players), dtype=str),
+            "concepts": concepts.numpy(),
+            "concept_value": np.array(values, dtype=str),
+            "concept_player": np.array(owners, dtype=int),
+        }
+    )
+
+
+def intervene(
+    classifier: Explainable,
+    embeddings: Embeddings,
+    samples: pd.DataFrame,
+    shapley: Arrays,
+    parameters: ExplainParams,
+    seed: int,
+) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """Return how decisions on the test split change when concepts are set by hand.
+
+    First accuracies as `{name: {value, low, high, n}}`, of which the last part counts concepts from 00:
+        intervention/uncertainty/<k>: k subtasks corrected, those of the largest entropy first;
+        intervention/random/<k>: in random orders, averaged over them (the interval is over other images alone);
+        intervention/<order>/mean: over all k, one number for the curve;
+        known_concepts/<k>: k subtasks known, others at their mean over train, by falling mean |Shapley value| over the
+            explained images; `added` is the one that k adds.
+    Then what `measure_flips` finds. Both are empty for a classifier without concepts.
+
+    Raises ArtifactError if `embeddings` are not those of `samples`, or `samples` do not answer the subtasks.
+    """
+    subtasks = classifier.concepts
+    if not subtasks:
+        return {}, pd.DataFrame(columns=list(FLIP_COLUMNS))
+    test = samples[samples["split"] == "test"]
+    train = samples.loc[samples["split"] == "train", "content_hash"]
+    concepts = _concept_probabilities(classifier, embeddings, test["content_hash"])
+    known = _concept_probabilities(classifier, embeddings, train)
+    answers, labels = _answers(subtasks, test), class_indices(classifier.classes, test["label"])
+    order = _rank_subtasks(subtasks, shapley)
+    curves = _intervention_curves(
+        classifier, concepts, answers, labels, parameters.concepts.random_orders, seed
+    )
+    curves["known_concepts"] = known_concepts_curve(classifier, concepts, known, labels, order)
+    measures = _measure_curves(curves, parameters.n_resamples, seed)
+    for step, task in enumerate(order, start=1):
+        measures[f"known_concepts/{step:02d}"]["added"] = subtasks[task].name
+    flips = measure_flips(classifier, classifier.classes, concepts, parameters.n_resamples, seed)
+    return measures, flips
+
+
+def _explain(
+    classifier: Explainable,
+    concepts: Float[Tensor, "n c"],
+    background: Float[Tensor, "b c"],
+    predicted: Int[Tensor, " n"],
+    parameters: ExplainParams,
+    seed: int,
+) -> Arrays:
+    """Return the arrays of `_attributed`; all coalitions, where they are few, are worth evaluating but once."""
+    given = classifier, concepts, background, predicted
+    players, output = parameters.concepts.players, parameters.concepts.output
+    count = len(player_columns(classifier.concepts, players))
+    if parameters.engine == "exact" and count <= MAX_EXACT_PLAYERS:
+        pairs = concept_interactions(*given, players, output)
+        whole = replace(pairs, values=pairs.values.sum(axis=2))
+        return _attributed(whole) | {"interactions": pairs.values}
+    coalitions = parameters.max_coalitions, stream_seed(seed, "explain", "coalitions")
+    return _attributed(concept_shapley(*given, parameters.engine, *coalitions, players, output))
+
+
+def _attributed(explained: Attribution) -> Arrays:
+    arrays = {"values": explained.values, "base": explained.base, "output": explained.output}
+    if isinstance(explained, SampledAttribution):
+        arrays["standard_error"] = explained.standard_error
+    return arrays
+
+
+@torch.no_grad()
+def _concept_probabilities(
+    classifier: Explainable, embeddings: Embeddings, content_hash: pd.Series
+) -> Float[Tensor, "n c"]:
+    values = embeddings.of(content_hash, classifier.encoder_key)
+    return classifier.concept_probabilities(torch.from_numpy(values))
+
+
+def _answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n s"]:
+    """Return the value index of each subtask."""
+    columns = [f"target/{task.name}" for task in subtasks]
+    for task, name in zip(subtasks, columns, strict=True):
+        if name not in test or (test[name] >= len(task.values)).any():
+            raise ArtifactError(
+                f"The samples do not answer {task.name!r} as the classifier does, which was trained with another "
+                "taxonomy. Run the training, calibrate and evaluate pipelines again."
+            )
+    return torch.tensor(test[columns].to_numpy(np.int64))
+
+
+def _rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
+    """Return subtasks by falling mean |Shapley value|, that of a subtask being the sum over its players."""
+    totals = [
+        shapley["values"][:, np.unique(shapley["concept_player"][part])].sum(axis=1)
+        for part in subtask_columns(subtasks)
+    ]
+    importance = np.abs(totals).mean(axis=1)
+    return np.argsort(-importance, kind="stable").tolist()
+
+
+def _intervention_curves(
+    classifier: Explainable,
+    concepts: Float[Tensor, "n c"],
+    answers: Int[Tensor, "n s"],
+    labels: Int[Tensor, " n"],
+    random_orders: int,
+    seed: int,
+) -> Curves:
+    """Return (subtasks + 1, n) how often each image is right, with 0, 1, … of its subtasks corrected."""
+    given = classifier, concepts, answers, labels
+    seeds = [stream_seed(seed, "explain", "orders", draw) for draw in range(random_orders)]
+    drawn: list[Bool[np.ndarray, "k n"]] = [
+        intervention_curve(*given, "random", each) for each in seeds
+    ]
+    return {
+        "intervention/uncertainty": intervention_curve(*given, "uncertainty"),
+        "intervention/random": np.mean(drawn, axis=0),
+    }
+
+
+def _measure_curves(curves: Curves, n_resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+    statistics = {
+        f"{name}/{count:02d}": mean_of(right.astype(float))
+        for name, curve in curves.items()
+        for count, right in enumerate(curve)
+    } | {
+        f"{name}/mean": mean_of(curve.mean(axis=0))
+        for name, curve in curves.items()
+        if name.startswith("intervention/")
+    }
+    found = bootstrap_intervals(statistics, n_resamples, seed)
+    return {name: asdict(estimate) for name, estimate in found.items()}

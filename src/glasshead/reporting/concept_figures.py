@@ -1,0 +1,187 @@
+"""Figures of what concepts add to decisions: by image, over all images, and in pairs.
+
+`shapley` are the arrays that `explain_concepts` returns, for the images of `examples` in the same order.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
+from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.panels import (
+    Arrays,
+    draw_concept_bars,
+    draw_image,
+    likeliest_value,
+    panels,
+    rows_of,
+    verdict,
+)
+from glasshead.reporting.shap_plots import shap_plots, turn_short_arrows
+
+if TYPE_CHECKING:
+    from shap import Explanation
+
+NO_CONCEPTS = "This classifier has no concepts; its attribution maps explain it by pixels."
+NO_INTERACTIONS = (
+    "Interactions of concepts need all coalitions: the exact engine, and "
+    f"{MAX_EXACT_PLAYERS} players at most."
+)
+DISPLAYED = 16  # players; shap.plots adds up the others
+
+
+def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley: Arrays) -> Figure:
+    """Return a panel per shown image: what each concept added to the output for the predicted class."""
+    players = len(shapley["players"])
+    if not players:
+        return message_figure(NO_CONCEPTS)
+    shown, unit = np.flatnonzero(examples["shown"]), _unit(shapley)
+    figure, cells, foot = panels(len(shown), width=4.6, height=0.8 + 0.19 * players)
+    figure.suptitle(f"What each concept adds to the {unit} of the predicted class", fontsize=14)
+    limit = max(float(np.abs(shapley["values"][shown]).max(initial=0)), 0.01)
+    for index, cell, example in zip(shown, cells, rows_of(examples.iloc[shown]), strict=False):
+        picture, bars = cell.subplots(1, 2, width_ratios=(1, 1.8))
+        draw_image(picture, example_images["pixels"][index])
+        base, output = shapley["base"][index], shapley["output"][index]
+        picture.set_xlabel(f"{plain(example.predicted)}:\n{base:.2f} → {output:.2f}", fontsize=9)
+        draw_concept_bars(bars, shapley, int(index), limit)
+        cell.suptitle(verdict(example), fontsize=10)
+    estimated = " (estimates with 95 % error bars)" if "standard_error" in shapley else ""
+    foot.suptitle(
+        f"Shapley values{estimated} in {unit}, one scale for all: blue speaks for the predicted class, vermillion "
+        "against.\nBeside each concept, its likeliest value and the raw probability that the meta-learner reads. "
+        f"Under each image, the step that\nthe bars add up to: from the predicted class's average {unit} over "
+        "background images to that of this image.",
+        fontsize=9,
+    )
+    return figure
+
+
+def plot_shapley_global(shapley: Arrays) -> Figure:
+    """Return the mean absolute Shapley value of each player over the explained images."""
+    if not len(shapley["players"]):
+        return message_figure(NO_CONCEPTS)
+    figure = _figure(shapley)
+    axes = figure.subplots()
+    with shap_plots(figure) as plots:
+        plots.bar(_explanation(shapley), max_display=DISPLAYED, ax=axes, show=False)
+    axes.set_title(f"Which concepts decide ({len(shapley['values'])} explained images)")
+    axes.set_xlabel(f"mean |Shapley value|: change in the {_unit(shapley)} of the predicted class")
+    return figure
+
+
+def plot_shapley_beeswarm(shapley: Arrays) -> Figure:
+    """Return the Shapley values of each player, a dot an image, coloured by how likely its likeliest value is."""
+    if not len(shapley["players"]):
+        return message_figure(NO_CONCEPTS)
+    figure = _figure(shapley)
+    axes = figure.subplots()
+    with shap_plots(figure) as plots:
+        plots.beeswarm(
+            _explanation(shapley), max_display=DISPLAYED, ax=axes, plot_size=None, show=False,
+            color="cividis", color_bar_label="probability of the likeliest value,\nlow to high of each concept",
+        )  # fmt: skip
+    axes.set_title(f"What each concept adds, a dot an explained image ({len(shapley['values'])})")
+    axes.set_xlabel(f"Shapley value: change in the {_unit(shapley)} of the predicted class")
+    return figure
+
+
+def plot_shapley_mistake(examples: pd.DataFrame, shapley: Arrays) -> Figure:
+    """Return the way from the average to the output of the most confident mistake that is shown."""
+    wrong = _by_confidence(examples, examples["shown"] & ~examples["correct"])
+    if not len(wrong):
+        return message_figure("None of the images that are shown is a mistake.")
+    return _waterfall(examples, shapley, wrong[-1], "Most confident mistake")
+
+
+def plot_shapley_right(examples: pd.DataFrame, shapley: Arrays) -> Figure:
+    """Return the way from the average to the output of a shown image that is right, of median confidence."""
+    right = _by_confidence(examples, examples["shown"] & examples["correct"])
+    if not len(right):
+        return message_figure("None of the images that are shown is classified right.")
+    return _waterfall(examples, shapley, right[(len(right) - 1) // 2], "Typical right one")
+
+
+def plot_interactions(shapley: Arrays) -> Figure:
+    """Return a heat map of the mean absolute interaction of each pair of players; what each adds alone is left out."""
+    if not len(shapley["players"]):
+        return message_figure(NO_CONCEPTS)
+    if "interactions" not in shapley:
+        return message_figure(NO_INTERACTIONS)
+    # each of a pair's two entries holds one half
+    strength: Float[np.ndarray, "p p"] = 2 * np.abs(shapley["interactions"]).mean(axis=0)
+    np.fill_diagonal(strength, np.nan)
+    names, unit = [plain(name) for name in shapley["players"]], _unit(shapley)
+    side = 3.5 + 0.45 * len(names)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(strength, cmap="cividis", vmin=0)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    middle = np.nanmax(strength, initial=0) / 2
+    for (row, column), value in np.ndenumerate(strength):
+        if row != column:
+            colour = "black" if value > middle else "white"
+            axes.text(column, row, f"{value:.3f}", ha="center", va="center", color=colour, fontsize=8)  # fmt: skip
+    axes.set_title(f"Which concepts decide together ({len(shapley['values'])} explained images)")
+    bar = figure.colorbar(drawn, shrink=0.8)
+    bar.set_label(f"mean |Shapley interaction| in {unit} of the predicted class")
+    return figure
+
+
+def _by_confidence(examples: pd.DataFrame, chosen: pd.Series) -> list[int]:
+    """Return the places of the `chosen` rows, the least confident first."""
+    order = examples["confidence"].to_numpy().argsort(kind="stable")
+    return order[chosen.to_numpy(dtype=bool)[order]].tolist()
+
+
+def _waterfall(examples: pd.DataFrame, shapley: Arrays, row: int, title: str) -> Figure:
+    if not len(shapley["players"]):
+        return message_figure(NO_CONCEPTS)
+    figure = _figure(shapley)
+    with shap_plots(figure) as plots:
+        plots.waterfall(_explanation(shapley, row), max_display=DISPLAYED, show=False)
+    turn_short_arrows(figure.axes[0])
+    figure.set_layout_engine(
+        "constrained", rect=(0, 0, 0.97, 1)
+    )  # room for f(x), which shap shifts right
+    example = next(rows_of(examples.iloc[[row]]))
+    figure.suptitle(f"{title}: {verdict(example)}")
+    figure.supxlabel(
+        f"{_unit(shapley)} f of {plain(example.predicted)}: from its average over background images to this image",
+        fontsize=11,
+    )
+    return figure
+
+
+def _figure(shapley: Arrays) -> Figure:
+    players = min(DISPLAYED, len(shapley["players"]))
+    return Figure(figsize=(9, 1.8 + 0.42 * players), layout="constrained")
+
+
+def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":
+    """Return what shap draws: all images, or the one of `row` with players named by their likeliest values."""
+    from shap import Explanation  # takes seconds
+
+    players = range(len(shapley["players"]))
+    if row is not None:
+        return Explanation(
+            shapley["values"][row],
+            float(shapley["base"][row]),
+            feature_names=[likeliest_value(shapley, row, player) for player in players],
+        )
+    of = [shapley["concepts"][:, shapley["concept_player"] == player] for player in players]
+    return Explanation(
+        shapley["values"],
+        shapley["base"],
+        data=np.stack([part.max(axis=1) for part in of], axis=1),
+        feature_names=[plain(name) for name in shapley["players"]],
+    )
+
+
+def _unit(shapley: Arrays) -> str:
+    return str(shapley["unit"])

@@ -1,0 +1,94 @@
+"""What figures of explained images share: colours, panels, verdicts, images, bars of concepts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from glasshead.reporting.figures import LONGEST, plain
+
+Arrays = dict[str, np.ndarray]
+
+# Okabe and Ito's blue and vermillion, told apart with any colour vision
+FOR, AGAINST = "#0072B2", "#D55E00"
+COLUMNS = 4
+TWO_SIDED_95 = 1.96  # standard errors to either side of an estimate
+
+
+def panels(
+    count: int, width: float, height: float
+) -> tuple[Figure, Iterator[SubFigure], SubFigure]:
+    """Return a figure, its grid of `count` or more panels of `width` by `height` inches, and a foot below them."""
+    columns = min(COLUMNS, max(2, count))
+    rows = -(-count // columns)
+    title, foot = 0.4, 0.7
+    figure = Figure(figsize=(width * columns, height * rows + title + foot), layout="constrained")
+    halves = figure.subfigures(2, 1, squeeze=False, height_ratios=(height * rows, foot))
+    grid, bottom = halves[:, 0]
+    return figure, iter(grid.subfigures(rows, columns, squeeze=False, hspace=0.03).flat), bottom
+
+
+def rows_of(examples: pd.DataFrame) -> Iterator[Any]:
+    """Yield each example with its columns as attributes."""
+    return examples.itertuples(index=False)
+
+
+def verdict(example: Any, longest: int = LONGEST, between: str = ", ") -> str:
+    """Return whether the classifier is right, true and predicted class, calibrated confidence."""
+    label, predicted = plain(example.label, longest), plain(example.predicted, longest)
+    names = f"✓ {label}" if example.correct else f"✗ {label} taken for {predicted}"
+    return f"{names}{between}confidence {example.confidence:.2f}"
+
+
+def draw_image(axes: Axes, pixels: np.ndarray) -> None:
+    """Draw an image (3, h, w) without ticks."""
+    axes.imshow(pixels.transpose(1, 2, 0))
+    axes.set(xticks=[], yticks=[])
+
+
+def draw_concept_bars(
+    axes: Axes,
+    shapley: Arrays,
+    index: int,
+    limit: float,
+    most: int | None = None,
+    longest: int = LONGEST,
+) -> None:
+    """Draw image `index`'s Shapley values on an axis up to `limit` and a margin, the `most` largest, largest on top.
+
+    Beside each stand the concept, its likeliest value and that value's probability; on estimates 95 % error bars.
+    """
+    values, error = shapley["values"][index], shapley.get("standard_error")
+    order = np.abs(values).argsort()[-most if most else 0 :]
+    places = np.arange(len(order))
+    bars = axes.barh(
+        places,
+        values[order],
+        xerr=None if error is None else TWO_SIDED_95 * error[index, order],
+        color=np.where(values[order] < 0, AGAINST, FOR),
+        error_kw={"linewidth": 0.8, "capsize": 1.5},
+    )
+    axes.bar_label(bars, fmt="%+.2f", padding=2, fontsize=7)
+    labels = [likeliest_value(shapley, index, player, longest) for player in order]
+    axes.set_yticks(places, labels, fontsize=8)
+    axes.set_xlim(-1.45 * limit, 1.45 * limit)  # room for the numbers
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def likeliest_value(shapley: Arrays, index: int, player: int, longest: int = LONGEST) -> str:
+    """Return what the concept of a player most probably is on image `index`, such as "legs: four 0.80".
+
+    A player that is a single value says the same of that value.
+    """
+    columns = np.flatnonzero(shapley["concept_player"] == player)
+    likeliest = columns[shapley["concepts"][index, columns].argmax()]
+    value = shapley["concept_value"][likeliest]
+    name = str(shapley["players"][player]).removesuffix(f"/{value}")
+    probability = shapley["concepts"][index, likeliest]
+    return f"{plain(name, longest)}: {plain(value, longest)} {probability:.2f}"
