@@ -133,6 +133,26 @@ def test_single_values_are_named_as_values_of_their_concept(examples, example_im
     ]
 
 
+def test_of_many_players_the_largest_are_drawn(examples, example_images, shapley):
+    many = shapley | {
+        "players": np.array([f"c/{k}" for k in range(20)]),
+        "values": np.tile(np.arange(20) / 100, (4, 1)),
+        "concepts": np.full((4, 20), 0.05),
+        "concept_value": np.arange(20).astype(str),
+        "concept_player": np.arange(20),
+    }
+    figure = plot_shapley_images(examples, example_images, many)
+    np.testing.assert_allclose(
+        [bar.get_width() for bar in bars(figure)[0].patches], np.arange(4, 20) / 100
+    )
+    swarm = plot_shapley_beeswarm(many)
+    assert len(swarm.axes[0].get_yticklabels()) == 16
+    for drawn in (figure, swarm):
+        assert any("the 16 largest of 20" in text for text in drawn_texts(drawn))
+    assert "Sum of 5 other features" in drawn_texts(plot_shapley_global(many))
+    assert "5 other features" in drawn_texts(plot_shapley_mistake(examples, many))
+
+
 def test_estimates_have_error_bars_of_95_percent(examples, example_images, shapley):
     estimated = shapley | {"standard_error": np.full((4, 2), 0.05)}
     figure = plot_shapley_images(examples, example_images, estimated)

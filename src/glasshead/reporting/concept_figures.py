@@ -40,7 +40,7 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
     if not players:
         return message_figure(NO_CONCEPTS)
     shown, unit = np.flatnonzero(examples["shown"]), _unit(shapley)
-    figure, cells, foot = panels(len(shown), width=4.6, height=0.8 + 0.19 * players)
+    figure, cells, foot = panels(len(shown), width=4.6, height=0.8 + 0.19 * min(players, DISPLAYED))
     figure.suptitle(f"What each concept adds to the {unit} of the predicted class", fontsize=14)
     limit = max(float(np.abs(shapley["values"][shown]).max(initial=0)), 0.01)
     for index, cell, example in zip(shown, cells, rows_of(examples.iloc[shown]), strict=False):
@@ -48,14 +48,14 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
         draw_image(picture, example_images["pixels"][index])
         base, output = shapley["base"][index], shapley["output"][index]
         picture.set_xlabel(f"{plain(example.predicted)}:\n{base:.2f} → {output:.2f}", fontsize=9)
-        draw_concept_bars(bars, shapley, int(index), limit)
+        draw_concept_bars(bars, shapley, int(index), limit, DISPLAYED)
         cell.suptitle(verdict(example), fontsize=10)
     estimated = " (estimates with 95 % error bars)" if "standard_error" in shapley else ""
     foot.suptitle(
-        f"Shapley values{estimated} in {unit}, one scale for all: blue speaks for the predicted class, vermillion "
-        "against.\nBeside each concept, its likeliest value and the raw probability that the meta-learner reads. "
-        f"Under each image, the step that\nthe bars add up to: from the predicted class's average {unit} over "
-        "background images to that of this image.",
+        f"Shapley values{estimated} in {unit}{_largest(shapley)}, one scale for all: blue speaks for the predicted "
+        "class, vermillion against.\nBeside each concept, its likeliest value and the raw probability that the "
+        f"meta-learner reads. Under each image, the step that\nthey add up to: from the predicted class's average "
+        f"{unit} over background images to that of this image.",
         fontsize=9,
     )
     return figure
@@ -80,12 +80,17 @@ def plot_shapley_beeswarm(shapley: Arrays) -> Figure:
         return message_figure(NO_CONCEPTS)
     figure = _figure(shapley)
     axes = figure.subplots()
+    single = len(shapley["players"]) == len(shapley["concept_value"])
+    what = "its value" if single else "its likeliest value"
     with shap_plots(figure) as plots:
         plots.beeswarm(
-            _explanation(shapley), max_display=DISPLAYED, ax=axes, plot_size=None, show=False,
-            color="cividis", color_bar_label="probability of the likeliest value,\nlow to high of each concept",
+            _explanation(shapley), max_display=DISPLAYED, group_remaining_features=False,
+            ax=axes, plot_size=None, show=False,
+            color="cividis", color_bar_label=f"probability of {what}, each concept on its own scale",
         )  # fmt: skip
-    axes.set_title(f"What each concept adds, a dot an explained image ({len(shapley['values'])})")
+    axes.set_title(
+        f"What each concept adds{_largest(shapley)}: a dot an explained image ({len(shapley['values'])})"
+    )
     axes.set_xlabel(f"Shapley value: change in the {_unit(shapley)} of the predicted class")
     return figure
 
@@ -181,6 +186,12 @@ def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":
         data=np.stack([part.max(axis=1) for part in of], axis=1),
         feature_names=[plain(name) for name in shapley["players"]],
     )
+
+
+def _largest(shapley: Arrays) -> str:
+    """Return which players are drawn, where not all are."""
+    players = len(shapley["players"])
+    return f", the {DISPLAYED} largest of {players}" if players > DISPLAYED else ""
 
 
 def _unit(shapley: Arrays) -> str:
