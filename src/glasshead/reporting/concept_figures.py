@@ -54,8 +54,8 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
     foot.suptitle(
         f"Shapley values{estimated} in {unit}{_largest(shapley)}, one scale for all: blue speaks for the predicted "
         "class, vermillion against.\nBeside each concept, its likeliest value and the raw probability that the "
-        f"meta-learner reads. Under each image, the step that\nthey add up to: from the predicted class's average "
-        f"{unit} over background images to that of this image.",
+        f"meta-learner reads. Under each image, the step that\nall of them add up to: from the predicted class's "
+        f"average {unit} over background images to that of this image.",
         fontsize=9,
     )
     return figure
