@@ -1,0 +1,48 @@
+"""Maps of several methods as they lie on disk: which method explained which images, and what its maps say."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from glasshead.explainers.attribution import Attribution, Explanation
+from glasshead.explainers.methods import METHODS
+
+
+@dataclass(frozen=True)
+class MethodMaps:
+    """One value a pixel, of a method: maps (r, h, w) of the images in `rows` (r,), which counts all explained ones."""
+
+    rows: Int[np.ndarray, " r"]
+    maps: Float[np.ndarray, "r h w"]
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether no value is negative: the method tells how much a pixel matters, not for what."""
+        return not (self.maps < 0).any()
+
+    def of(self, row: int) -> Float[np.ndarray, "h w"] | None:
+        """Return the map of image `row`, None where the method did not explain it."""
+        found = np.flatnonzero(self.rows == row)
+        return self.maps[found[0]] if len(found) else None
+
+
+def method_maps(arrays: Mapping[str, np.ndarray]) -> dict[str, MethodMaps]:
+    """Return the maps of each method in the order of `arrays["methods"]`; baselines explain nothing and are left out.
+
+    `arrays` hold, for each method m, its values as m, the rows it explained as m/rows, and m/base and m/output where
+    values add up to their difference.
+    """
+    names = [str(name) for name in arrays["methods"] if not _is_baseline(str(name))]
+    return {name: MethodMaps(arrays[f"{name}/rows"], _maps(arrays, name)) for name in names}
+
+
+def _is_baseline(name: str) -> bool:
+    return name in METHODS and METHODS[name].family == "baseline"
+
+
+def _maps(arrays: Mapping[str, np.ndarray], name: str) -> Float[np.ndarray, "r h w"]:
+    if f"{name}/base" not in arrays:
+        return Explanation(arrays[name]).maps
+    return Attribution(arrays[name], arrays[f"{name}/base"], arrays[f"{name}/output"]).maps
