@@ -47,7 +47,7 @@ FIGURES = [
     "class_recall",
     "reliability",
     "confused_pairs",
-    "attribution_map",
+    "explanation_gallery",
 ]
 HEADS_FIGURES = [
     *FIGURES,

@@ -44,7 +44,7 @@ class TestTransfer:
     def test_it_walks_the_corridor_with_a_parent_of_its_own(self, transfer_run: Result) -> None:
         assert transfer_run.exit_code == 0, transfer_run.stderr[-2000:]
         figures = REPORTING / "transfer" / "figures"
-        for name in ("training_history", "reliability", "confusion_matrix", "attribution_map"):
+        for name in ("training_history", "reliability", "confusion_matrix", "explanation_gallery"):
             assert (figures / f"{name}.png").is_file()
         classifier = Classifier.load(Path("data/06_models/transfer/calibrated"))
         parent = Path("data/06_models/transfer_parents/resnet18/classifier/classifier.json")
@@ -113,7 +113,7 @@ class TestEnsemble:
         logits = pd.read_parquet("data/07_model_output/ensemble/logits.parquet")
         found = logits[[f"logit/{name}" for name in ensemble.classes]].to_numpy()
         np.testing.assert_allclose(np.exp(found), sum(parts) / 2, atol=1e-3)
-        assert (REPORTING / "ensemble" / "figures" / "attribution_map.png").is_file()
+        assert (REPORTING / "ensemble" / "figures" / "explanation_gallery.png").is_file()
         assert 0 <= accuracy("ensemble") <= 1
 
 

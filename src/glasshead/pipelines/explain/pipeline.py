@@ -17,7 +17,6 @@ from glasshead.reporting.concept_figures import (
     plot_shapley_mistake,
     plot_shapley_right,
 )
-from glasshead.reporting.explanation_figures import plot_attribution_maps
 from glasshead.reporting.intervention_figures import plot_interventions
 from glasshead.reporting.report_card_figure import plot_report_card
 
@@ -73,12 +72,6 @@ def pixels_pipeline(measured: list[str]) -> Pipeline:
                 ["explanations", "attributions"],
                 "explanation_report_figure",
                 name="plot_report_card",
-            ),
-            Node(
-                plot_attribution_maps,
-                ["examples", "example_images", "attributions"],
-                "attribution_map_figure",
-                name="plot_attribution_maps",
             ),
         ]
     )

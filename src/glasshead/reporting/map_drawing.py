@@ -1,0 +1,99 @@
+"""Attribution maps over their images: one signed scale, its legend, and what must be said beside a map."""
+
+from textwrap import fill
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+
+from glasshead.explainers.maps import map_faults
+from glasshead.explainers.standing import Evidence, Standing, standing
+from glasshead.explainers.stored import MethodMaps
+from glasshead.reporting.figures import plain
+from glasshead.reporting.panels import AGAINST, FOR
+from glasshead.reporting.sheet import Sheet
+
+SIGNED = LinearSegmentedColormap.from_list("against_for", [AGAINST, "white", FOR])
+MAP_PERCENTILE = 99
+PATCH = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.2}
+MARKS = {
+    "passes": "",
+    "not checked": "? not checked",
+    "fails": "✗ fails the randomisation check",
+}
+SCALE_NOTE = (
+    f"Full colour is the {MAP_PERCENTILE}th percentile of each map's own |values|: colours compare pixels of one map, "
+    "not maps.\n"
+    "Unsigned methods, such as saliency and attention, have no negative values: blue says how much a pixel matters, "
+    "not for what.\n"
+    "✗ on a map: its method fails the randomisation check; it draws much the same for a network of random weights, so "
+    "do not believe it. ?: not checked."
+)
+
+
+def relative(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+    """Return a finite map on its own scale: -1 and 1, or beyond, are full colour; of few values the largest is."""
+    size = np.abs(values.astype(float))
+    return values / (float(np.percentile(size, MAP_PERCENTILE)) or float(size.max()) or 1.0)
+
+
+def overlay(
+    pixels: UInt8[np.ndarray, "3 h w"], values: Float[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w 3"]:
+    """Return the map's colours over the image in grey, the denser the larger the |value|."""
+    scaled = np.clip(relative(values), -1, 1)
+    grey = np.repeat(pixels.mean(axis=0)[:, :, None] / 255, 3, axis=2)
+    density = np.abs(scaled)[:, :, None]
+    colour = np.where(scaled[:, :, None] < 0, SIGNED(0.0)[:3], SIGNED(1.0)[:3])
+    mixed: Float[np.ndarray, "h w 3"] = (1 - density) * grey + density * colour
+    return mixed
+
+
+def draw_map(
+    sheet: Sheet,
+    pixels: UInt8[np.ndarray, "3 h w"],
+    values: Float[np.ndarray, "h w"] | None,
+    found: Standing,
+    x: float,
+    y: float,
+    side: float,
+) -> None:
+    """Draw the map over the image with the mark of its method's standing, or say why there is none to draw."""
+    fault = _fault(values)
+    if values is not None and fault != "not finite":
+        sheet.image(overlay(pixels, values), x, y, side)
+    else:
+        sheet.box(x, y, side, side, facecolor="0.94", edgecolor="none")
+    if fault:
+        middle = {"ha": "center", "va": "center"}
+        sheet.text(x + side / 2, y + side / 2, fault, 7, bbox=PATCH, **middle)
+    if values is not None and MARKS[found]:
+        sheet.text(x + 0.05, y + 0.04, MARKS[found][0], 7, bbox=PATCH)
+
+
+def method_title(name: str, explained: MethodMaps, evidence: Evidence, longest: int) -> str:
+    """Return the method's name, whether it is unsigned, and its mark, in lines of up to `longest` characters."""
+    sign = " (unsigned)" if explained.unsigned else ""
+    parts = plain(name.replace("_", " "), 40) + sign, MARKS[standing(name, evidence)]
+    return "\n".join(fill(part, longest) for part in parts if part)
+
+
+def draw_scale(sheet: Sheet, x: float, y: float) -> None:
+    """Draw the legend of the signed scale, 3 inches wide, and beside it what it means."""
+    bar = sheet.figure.colorbar(
+        ScalarMappable(Normalize(-1, 1), SIGNED), cax=sheet.axes(x + 0.4, y, 2.2, 0.14),
+        orientation="horizontal", ticks=(-1, 0, 1),
+    )  # fmt: skip
+    bar.ax.set_xticklabels(["speaks against", "0", "speaks for"], fontsize=8)
+    sheet.text(x, y + 0.36, "… the predicted class", 8)
+    sheet.text(x + 3.2, y - 0.04, SCALE_NOTE, 8)
+
+
+def _fault(values: Float[np.ndarray, "h w"] | None) -> str | None:
+    if values is None:
+        return "not run"
+    faults = map_faults(values[None])
+    if faults["not_finite"][0]:
+        return "not finite"
+    return "constant" if faults["constant"][0] else None

@@ -1,0 +1,114 @@
+"""The card of a mistake: image, verdict, maps to believe, concepts that count, train images that look like it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import UInt8
+
+from glasshead.explainers.standing import Evidence, best_methods, standing
+from glasshead.explainers.stored import MethodMaps
+from glasshead.reporting.figures import plain
+from glasshead.reporting.map_drawing import draw_map, method_title
+from glasshead.reporting.panels import Arrays, draw_concept_bars, rows_of, verdict
+from glasshead.reporting.sheet import Sheet
+
+Thumbnails = Mapping[str, UInt8[np.ndarray, "h w 3"]]
+
+HEIGHT = 2.35  # inches, as all these
+IMAGE, THUMB, GAP = 1.25, 0.84, 0.1
+BARS, BAR_LABELS = 1.2, 1.75
+NAME = 16  # characters
+MAPS = 2
+CONCEPTS = 5
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the cards draw from; `shapley` and `neighbours` are None for a classifier without concepts."""
+
+    example_images: Arrays
+    methods: Mapping[str, MethodMaps]
+    evidence: Evidence
+    shapley: Arrays | None
+    neighbours: pd.DataFrame | None
+    thumbnails: Thumbnails
+
+    @property
+    def card_width(self) -> float:
+        """Width in inches of the columns that there is something for."""
+        width = (1 + MAPS) * (IMAGE + GAP)
+        width += BAR_LABELS + BARS + GAP if self.shapley is not None else 0
+        return width + (2 * self.near * (THUMB + GAP) + 3 * GAP if self.near else 0)
+
+    @property
+    def near(self) -> int:
+        """The number of neighbours of each kind."""
+        if self.neighbours is None or not len(self.neighbours):
+            return 0
+        return int(self.neighbours["rank"].max())
+
+
+def draw_card(sheet: Sheet, example: pd.Series, row: int, known: Known, x: float, y: float) -> None:
+    """Draw the card of the image in `row` of all explained ones."""
+    sheet.box(x, y, known.card_width, 0.01, facecolor="0.6", edgecolor="none")
+    said, confidence = verdict(example, NAME, between="\n").split("\n")
+    sheet.text(x, y + 0.07, said, 9.5, weight="bold")
+    image_id = plain(example["image_id"], 30)
+    sheet.text(x, y + 0.25, f"calibrated {confidence}, {image_id}", 8)
+    top = y + HEIGHT - IMAGE - 0.12
+    x = _draw_maps(sheet, row, known, x, top)
+    if known.shapley is not None:
+        x = _draw_concepts(sheet, str(example["image_id"]), known.shapley, x, top)
+    if known.near:
+        _draw_neighbours(sheet, example, known, x + 2 * GAP, top)
+
+
+def _draw_maps(sheet: Sheet, row: int, known: Known, x: float, top: float) -> float:
+    """Draw image and maps; return where the next column begins."""
+    pixels = known.example_images["pixels"][row]
+    sheet.image(pixels.transpose(1, 2, 0), x, top, IMAGE)
+    available = [name for name, maps in known.methods.items() if maps.of(row) is not None]
+    for place, name in enumerate(best_methods(available, known.evidence, MAPS), start=1):
+        left = x + place * (IMAGE + GAP)
+        found = standing(name, known.evidence)
+        draw_map(sheet, pixels, known.methods[name].of(row), found, left, top, IMAGE)
+        title = method_title(name, known.methods[name], known.evidence, longest=23)
+        sheet.text(left + IMAGE / 2, top - 0.03, title, 7, ha="center", va="bottom")
+    return x + (1 + MAPS) * (IMAGE + GAP)
+
+
+def _draw_concepts(sheet: Sheet, image_id: str, shapley: Arrays, x: float, top: float) -> float:
+    limit = max(float(np.abs(shapley["values"]).max()), 0.01)
+    axes = sheet.axes(x + BAR_LABELS, top, BARS, IMAGE - 0.1)
+    (index,) = np.flatnonzero(shapley["image_id"] == image_id)
+    draw_concept_bars(axes, shapley, int(index), limit, CONCEPTS, longest=11)
+    axes.set_xticks([-limit, 0, limit], [f"−{limit:.2f}", "0", f"{limit:.2f}"])
+    sheet.text(
+        x + 0.1,
+        top - 0.03,
+        "concepts that count most: likeliest value,\nShapley value in probability",
+        7,
+        va="bottom",
+    )
+    return x + BAR_LABELS + BARS + GAP
+
+
+def _draw_neighbours(sheet: Sheet, example: pd.Series, known: Known, x: float, top: float) -> None:
+    assert known.neighbours is not None
+    mine = known.neighbours[known.neighbours["image_id"] == example["image_id"]]
+    step = known.near * (THUMB + GAP) + GAP
+    players = 0 if known.shapley is None else len(known.shapley["players"])
+    predicted, label = plain(example["predicted"], 18), plain(example["label"], 18)
+    for place, (same, name, meaning) in enumerate(
+        ((True, predicted, "predicted"), (False, label, "its true class"))
+    ):
+        left = x + place * step
+        sheet.text(left, top - 0.03, f"nearest train images:\n{name}, {meaning}", 7, va="bottom")
+        for near in rows_of(mine[mine["same_class"] == same]):
+            at = left + (near.rank - 1) * (THUMB + GAP)
+            sheet.image(known.thumbnails[near.neighbour_id], at, top, THUMB)
+            shared = len(near.shared_concepts.split(", ")) if near.shared_concepts else 0
+            text = f"cosine {near.cosine:.2f}\n{shared} of {players}\nconcepts"
+            sheet.text(at + THUMB / 2, top + THUMB + 0.03, text, 7, ha="center")

@@ -1,0 +1,82 @@
+"""Every mistake among the shown images as a card."""
+
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from glasshead.explainers.standing import Evidence, best_methods, insertion
+from glasshead.explainers.stored import method_maps
+from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.map_drawing import draw_scale
+from glasshead.reporting.mistake_cards import HEIGHT, Known, Thumbnails, draw_card
+from glasshead.reporting.panels import Arrays
+from glasshead.reporting.sheet import Sheet
+
+MARGIN, TITLE, FOOT = 0.3, 0.7, 1.55  # inches
+WIDEST = 14.0
+NO_MISTAKES = "None of the shown images is misclassified: there are no mistakes to show."
+RULE = (
+    "Maps: of the methods that explained the image, the two with the highest insertion AUC among those that pass the "
+    "randomisation check;\nwhere none passes or none was checked, the best of what there is, marked so."
+)
+NEAR = (
+    "\nNearest by the cosine of embeddings; under each, for how many concepts the classifier's likeliest value is that "
+    "of the image."
+)
+
+
+def mistakes_figure(
+    examples: pd.DataFrame,
+    example_images: Arrays,
+    attributions: Arrays,
+    explanations: Evidence,
+    shapley: Arrays | None = None,
+    neighbours: pd.DataFrame | None = None,
+    thumbnails: Thumbnails | None = None,
+) -> Figure:
+    """Return a card for each misclassified image among those shown, or a figure that says that there is none.
+
+    Args:
+        neighbours: the table of `find_neighbours`, with a thumbnail in `thumbnails` by neighbour_id.
+    """
+    wrong = np.flatnonzero(examples["shown"] & ~examples["correct"])
+    if not len(wrong):
+        return message_figure(NO_MISTAKES)
+    if shapley is not None and not len(shapley["players"]):
+        shapley = None
+    known = Known(
+        example_images,
+        method_maps(attributions),
+        explanations,
+        shapley,
+        neighbours,
+        thumbnails or {},
+    )
+    width = known.card_width + MARGIN
+    columns = max(1, min(len(wrong), int(WIDEST // width)))
+    lines = -(-len(wrong) // columns)
+    sheet = Sheet(max(width * columns, 10.5) + MARGIN, TITLE + lines * HEIGHT + FOOT)
+    sheet.text(MARGIN, 0.2, f"{len(wrong)} mistakes among the shown test images", 14)
+    for place, row in enumerate(wrong.tolist()):
+        line, column = divmod(place, columns)
+        draw_card(
+            sheet, examples.iloc[row], row, known, MARGIN + column * width, TITLE + line * HEIGHT
+        )
+    _draw_foot(sheet, known)
+    return sheet.figure
+
+
+def _draw_foot(sheet: Sheet, known: Known) -> None:
+    top = sheet.height - FOOT + 0.2
+    draw_scale(sheet, MARGIN, top)
+    best = best_methods(known.methods, known.evidence, len(known.methods))
+    measured = [name for name in best if np.isfinite(insertion(name, known.evidence))]
+    values = [
+        f"{plain(name.replace('_', ' '), 40)} {insertion(name, known.evidence):.2f}"
+        for name in measured
+    ]
+    note = RULE + ("\n" + fill(f"Insertion AUC: {', '.join(values)}.", 150) if values else "")
+    note += NEAR if known.near else ""
+    sheet.text(MARGIN, top + 0.6, note, 8)
