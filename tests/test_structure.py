@@ -56,6 +56,7 @@ STAGES = {
 }
 CONCEPT_NODES = {
     "explain_concepts",
+    "find_neighbours",
     "intervene",
     "plot_interactions",
     "plot_interventions",

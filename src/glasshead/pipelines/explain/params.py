@@ -7,6 +7,7 @@ from glasshead.explainers.concepts import Engine
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.report_card import Evidence
 from glasshead.pipelines.explain.concept_params import ConceptParams
+from glasshead.pipelines.explain.gallery_params import VIEWS, Views
 
 DEFAULT_METHODS: dict[str, int | None] = {
     name: None for name in METHODS if name not in ("lime", "gradient_shap")
@@ -25,6 +26,8 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
         background: train images that stand in for the concepts a coalition lacks.
         engine, max_coalitions, concepts: of Shapley values and interventions.
         n_resamples: of the bootstrap.
+        neighbours: train images beside each explained one, of the predicted class and of another.
+        views: by name the classes of two sides to compare.
     """
 
     images: PositiveInt = 24
@@ -36,6 +39,8 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
     max_coalitions: PositiveInt = 4096
     concepts: ConceptParams = ConceptParams()
     n_resamples: PositiveInt = 1000
+    neighbours: PositiveInt = 3
+    views: Views = VIEWS
 
     @field_validator("methods")
     @classmethod

@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from glasshead.pipelines.explain.concept_nodes import explain_concepts, intervene
+from glasshead.pipelines.explain.gallery_pipeline import gallery_pipeline
 from glasshead.pipelines.explain.nodes import (
     choose_examples,
     explain_pixels,
@@ -26,9 +27,9 @@ def create_pipeline(*, concepts: bool) -> Pipeline:
 
     With `concepts`, for bottlenecks on `embeddings`, explanations by Shapley values of the concepts too.
     """
-    return pixels_pipeline(measured=["shapley"] if concepts else []) + (
-        concepts_pipeline() if concepts else Pipeline([])
-    )
+    whole = pixels_pipeline(measured=["shapley"] if concepts else [])
+    whole += gallery_pipeline(concepts=concepts)
+    return whole + concepts_pipeline() if concepts else whole
 
 
 def pixels_pipeline(measured: list[str]) -> Pipeline:

@@ -1,0 +1,168 @@
+"""Nodes of `explain` that show what was explained: neighbours, cards of mistakes, views of two sides."""
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int, UInt8
+from matplotlib.figure import Figure
+
+from glasshead.embedding.store import Embeddings
+from glasshead.explainers.concepts import subtask_columns
+from glasshead.explainers.neighbours import (
+    NOBODY,
+    Neighbours,
+    nearest_by_class,
+    shared_concepts,
+)
+from glasshead.explainers.standing import Evidence
+from glasshead.images.table import ImageTable
+from glasshead.pipelines.explain.nodes import Arrays, Explainable
+from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.reporting.mistake_figures import mistakes_figure
+from glasshead.reporting.view_figures import explanation_views_figure
+
+logger = logging.getLogger(__name__)
+
+THUMBNAIL = 160  # pixels of the longer side, at most
+
+
+def find_neighbours(
+    classifier: Explainable,
+    embeddings: Embeddings,
+    samples: pd.DataFrame,
+    examples: pd.DataFrame,
+    parameters: ExplainParams,
+) -> pd.DataFrame:
+    """Return the train images nearest to each example in embedding space: of the predicted class, and of another.
+
+    Of the predicted class, as they show what the image looked like to the classifier. Beside them, of a wrong example
+    those of its true class, which it should have looked like; of a right one the nearest of any other class.
+
+    A row a neighbour: image_id; same_class, whether it is of the predicted class; rank from 1, the nearest;
+    neighbour_id; label; cosine in [-1, 1]; shared_concepts, the subtasks that the classifier answers alike for both,
+    separated by ", ". There are fewer rows where train has too few images of a class.
+
+    Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
+    """
+    content = samples.set_index("image_id")["content_hash"]
+    train = samples[samples["split"] == "train"]
+    pool = embeddings.of(train["content_hash"], classifier.encoder_key)
+    queries = embeddings.of(content[examples["image_id"]], classifier.encoder_key)
+    answers, pool_answers = (_answers(classifier, values) for values in (queries, pool))
+    names = np.array([subtask.name for subtask in classifier.concepts], dtype=object)
+    kinds = _nearest(
+        queries, examples, pool, train["label"].to_numpy(object), parameters.neighbours
+    )
+    rows = [
+        {
+            "image_id": image_id,
+            "same_class": same_class,
+            "rank": place + 1,
+            "neighbour_id": train["image_id"].iloc[near],
+            "label": train["label"].iloc[near],
+            "cosine": float(found.similarity[row, place]),
+            "shared_concepts": ", ".join(names[shared[row, place]]),
+        }
+        for same_class, found in kinds.items()
+        for shared in [shared_concepts(answers, pool_answers, found)]
+        for row, image_id in enumerate(examples["image_id"])
+        for place, near in enumerate(found.rows[row])
+        if near != NOBODY
+    ]
+    columns = [
+        "image_id",
+        "same_class",
+        "rank",
+        "neighbour_id",
+        "label",
+        "cosine",
+        "shared_concepts",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def plot_mistakes(
+    examples: pd.DataFrame,
+    example_images: Arrays,
+    attributions: Arrays,
+    explanations: Evidence,
+    images: ImageTable,
+    shapley: Arrays | None = None,
+    neighbours: pd.DataFrame | None = None,
+) -> Figure:
+    """Return a card for each misclassified image among those shown; with concepts, also its concepts and neighbours."""
+    wrong = examples.loc[examples["shown"] & ~examples["correct"], "image_id"]
+    if neighbours is not None:
+        neighbours = neighbours[neighbours["image_id"].isin(wrong)]
+    thumbnails = {} if neighbours is None else _thumbnails(images, neighbours["neighbour_id"])
+    return mistakes_figure(
+        examples, example_images, attributions, explanations, shapley, neighbours, thumbnails
+    )
+
+
+def plot_explanation_views(
+    examples: pd.DataFrame,
+    example_images: Arrays,
+    attributions: Arrays,
+    explanations: Evidence,
+    images: ImageTable,
+    parameters: ExplainParams,
+    shapley: Arrays | None = None,
+) -> Figure:
+    """Return the views whose classes the data has; the log names the others."""
+    views = {}
+    for name, sides in parameters.views.items():
+        missing = sorted({label for side in sides for label in side} - set(images.classes))
+        if missing:
+            logger.info("View %r left out: the data has no class %s.", name, ", ".join(missing))
+        else:
+            views[name] = sides
+    return explanation_views_figure(
+        examples, example_images, attributions, explanations, views, shapley
+    )
+
+
+def _nearest(
+    queries: Float[np.ndarray, "n d"],
+    examples: pd.DataFrame,
+    pool: Float[np.ndarray, "m d"],
+    labels: np.ndarray,
+    count: int,
+) -> Mapping[bool, Neighbours]:
+    """Return the nearest of the predicted class (True), and of the true class or else of any other (False)."""
+    predicted, truth = (examples[name].to_numpy(object) for name in ("predicted", "label"))
+    same, other = nearest_by_class(queries, predicted, pool, labels, count)
+    of_truth, _ = nearest_by_class(queries, truth, pool, labels, count)
+    wrong = (predicted != truth)[:, None]
+    return {
+        True: same,
+        False: Neighbours(
+            np.where(wrong, of_truth.rows, other.rows),
+            np.where(wrong, of_truth.similarity, other.similarity),
+        ),
+    }
+
+
+@torch.no_grad()
+def _answers(
+    classifier: Explainable, embeddings: Float[np.ndarray, "n d"]
+) -> Int[np.ndarray, "n s"]:
+    """Return the index of each subtask's likeliest value."""
+    concepts = classifier.concept_probabilities(torch.from_numpy(embeddings))
+    columns = [slice(part.start, part.stop) for part in subtask_columns(classifier.concepts)]
+    answers: Int[np.ndarray, "n s"] = np.stack(
+        [concepts[:, part].argmax(dim=1).numpy() for part in columns], axis=1
+    )
+    return answers
+
+
+def _thumbnails(images: ImageTable, image_ids: pd.Series) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
+    unique = image_ids.unique()
+    rows = pd.Index(images.ids()).get_indexer(unique)
+    pictures = {name: images.pil(int(row)) for name, row in zip(unique, rows, strict=True)}
+    for picture in pictures.values():
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return {name: np.asarray(picture) for name, picture in pictures.items()}
