@@ -250,6 +250,14 @@ class TestCatalog:
         matched = {resolver.match_dataset_pattern(name) for name in datasets} | datasets
         assert set(config["catalog"]) <= matched
 
+    def test_one_setting_moves_the_store_for_all_who_read_it(self, tmp_path: Path) -> None:
+        (tmp_path / "base").symlink_to(ROOT / "conf" / "base")
+        (tmp_path / "local").mkdir()
+        (tmp_path / "local" / "globals.yml").write_text("embedding_store: /elsewhere")
+        catalog = OmegaConfigLoader(str(tmp_path), env="local", **CONFIG_LOADER_ARGS)["catalog"]
+        assert catalog["embedding_store"]["filepath"] == "/elsewhere"
+        assert catalog["embeddings"]["store"]["filepath"] == "/elsewhere"
+
     def test_no_two_datasets_share_a_file(
         self, datasets: set[str], config: OmegaConfigLoader
     ) -> None:

@@ -92,7 +92,8 @@ def run(
     **params: Any,
 ) -> DataCatalog:
     """Run the pipeline on the catalog entries of conf/base, their files moved below `folder`."""
-    entries = yaml.safe_load((CONF / "catalog_embed.yml").read_text())
+    text = (CONF / "catalog_embed.yml").read_text()
+    entries = yaml.safe_load(text.replace("${globals:embedding_store}", "data/04_feature/store"))
     for entry in entries.values():
         entry["filepath"] = str(folder / entry["filepath"])
         if "store" in entry:

@@ -208,7 +208,7 @@ class EmbeddingStore:
         except (OSError, ArtifactError) as error:
             raise EmbeddingError(
                 f"The embedding store {self.root} cannot be written: {error}. Make it writable, or name "
-                "another folder as `embedding_store` in the catalog."
+                "another folder as `embedding_store` in the globals.yml of your --env, or else conf/local."
             ) from error
 
     def _manifest(self, key: str) -> Manifest:
