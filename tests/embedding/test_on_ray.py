@@ -172,7 +172,7 @@ def test_a_gpu_is_asked_for_where_ray_has_none(ray, store):
 
 def test_without_ray_the_error_says_how_to_get_it(store, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ParameterError, match=r'pip install "glasshead\[ray\]"'):
+    with pytest.raises(ParameterError, match=r"pip install -c constraints.txt -e '\.\[ray\]'"):
         on_ray([1], store)
 
 

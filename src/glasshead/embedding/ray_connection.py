@@ -23,7 +23,8 @@ def import_ray() -> ModuleType:
         import ray
     except ImportError as error:
         raise ParameterError(
-            'embed.engine is ray, but Ray is not installed. Run `pip install "glasshead[ray]"`, or set it to local.'
+            "embed.engine is ray, but Ray is not installed. Run `pip install -c constraints.txt -e '.[ray]'` in the "
+            "project's folder, or set it to local."
         ) from error
     module: ModuleType = ray
     return module
