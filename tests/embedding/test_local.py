@@ -12,7 +12,7 @@ from PIL import Image
 from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
-from glasshead.errors import EmbeddingError, ImageError, ParameterError
+from glasshead.errors import ArtifactError, EmbeddingError, ImageError, ParameterError
 
 
 class Pictures:
@@ -169,17 +169,27 @@ def test_the_memory_of_images_is_given_back_with_every_shard(store):
     assert pictures.releases == 3
 
 
-def test_an_image_that_cannot_be_decoded_is_named(store):
+@pytest.mark.parametrize("error", [ImageError("truncated"), ArtifactError("damaged in the table")])
+def test_images_that_cannot_be_read_are_named_and_all_others_stored(store, error):
     class Damaged(Pictures):
         def pil(self, row):
-            if row == 2:
-                raise ImageError("truncated")
+            if row in (0, 4, 5):
+                raise error
             return super().pil(row)
 
-    with pytest.raises(ImageError, match=r"train/2 .*truncated"):
+    with pytest.raises(ImageError, match=rf"^3 images .*train/0 \({error}\), train/4 .*train/5 "):
         embed_images(
-            Damaged([1, 2, 3]), TinyEncoder(), store, batch_size=1, shard_rows=1, device="cpu"
+            Damaged(list(range(1, 9))),
+            TinyEncoder(),
+            store,
+            batch_size=2,
+            shard_rows=2,
+            device="cpu",
         )
+    encoder = TinyEncoder()
+    embeddings, summary = embed(list(range(1, 9)), EmbeddingStore(store.root), encoder)
+    assert summary["embed/encoded"] == 3
+    np.testing.assert_allclose(embeddings.values, expected(list(range(1, 9))), atol=1e-6)
 
 
 def test_cuda_is_asked_for_where_there_is_none(store, monkeypatch):

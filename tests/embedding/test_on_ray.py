@@ -17,7 +17,7 @@ from PIL import Image
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.on_ray import embed_images_on_ray
 from glasshead.embedding.store import EmbeddingStore
-from glasshead.errors import ImageError, ParameterError
+from glasshead.errors import ArtifactError, ImageError, ParameterError
 from glasshead.images.table import ImageTable, Record
 
 N = 30
@@ -154,6 +154,21 @@ def test_an_image_that_kills_its_workers_is_named_and_all_others_are_stored(ray,
     assert rows_in(store, f"{Encoder.key}.float32.float32") == 19
     rest = [grey for grey in greys if grey not in (3, POISON)]
     assert on_ray(rest, EmbeddingStore(store.root))[1]["embed/encoded"] == 0
+
+
+def test_images_damaged_in_the_table_are_named_and_all_others_are_stored(ray, store, monkeypatch):
+    """A batch that is damaged as a whole is no harm either."""
+    encoded = ImageTable.encoded
+
+    def damaged(table, row):
+        if row in (*range(4), 9):
+            raise ArtifactError("damaged")
+        return encoded(table, row)
+
+    monkeypatch.setattr(ImageTable, "encoded", damaged)
+    with pytest.raises(ImageError, match=r"^5 images .*train/0 \(damaged\).*train/9 \(damaged\)"):
+        on_ray(range(20), store)
+    assert rows_in(store, f"{Encoder.key}.float32.float32") == 15
 
 
 def test_an_error_in_a_worker_is_raised_here(ray, store):

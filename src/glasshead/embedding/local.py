@@ -22,7 +22,7 @@ from glasshead.embedding.packed import Precision
 from glasshead.embedding.progress import progress_bar
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
 from glasshead.embedding.summary import Work
-from glasshead.errors import EmbeddingError, ImageError
+from glasshead.errors import ArtifactError, EmbeddingError, ImageError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ _CPU_BATCH = 32  # images of a pass on a CPU, fewer where they are large: activa
 _CPU_VALUES = 8 * 3 * 224**2  # of the images of a pass on a CPU
 _OUTPUT_BYTES = 2**26  # of outputs that wait to be written, so that threads go on while a shard is
 _PINNED_BYTES = 2**31  # of pixels that wait to be copied to a GPU
+_NAMED = 10  # images named in an error
 
 
 @runtime_checkable
@@ -81,7 +82,7 @@ def embed_images(
     Raises:
         EmbeddingError: the store cannot be written, found before any encoding; an output is not
             finite or all zero; or one image alone does not fit into memory.
-        ImageError: an image cannot be decoded.
+        ImageError: images cannot be decoded, or are damaged in the table; all others are in the store.
         ParameterError: `device` is `cuda` where there is none, or it does not have the precision.
     """
     started = time.perf_counter()
@@ -93,12 +94,7 @@ def embed_images(
     n_cached = len(hashes) - len(missing)
     batch_size = batch_size or choose_batch_size(counted.device, encoder.input_size)
     on_gpu = counted.device != "cpu"
-
-    def read(rows: np.ndarray) -> Tensor:
-        if isinstance(images, PixelImages):
-            return images.batch(rows)
-        pixels: Tensor = encoder.prepare([_decode(images, int(row), image_id) for row in rows])
-        return pixels
+    read = _Reader(images, encoder)
 
     def encode(pixels: Tensor) -> Tensor:
         return counted(encoder.prepare(pixels) if isinstance(images, PixelImages) else pixels)
@@ -121,12 +117,15 @@ def embed_images(
             for shard in split(batches, shard_batches):
                 rows = np.concatenate(shard)
                 outputs = torch.cat([advance(next(parts)) for _ in shard]).float().cpu()
-                names = TakenRows(image_id, rows)
-                store.append(key, hashes[rows], outputs.numpy().astype(dtype), names)
+                rows, outputs = read.sound(rows, outputs)
+                if len(rows):
+                    names = TakenRows(image_id, rows)
+                    store.append(key, hashes[rows], outputs.numpy().astype(dtype), names)
                 images.release()
         if len(missing):
             store.open_for_writing(key)  # another run may have written in between
     seconds = time.perf_counter() - encoding_started
+    check_failures(read.failures, image_id)
 
     logger.info("%d images encoded, %d cached, on %s", counted.images, n_cached, counted.device)
     embeddings = Embeddings(image_id, hashes, store.rows(key, hashes), encoder_key, key)
@@ -134,6 +133,37 @@ def embed_images(
         counted.device, counted.precision, batch_size, counted.images, counted.flops, seconds
     )
     return embeddings, work.summary(embeddings, time.perf_counter() - started)
+
+
+class _Reader:
+    """Reads batches as pixels; of an image that cannot be read, `failures` says by its row why."""
+
+    def __init__(self, images: Images | PixelImages, encoder: Any) -> None:
+        self._images, self._encoder = images, encoder
+        self.failures: dict[int, str] = {}
+
+    def __call__(self, rows: np.ndarray) -> Tensor:
+        """Return the pixels of `rows`; black ones keep the place of an image that cannot be read."""
+        if isinstance(self._images, PixelImages):
+            return self._images.batch(rows)
+        pixels: Tensor = self._encoder.prepare(
+            [self._decode(self._images, row) for row in rows.tolist()]
+        )
+        return pixels
+
+    def sound(self, rows: np.ndarray, outputs: Tensor) -> tuple[np.ndarray, Tensor]:
+        """Return those rows, and their outputs, that could be read."""
+        if not self.failures:
+            return rows, outputs
+        sound = ~np.isin(rows, list(self.failures))
+        return rows[sound], outputs[sound]
+
+    def _decode(self, images: Images, row: int) -> Image.Image:
+        try:
+            return images.pil(row)
+        except (ImageError, ArtifactError) as error:
+            self.failures[row] = str(error)
+            return Image.new("RGB", (self._encoder.input_size,) * 2)
 
 
 @contextmanager
@@ -183,11 +213,14 @@ def choose_batch_size(device: str, input_size: int) -> int:
     return max(1, min(_CPU_BATCH, _CPU_VALUES // (3 * input_size**2)))
 
 
-def _decode(images: Images, row: int, image_id: pd.Series) -> Image.Image:
-    try:
-        return images.pil(row)
-    except ImageError as error:
-        raise ImageError(f"Image {image_id.iloc[row]} cannot be decoded: {error}") from error
+def check_failures(failures: dict[int, str], image_id: pd.Series) -> None:
+    """Raise ImageError where images, by their row, could not be embedded; it names the first, and why."""
+    if failures:
+        named = [f"{image_id.iloc[row]} ({failures[row]})" for row in sorted(failures)[:_NAMED]]
+        raise ImageError(
+            f"{len(failures)} images cannot be embedded: {', '.join(named)}{', …' * (len(failures) > _NAMED)}. "
+            "All others are in the store. Take out of the source what cannot be decoded, and run from ingest on."
+        )
 
 
 def split(items: Any, size: int) -> Iterator[Any]:

@@ -19,20 +19,19 @@ import torch
 
 from glasshead.device import Device, choose_device
 from glasshead.embedding.counting import CountingEncoder, choose_precision
-from glasshead.embedding.local import choose_batch_size, missing_rows, split
+from glasshead.embedding.local import check_failures, choose_batch_size, missing_rows, split
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.progress import progress_bar
 from glasshead.embedding.ray_connection import import_ray, ray_connected, ray_started
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
 from glasshead.embedding.summary import Work
-from glasshead.errors import EmbeddingError, ImageError, ParameterError
+from glasshead.errors import ArtifactError, EmbeddingError, ImageError, ParameterError
 from glasshead.images.decode import decode_rgb
 
 logger = logging.getLogger(__name__)
 
 _START_SECONDS = 300  # that all workers may take to start while none is at work
 _STARTS = 3  # workers in a row that may die before their first batch
-_NAMED = 10  # images named in an error
 
 
 @runtime_checkable
@@ -77,8 +76,8 @@ def embed_images_on_ray(
 ) -> tuple[Embeddings, dict[str, Any]]:
     """Return what `local.embed_images` returns, computed by Ray workers; only content new to `store` is encoded.
 
-    A batch whose worker dies is tried again by another one, then image by image. An image that cannot be decoded, or
-    alone kills its workers, is left out; all others are stored before the error that names it.
+    A batch whose worker dies is tried again by another one, then image by image. An image that cannot be decoded, is
+    damaged in the table, or alone kills its workers, is left out; all others are stored before the error that names it.
 
     Args:
         images: the image table.
@@ -95,7 +94,7 @@ def embed_images_on_ray(
 
     Raises:
         EmbeddingError: as the local engine, or workers do not start.
-        ImageError: images cannot be decoded, or kill their workers; all others are in the store.
+        ImageError: images cannot be decoded, are damaged, or kill their workers; all others are in the store.
         ParameterError: Ray is not installed, `address` does not answer, or `device` or `precision` is not to be had.
     """
     started = time.perf_counter()
@@ -130,8 +129,7 @@ def embed_images_on_ray(
                 work.flops += part.flops
             store.open_for_writing(key)  # another run may have written in between
             work.encoding_seconds = time.perf_counter() - encoding_started
-    if failures:
-        raise ImageError(_failed(failures, image_id))
+    check_failures(failures, image_id)
     n_cached = len(hashes) - work.images
     logger.info("%d images encoded, %d cached, on Ray's %s", work.images, n_cached, work.device)
     embeddings = Embeddings(image_id, hashes, store.rows(key, hashes), encoder.key, key)
@@ -282,7 +280,7 @@ def _encode(
         crew.staff(len(queue))
         while queue and crew.is_idle:
             batch = queue.popleft()
-            crew.give(batch, [images.encoded(int(row)) for row in batch.rows])
+            crew.give(*_read(images, batch, failures))
 
     while queue or crew.is_busy:
         keep_busy()
@@ -298,7 +296,18 @@ def _encode(
             elif len(batch.rows) > 1:
                 queue.extend(_Batch(batch.rows[i : i + 1]) for i in range(len(batch.rows)))
             else:
-                failures[int(batch.rows[0])] = f"{batch.deaths} workers died of it"
+                failures |= dict.fromkeys(batch.rows.tolist(), f"{batch.deaths} workers died of it")
+
+
+def _read(images: Images, batch: _Batch, failures: dict[int, str]) -> tuple[_Batch, list[bytes]]:
+    """Return `batch` and its encoded images, without those that are damaged in the table: they join `failures`."""
+    encoded: dict[int, bytes] = {}
+    for row in batch.rows.tolist():
+        try:
+            encoded[row] = images.encoded(row)
+        except ArtifactError as error:
+            failures[row] = str(error)
+    return _Batch(np.array(list(encoded), int), batch.deaths), list(encoded.values())
 
 
 def _gather(batches: Iterable[Encoded], shard_rows: int) -> Iterator[Encoded]:
@@ -319,14 +328,6 @@ def _joined(parts: list[Encoded]) -> Encoded:
         np.concatenate([part.outputs for part in parts]),
         {},
         sum(part.flops for part in parts),
-    )
-
-
-def _failed(failures: dict[int, str], image_id: pd.Series) -> str:
-    named = [f"{image_id.iloc[row]} ({failures[row]})" for row in sorted(failures)[:_NAMED]]
-    return (
-        f"{len(failures)} images cannot be embedded: {', '.join(named)}{', …' * (len(failures) > _NAMED)}. "
-        "All others are in the store. Take these out of the source, and run from ingest on."
     )
 
 
