@@ -77,6 +77,14 @@ def ablation_run(run: Run) -> Result:
     return run("--pipelines=cnn_ablation")
 
 
+def test_spatial_embeddings_for_heads_are_refused_before_any_node_runs(run: Run) -> None:
+    for options in ((), ("--pipelines=embed,train_heads",)):
+        result = run("--params=embed.output=spatial", *options)
+        assert result.exit_code == 1
+        assert "Heads read one vector an image, and embed.output=spatial" in result.stderr
+        assert "took" not in result.stderr
+
+
 def read_metrics(folder: Path = REPORTING) -> dict[str, dict[str, float | None]]:
     content: dict[str, dict[str, float | None]] = json.loads((folder / "metrics.json").read_text())
     return content

@@ -5,12 +5,14 @@ from typing import Any
 
 from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 
 from glasshead.errors import ParameterError
 
 
 class ParameterHooks:
-    """Check the names of all parameters and the seed before any node runs; Pydantic types check the blocks."""
+    """Check names, the seed, and what must fit together before any node runs; Pydantic types check the blocks."""
 
     @hook_impl
     def after_catalog_created(self, parameters: dict[str, Any]) -> None:
@@ -36,3 +38,13 @@ class ParameterHooks:
         seed = given.get("seed")
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ParameterError(f"The parameter seed must be a whole number from 0, not {seed!r}.")
+
+    @hook_impl(tryfirst=True)  # before the run is opened in MLflow
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
+        """Raise ParameterError where the run is to embed for its heads what heads cannot read."""
+        trains_on_them = {"params:embed", "params:train_heads"} <= pipeline.inputs()
+        if trains_on_them and catalog["params:embed"].load().output == "spatial":
+            raise ParameterError(
+                "Heads read one vector an image, and embed.output=spatial gives one for each place of it. Set it to "
+                "projected or pooled, or embed alone, with --pipelines=ingest,preprocess,embed."
+            )
