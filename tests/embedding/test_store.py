@@ -154,8 +154,8 @@ def test_a_damaged_manifest_is_reported_and_rebuilt(store, caplog, damaged):
     reader = EmbeddingStore(store.root)
     with caplog.at_level(logging.WARNING):
         assert not reader.rows(KEY, hashes).found.any()
-    assert "manifest.json is damaged" in caplog.text
     reader.open_for_writing(KEY)
+    assert caplog.text.count("manifest.json is damaged") == 1
     assert manifest(reader) == good
 
 
@@ -165,6 +165,21 @@ def test_a_shard_that_is_gone_is_a_miss(store, caplog):
     (store.root / KEY / manifest(store)[0]["file"]).unlink()
     store.append(KEY, hashes[2:], values[2:])
     assert EmbeddingStore(store.root).rows(KEY, hashes).found.tolist() == [False, False, True, True]
+    assert "is gone: what it held counts as missing" in caplog.text
+
+
+@pytest.mark.parametrize("keep", [-1, 9])
+def test_a_damaged_shard_is_reported_once_and_removed(store, caplog, keep):
+    hashes, values = rows(4)
+    store.append(KEY, hashes, values)
+    (shard,) = (store.root / KEY).glob("*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:keep])
+    reader = EmbeddingStore(store.root)
+    for _ in range(2):
+        assert not reader.rows(KEY, hashes).found.any()
+        reader.open_for_writing(KEY)
+    assert [record.getMessage().count("is damaged") for record in caplog.records] == [1]
+    assert not shard.exists()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 0.0])

@@ -57,7 +57,7 @@ class Manifest:
         return self.listed() | self._added
 
     def listed(self) -> dict[str, Shard]:
-        """Return by file the shards that the manifest names, as it is now; a damaged one names none, with a warning.
+        """Return by file the shards that the manifest names, as it is now; a damaged one names none, with one warning.
 
         Raises EmbeddingError where it cannot be read.
         """
@@ -75,7 +75,7 @@ class Manifest:
             logger.warning(
                 "%s is damaged (%s); its shards are checked one by one", self._path, error
             )
-            self._read, self._seen = {}, None
+            self._read, self._seen = {}, seen
         return self._read
 
     def add(self, shard: Shard) -> None:

@@ -147,6 +147,7 @@ class EmbeddingStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._verified: set[Path] = set()
+        self._reported: set[Path] = set()
         self._manifests: dict[str, Manifest] = {}
 
     def rows(self, key: str, hashes: UInt8[np.ndarray, "n 32"]) -> StoredRows:
@@ -230,7 +231,7 @@ class EmbeddingStore:
             manifest.replace(new)
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether the bytes of a shard are those its name promises; a warning says so where they are not."""
+        """Whether the bytes of a shard are those its name promises; where not, a warning says so the first time."""
         if path not in self._verified:
             with self._reading(path):
                 with path.open("rb") as file:
@@ -240,7 +241,7 @@ class EmbeddingStore:
         return path in self._verified
 
     def _open(self, path: Path) -> OpenShard | None:
-        """Return a shard, or None with a warning if it is gone or no shard."""
+        """Return a shard, or None if it is gone or no shard, with a warning the first time."""
         with self._reading(path):
             return open_shard(path)
         return None
@@ -250,7 +251,10 @@ class EmbeddingStore:
         try:
             yield
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            logger.warning("Shard %s is damaged (%s); its images are encoded again", path, error)
+            fault = "gone" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
+            if path not in self._reported:
+                logger.warning("Shard %s is %s: what it held counts as missing", path, fault)
+            self._reported.add(path)
             self._verified.discard(path)
         except OSError as error:
             raise EmbeddingError(f"The embedding store cannot be read: {error}.") from error
