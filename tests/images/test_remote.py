@@ -385,6 +385,8 @@ class TestConnecting:
             ("s4://bucket/images", "Protocol not known: s4"),
             ("http://127.0.0.1:9/images", "cannot be read: .*Check the address, the network"),
             ("memory://bucket/nowhere", "does not exist"),
+            ("zip:///tmp/images.zip", "write zip::file:///PATH, or"),
+            ("tar://images.tar", "write tar::file:///PATH, or"),
         ],
     )
     @pytest.mark.usefixtures("memory")

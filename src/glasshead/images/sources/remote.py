@@ -56,6 +56,11 @@ class Remote:
                 f"{address} is reached through {' and '.join(absent)}, which is not installed: "
                 f"pip install {' '.join(absent)}"
             )
+        if archive := re.fullmatch(r"(zip|tar|libarchive)://[^:]*", address):
+            kind = archive.group(1)
+            raise SourceError(
+                f"{address} does not say where the archive lies: write {kind}::file:///PATH, or {kind}::s3://…"
+            )
         with reaching(address):
             system, root = fsspec.url_to_fs(address)
             system.invalidate_cache()
