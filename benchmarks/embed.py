@@ -2,8 +2,8 @@
 
 Every round starts with an empty cache, and both use all threads. The loop has its best batch size, by the best of
 three tries of each after a warm-up. nano-clip reads scenes at 32 pixels (PNG); ViT-B/32, of random weights, reads
-photographs' usual size (JPEG, 256 pixels). One more case compares the encoder's operations a second with the fastest
-matrix product that this machine shows.
+photographs' usual size (JPEG, 256 pixels). The peer of int8 is our own float32. That of share-of-matmul-peak is a
+limit: the operations a second of the fastest matrix product that this machine shows, so 1 is the most there could be.
 """
 
 import io

@@ -2,8 +2,8 @@
 
 Ours gets uint8 pixels at the input size, the loop the same images as PIL, as its processor asks for; neither decodes
 files. Weights are random, which changes no time. The loop runs in float32, as `from_pretrained` loads it, and with the
-best of the batch sizes tried after a warm-up; ours writes its store too, in shards of 8,192 images. Where there is no
-GPU, the cases are marked as not yet measured.
+best of the batch sizes tried after a warm-up; ours writes its store too, in shards of 8,192 images. The peer of
+share-of-matmul-peak is a limit, the fastest matrix product. Without a GPU, the cases are marked as not yet measured.
 """
 
 import statistics

@@ -1,5 +1,9 @@
-"""Write the results of benchmarks: benchmarks/results/<name>.json, and docs/benchmarks.md from all of them."""
+"""Write the results of benchmarks: benchmarks/results/<name>.json, and docs/benchmarks.md from all of them.
 
+A section of the page begins with what its script's docstring says.
+"""
+
+import ast
 import json
 from pathlib import Path
 from typing import TypedDict
@@ -10,8 +14,9 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 
 HEAD = """# Benchmarks
 
-Written by `make bench` (`make bench ONLY=<name>` for one) from `benchmarks/results/`. Ours and what a user would pick
-instead alternate in one run; the ratio is the median over the rounds. Above 1, ours is better.
+Written by `make bench` (`make bench ONLY=<name>` for one) from `benchmarks/results/`. Ours and its peer run in turn;
+the ratio, the median over the rounds, says how many times better ours is. Mostly the peer is what a user would pick
+instead. Where it is a limit, or ours in another setting, the section says so, and a ratio below 1 is no loss.
 """
 COLUMNS = (
     "| case | ours | peer | ratio | unit | device | note |\n|---|---:|---:|---:|---|---|---|\n"
@@ -56,12 +61,25 @@ def write_results(name: str, results: list[Result]) -> None:
 
 def write_page() -> None:
     """Write docs/benchmarks.md."""
-    parts = [HEAD]
-    for path in sorted(RESULTS.glob("*.json")):
-        results: list[Result] = json.loads(path.read_text())
+    PAGE.write_text(make_page())
+
+
+def make_page() -> str:
+    """Return what docs/benchmarks.md says of all results."""
+    return "\n".join([HEAD, *map(_section, sorted(RESULTS.glob("*.json")))])
+
+
+def _section(path: Path) -> str:
+    script = ROOT / "benchmarks" / f"{path.stem}.py"
+    about = ast.get_docstring(ast.parse(script.read_text()))
+    results: list[Result] = json.loads(path.read_text())
+    if all(row["ours"] is None for row in results):
+        cases = ", ".join(f"`{row['case']}`" for row in results)
+        body = f"Not yet measured, as it wants a GPU: {cases}."
+    else:
         rows = ["| " + " | ".join(_cell(value) for value in row.values()) + " |" for row in results]
-        parts.append(f"## {path.stem}\n\n{COLUMNS}" + "\n".join(rows) + "\n")
-    PAGE.write_text("\n".join(parts))
+        body = COLUMNS + "\n".join(rows)
+    return f"## {path.stem}\n\n{about}\n\n{body}\n"
 
 
 def _cell(value: float | str | None) -> str:
@@ -69,7 +87,7 @@ def _cell(value: float | str | None) -> str:
         return "–"
     if isinstance(value, str):
         return value
-    return f"{value:,.3g}" if abs(value) < 100 else f"{value:,}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The architecture, held against the code: the graph, the catalog, the import contracts."""
 
 import re
+import runpy
 import subprocess
 import sys
 from collections import Counter
@@ -309,6 +310,10 @@ class TestParameters:
 
 
 class TestCode:
+    def test_the_page_of_benchmarks_is_that_of_their_results(self) -> None:
+        report = runpy.run_path(str(ROOT / "benchmarks" / "report.py"))
+        assert (ROOT / "docs" / "benchmarks.md").read_text() == report["make_page"]()
+
     def test_import_contracts_hold(self) -> None:
         lint = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
         done = subprocess.run(lint, cwd=ROOT, capture_output=True, text=True)
