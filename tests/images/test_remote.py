@@ -375,7 +375,9 @@ class TestConnecting:
     )
     def test_an_absent_package_is_named(self, monkeypatch, source, address, package):
         monkeypatch.setitem(sys.modules, package, None)
-        with pytest.raises(SourceError, match=rf"^{address} .*pip install {package}$"):
+        with pytest.raises(
+            SourceError, match=rf"^{address} .*pip install -c constraints.txt {package}$"
+        ):
             read(source, address)
 
     @pytest.mark.parametrize("source", ["parquet", "image_folder"])

@@ -54,7 +54,7 @@ class Remote:
         if absent := _absent_packages(address):
             raise SourceError(
                 f"{address} is reached through {' and '.join(absent)}, which is not installed: "
-                f"pip install {' '.join(absent)}"
+                f"pip install -c constraints.txt {' '.join(absent)}"
             )
         if archive := re.fullmatch(r"(zip|tar|libarchive)://[^:]*", address):
             kind = archive.group(1)
