@@ -1,15 +1,17 @@
 """What reaches the terminal: one message for what a user can mend, 130 for Ctrl-C, a stack trace for our bugs."""
 
 from pathlib import Path
+from typing import Literal, Self
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 from kedro.framework.cli.cli import KedroCLI
 from kedro.io import DatasetError
+from pydantic import BaseModel, PositiveInt, ValidationError, model_validator
 
 from glasshead.cli import cli, user_error
-from glasshead.errors import ImageError
+from glasshead.errors import ImageError, wrong_values
 
 
 def run(**parameters: str) -> Result:
@@ -35,8 +37,11 @@ class TestRun:
     @pytest.mark.parametrize(
         ("parameters", "wanted"),
         [
-            ({"fate": "nonsense"}, "Input should be 'finish'"),
-            ({"fate": "finish", "fat": "finish"}, "Extra inputs are not permitted"),
+            (
+                {"fate": "nonsense"},
+                "Error: preprocess.fate is 'nonsense', but should be 'finish', ",
+            ),
+            ({"fate": "finish", "fat": "finish"}, "Error: There is no parameter preprocess.fat.\n"),
         ],
     )
     def test_a_mistyped_parameter_is_rejected_before_any_node_runs(
@@ -44,9 +49,8 @@ class TestRun:
     ) -> None:
         result = run(**parameters)
         assert result.exit_code == 1
-        assert "Parameter 'preprocess'" in result.stderr
         assert result.stderr.count(wanted) == 1
-        assert "errors.pydantic.dev" not in result.stderr
+        assert "type=" not in result.stderr
         assert not (tiny_project / "data").exists()
 
     @pytest.mark.parametrize(
@@ -88,6 +92,50 @@ class TestRun:
     def test_kedros_command_line_has_this_run(self, tiny_project: Path) -> None:
         commands = KedroCLI(tiny_project)
         assert commands.get_command(click.Context(commands), "run") is cli.commands["run"]
+
+
+class Numbers(BaseModel):
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    path: Path | None = None
+
+
+class Block(BaseModel):
+    inner: Numbers = Numbers()
+    rate: float
+
+    @model_validator(mode="after")
+    def _rate_fits(self) -> Self:
+        if self.rate > 1:
+            raise ValueError("set block.rate below 1")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        (
+            {"inner": {"batch_size": -3}, "rate": 0.5},
+            ["block.inner.batch_size is -3, but should be greater than 0, or 'auto'."],
+        ),
+        ({"rate": 3}, ["set block.rate below 1"]),
+        ({}, ["block.rate is missing."]),
+        (
+            {"inner": {"path": 3}, "rate": 0.5},
+            ["block.inner.path is 3, but should be a valid path."],
+        ),
+        (
+            {"rate": "x", "inner": 3},
+            [
+                "block.inner is 3, but should be a valid dictionary or instance of Numbers.",
+                "block.rate is 'x', but should be a valid number, unable to parse string as a number.",
+            ],
+        ),
+    ],
+)
+def test_wrong_values_are_named_with_what_they_may_be(given: object, lines: list[str]) -> None:
+    with pytest.raises(ValidationError) as error:
+        Block.model_validate(given)
+    assert list(wrong_values(error.value, "block")) == lines
 
 
 class TestUserError:

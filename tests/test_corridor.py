@@ -342,7 +342,7 @@ class TestBadInput:
                 "ingest.source=image_folder,ingest.image_folder.path=memory://nowhere",
                 "memory://nowhere does not exist",
             ),
-            ("ingest.scenes.trian=100", "Extra inputs are not permitted"),
+            ("ingest.scenes.trian=100", "There is no parameter ingest.scenes.trian."),
             ("preprocess.taxonomy=animals", "There is no taxonomy 'animals'"),
             ("backbone.name=./nowhere", "There is no backbone folder"),
             ("backbone.name=data", "has no configuration"),

@@ -1,14 +1,17 @@
 """The command line. Kedro finds `cli` here: `kedro run` and `glasshead run` are this module's `run`."""
 
 import logging
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
 from kedro.validation import ParameterValidationError
+from pydantic import ValidationError
 
-from glasshead.errors import GlassheadError, ParameterError, plain_validation
+from glasshead.errors import GlassheadError, ParameterError, wrong_values
 
 INTERRUPTED = 130  # what a shell reports for a command that SIGINT ended
 
@@ -18,12 +21,14 @@ class Run(click.Command):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run; raises ClickException for a GlassheadError anywhere in the chain of causes."""
-        for name in ("kedro.pipeline.node", "kedro.validation.parameter_validator"):
-            logging.getLogger(name).addFilter(_is_no_error)
+        logging.getLogger("kedro.pipeline.node").addFilter(_is_no_error)
         try:
-            super().invoke(ctx)
+            with _refusals() as refused:
+                super().invoke(ctx)
         except KeyboardInterrupt:
             raise SystemExit(INTERRUPTED) from None
+        except ParameterValidationError:
+            raise click.ClickException("\n".join(refused)) from None
         except Exception as error:
             if (cause := user_error(error)) is None:
                 raise
@@ -35,8 +40,6 @@ def user_error(error: BaseException) -> GlassheadError | None:
     for cause in _causes(error):
         if isinstance(cause, GlassheadError):
             return cause
-        if isinstance(cause, ParameterValidationError):
-            return ParameterError(plain_validation(str(cause)))
         if isinstance(cause, MissingConfigException):
             return ParameterError(f"There is no environment of that name: {cause}")
         if isinstance(cause, ValueError) and str(cause).startswith("Failed to find the pipeline"):
@@ -51,8 +54,30 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_no_error(record: logging.LogRecord) -> bool:
-    # What these loggers report as an error is raised as well, and is shown once, at the end.
+    # What Kedro reports as an error is raised as well, and is shown once, at the end.
     return record.levelno < logging.ERROR
+
+
+@contextmanager
+def _refusals() -> Iterator[list[str]]:
+    """Gather what is wrong with parameters, a line each: Kedro's validator reports it, then raises mere text."""
+    lines: list[str] = []
+
+    def gather(record: logging.LogRecord) -> bool:
+        if _is_no_error(record):
+            return True
+        message = record.getMessage()
+        found = (error for error in _causes(sys.exception()) if isinstance(error, ValidationError))
+        error = next(found, None)
+        lines.extend(wrong_values(error, message.split("'")[1]) if error else [message])
+        return False
+
+    validator = logging.getLogger("kedro.validation.parameter_validator")
+    validator.addFilter(gather)
+    try:
+        yield lines
+    finally:
+        validator.removeFilter(gather)
 
 
 @click.group(name="glasshead")

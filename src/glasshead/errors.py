@@ -1,5 +1,10 @@
 """Errors a user can cause: each says what is wrong, where, and what to do. Everything else is a bug of ours."""
 
+import re
+from collections.abc import Iterator
+
+from pydantic import ValidationError
+
 
 class GlassheadError(Exception):
     """Base of all errors that reach the terminal as one message instead of a stack trace."""
@@ -57,3 +62,29 @@ def plain_validation(message: str) -> str:
     """Return a message of Pydantic's without the lines that point to its website."""
     lines = message.splitlines()
     return "\n".join(line for line in lines if "For further information visit" not in line)
+
+
+def wrong_values(error: ValidationError, block: str) -> Iterator[str]:
+    """Yield a line for each parameter of `block` that Pydantic refuses: its name, the value, and what it may be."""
+    wanted: dict[str, list[str]] = {}
+    given: dict[str, object] = {}
+    for part in error.errors(include_url=False):
+        # A place in Pydantic's types, such as literal['auto'] where there are several, is no part of the name.
+        names = [str(name) for name in part["loc"] if not _is_type(str(name))]
+        path = ".".join([block, *names])
+        if part["type"] == "extra_forbidden":
+            yield f"There is no parameter {path}."
+        elif part["type"] == "value_error":  # a rule of ours, which says all
+            yield str(part["ctx"]["error"])
+        elif part["type"] == "missing":
+            yield f"{path} is missing."
+        else:
+            given[path] = part["input"]
+            allowed = re.sub(r"^Input (should be|is not) | for <class .*>$", "", part["msg"])
+            wanted.setdefault(path, []).append(allowed)
+    for path, options in wanted.items():
+        yield f"{path} is {given[path]!r}, but should be {', or '.join(options)}."
+
+
+def _is_type(name: str) -> bool:
+    return "[" in name or name.startswith("constrained-") or name in ("bool", "float", "int", "str")
