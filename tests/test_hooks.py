@@ -109,6 +109,12 @@ class TestRecord:
         )
         assert not list(elsewhere.iterdir())
 
+    def test_the_end_says_where_results_lie(
+        self, tiny_run: TinyRun, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        project = tiny_run()
+        assert caplog.messages[-1] == f"Results of heads: {project / 'data' / 'heads'}"
+
     def test_threads_share_the_run(self, tiny_run: TinyRun) -> None:
         (run,) = recorded(tiny_run(runner=ThreadRunner()))
         assert (run.info.status, run.data.tags["runner"]) == ("FINISHED", "ThreadRunner")

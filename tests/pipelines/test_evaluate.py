@@ -1,4 +1,5 @@
 import json
+import logging
 
 import numpy as np
 import pandas as pd
@@ -342,6 +343,13 @@ def test_the_gate_fails_below_the_minimum(accuracy, minimum, passes):
     else:
         with pytest.raises(GateError, match="minimum_accuracy"):
             check_gate(metrics, parameters)
+
+
+def test_the_gate_says_what_was_reached(caplog):
+    caplog.set_level(logging.INFO)
+    metrics = {"accuracy": {"value": 0.97167, "low": 0.9621, "high": 0.9811, "n": 1200}}
+    check_gate(metrics, EvaluateParams())
+    assert caplog.messages == ["Test accuracy 0.972 (0.962–0.981, n = 1200)"]
 
 
 def test_the_gate_acts_after_all_that_it_waits_for():

@@ -136,8 +136,11 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Close the run as finished."""
+        """Close the run as finished, and say where the results of each classifier lie."""
         self.close("FINISHED")
+        for name in sorted(pipeline.all_outputs()):
+            if name.endswith(".metrics") and not variant_of(name) and (path := self._path(name)):
+                logger.info("Results of %s: %s", name.removesuffix(".metrics"), path.parent)
 
     @hook_impl
     def on_pipeline_error(

@@ -1,6 +1,7 @@
 """Nodes of `evaluate`. All of them read test rows alone."""
 
 import json
+import logging
 from collections import defaultdict
 from dataclasses import asdict
 
@@ -17,6 +18,8 @@ from glasshead.errors import ArtifactError, GateError, SplitError
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.evaluate.params import EvaluateParams
 from glasshead.reporting import evaluation_figures as figures
+
+logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, float | None]]
 IDENTITY = {"image_id", "split", "label"}
@@ -143,8 +146,11 @@ def draw_confused_pairs(
 
 
 def check_gate(metrics: Metrics, parameters: EvaluateParams, *saved: object) -> None:
-    """Raise GateError below the minimum accuracy. `saved` is only there to be saved first."""
-    accuracy, minimum = metrics["accuracy"]["value"], parameters.minimum_accuracy
+    """Log the accuracy; raise GateError below the minimum. `saved` is only there to be saved first."""
+    estimate, minimum = metrics["accuracy"], parameters.minimum_accuracy
+    accuracy, low, high = (estimate[bound] for bound in ("value", "low", "high"))
+    if accuracy is not None and low is not None and high is not None:
+        logger.info("Test accuracy %.3f (%.3f–%.3f, n = %d)", accuracy, low, high, estimate["n"])
     if minimum and (accuracy is None or accuracy < minimum):
         reached = "is undefined" if accuracy is None else f"is {accuracy:.4f}"
         raise GateError(
