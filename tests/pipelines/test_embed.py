@@ -1,6 +1,7 @@
 """The embed pipeline on a real, tiny, randomly initialised CLIP: what it saves, and what a second run costs."""
 
 import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,8 @@ def whole(tmp_path_factory) -> BackboneParams:
 
 
 class TestTexts:
-    def test_there_is_a_row_a_prompt_as_the_text_encoder_gives_it(self, tmp_path, whole):
+    def test_there_is_a_row_a_prompt_as_the_text_encoder_gives_it(self, tmp_path, whole, caplog):
+        caplog.set_level(logging.INFO)
         catalog = run(tmp_path, table(4), table(4).frame(), whole, texts=True)
         found = catalog["text_embeddings"].load()
         assert found[["kind", "subtask", "value"]].fillna("").to_numpy().tolist() == [
@@ -165,6 +167,7 @@ class TestTexts:
             ["value", "barks", "yes"],
             ["value", "barks", "no"],
         ]
+        assert "4 prompts embedded" in caplog.text
         encoder = load_text_encoder(whole)
         assert set(found["encoder_key"]) == {encoder.key}
         assert found["prompt"][3] == "a photo of something whose barks is no"

@@ -68,4 +68,5 @@ def embed_texts(
         return table.assign(embedding=None, encoder_key=None).head(0)
     encoder = load_text_encoder(backbone)
     vectors = encoder([prompt.text for prompt in prompts])
+    logger.info("%d prompts embedded", len(prompts))
     return table.assign(embedding=list(vectors.numpy()), encoder_key=encoder.key)
