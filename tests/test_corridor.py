@@ -231,7 +231,10 @@ class TestCNN:
 
     def test_explanations_are_of_pixels(self, cnn_run: Result) -> None:
         explained = json.loads((CNN_REPORTING / "explanations.json").read_text())
-        assert set(explained) == {"integrated_gradients"}
+        assert {"integrated_gradients", "grad_cam", "edge_detector"} <= set(explained)
+        assert "attention_rollout" not in explained  # not applicable
+        assert explained["edge_detector"]["randomisation"]["value"] == pytest.approx(1)
+        assert explained["grad_cam"]["pointing_game"]["value"] is not None
 
     def test_curves_are_tracked_by_epoch_and_by_step(self, cnn_run: Result) -> None:
         (tracked,) = last_runs()
@@ -312,8 +315,12 @@ class TestRealThing:
             "ingest.cifar10.folder": folder,
             "evaluate.minimum_accuracy": 0,
             "explain.images": 2,
-            "explain.budget.steps": 4,
-            "explain.evidence.images": 2,
+            "explain.budget.steps": 2,
+            "explain.budget.samples": 2,
+            "explain.evidence.images": 1,
+            "explain.evidence.deletion_steps": 2,
+            "explain.evidence.infidelity_samples": 2,
+            "explain.evidence.sensitivity_images": 0,
             "explain.background": 10,
             "train_heads.training.epochs": 5,
             "train_heads.random_concept_seeds": 1,
