@@ -57,14 +57,6 @@ class Attribution(Explanation):
         gap: Float64[np.ndarray, " n"] = np.abs(total + self.base - self.output)
         return gap
 
-    @property
-    def relative_gap(self) -> Float64[np.ndarray, " n"]:
-        """Return (n,) gap / |output - base|; NaN where the output equals the base and nothing is explained."""
-        step = np.abs(self.output - self.base)
-        ratio: Float64[np.ndarray, " n"] = np.full(len(step), np.nan)
-        np.divide(self.gap, step, out=ratio, where=step > 0)
-        return ratio
-
 
 def explanation_of(
     attributions: Mapping[str, np.ndarray], method: str, rows: Int[np.ndarray, " r"]
