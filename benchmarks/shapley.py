@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glasshead.explainers.coalitions import Game
 from glasshead.explainers.shapley import exact_shapley, kernel_shapley
 from glasshead.explainers.two_layer import as_two_layer
 from report import Result, write_results
@@ -47,12 +48,14 @@ def compare(case: str, temperature: float | None) -> Result:
     targets = torch.arange(IMAGES) % CLASSES
     groups = [list(part) for part in np.split(np.arange(columns), np.cumsum(WIDTHS)[:-1])]
 
+    def game(count: int) -> Game:
+        return Game(function, rows[:count], background, groups, targets[:count])
+
     def ours(count: int = IMAGES) -> np.ndarray:
-        return exact_shapley(function, rows[:count], background, groups, targets[:count]).values
+        return exact_shapley(game(count)).values
 
     def peer() -> np.ndarray:
-        some, target = rows[:PEER_IMAGES], targets[:PEER_IMAGES]
-        return kernel_shapley(function, some, background, groups, target).values
+        return kernel_shapley(game(PEER_IMAGES)).values
 
     difference = float(np.abs(ours(PEER_IMAGES) - peer()).max())  # and a warm-up of both
     rounds = [(seconds(ours) / IMAGES, seconds(peer) / PEER_IMAGES) for _ in range(ROUNDS)]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function
+from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function, Game
 from glasshead.explainers.permutation_shapley import permutation_shapley
 from glasshead.explainers.shapley import exact_shapley, kernel_shapley, shapley_interactions
 from glasshead.explainers.two_layer import as_two_layer
@@ -80,18 +80,16 @@ def concept_shapley(
     Args:
         output: the calibrated probability of the class, or its raw logit.
     """
-    function = _output_function(classifier, output)
-    groups = list(player_columns(classifier.concepts, players).values())
-    given = function, concepts, background, groups, targets
-    if engine == "exact" and len(groups) <= MAX_EXACT_PLAYERS:
-        return exact_shapley(*given)
+    game = _game(classifier, concepts, background, targets, players, output)
+    if engine == "exact" and len(game.groups) <= MAX_EXACT_PLAYERS:
+        return exact_shapley(game)
     if engine == "exact":
         logger.warning(
             "%d players are too many for exact Shapley values; estimating them from %d coalitions.",
-            len(groups), max_coalitions,
+            len(game.groups), max_coalitions,
         )  # fmt: skip
     estimate = kernel_shapley if engine == "kernel" else permutation_shapley
-    return estimate(*given, max_coalitions, seed)
+    return estimate(game, max_coalitions, seed)
 
 
 def concept_interactions(
@@ -106,9 +104,20 @@ def concept_interactions(
 
     Raises ValueError above 16 players.
     """
+    return shapley_interactions(_game(classifier, concepts, background, targets, players, output))
+
+
+def _game(
+    classifier: Bottleneck,
+    concepts: Float[Tensor, "n c"],
+    background: Float[Tensor, "b c"],
+    targets: Int[Tensor, " n"],
+    players: Players,
+    output: Output,
+) -> Game:
     function = _output_function(classifier, output)
     groups = list(player_columns(classifier.concepts, players).values())
-    return shapley_interactions(function, concepts, background, groups, targets)
+    return Game(function, concepts, background, groups, targets)
 
 
 def _output_function(classifier: Bottleneck, output: Output) -> Function:
