@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float64, Int
 from pydantic import BaseModel, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from glasshead.explainers.attribution import Attribution, Explanation
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.class_token import class_token_alone
-from glasshead.explainers.deletion import deletion_auc, insertion_auc
+from glasshead.explainers.deletion import pixel_auc
 from glasshead.explainers.evidence import Measure, completeness, summarise
 from glasshead.explainers.faithfulness import infidelity, max_sensitivity
 from glasshead.explainers.localisation import (
@@ -129,12 +130,12 @@ def _faithfulness(
     budget: Budget,
     evidence: Evidence,
 ) -> Values:
-    given = classifier.probabilities, subject.images, subject.targets, maps
-    changed = budget.baseline, evidence.deletion_steps, budget.images_per_pass
+    image, nothing = subject.images, torch.full_like(subject.images, budget.baseline)
+    given = subject.targets, maps, evidence.deletion_steps, budget.images_per_pass
     with class_token_alone(classifier):
         return {
-            "deletion_auc": deletion_auc(*given, *changed),
-            "insertion_auc": insertion_auc(*given, *changed),
+            "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *given),
+            "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *given),
             "infidelity": infidelity(maps, subject.noise, subject.falls),
         }
 
