@@ -22,7 +22,7 @@ from glasshead.explainers.localisation import (
 )
 from glasshead.explainers.maps import map_faults, sparsity
 from glasshead.explainers.methods import Method
-from glasshead.explainers.randomisation import randomisation_test
+from glasshead.explainers.randomisation import map_similarity
 from glasshead.models.classifier import Classifier
 
 Values = dict[str, Float64[np.ndarray, " n"]]
@@ -77,6 +77,7 @@ class Subject:
 def measure_method(
     method: Method,
     classifier: Classifier,
+    randomised: Classifier,
     subject: Subject,
     explained: Explanation,
     budget: Budget,
@@ -86,7 +87,8 @@ def measure_method(
 ) -> dict[str, Measure]:
     """Return all measures of the maps `explained` that `method` made of `subject`, with 95 % bootstrap intervals.
 
-    Completeness is measured of methods whose contributions must add up, `mass_on_mark` where there are marks.
+    `randomised` is the classifier with shuffled weights, whose maps should be others. Completeness is measured where
+    contributions must add up, `mass_on_mark` where there are marks.
     """
 
     def explain(model: nn.Module, images: Tensor, targets: Tensor) -> Float[np.ndarray, "n h w"]:
@@ -97,18 +99,15 @@ def measure_method(
         subject.at(slice(evidence.randomisation_images)),
         subject.at(slice(evidence.sensitivity_images)),
     )
-    randomised = randomisation_test(
-        explain, classifier, some.images, some.targets, seed, maps=maps[: len(some)]
+    correlation, similarity = map_similarity(
+        maps[: len(some)], explain(randomised, some.images, some.targets)
     )
     samples = evidence.sensitivity_samples
     groups = [
         _faithfulness(classifier, subject, maps, budget, evidence),
         _localisation(subject, maps),
         {"sparsity": sparsity(maps), **map_faults(maps)},
-        {
-            "randomisation": randomised.rank_correlation[-1],
-            "randomisation_ssim": randomised.ssim[-1],
-        },
+        {"randomisation": correlation, "randomisation_ssim": similarity},
     ]
     if len(few):
         changes = max_sensitivity(

@@ -21,6 +21,7 @@ from glasshead.explainers.evidence import Measure, completeness, summarise, with
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import noise_response
 from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.explainers.randomisation import randomised_copy
 from glasshead.explainers.report_card import Subject, measure_method
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
@@ -162,6 +163,7 @@ def measure_explanations(
     )  # fmt: skip
     masks, marks = example_images["masks"], example_images["marks"]
     subject = Subject(images, targets, masks, marks, *response)
+    randomised = randomised_copy(classifier, seed)
     measured = np.flatnonzero(examples["measured"])
     explanations: dict[str, dict[str, Measure]] = {}
     maps: dict[str, np.ndarray] = {}
@@ -170,8 +172,8 @@ def measure_explanations(
         explained = explanation_of(attributions, name, rows)
         started = time.perf_counter()
         explanations[name] = measure_method(
-            METHODS[name], classifier, subject.at(rows), explained, budget, parameters.evidence,
-            parameters.n_resamples, seed,
+            METHODS[name], classifier, randomised, subject.at(rows), explained, budget,
+            parameters.evidence, parameters.n_resamples, seed,
         )  # fmt: skip
         seconds = float(attributions[f"{name}/seconds"])
         explanations[name]["seconds_per_image"] = without_interval("seconds_per_image", seconds)
