@@ -1,6 +1,5 @@
 """`train_cnn` as Kedro runs it, on small images whose class is a colour; what it fits on, resumes and reports."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,10 @@ import torch
 import yaml
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
-from PIL import Image
 from pydantic import ValidationError
 
 from glasshead.calibration.heads import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError, TrainingError
-from glasshead.images.fitting import select_fitting_samples
-from glasshead.images.sources.base import plain_record
-from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
 from glasshead.models.cnn import CNNClassifier
 from glasshead.pipelines.train_cnn import create_pipeline
@@ -32,8 +27,6 @@ from glasshead.training.augment import PRESETS
 from glasshead.training.checkpoint import CheckpointFolder
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-CLASSES = ("red", "green", "blue")
-SPLITS = ["train", "train", "train", "validation", "calibration", "test"]
 SMALL = {
     "width": 0.05,
     "training": {
@@ -46,51 +39,10 @@ PARAMETERS = TrainCNNParams.model_validate(SMALL)
 
 
 @pytest.fixture(scope="module")
-def images() -> ImageTable:
-    """Noise of 20 x 16 pixels, a channel brighter; rows are in no order of class or split."""
-    rng = np.random.default_rng(0)
-
-    def record(row: int):
-        pixels = rng.integers(0, 150, (16, 20, 3), dtype=np.uint8)
-        pixels[..., row % 3] += 80
-        data = io.BytesIO()
-        Image.fromarray(pixels).save(data, "PNG")
-        return plain_record(f"train/{row:03d}", data.getvalue(), CLASSES[row % 3], None)
-
-    return ImageTable.from_records(map(record, rng.permutation(180)), CLASSES)
-
-
-@pytest.fixture(scope="module")
-def samples(images) -> pd.DataFrame:
-    frame = images.frame()
-    index = frame["label"].map({name: k for k, name in enumerate(CLASSES)})
-    return frame.assign(class_index=index.astype("int64"), split=np.resize(SPLITS, len(frame)))
-
-
-@pytest.fixture(scope="module")
-def fitting(images, samples) -> pd.DataFrame:
-    return select_fitting_samples(images, samples)
-
-
-@pytest.fixture(scope="module")
-def catalog(images, samples, tmp_path_factory) -> DataCatalog:
-    """The catalog after a run of the pipeline on the entries of conf/base, their files in a folder of its own."""
-    folder = tmp_path_factory.mktemp("train_cnn")
-    entries = {}
-    for name in ("train_heads", "train_cnn", "evaluate"):
-        entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
-    entries = {
-        name.replace("{classifier}.", "").replace("{name}", "training_history"): {
-            key: str(folder / value.format(classifier="cnn", name="history"))
-            if key == "filepath"
-            else value
-            for key, value in entry.items()
-        }
-        for name, entry in entries.items()
-    }
-    catalog = DataCatalog.from_config(entries)
-    catalog["images"], catalog["samples"] = images, samples
-    catalog["params:train_cnn"], catalog["params:seed"] = PARAMETERS, 0
+def catalog(training_catalog) -> DataCatalog:
+    """The catalog after a run of the pipeline on the entries of conf/base."""
+    catalog = training_catalog()
+    catalog["params:train_cnn"] = PARAMETERS
     SequentialRunner().run(create_pipeline(), catalog)
     return catalog
 

@@ -1,6 +1,5 @@
 """`train_transfer` as Kedro runs it, on small images whose class is a colour; parents, phases, resuming, reports."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +9,11 @@ import torch
 import yaml
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
-from PIL import Image
 from pydantic import ValidationError
 
 from glasshead.calibration.heads import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError
-from glasshead.images.fitting import select_fitting_samples
 from glasshead.images.scenes import scene_at
-from glasshead.images.sources.base import plain_record
-from glasshead.images.table import ImageTable
 from glasshead.models.store import ClassifierStore
 from glasshead.models.transfer import TransferClassifier
 from glasshead.pipelines.train_transfer import create_pipeline, parent_pipeline
@@ -28,8 +23,6 @@ from glasshead.pipelines.train_transfer.parent import pretrain_parent, pretrain_
 from glasshead.training.checkpoint import CheckpointFolder
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-CLASSES = ("red", "green", "blue")
-SPLITS = ["train", "train", "train", "validation", "calibration", "test"]
 ADAMW = {"name": "adamw", "learning_rate": 0.01}
 SMALL = {
     "network": {"width": 0.125, "pretrained": "none", "backbone_size": 32},
@@ -60,52 +53,10 @@ COMPARED = TrainTransferParams.model_validate(
 
 
 @pytest.fixture(scope="module")
-def images() -> ImageTable:
-    """Noise of 20 x 16 pixels, a channel brighter; rows are in no order of class or split."""
-    rng = np.random.default_rng(0)
-
-    def record(row: int):
-        pixels = rng.integers(0, 150, (16, 20, 3), dtype=np.uint8)
-        pixels[..., row % 3] += 80
-        data = io.BytesIO()
-        Image.fromarray(pixels).save(data, "PNG")
-        return plain_record(f"train/{row:03d}", data.getvalue(), CLASSES[row % 3], None)
-
-    return ImageTable.from_records(map(record, rng.permutation(180)), CLASSES)
-
-
-@pytest.fixture(scope="module")
-def samples(images) -> pd.DataFrame:
-    frame = images.frame()
-    index = frame["label"].map({name: k for k, name in enumerate(CLASSES)})
-    return frame.assign(class_index=index.astype("int64"), split=np.resize(SPLITS, len(frame)))
-
-
-@pytest.fixture(scope="module")
-def fitting(images, samples) -> pd.DataFrame:
-    return select_fitting_samples(images, samples)
-
-
-@pytest.fixture(scope="module")
-def catalog(images, samples, tmp_path_factory) -> DataCatalog:
-    """The catalog after a run of parent and training on the entries of conf/base, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("train_transfer")
-    entries = {}
-    for name in ("train_heads", "train_cnn", "train_transfer", "evaluate"):
-        entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
-    entries = {
-        name.replace("{classifier}.", "").replace("{name}", "training_history"): {
-            key: str(folder / value.format(classifier="transfer", name="history"))
-            if key == "filepath"
-            else value
-            for key, value in entry.items()
-        }
-        for name, entry in entries.items()
-    }
-    catalog = DataCatalog.from_config(entries)
-    catalog["images"], catalog["samples"] = images, samples
+def catalog(training_catalog) -> DataCatalog:
+    """The catalog after a run of parent and training on the entries of conf/base."""
+    catalog = training_catalog()
     catalog["params:train_transfer"] = params(network={"pretrained": "own"})
-    catalog["params:seed"] = 0
     SequentialRunner().run(parent_pipeline() + create_pipeline(), catalog)
     return catalog
 
@@ -153,12 +104,12 @@ class TestRun:
             expected = classifier(pixels / 255).numpy()
         np.testing.assert_allclose(table.iloc[[3, 77], 3:].to_numpy(), expected, atol=1e-4)
 
-    def test_the_majority_is_for_rows_that_nothing_was_fitted_on(self, catalog, samples):
+    def test_the_majority_is_for_rows_that_nothing_was_fitted_on(self, catalog, images, samples):
         controls = catalog.load("controls")
         rest = samples[samples["split"].isin(["calibration", "test"])]
         assert controls["image_id"].tolist() == rest["image_id"].tolist()
         train = samples.loc[samples["split"] == "train", "class_index"]
-        assert controls["majority"].unique().tolist() == [CLASSES[train.mode()[0]]]
+        assert controls["majority"].unique().tolist() == [images.classes[train.mode()[0]]]
 
     def test_logs_have_a_row_an_epoch_and_a_row_a_step(self, catalog):
         assert catalog.load("audit_log")["epoch"].tolist() == [1, 2, 3]
