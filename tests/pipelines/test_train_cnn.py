@@ -92,17 +92,17 @@ class TestRun:
 
 
 class TestFit:
-    def test_normalisation_is_that_of_train_pixels_alone(self, images, fitting, tmp_path):
-        classifier, _, _ = train(images, fitting, tmp_path)
+    def test_normalisation_is_that_of_train_pixels_alone(self, catalog, images, fitting):
+        classifier = catalog.load("uncalibrated")
         rows = fitting.loc[fitting["split"] == "train", "image_id"]
         places = pd.Index(images.ids()).get_indexer(rows)
         pixels = classifier.prepare([images.pil(int(row)) for row in places]).double() / 255
         assert classifier.settings["mean"] == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist())
 
     def test_a_training_that_was_killed_ends_as_one_that_was_not(
-        self, images, fitting, tmp_path, monkeypatch
+        self, catalog, images, fitting, tmp_path, monkeypatch
     ):
-        whole, expected, _ = train(images, fitting, tmp_path / "whole")
+        expected = catalog.load("audit_log")
         calls = iter(range(8))
 
         def stop(step: str) -> None:
@@ -112,18 +112,17 @@ class TestFit:
         with monkeypatch.context() as patch:
             patch.setattr("glasshead.training.run.failpoint", stop)
             with pytest.raises(KeyboardInterrupt):
-                train(images, fitting, tmp_path / "killed")
-        resumed, log, _ = train(images, fitting, tmp_path / "killed")
-        assert weights_agree(resumed, whole)
+                train(images, fitting, tmp_path)
+        resumed, log, _ = train(images, fitting, tmp_path)
+        assert weights_agree(resumed, catalog.load("uncalibrated"))
         pd.testing.assert_frame_equal(log.drop(columns="seconds"), expected.drop(columns="seconds"))
 
-    def test_a_finished_training_is_not_repeated(self, images, fitting, tmp_path, monkeypatch):
-        first, log, steps = train(images, fitting, tmp_path)
+    def test_a_finished_training_is_not_repeated(self, catalog, images, fitting, monkeypatch):
         monkeypatch.setattr("glasshead.training.run.failpoint", None)  # a step would call it
-        again, log_again, steps_again = train(images, fitting, tmp_path)
-        assert weights_agree(first, again)
-        pd.testing.assert_frame_equal(log, log_again)
-        pd.testing.assert_frame_equal(steps, steps_again)
+        again, log, steps = fit_cnn(images, fitting, catalog.load("checkpoints"), PARAMETERS, 0)
+        assert weights_agree(again, catalog.load("uncalibrated"))
+        pd.testing.assert_frame_equal(log, catalog.load("audit_log"))
+        pd.testing.assert_frame_equal(steps, catalog.load("step_log"))
 
     @pytest.mark.parametrize("change", ["augmentation", "split", "seed", "width"])
     def test_another_training_does_not_go_on_from_it(self, images, fitting, tmp_path, change):
@@ -139,12 +138,14 @@ class TestFit:
         train(images, fitting, tmp_path, chosen, seed=int(change == "seed"))
         assert (tmp_path / "last" / "state.json").read_text() != before
 
-    def test_streaming_gives_the_same_weights(self, images, fitting, tmp_path, monkeypatch):
-        whole, _, _ = train(images, fitting, tmp_path / "memory")
+    def test_streaming_gives_the_same_weights(
+        self, catalog, images, fitting, tmp_path, monkeypatch
+    ):
         held = "glasshead.training.batches.TensorBatches"
         monkeypatch.setattr(held, lambda *args: pytest.fail("the images were held in memory"))
         monkeypatch.setattr("glasshead.pipelines.train_cnn.nodes.MEGABYTE", 1)
-        assert weights_agree(train(images, fitting, tmp_path / "streamed")[0], whole)
+        streamed, _, _ = train(images, fitting, tmp_path)
+        assert weights_agree(streamed, catalog.load("uncalibrated"))
 
     def test_a_variant_is_its_preset_from_the_seeds_of_its_replicate(
         self, images, fitting, tmp_path

@@ -1,5 +1,6 @@
 """`train_transfer` as Kedro runs it, on small images whose class is a colour; parents, phases, resuming, reports."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,12 @@ def params(**changes: object) -> TrainTransferParams:
     return TrainTransferParams.model_validate(SMALL | merged)
 
 
+def own(**changes: object) -> TrainTransferParams:
+    """Return those whose network begins with a parent that the run trains."""
+    return params(network={"pretrained": "own"} | changes)
+
+
+OWN = own()
 COMPARED = TrainTransferParams.model_validate(
     SMALL | {"strategy": {"backbone_rate": 1.0}}  # nothing that a comparison chooses
 )
@@ -56,13 +63,15 @@ COMPARED = TrainTransferParams.model_validate(
 def catalog(training_catalog) -> DataCatalog:
     """The catalog after a run of parent and training on the entries of conf/base."""
     catalog = training_catalog()
-    catalog["params:train_transfer"] = params(network={"pretrained": "own"})
+    catalog["params:train_transfer"] = OWN
     SequentialRunner().run(parent_pipeline() + create_pipeline(), catalog)
     return catalog
 
 
 @pytest.fixture
-def parents(tmp_path) -> ClassifierStore:
+def parents(catalog, tmp_path) -> ClassifierStore:
+    """A copy of the store with the parent that the run trained."""
+    shutil.copytree(catalog.load("transfer_parents").path, tmp_path / "parents")
     return ClassifierStore(tmp_path / "parents", "classifier")
 
 
@@ -117,18 +126,14 @@ class TestRun:
 
 
 class TestParent:
-    def own(self, parents: ClassifierStore, **changes: object) -> TrainTransferParams:
-        return params(network={"pretrained": "own"} | changes)
-
-    def test_a_folder_of_ones_own_gets_a_parent_that_reads_scenes(self, parents):
-        source, log = pretrain_parent(parents, self.own(parents), 0)
-        parent = parents.load("resnet18")
-        assert source == {"pretrained": str(parents.folder("resnet18"))}
+    def test_a_folder_of_ones_own_gets_a_parent_that_reads_scenes(self, catalog):
+        store = catalog.load("transfer_parents")
+        parent = store.load("resnet18")
+        assert catalog.load("parent") == {"pretrained": str(store.folder("resnet18"))}
         assert (parent.architecture, parent.width, parent.input_size) == ("resnet18", 0.125, 32)
-        assert len(log) == 2
+        assert len(catalog.load("parent_audit_log")) == 2
 
-    def test_a_finished_one_is_neither_trained_nor_drawn_again(self, parents, monkeypatch):
-        _, log = pretrain_parent(parents, self.own(parents), 0)
+    def test_a_finished_one_is_neither_trained_nor_drawn_again(self, catalog, parents, monkeypatch):
         before = parents.load("resnet18")
         monkeypatch.setattr("glasshead.training.run.failpoint", None)  # a step would call it
         drawn = []
@@ -138,34 +143,32 @@ class TestParent:
             return scene_at(*args)
 
         monkeypatch.setattr("glasshead.images.drawn.scene_at", spy)
-        _, again = pretrain_parent(parents, self.own(parents), 0)
-        pd.testing.assert_frame_equal(log, again)
+        _, again = pretrain_parent(parents, OWN, 0)
+        pd.testing.assert_frame_equal(again, catalog.load("parent_audit_log"))
         assert equal(parents.load("resnet18"), before)
         assert len(drawn) == 1  # the loop looks at one image's logits
 
     def test_interpolation_does_not_ask_for_another_parent(self, parents):
         """Which would make a comparison of interpolations one of parents."""
-        pretrain_parent(parents, self.own(parents), 0)
         before = parents.load("resnet18")
-        pretrain_parent(parents, self.own(parents, interpolation="none"), 0)
+        pretrain_parent(parents, own(interpolation="none"), 0)
         assert equal(parents.load("resnet18"), before)
 
     @pytest.mark.parametrize("seed", [0, 1])
     def test_another_width_or_seed_does(self, parents, seed):
-        pretrain_parent(parents, self.own(parents), 0)
         before = parents.load("resnet18").state_dict()
-        pretrain_parent(parents, self.own(parents, width=0.125 if seed else 0.25), seed)
+        pretrain_parent(parents, own(width=0.125 if seed else 0.25), seed)
         after = parents.load("resnet18").state_dict()
         assert any(not torch.equal(after[k], v) for k, v in before.items() if k in after)
 
     def test_each_network_has_its_own(self, parents):
-        pretrain_parent(parents, self.own(parents), 0)
-        source, _ = pretrain_variant("resnet50")(parents, self.own(parents), 0)
+        source, _ = pretrain_variant("resnet50")(parents, OWN, 0)
         assert parents.names() == ["resnet18", "resnet50"]
         assert source == {"pretrained": str(parents.folder("resnet50"))}
 
     @pytest.mark.parametrize("pretrained", ["imagenet", "none", "elsewhere"])
-    def test_anything_else_is_passed_on(self, parents, pretrained):
+    def test_anything_else_is_passed_on(self, tmp_path, pretrained):
+        parents = ClassifierStore(tmp_path / "parents", "classifier")
         source, log = pretrain_parent(parents, params(network={"pretrained": pretrained}), 0)
         assert source == {"pretrained": pretrained}
         assert log.empty
@@ -177,8 +180,7 @@ class TestFit:
     def test_a_frozen_backbone_stays_its_parents(
         self, images, fitting, parents, tmp_path, strategy
     ):
-        own = params(network={"pretrained": "own"})
-        source, _ = pretrain_parent(parents, own, 0)
+        source = {"pretrained": str(parents.folder("resnet18"))}
         chosen = params(strategy={"strategy": strategy})
         child, _, _ = train(images, fitting, tmp_path / "child", chosen, parent=source)
         parent = parents.load("resnet18")
@@ -223,8 +225,7 @@ class TestFit:
         if change == "split":
             fitting = fitting.assign(split=fitting["split"].iloc[::-1].to_numpy())
         if change == "parent":
-            own = params(network={"pretrained": "own"})
-            parent, _ = pretrain_parent(parents, own, 0)
+            parent = {"pretrained": str(parents.folder("resnet18"))}
         chosen = params(**short | changes.get(change, {}))
         train(images, fitting, tmp_path / "run", chosen, int(change == "seed"), parent)
         assert (tmp_path / "run" / "last" / "state.json").read_text() != before
