@@ -47,6 +47,7 @@ STAGES = {
     "ingest",
     "preprocess",
     "embed",
+    "embed_texts",
     "train_heads",
     "train_cnn",
     "train_transfer",
@@ -67,7 +68,12 @@ CONCEPT_NODES = {
     "plot_shapley_mistake",
     "plot_shapley_right",
 }
-OTHERS = {"pretrain", "train_cnn", "train_transfer"}  # stages that are no part of the default
+OTHERS = {
+    "embed_texts",
+    "pretrain",
+    "train_cnn",
+    "train_transfer",
+}  # stages that are no part of the default
 
 
 @pytest.fixture(scope="module")

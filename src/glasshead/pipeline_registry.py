@@ -45,6 +45,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     whole = from_images(total(data.values()), heads, "heads")
     return {
         **data,
+        "embed_texts": embed.texts_pipeline(),
         "train_heads": for_classifier(heads, "heads"),
         "train_cnn": for_classifier(cnn, "cnn"),
         "train_transfer": for_classifier(transfer, "transfer"),
