@@ -39,6 +39,7 @@ COMPARED = (
     "infidelity",
 )
 BETTER, WORSE = "#9ecae9", "#f6c9a8"  # tints of Okabe and Ito's blue and vermillion
+FOOT_CHARACTERS = 16  # an inch, at 8 points
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 Measures = Mapping[str, Measure]
@@ -55,9 +56,10 @@ def plot_report_card(
     methods = real_methods(names)
     baselines = [name for name in names if name not in methods]
     shown = [column for column in COLUMNS if any(column in explanations[name] for name in names)]
-    foot = _foot(attributions, explanations, methods)
+    width = 2.6 + 0.95 * len(shown)
+    foot = _foot(attributions, explanations, methods, int(width * FOOT_CHARACTERS))
     height = 1.5 + 0.42 * len(names) + 0.2 * foot.count("\n")
-    figure = Figure(figsize=(2.6 + 0.95 * len(shown), height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(
         "Which explanation to believe: each method's evidence on the same test images", fontsize=13
     )
@@ -142,8 +144,12 @@ def _oriented(found: Measure) -> tuple[float, float]:
 
 
 def _foot(
-    attributions: dict[str, np.ndarray], explanations: Mapping[str, Measures], methods: list[str]
+    attributions: dict[str, np.ndarray],
+    explanations: Mapping[str, Measures],
+    methods: list[str],
+    characters: int,
 ) -> str:
+    """Return the legend, each of its lines folded at `characters` and what is folded set in."""
     lines = [
         "Value and 95 % bootstrap interval; ↑ higher or ↓ lower is better. Blue: better than every baseline (below the "
         "line); vermillion: worse than the best of them; intervals apart."
@@ -159,7 +165,7 @@ def _foot(
         f"{name} is not applicable: {reason}"
         for name, reason in attributions["not_applicable"].tolist()
     ]
-    return "\n".join(textwrap.fill(line, 165) for line in lines)
+    return "\n".join(textwrap.fill(line, characters, subsequent_indent="    ") for line in lines)
 
 
 def _short(value: float | None) -> str:
