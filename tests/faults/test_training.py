@@ -6,15 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import glasshead
 from glasshead.errors import ArtifactError
 from glasshead.files import FAILPOINT
+from glasshead.hooks.processes import exit_on_sigterm
 from glasshead.training.batches import TensorBatches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
@@ -106,15 +108,38 @@ def test_a_full_disk_is_a_clear_error_and_what_was_there_stays(tmp_path, monkeyp
     assert outcome(root) == expected
 
 
-def interrupt(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-    signal.raise_signal(signal.SIGINT)
-    raise AssertionError
+@pytest.fixture
+def sigterm_of_a_run() -> Iterator[None]:
+    """Let SIGTERM do what it does in `kedro run`."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    exit_on_sigterm()
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
-def test_ctrl_c_passes_and_leaves_nothing_half_written(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, interrupt)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.usefixtures("sigterm_of_a_run")
+@pytest.mark.parametrize("stopped", [0, 1])
+@pytest.mark.parametrize(
+    ("number", "raised", "code"),
+    [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, "143")],
+)
+def test_a_signal_passes_leaves_nothing_half_written_and_training_goes_on(
+    tmp_path, number, raised, code, stopped
+):
+    expected = outcome(tmp_path / "whole")
+
+    def interrupt(images, labels, seed, epoch):
+        if epoch == stopped:
+            signal.raise_signal(number)
+            raise AssertionError
+        return images / 255, nn.functional.one_hot(labels, 2).float()
+
+    root = tmp_path / "stopped"
+    root.mkdir()
+    with pytest.raises(raised, match=code):
+        train(root, interrupt)
+    assert {path.name for path in root.iterdir()} == [set(), {"best", "last"}][stopped]
+    assert outcome(root) == expected
 
 
 @pytest.mark.parametrize(
