@@ -1,11 +1,7 @@
 """Killed, refused and damaged trainings: FAULTS rows 2, 3, 24, 25 and 34 where they concern the loop."""
 
-import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-import glasshead
 from glasshead.errors import ArtifactError
 from glasshead.files import FAILPOINT
 from glasshead.hooks.processes import exit_on_sigterm
@@ -22,7 +17,6 @@ from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
 from glasshead.training.loop import TrainingParams, fit
 
-SOURCES = str(Path(glasshead.__file__).parents[1])
 # Six steps in two epochs and up to six writes: last after step 2, best and last after 3, last after 5, best, last.
 STEPS = [f"train/step:{passage}" for passage in range(1, 7)]
 WRITES = [
@@ -33,26 +27,11 @@ WRITES = [
 LEFT = {"train/step:1": 6, "train/step:3": 4, "train/step:4": 3, "train/step:6": 1}
 
 
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python on `arguments` with the project's sources."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": SOURCES},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory) -> dict[str, dict]:
+def killed(try_failpoints) -> dict[str, dict]:
     """Return, by failpoint, what train_until_killed.py found."""
     failpoints = ["", *(f"kill:{step}" for step in (*STEPS, *WRITES))]
-    script = Path(__file__).with_name("train_until_killed.py")
-    done = run_python(str(script), str(tmp_path_factory.mktemp("killed")), *failpoints)
-    assert done.returncode == 0, done.stderr
-    return {line["failpoint"]: line for line in map(json.loads, done.stdout.splitlines())}
+    return try_failpoints("train_until_killed.py", failpoints)
 
 
 @pytest.mark.parametrize("step", [*STEPS, *WRITES])
