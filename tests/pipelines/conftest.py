@@ -1,5 +1,6 @@
-"""What the tests of trainings on pixels share: small images whose class is a colour, and the catalog of conf/base."""
+"""What tests of pipelines share: small images whose class is a colour, and catalogs of conf/base."""
 
+import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.pipeline import Pipeline
+from kedro.runner import SequentialRunner
 from PIL import Image
 
 from glasshead.images.fitting import select_fitting_samples
@@ -73,3 +76,29 @@ def training_catalog(
         return catalog
 
     return declare
+
+
+@pytest.fixture(scope="session")
+def explain_heads() -> Callable[[Pipeline, dict[str, object], Path], dict[str, object]]:
+    """Return a function that runs a template of `explain` as `heads` in a folder, and returns all that it saved.
+
+    It takes what the template's inputs hold, by name.
+    """
+
+    def run(template: Pipeline, contents: dict[str, object], folder: Path) -> dict[str, object]:
+        inputs = template.inputs()
+        shared = inputs & {"images", "planted", "samples", "embeddings"}
+        parameters = {name for name in inputs if name.startswith("params:")}
+        pipeline = Pipeline(template, namespace="heads", inputs=shared, parameters=parameters)
+        entries = {}
+        for name in ("explain", "evaluate"):  # evaluate's has the pattern of all figures
+            entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
+        catalog = DataCatalog.from_config(entries)
+        for name in inputs:
+            full = name if name in shared | parameters else f"heads.{name}"
+            catalog[full] = MemoryDataset(contents[name], copy_mode="assign")
+        with contextlib.chdir(folder):
+            SequentialRunner().run(pipeline, catalog)
+            return {name: catalog.load(f"heads.{name}") for name in template.all_outputs()}
+
+    return run

@@ -1,6 +1,5 @@
 """The `explain` pipeline in memory, over a small bottleneck and a classifier without concepts."""
 
-import contextlib
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import Pipeline
-from kedro.runner import SequentialRunner
 from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -33,6 +29,7 @@ ROOT = Path(__file__).parents[2]
 CLASSES = ("cat", "dog", "ship")
 SIZE = 6
 ROWS = 40
+WITH_CONCEPTS, PIXELS = (create_pipeline(concepts=concepts) for concepts in (True, False))
 
 
 class Plain(nn.Module):
@@ -168,32 +165,11 @@ def inputs(classifier: Plain, images: ImageTable, parameters: ExplainParams) -> 
     }
 
 
-def run(contents: dict[str, object], folder: Path) -> dict[str, object]:
-    """Run the pipeline as `heads` over this project's own catalog in `folder`; return all that it saved."""
-    shared = {"images", "planted", "samples", "embeddings"}
-    parameters = {"params:explain", "params:seed"}
-    template = create_pipeline(concepts=bool(contents["classifier"].concepts))
-    pipeline = Pipeline(
-        template, namespace="heads", inputs=shared & template.inputs(), parameters=parameters
-    )
-    entries = {}
-    for name in ("explain", "evaluate"):  # evaluate's has the pattern of all figures
-        entries |= yaml.safe_load((ROOT / f"conf/base/catalog_{name}.yml").read_text())
-    catalog = DataCatalog.from_config(entries)
-    for name, content in contents.items():
-        full = name if name in shared | parameters else f"heads.{name}"
-        catalog[full] = MemoryDataset(content, copy_mode="assign")
-    with contextlib.chdir(folder):
-        SequentialRunner().run(pipeline, catalog)
-        outputs = {output for node in template.nodes for output in node.outputs}
-        return {name: catalog.load(f"heads.{name}") for name in outputs}
-
-
 @pytest.fixture(scope="module")
-def bottleneck(images, parameters, tmp_path_factory):
+def bottleneck(images, parameters, explain_heads, tmp_path_factory):
     """Return a bottleneck's inputs and results."""
     contents = inputs(Bottleneck(), images, parameters)
-    return contents, run(contents, tmp_path_factory.mktemp("run"))
+    return contents, explain_heads(WITH_CONCEPTS, contents, tmp_path_factory.mktemp("run"))
 
 
 def test_only_test_images_are_explained_right_and_wrong(bottleneck):
@@ -286,13 +262,15 @@ def test_slow_methods_explain_some_of_the_measured_and_others_say_why_not(bottle
     assert not others
 
 
-def test_masks_and_marks_are_where_the_classifier_sees_them(images, parameters, tmp_path):
+def test_masks_and_marks_are_where_the_classifier_sees_them(
+    images, parameters, explain_heads, tmp_path
+):
     contents = inputs(Plain(), images, parameters)
     contents["planted"] = pd.DataFrame(
         [(f"all/{row}", "shortcut", "1,2,3,2") for row in range(ROWS)],
         columns=["image_id", "defect", "detail"],
     )
-    results = run(contents, tmp_path)
+    results = explain_heads(PIXELS.to_outputs("explanations"), contents, tmp_path)
     expected = np.zeros((SIZE, SIZE), bool)
     expected[2:4, 1:4] = True
     assert (results["example_images"]["marks"] == expected).all()
@@ -301,9 +279,10 @@ def test_masks_and_marks_are_where_the_classifier_sees_them(images, parameters, 
         assert 0 <= measures["mass_on_mark"]["value"] <= 1
 
 
-def test_two_runs_agree_to_the_bit(bottleneck, tmp_path):
+def test_two_runs_agree_to_the_bit(bottleneck, explain_heads, tmp_path):
     contents, results = bottleneck
-    again = run(contents, tmp_path)
+    compared = WITH_CONCEPTS.to_outputs("explanations", "shapley_images_figure")
+    again = explain_heads(compared, contents, tmp_path)
     for name in ("shapley", "attributions"):
         for key, array in results[name].items():
             if not key.endswith("/seconds"):
@@ -325,8 +304,10 @@ def test_engines_agree(images, parameters):
     np.testing.assert_allclose(exact["values"], kernel["values"], atol=1e-6)
 
 
-def test_a_classifier_without_concepts_is_explained_by_its_pixels(images, parameters, tmp_path):
-    results = run(inputs(Plain(), images, parameters), tmp_path)
+def test_a_classifier_without_concepts_is_explained_by_its_pixels(
+    images, parameters, explain_heads, tmp_path
+):
+    results = explain_heads(PIXELS, inputs(Plain(), images, parameters), tmp_path)
     assert not {"shapley", "neighbours"} & set(results)
     assert set(results["explanations"]) == {"integrated_gradients", "occlusion", "edge_detector"}
 
@@ -354,7 +335,7 @@ def test_embeddings_of_other_images_are_refused(images, parameters):
 
 
 @pytest.mark.parametrize("stale", ["predictions", "images", "embeddings"])
-def test_what_is_not_of_one_run_is_refused(images, parameters, tmp_path, stale):
+def test_what_is_not_of_one_run_is_refused(images, parameters, explain_heads, tmp_path, stale):
     contents = inputs(Bottleneck(), images, parameters)
     match stale:
         case "predictions":
@@ -364,7 +345,7 @@ def test_what_is_not_of_one_run_is_refused(images, parameters, tmp_path, stale):
         case "embeddings":
             contents["embeddings"] = replace(contents["embeddings"], encoder_key="another")
     with pytest.raises(ArtifactError, match="again"):
-        run(contents, tmp_path)
+        explain_heads(WITH_CONCEPTS, contents, tmp_path)
 
 
 def test_the_shipped_parameters_are_valid():
