@@ -88,15 +88,17 @@ def test_a_full_disk_is_a_clear_error_and_what_was_there_stays(tmp_path, monkeyp
 
 
 @pytest.fixture
-def sigterm_of_a_run() -> Iterator[None]:
-    """Let SIGTERM do what it does in `kedro run`."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def signals_of_a_run() -> Iterator[None]:
+    """Let SIGINT and SIGTERM do what they do in `kedro run`, even where tests run in the background."""
+    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
     exit_on_sigterm()
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("sigterm_of_a_run")
+@pytest.mark.usefixtures("signals_of_a_run")
 @pytest.mark.parametrize("stopped", [0, 1])
 @pytest.mark.parametrize(
     ("number", "raised", "code"),

@@ -94,7 +94,7 @@ def reliability_figure(
     """
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(2.75 * max(columns, 2), 2.8 * rows + 1.2), layout="constrained")
+    figure = Figure(figsize=(2.75 * max(columns, 2), 2.9 * rows + 1.0), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, (name, (before, after)) in zip(grid.flat, panels.items(), strict=False):
         axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="calibrated")
@@ -106,6 +106,7 @@ def reliability_figure(
         axes.remove()
     for axes in grid.flat[max(len(panels) - columns, 0) : len(panels)]:
         axes.tick_params(labelbottom=True)
+        axes.set_xlabel("mean confidence of bin")
     for share in MARKED:
         label = f"bin with {share:.0%} of the images"
         grid[0, 0].scatter([], [], _area(share), NEUTRAL, linewidths=0, label=label)
@@ -118,8 +119,8 @@ def reliability_figure(
         fontsize=8,
         frameon=False,
     )
-    figure.supxlabel("mean confidence of bin")
-    figure.supylabel("accuracy in bin")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("accuracy in bin")
     figure.suptitle("Reliability on test images, before and after temperature scaling")
     return figure
 
