@@ -5,6 +5,8 @@ ONLY ?= *
 COMMA := ,
 SHIPPED := pretrain.training.steps=4000,pretrain.scenes.train=30000
 PYTEST_ARGS ?=
+# A process a core, each in one thread, and the files in the order of tests/conftest.py.
+PROCESSES := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench lint viz gpu pretrain ship
@@ -21,7 +23,7 @@ run: $(SETUP)  ## Set up, then images to a calibrated, explained, tracked classi
 	$(BIN)/kedro run
 
 test: $(SETUP)  ## Set up, then the whole test suite
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PROCESSES) $(PYTEST_ARGS)
 
 lint: $(SETUP)  ## Style, types and import contracts
 	$(BIN)/ruff check

@@ -22,6 +22,7 @@ from glasshead.images.scenes import CLASSES
 from glasshead.settings import HOOKS
 
 ROOT = Path(__file__).parents[1]
+LONGEST = ("test_corridor.py", "test_transfer_corridor.py")  # minutes, where others take seconds
 
 
 @pytest.fixture(scope="session")
@@ -142,3 +143,8 @@ def run(
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("absent device: no CUDA GPU")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin, so that no process is left with one of them in the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)

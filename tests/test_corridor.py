@@ -193,7 +193,7 @@ class TestPipelines:
         self, run: Run, first_run: Result
     ) -> None:
         (REPORTING / "metrics.json").unlink()
-        result = run("--params=evaluate.minimum_accuracy=1.0")
+        result = run("--pipelines=evaluate", "--params=evaluate.minimum_accuracy=1.0")
         assert result.exit_code == 1
         assert "below evaluate.minimum_accuracy" in result.stderr
         assert "Traceback" not in result.stderr
