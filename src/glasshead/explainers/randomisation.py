@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from glasshead.explainers.evidence import Measure
 from glasshead.explainers.maps import Explainer, map_faults
 from glasshead.seeds import stream_seed
 
-MAX_SIMILARITY = 0.7  # methods that multiply by the image stay well above 0 whatever the weights
+# Methods that multiply by the image, such as Integrated Gradients, stay well above 0 whatever the weights are.
+MAX_SIMILARITY = 0.7
+Verdict = Literal["passes", "unresolved", "fails"]
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,15 @@ def shuffle_parameters(layer: nn.Module, seed: int) -> None:
         parameter.copy_(parameter.flatten()[order].view_as(parameter))
 
 
-def passes_randomisation(randomisation: Measure, most: float = MAX_SIMILARITY) -> bool:
-    """Return whether the mean rank correlation with a network of random weights is below `most`.
+def randomisation_verdict(randomisation: Measure, most: float = MAX_SIMILARITY) -> Verdict:
+    """Return on which side of `most` the interval of the mean rank correlation with random weights lies.
 
-    A method for which it is undefined has not been shown to look at the network, and does not pass.
+    Below it a method passes, above it fails. Around it, or without an interval, it is unresolved. A method for which
+    the correlation is undefined has not been shown to look at the network, and fails.
     """
-    return randomisation["value"] is not None and randomisation["value"] < most
+    if randomisation["value"] is None:
+        return "fails"
+    low, high = randomisation["low"], randomisation["high"]
+    if low is None or high is None or low < most <= high:
+        return "unresolved"
+    return "passes" if high < most else "fails"

@@ -12,7 +12,7 @@ from glasshead.explainers.budget import Budget
 from glasshead.explainers.class_token import class_token_alone
 from glasshead.explainers.deletion import deletion_auc, insertion_auc
 from glasshead.explainers.evidence import Measure, completeness, summarise
-from glasshead.explainers.faithfulness import infidelity, max_sensitivity
+from glasshead.explainers.faithfulness import Noise, infidelity, max_sensitivity
 from glasshead.explainers.localisation import (
     mask_iou,
     mass_in_mask,
@@ -55,14 +55,14 @@ class Subject:
         images: in [0, 1].
         targets: the class that is explained.
         masks, marks: where the object and a planted mark are, nowhere if that is not known.
-        noise, falls: see `noise_response`.
+        numbers, falls: see `noise_response`.
     """
 
     images: Float[Tensor, "n 3 h w"]
     targets: Int[Tensor, " n"]
     masks: Bool[np.ndarray, "n h w"]
     marks: Bool[np.ndarray, "n h w"]
-    noise: Float[np.ndarray, "n s h w"]
+    numbers: Int[np.ndarray, " n"]
     falls: Float[np.ndarray, "n s"]
 
     def __len__(self) -> int:
@@ -85,6 +85,8 @@ def measure_method(
 ) -> dict[str, Measure]:
     """Return all measures of the maps `explained` that `method` made of `subject`, with 95 % bootstrap intervals.
 
+    The first images of `subject` are those that are explained again, so let them stand in random order.
+
     Completeness is measured of methods whose contributions must add up, `mass_on_mark` where there are marks.
     """
 
@@ -101,7 +103,7 @@ def measure_method(
     )
     samples = evidence.sensitivity_samples
     groups = [
-        _faithfulness(classifier, subject, maps, budget, evidence),
+        _faithfulness(classifier, subject, maps, budget, evidence, seed),
         _localisation(subject, maps),
         {"sparsity": sparsity(maps), **map_faults(maps)},
         {
@@ -128,14 +130,16 @@ def _faithfulness(
     maps: Float[np.ndarray, "n h w"],
     budget: Budget,
     evidence: Evidence,
+    seed: int,
 ) -> Values:
     given = classifier.probabilities, subject.images, subject.targets, maps
     changed = budget.baseline, evidence.deletion_steps, budget.images_per_pass
+    noise = Noise(seed, evidence.infidelity_samples)
     with class_token_alone(classifier):
         return {
             "deletion_auc": deletion_auc(*given, *changed),
             "insertion_auc": insertion_auc(*given, *changed),
-            "infidelity": infidelity(maps, subject.noise, subject.falls),
+            "infidelity": infidelity(maps, subject.numbers, noise, subject.falls),
         }
 
 

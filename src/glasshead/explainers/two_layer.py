@@ -19,6 +19,7 @@ from glasshead.explainers.coalitions import Groups, membership
 from glasshead.explainers.mean_relu import mean_relu
 
 HELD = {"cpu": 2**19, "cuda": 2**28}  # hidden values held at once: what a core's cache keeps, 1 GB
+SUMS = {"cpu": 2**23, "cuda": 2**28}  # values of the rows' own parts held at once: 32 MB, 1 GB
 ROWS = 512  # whose hidden values are held at once, for the coalitions of one block
 
 
@@ -53,7 +54,9 @@ class TwoLayer:
         membership(groups, rows.shape[1])
         taken, targets = torch.from_numpy(members).to(rows), targets.to(rows.device)
         others = self._parts(background, groups)
-        per_block = max(1, HELD[rows.device.type] // others[0].numel())
+        units, kind = self.first.out_features, rows.device.type
+        most = HELD[kind] // (len(background) * units), SUMS[kind] // (min(len(rows), ROWS) * units)
+        per_block = max(1, min(most))
         worths = np.empty((len(rows), len(members)))
 
         def fill(some: slice, own: Float[Tensor, "p n h"], start: int) -> None:
