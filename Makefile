@@ -35,7 +35,7 @@ bench: $(SETUP)  ## Benchmarks against what a user would pick instead (ONLY=embe
 	for script in benchmarks/$(ONLY).py; do $(BIN)/python $$script || exit 1; done
 
 gpu: $(SETUP)  ## All that wants a GPU: benchmarks, then nano-clip at full size (CIFAR=FOLDER adds photographs)
-	for name in embed_gpu train explain; do $(MAKE) bench ONLY=$$name || exit 1; done
+	for name in embed_gpu train explain shapley; do $(MAKE) bench ONLY=$$name || exit 1; done
 	$(BIN)/kedro run --env gpu --pipelines=pretrain $(if $(CIFAR),--params=pretrain.parquet=$(CIFAR))
 
 viz: $(SETUP)  ## Look at the pipelines in a browser

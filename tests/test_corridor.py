@@ -317,6 +317,8 @@ class TestRealThing:
             "explain.images": 2,
             "explain.budget.steps": 2,
             "explain.budget.samples": 2,
+            "explain.budget.patch": 112,
+            "explain.budget.stride": 112,
             "explain.evidence.images": 1,
             "explain.evidence.deletion_steps": 2,
             "explain.evidence.infidelity_samples": 2,

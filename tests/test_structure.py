@@ -57,9 +57,11 @@ STAGES = {
     "pretrain",
 }
 CONCEPT_NODES = {
+    "explain_answers",
     "explain_concepts",
     "find_neighbours",
     "intervene",
+    "plot_answer_maps",
     "plot_interactions",
     "plot_interventions",
     "plot_shapley_beeswarm",
@@ -97,6 +99,7 @@ class TestPipelines:
     def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
         composed = {"heads", "cnn", "cnn_ablation", "__default__"}
         composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
+        composed |= {f"explain_full_{name}" for name in ("cnn", "transfer", "ensemble")}
         assert STAGES | composed == pipelines.keys()
 
     def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:

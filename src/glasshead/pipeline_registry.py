@@ -30,6 +30,8 @@ SHARED = {
     "transfer_parents",
 }
 
+FULL = {"params:explain": "params:explain_full"}
+
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every pipeline by name. The bare names of a classifier's stages mean `heads`."""
@@ -51,11 +53,13 @@ def register_pipelines() -> dict[str, Pipeline]:
         "train_transfer": for_classifier(transfer, "transfer"),
         **stages,
         "evaluate": with_gate(stages["evaluate"], "heads"),
-        "explain_full": for_classifier(
-            explain.create_pipeline(concepts=True),
-            "heads",
-            {"params:explain": "params:explain_full"},
-        ),
+        "explain_full": for_classifier(explain.create_pipeline(concepts=True), "heads", FULL),
+        **{
+            f"explain_full_{name}": for_classifier(
+                explain.create_pipeline(concepts=False), name, FULL
+            )
+            for name in ("cnn", "transfer", "ensemble")
+        },
         "pretrain": pretrain.create_pipeline(),
         "heads": whole,
         "cnn": from_images(pixels, cnn, "cnn"),

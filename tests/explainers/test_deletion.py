@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from glasshead.errors import ParameterError
 from glasshead.explainers.deletion import pixel_auc, pixel_curves
 
 SIDE = 4
@@ -94,5 +95,5 @@ def test_a_map_with_a_nan_has_no_area():
 @pytest.mark.parametrize("steps", [0, SIDE**2 + 1])
 def test_impossible_steps_are_refused(steps):
     images, targets = torch.ones(1, 3, SIDE, SIDE), torch.tensor([0])
-    with pytest.raises(ValueError, match="between 1 and the 16 pixels"):
+    with pytest.raises(ParameterError, match="between 1 and the 16 pixels"):
         pixel_auc(linear, images, 0 * images, targets, WEIGHTS[:1].numpy(), steps=steps)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from glasshead.errors import ParameterError
 from glasshead.explainers.coalitions import Game
 from glasshead.explainers.permutation_shapley import permutation_shapley
 from glasshead.explainers.shapley import exact_shapley
@@ -75,6 +76,6 @@ def test_the_seed_decides():
 def test_too_few_coalitions_for_an_error_bar_are_refused():
     given = features(0, 1, 18), features(1, 3, 18), singles(18), torch.tensor([0])
     game = Game(lambda x: x, *given)
-    with pytest.raises(ValueError, match="take 70 at least"):
+    with pytest.raises(ParameterError, match="take 70 at least"):
         permutation_shapley(game, max_coalitions=69)
     assert permutation_shapley(game, max_coalitions=70).values.shape == (1, 18)

@@ -8,10 +8,12 @@ import torch
 from scipy.ndimage import sobel
 from torch import nn
 
+from glasshead.explainers.budget import Budget
 from glasshead.explainers.evidence import Measure, summarise
+from glasshead.explainers.gradients import smoothgrad
 from glasshead.explainers.randomisation import (
     map_similarity,
-    passes_randomisation,
+    randomisation_verdict,
     randomised_copy,
     shuffle_parameters,
 )
@@ -61,13 +63,13 @@ def measure(explainer, given) -> Measure:
 def test_an_edge_detector_does_not_change_and_fails(given):
     for similarity in similarities(edge_detector, given):
         np.testing.assert_allclose(similarity, 1)
-    assert not passes_randomisation(measure(edge_detector, given))
+    assert randomisation_verdict(measure(edge_detector, given)) == "fails"
 
 
 def test_a_gradient_changes_and_passes(given):
     found = measure(saliency, given)
     assert abs(found["value"]) < 0.2
-    assert passes_randomisation(found)
+    assert randomisation_verdict(found) == "passes"
 
 
 def test_every_layer_of_the_copy_is_another_and_the_model_itself_as_it_was(given):
@@ -104,5 +106,41 @@ def test_a_map_that_breaks_has_changed_but_one_that_was_broken_tells_nothing(giv
         np.testing.assert_allclose(similarity, [0, 0, np.nan, 1, 1, 1])
 
 
-def test_what_is_undefined_does_not_pass():
-    assert not passes_randomisation(Measure(value=None, low=None, high=None, better="lower"))
+def test_noise_that_looks_at_no_network_fails():
+    """Draws of its own, the same for every batch, must not pass for a change of the network."""
+
+    class Blind(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Linear(3, 3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            square = (images**2).flatten(1).sum(dim=1, keepdim=True)
+            return torch.cat([square, square**2, -square], dim=1)
+
+    images = torch.rand(6, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
+
+    def explain(model, images, targets):
+        return smoothgrad(model, images, targets, Budget(samples=2, noise=2.0)).maps
+
+    given = Blind().eval(), images, torch.arange(6) % 3
+    maps = explain(*given)
+    found, _ = map_similarity(
+        maps[:2], explain(randomised_copy(given[0], 0), images[:2], given[2][:2])
+    )
+    np.testing.assert_allclose(found, 1, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "verdict"),
+    [
+        (None, None, None, "fails"),
+        (0.5, None, None, "unresolved"),
+        (0.5, 0.4, 0.69, "passes"),
+        (0.69, 0.65, 0.71, "unresolved"),
+        (0.8, 0.7, 0.9, "fails"),
+    ],
+)
+def test_the_verdict_is_the_intervals(value, low, high, verdict):
+    found = Measure(value=value, low=low, high=high, better="lower", n=9)
+    assert randomisation_verdict(found) == verdict

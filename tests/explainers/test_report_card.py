@@ -41,7 +41,7 @@ def test_the_pixel_that_decides_is_missed_and_brings_the_class_back() -> None:
         targets=torch.ones(ROWS, dtype=torch.long),
         masks=masks,
         marks=~masks,
-        noise=np.ones((ROWS, 2, SIDE, SIDE), np.float32),
+        numbers=np.arange(ROWS),
         falls=np.ones((ROWS, 2)),
     )
     found = measure_method(
@@ -51,7 +51,12 @@ def test_the_pixel_that_decides_is_missed_and_brings_the_class_back() -> None:
         subject,
         Explanation(maps),
         Budget(baseline=0),
-        Evidence(deletion_steps=SIDE**2, sensitivity_images=2, sensitivity_samples=2),
+        Evidence(
+            deletion_steps=SIDE**2,
+            infidelity_samples=2,
+            sensitivity_images=2,
+            sensitivity_samples=2,
+        ),
         n_resamples=20,
         seed=0,
     )

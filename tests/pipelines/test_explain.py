@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,17 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from glasshead.embedding.store import Embeddings
-from glasshead.errors import ArtifactError
+from glasshead.errors import ArtifactError, ParameterError
+from glasshead.explainers.attribution import Explanation
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.report_card import Evidence
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain import create_pipeline
+from glasshead.pipelines.explain.answer_nodes import explain_answers
 from glasshead.pipelines.explain.concept_nodes import explain_concepts
-from glasshead.pipelines.explain.nodes import explain_pixels
+from glasshead.pipelines.explain.concept_params import ConceptParams
+from glasshead.pipelines.explain.nodes import explain_pixels, measure_explanations
 from glasshead.pipelines.explain.params import ExplainParams
 
 ROOT = Path(__file__).parents[2]
@@ -78,8 +82,12 @@ class Bottleneck(Plain):
     def embed(self, images: Tensor) -> Tensor:
         return self.encoder(images.flatten(1)).tanh()
 
+    def concept_logits(self, embeddings: Tensor) -> Tensor:
+        return torch.cat([head(embeddings) for head in self.heads], dim=1)
+
     def concept_probabilities(self, embeddings: Tensor) -> Tensor:
-        return torch.cat([head(embeddings).softmax(dim=1) for head in self.heads], dim=1)
+        parts = self.concept_logits(embeddings).split([3, 2, 3], dim=1)
+        return torch.cat([part.softmax(dim=1) for part in parts], dim=1)
 
     def logits_from_concepts(self, concepts: Tensor) -> Tensor:
         return self.meta_learner(concepts)
@@ -123,6 +131,7 @@ def parameters() -> ExplainParams:
         evidence=Evidence(images=8, deletion_steps=4, infidelity_samples=3, sensitivity_images=2),
         background=10,
         n_resamples=50,
+        concepts=ConceptParams(maps=("grad_cam", "saliency"), mapped=2),
     )
 
 
@@ -279,7 +288,7 @@ def test_masks_and_marks_are_where_the_classifier_sees_them(
         assert 0 <= measures["mass_on_mark"]["value"] <= 1
 
 
-def test_two_runs_agree_to_the_bit(bottleneck, explain_heads, tmp_path):
+def test_two_runs_agree(bottleneck, explain_heads, tmp_path):
     contents, results = bottleneck
     compared = WITH_CONCEPTS.to_outputs("explanations", "shapley_images_figure")
     again = explain_heads(compared, contents, tmp_path)
@@ -293,6 +302,55 @@ def test_two_runs_agree_to_the_bit(bottleneck, explain_heads, tmp_path):
                 value = again["explanations"][method][measure]["value"]
                 assert value == (found["value"] and pytest.approx(found["value"], rel=1e-5))
     assert again["shapley_images_figure"] == results["shapley_images_figure"]
+
+
+def test_answers_of_shown_images_are_explained_by_the_first_method_that_applies(bottleneck):
+    contents, results = bottleneck
+    found, examples = results["answer_maps"], results["examples"]
+    assert found["method"] == "saliency"
+    order = np.abs(results["shapley"]["values"]).mean(axis=0).argsort()[::-1]
+    assert found["subtasks"].tolist() == results["shapley"]["players"][order[:2]].tolist()
+    assert found["all"] == 3
+    shown = examples["shown"].to_numpy()
+    assert found["image_id"].tolist() == examples["image_id"][shown].tolist()
+    classifier = contents["classifier"]
+    pixels = torch.from_numpy(results["example_images"]["pixels"][shown]) / 255
+    pixels.requires_grad_()
+    names = [task.name for task in classifier.concepts]
+    for place, name in enumerate(found["subtasks"].tolist()):
+        task = names.index(name)
+        logits = classifier.heads[task](classifier.embed(pixels))
+        best = logits.softmax(dim=1).max(dim=1)
+        expected = [classifier.concepts[task].values[index] for index in best.indices]
+        assert found["answers"][:, place].tolist() == expected
+        np.testing.assert_allclose(found["probabilities"][:, place], best.values.detach(), 1e-5)
+        assert (found["right"][:, place] == (best.indices == 0).numpy()).all()  # the samples' own
+        (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), pixels)
+        maps = Explanation(gradient.numpy()).maps
+        np.testing.assert_allclose(found["maps"][:, place], maps, rtol=1e-3, atol=1e-6)
+
+
+def test_no_method_for_answers_means_no_maps(bottleneck, parameters):
+    contents, results = bottleneck
+    chosen = parameters.model_copy(update={"concepts": ConceptParams(maps=("grad_cam",))})
+    given = (contents["classifier"], results["example_images"], results["examples"])
+    found = explain_answers(*given, contents["samples"], results["shapley"], chosen, 0)
+    assert found["method"] == ""
+    assert found["maps"].shape == (6, 0, SIZE, SIZE)
+
+
+def test_a_gpu_that_is_not_there_is_refused(bottleneck, parameters):
+    contents, results = bottleneck
+    chosen = parameters.model_copy(update={"device": "cuda"})
+    given = contents["classifier"], results["example_images"], results["examples"]
+    refused = pytest.raises(ParameterError, match=r"explain\.device is cuda")
+    with patch("torch.cuda.is_available", return_value=False):
+        with refused:
+            explain_pixels(*given, chosen, 0)
+        with refused:
+            measure_explanations(*given, results["attributions"], chosen, 0)
+        with refused:
+            explain_answers(*given, contents["samples"], results["shapley"], chosen, 0)
 
 
 def test_engines_agree(images, parameters):

@@ -103,6 +103,7 @@ def contents(images: ImageTable) -> dict[str, object]:
         "shapley": {
             "image_id": np.array(test),
             "players": np.array(["legs", "wheels"]),
+            "unit": np.array("probability"),
             "values": np.array([[0.1, 0.2], [0.3, -0.1]]),
             "concepts": np.array([[1.0, 0.9, 0.1]] * 2),
             "concept_value": np.array(["four", "no", "yes"]),

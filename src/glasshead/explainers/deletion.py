@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from glasshead.errors import ParameterError
 from glasshead.explainers.maps import where_finite
 from glasshead.explainers.passes import in_passes
 
@@ -35,7 +36,7 @@ def pixel_auc(
         steps: equal shares of the pixels that go one after the other; the area is by the trapezoidal rule.
         images_per_pass: images at once in one pass through the model.
 
-    NaN where a map is not finite. Raises ValueError for fewer than one step, or more than there are pixels.
+    NaN where a map is not finite. Raises ParameterError for fewer than one step, or more than there are pixels.
     """
     shares, curves = pixel_curves(
         probabilities, before, after, targets, maps, steps, images_per_pass
@@ -56,7 +57,9 @@ def pixel_curves(
     n, _, height, width = before.shape
     pixels = height * width
     if not 1 <= steps <= pixels:
-        raise ValueError(f"{steps} steps are not between 1 and the {pixels} pixels")
+        raise ParameterError(
+            f"explain.evidence.deletion_steps is {steps}; it must be between 1 and the {pixels} pixels of an image."
+        )
     counts = np.round(np.linspace(0, pixels, steps + 1)).astype(int)
     order = np.argsort(-maps.reshape(n, pixels), axis=1, kind="stable")
     rank = torch.from_numpy(np.argsort(order, axis=1)).view(n, 1, height, width).to(before.device)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from glasshead.errors import ParameterError
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.coalitions import Game
 from glasshead.explainers.shapley import attribution_of, coalition_worths
@@ -30,14 +31,14 @@ def permutation_shapley(
     Args:
         max_coalitions: evaluated for each row; a sample takes 2 (players - 1), and two samples are the least.
 
-    Raises ValueError if `max_coalitions` is too small.
+    Raises ParameterError if `max_coalitions` is too small.
     """
     players = len(game.groups)
     samples = (max_coalitions - 2) // max(1, 2 * (players - 1))
     if samples < 2:
-        raise ValueError(
-            f"{max_coalitions} coalitions are too few for an error bar: {players} players take "
-            f"{4 * (players - 1) + 2} at least"
+        raise ParameterError(
+            f"explain.max_coalitions of {max_coalitions} is too few for an error bar: {players} players take "
+            f"{4 * (players - 1) + 2} at least."
         )
     draw = generator(seed, "shapley", "permutations")
     forward = draw.permuted(np.tile(np.arange(players), (samples, 1)), axis=1)

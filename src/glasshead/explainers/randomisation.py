@@ -1,7 +1,7 @@
 """Do maps change when the network forgets what it learned? Adebayo et al. 2018, arXiv:1810.03292."""
 
 import copy
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from glasshead.explainers.maps import map_faults
 from glasshead.seeds import stream_seed
 
 Module = TypeVar("Module", bound=nn.Module)
+Verdict = Literal["passes", "unresolved", "fails"]
 
-MAX_SIMILARITY = 0.7  # methods that multiply by the image stay well above 0 whatever the weights
+# Methods that multiply by the image, such as Integrated Gradients, stay well above 0 whatever the weights are.
+MAX_SIMILARITY = 0.7
 
 
 def randomised_copy(model: Module, seed: int) -> Module:
@@ -54,9 +56,15 @@ def shuffle_parameters(layer: nn.Module, seed: int) -> None:
         parameter.copy_(parameter.flatten()[order].view_as(parameter))
 
 
-def passes_randomisation(randomisation: Measure, most: float = MAX_SIMILARITY) -> bool:
-    """Return whether the mean rank correlation with a network of random weights is below `most`.
+def randomisation_verdict(randomisation: Measure, most: float = MAX_SIMILARITY) -> Verdict:
+    """Return on which side of `most` the interval of the mean rank correlation with random weights lies.
 
-    A method for which it is undefined has not been shown to look at the network, and does not pass.
+    Below it a method passes, above it fails. Around it, or without an interval, it is unresolved. A method for which
+    the correlation is undefined has not been shown to look at the network, and fails.
     """
-    return randomisation["value"] is not None and randomisation["value"] < most
+    if randomisation["value"] is None:
+        return "fails"
+    low, high = randomisation["low"], randomisation["high"]
+    if low is None or high is None or low < most <= high:
+        return "unresolved"
+    return "passes" if high < most else "fails"

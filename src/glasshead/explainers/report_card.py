@@ -13,7 +13,7 @@ from glasshead.explainers.budget import Budget
 from glasshead.explainers.class_token import class_token_alone
 from glasshead.explainers.deletion import pixel_auc
 from glasshead.explainers.evidence import Measure, completeness, summarise
-from glasshead.explainers.faithfulness import infidelity, max_sensitivity
+from glasshead.explainers.faithfulness import Noise, infidelity, max_sensitivity
 from glasshead.explainers.localisation import (
     mask_iou,
     mass_in_mask,
@@ -56,14 +56,14 @@ class Subject:
         images: in [0, 1].
         targets: the class that is explained.
         masks, marks: where the object and a planted mark are, nowhere if that is not known.
-        noise, falls: see `noise_response`.
+        numbers, falls: see `noise_response`.
     """
 
     images: Float[Tensor, "n 3 h w"]
     targets: Int[Tensor, " n"]
     masks: Bool[np.ndarray, "n h w"]
     marks: Bool[np.ndarray, "n h w"]
-    noise: Float[np.ndarray, "n s h w"]
+    numbers: Int[np.ndarray, " n"]
     falls: Float[np.ndarray, "n s"]
 
     def __len__(self) -> int:
@@ -87,8 +87,10 @@ def measure_method(
 ) -> dict[str, Measure]:
     """Return all measures of the maps `explained` that `method` made of `subject`, with 95 % bootstrap intervals.
 
-    `randomised` is the classifier with shuffled weights, whose maps should be others. Completeness is measured where
-    contributions must add up, `mass_on_mark` where there are marks.
+    The first images of `subject` are those that are explained again, so let them stand in random order. `randomised` is
+    the classifier with shuffled weights, whose maps should be others.
+
+    Completeness is measured of methods whose contributions must add up, `mass_on_mark` where there are marks.
     """
 
     def explain(model: nn.Module, images: Tensor, targets: Tensor) -> Float[np.ndarray, "n h w"]:
@@ -104,7 +106,7 @@ def measure_method(
     )
     samples = evidence.sensitivity_samples
     groups = [
-        _faithfulness(classifier, subject, maps, budget, evidence),
+        _faithfulness(classifier, subject, maps, budget, evidence, seed),
         _localisation(subject, maps),
         {"sparsity": sparsity(maps), **map_faults(maps)},
         {"randomisation": correlation, "randomisation_ssim": similarity},
@@ -128,14 +130,16 @@ def _faithfulness(
     maps: Float[np.ndarray, "n h w"],
     budget: Budget,
     evidence: Evidence,
+    seed: int,
 ) -> Values:
     image, nothing = subject.images, torch.full_like(subject.images, budget.baseline)
     given = subject.targets, maps, evidence.deletion_steps, budget.images_per_pass
+    noise = Noise(seed, evidence.infidelity_samples)
     with class_token_alone(classifier):
         return {
             "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *given),
             "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *given),
-            "infidelity": infidelity(maps, subject.noise, subject.falls),
+            "infidelity": infidelity(maps, subject.numbers, noise, subject.falls),
         }
 
 

@@ -19,6 +19,7 @@ from glasshead.explainers.coalitions import Game, Groups
 from glasshead.explainers.mean_relu import mean_relu
 
 HELD = {"cpu": 2**19, "cuda": 2**28}  # hidden values held at once: what a core's cache keeps, 1 GB
+SUMS = {"cpu": 2**23, "cuda": 2**28}  # values of the rows' own parts held at once: 32 MB, 1 GB
 ROWS = 512  # whose hidden values are held at once, for the coalitions of one block
 
 
@@ -46,7 +47,9 @@ class TwoLayer:
         rows, targets = game.rows, game.targets.to(game.rows.device)
         taken = torch.from_numpy(members).to(rows)
         others = self._parts(game.background, game.groups)
-        per_block = max(1, HELD[rows.device.type] // others[0].numel())
+        units, kind = self.first.out_features, rows.device.type
+        held = HELD[kind] // (len(game.background) * units)
+        per_block = max(1, min(held, SUMS[kind] // (min(len(rows), ROWS) * units)))
         worths = np.empty((len(rows), len(members)))
 
         def fill(some: slice, own: Float[Tensor, "p n h"], start: int) -> None:

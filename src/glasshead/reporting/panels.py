@@ -98,3 +98,8 @@ def likeliest_value(shapley: Arrays, index: int, player: int, longest: int = LON
     name = str(shapley["players"][player]).removesuffix(f"/{value}")
     probability = shapley["concepts"][index, likeliest]
     return f"{plain(name, longest)}: {plain(value, longest)} {probability:.2f}"
+
+
+def count_subtasks(shapley: Arrays) -> int:
+    """Return the number of concepts, whether each is a player or each of its values is one, such as legs/four."""
+    return len({str(player).split("/")[0] for player in shapley["players"]})

@@ -109,8 +109,8 @@ def intervene(
     train = samples.loc[samples["split"] == "train", "content_hash"]
     concepts = _concept_probabilities(classifier, embeddings, test["content_hash"])
     known = _concept_probabilities(classifier, embeddings, train)
-    answers, labels = _answers(subtasks, test), class_indices(classifier.classes, test["label"])
-    order = _rank_subtasks(subtasks, shapley)
+    answers, labels = true_answers(subtasks, test), class_indices(classifier.classes, test["label"])
+    order = rank_subtasks(subtasks, shapley)
     curves = _intervention_curves(
         classifier, concepts, answers, labels, parameters.concepts.random_orders, seed
     )
@@ -156,8 +156,8 @@ def _concept_probabilities(
     return classifier.concept_probabilities(torch.from_numpy(values))
 
 
-def _answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n s"]:
-    """Return the value index of each subtask."""
+def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n s"]:
+    """Return the value index of each subtask; ArtifactError if `test` does not answer them."""
     columns = [f"target/{task.name}" for task in subtasks]
     for task, name in zip(subtasks, columns, strict=True):
         if name not in test or (test[name] >= len(task.values)).any():
@@ -168,7 +168,7 @@ def _answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n 
     return torch.tensor(test[columns].to_numpy(np.int64))
 
 
-def _rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
+def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
     """Return subtasks by falling mean |Shapley value|, that of a subtask being the sum over its players."""
     totals = [
         shapley["values"][:, np.unique(shapley["concept_player"][part])].sum(axis=1)

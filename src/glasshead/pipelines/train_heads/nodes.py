@@ -75,7 +75,7 @@ def predict_logits(
     """
     values = torch.from_numpy(embeddings.of(samples["content_hash"], classifier.encoder_key))
     with torch.inference_mode():
-        concept_logits = classifier.bottleneck.concept_logits(values)
+        concept_logits = classifier.concept_logits(values)
         logits = classifier.logits_from_concepts(
             classifier.bottleneck.to_probabilities(concept_logits)
         )
