@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from kedro.framework.project import configure_project
 from torchvision.datasets import CIFAR10
 
@@ -20,6 +21,9 @@ from glasshead.cli import cli
 from glasshead.hooks import TrackingHooks
 from glasshead.images.scenes import CLASSES
 from glasshead.settings import HOOKS
+
+settings.register_profile("glasshead", deadline=None)  # a busy machine is no fault
+settings.load_profile("glasshead")
 
 ROOT = Path(__file__).parents[1]
 LONGEST = ("test_corridor.py", "test_transfer_corridor.py")  # minutes, where others take seconds

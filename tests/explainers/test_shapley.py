@@ -38,7 +38,7 @@ def features(seed: int, rows: int, columns: int = COLUMNS) -> Tensor:
 seeds = st.integers(0, 10_000)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds)
 def test_contributions_and_base_add_up_to_the_output(seed):
     targets = torch.tensor([2, 0, 1])
@@ -52,7 +52,7 @@ def test_contributions_and_base_add_up_to_the_output(seed):
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds)
 def test_a_player_that_the_function_ignores_gets_nothing(seed):
     inner = network(seed, columns=COLUMNS - len(GROUPS[2]))
@@ -70,7 +70,7 @@ def test_a_player_that_the_function_ignores_gets_nothing(seed):
     assert np.abs(explained.values[:, [0, 1, 3]]).min() > 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds)
 def test_interchangeable_players_get_the_same(seed):
     inner = network(seed, columns=2)
@@ -163,7 +163,7 @@ def test_too_many_players_are_refused():
         exact_shapley(game)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds, st.floats(-3, 3), st.floats(-3, 3))
 def test_a_sum_of_functions_gets_the_sum_of_their_values(seed, first, second):
     one, other = network(seed), network(seed + 1)
@@ -199,7 +199,7 @@ def test_three_players_that_need_each_other_have_indices_of_a_half():
     np.testing.assert_allclose(2 * (found - np.diag(np.diag(found))), 0.5 * (1 - np.eye(3)))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seeds)
 def test_interactions_are_symmetric_and_add_up_to_shapley_values(seed):
     given = network(seed), features(seed, 2), features(seed + 1, 5), GROUPS, torch.tensor([0, 1])

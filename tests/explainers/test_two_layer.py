@@ -39,7 +39,7 @@ temperatures = pytest.mark.parametrize("temperature", [None, 1.0, 0.3])
 
 
 @temperatures
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), rows=st.integers(1, 5), others=st.integers(1, 6))
 def test_parts_are_worth_what_mixed_rows_are(temperature, seed, rows, others):
     given = features(seed, rows), features(seed + 1, others), GROUPS, torch.arange(rows) % CLASSES
