@@ -7,7 +7,7 @@ SHIPPED := pretrain.training.steps=4000,pretrain.scenes.train=30000
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint viz gpu pretrain ship
+.PHONY: help run test bench browser lint viz gpu pretrain ship
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ run: $(SETUP)  ## Set up, then images to a calibrated, explained, tracked classi
 
 test: $(SETUP)  ## Set up, then the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+browser: $(SETUP)  ## Chromium for the tests of pages: Debian's, else Playwright's; without one they are skipped
+	command -v chromium || (apt-get update && apt-get install --yes --no-install-recommends chromium) \
+		|| $(BIN)/playwright install chromium
 
 lint: $(SETUP)  ## Style, types and import contracts
 	$(BIN)/ruff check

@@ -32,14 +32,14 @@ def page(template: str, **content: Any) -> str:
         f"style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'"
     )
     given = {"policy": policy, "style": Markup(style), "script": Markup(script)}
-    return environment.get_template(template).render(**given, **content)
+    return _encodable(environment.get_template(template).render(**given, **content))
 
 
 def markdown(template: str, **content: Any) -> str:
     """Return the Markdown document `template`; names in it go through the filter `plain`."""
     environment = _environment(autoescape=False)
     environment.filters["plain"] = plain
-    return environment.get_template(template).render(**content)
+    return _encodable(environment.get_template(template).render(**content))
 
 
 def plain(text: Any, longest: int | None = None) -> str:
@@ -60,6 +60,11 @@ def _environment(*, autoescape: bool) -> Environment:
     )
     environment.filters.update(FILTERS)
     return environment
+
+
+def _encodable(text: str) -> str:
+    """Return text with "?" for what UTF-8 cannot write, as in file names that are no UTF-8."""
+    return text.encode(errors="replace").decode()
 
 
 def _digest(text: str) -> str:

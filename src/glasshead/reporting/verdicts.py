@@ -69,40 +69,45 @@ def is_calibrated(metrics: Metrics) -> Verdict:
 def looks_at_the_object(explanations: Explanations) -> Verdict:
     """Compare where methods that look at the weights point with where baselines that do not point.
 
-    A planted mark is known to be no part of the object: one that maps fall on decides the question.
+    A planted mark is known to be no part of the object: maps that fall on it decide the question.
     """
     named = [name for name in explanations if name in METHODS]
     methods = [name for name in real_methods(named) if standing(name, explanations) == "passes"]
     baselines = [name for name in named if name not in real_methods(named)]
-    verdict: Verdict = {
+    on_mark = _beyond_baselines("mass_on_mark", methods, baselines, explanations)
+    pointing = _beyond_baselines("pointing_game", methods, baselines, explanations)
+    answer: Answer = "unknown"
+    measure, shown = "pointing_game", baselines
+    reason = (
+        "No object masks are known in these images, or no method passes the randomisation check."
+    )
+    if "yes" in on_mark.values():
+        answer, measure = "no", "mass_on_mark"
+        first = next(name for name, found in on_mark.items() if found == "yes")
+        share = estimated(explanations[first][measure])
+        reason = f"On images with a planted mark, {first} puts {share} of its mass on the mark."
+        shown = [first, *baselines]
+    elif pointing:
+        answer = _agreed(list(pointing.values()))
+        best = max(pointing, key=lambda name: _low(explanations[name][measure]))
+        reason = (
+            f"{best}, the best of {len(pointing)} methods that pass the randomisation check, points at the object in "
+            f"{estimated(explanations[best][measure])} of the images."
+        )
+        shown = [best, *baselines]
+    return {
         "question": "Does it look at the object?",
-        "answer": "unknown",
-        "reason": "No object masks are known in these images, or no method passes the randomisation check.",
+        "answer": answer,
+        "reason": reason,
         "rule": "Of the explanation methods that pass the randomisation check: yes if one points at the object more "
         "often than every baseline, which never look at the classifier, intervals apart; no if all of them do so less "
         "often, or if one puts more on a planted mark than every baseline, intervals apart; else unresolved.",
-        "numbers": {},
+        "numbers": {
+            f"{name}/{measure}": dict(explanations[name][measure])
+            for name in shown
+            if measure in explanations[name]
+        },
     }
-    marked = _beyond_baselines("mass_on_mark", methods, baselines, explanations)
-    pointing = _beyond_baselines("pointing_game", methods, baselines, explanations)
-    if not pointing:
-        return verdict
-    best = max(pointing, key=lambda name: _low(explanations[name]["pointing_game"]))
-    numbers = _numbers("pointing_game", [best, *baselines], explanations)
-    verdict["answer"], verdict["numbers"] = _agreed(list(pointing.values())), numbers
-    verdict["reason"] = (
-        f"{best}, the best of {len(pointing)} methods that pass the randomisation check, points at the object in "
-        f"{estimated(explanations[best]['pointing_game'])} of the images."
-    )
-    for name in (name for name, answer in marked.items() if answer == "yes"):
-        numbers = _numbers("mass_on_mark", [name, *baselines], explanations)
-        share = estimated(explanations[name]["mass_on_mark"])
-        verdict |= {
-            "answer": "no",
-            "reason": f"On images with a planted mark, {name} puts {share} of its mass on the mark.",
-            "numbers": verdict["numbers"] | numbers,
-        }
-    return verdict
 
 
 def beats_the_probe(metrics: Metrics) -> Verdict:
@@ -164,11 +169,6 @@ def _against(estimate: Estimate, low: float | None, high: float | None) -> Answe
 
 def _found(metrics: Metrics, *names: str) -> dict[str, Estimate]:
     return {name: metrics[name] for name in names if name in metrics}
-
-
-def _numbers(measure: str, names: list[str], explanations: Explanations) -> dict[str, Estimate]:
-    shown = [name for name in names if measure in explanations[name]]
-    return {f"{name}/{measure}": dict(explanations[name][measure]) for name in shown}
 
 
 def _low(measure: Measure) -> float:
