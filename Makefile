@@ -24,7 +24,7 @@ test: $(SETUP)  ## Set up, then the whole test suite
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 browser: $(SETUP)  ## Chromium for the tests of pages: Debian's, else Playwright's; without one they are skipped
-	command -v chromium || (apt-get update && apt-get install --yes --no-install-recommends chromium) \
+	command -v chromium || (apt-get update && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core) \
 		|| $(BIN)/playwright install chromium
 
 lint: $(SETUP)  ## Style, types and import contracts
