@@ -1,4 +1,4 @@
-"""Killed, refused and damaged writes: FAULTS rows 1, 3, 5, 20 to 23, 25 and 34 where they concern files and the store."""
+"""Killed, refused and damaged writes: FAULTS 1, 3, 5, 20 to 23, 25 and 34 where they concern files and the store."""
 
 import errno
 import hashlib

@@ -22,7 +22,6 @@ HOSTILE = [
     "{{ 7 * 7 }}",
     "x" * 500,
     "\u202e日本語\n🚗",
-    "lone \udc80 surrogate",
 ]
 
 
@@ -34,15 +33,19 @@ class Parsed(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.parts: list[str] = []
         self.inline: dict[str, list[str]] = {"script": [], "style": []}
+        self.inside = ""
         self.feed(page)
         self.text = " ".join(" ".join(self.parts).split())
 
     def handle_starttag(self, tag, attributes):
         self.elements.append((tag, dict(attributes)))
+        self.inside = tag
+
+    def handle_endtag(self, tag):
+        self.inside = ""
 
     def handle_data(self, data):
-        last = self.elements[-1][0] if self.elements else ""
-        self.inline.get(last, self.parts).append(data)
+        self.inline.get(self.inside, self.parts).append(data)
 
     def all(self, tag):
         return [attributes for name, attributes in self.elements if name == tag]
@@ -65,7 +68,8 @@ def test_verdicts_come_first_with_rule_and_numbers(parsed):
         "yes",
         "unresolved",
     ]
-    assert parsed.text.index("Is it right?") < parsed.text.index("What goes wrong")
+    first = [each["id"] for each in parsed.all("section")][:3]
+    assert first == ["verdicts", "failures", "findings"]
     assert "ece_consistency_95: 0.02" in parsed.text
     assert "at most ece_consistency_95, else no" in parsed.text
 
@@ -168,7 +172,10 @@ class TestHarm:
     def page(self, planted_report):
         classes = [f"{label} {place}" for place, label in enumerate(HOSTILE)]
         subject = planted_report.make_subject(
-            classes, name=HOSTILE[0], image_id=f"train/{HOSTILE[1]}", checks=HOSTILE
+            classes,
+            name=HOSTILE[0],
+            image_id=f"train/{HOSTILE[1]}",
+            checks=[*HOSTILE, "lone \udc80 surrogate"],
         )
         return report_page(subject, LIMIT)
 
