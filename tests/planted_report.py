@@ -22,7 +22,18 @@ METHODS = {  # pointing game and similarity to a network of random weights
     "random": (0.2, 1.0),
 }
 RECORD = {
+    "read_images": {
+        "inputs": [],
+        "outputs": ["images"],
+        "seconds": 3.5,
+        "device": "cpu, 2 cores",
+        "commit": "c0ffee",
+        "changed": False,
+        "command": "kedro run --pipelines=ingest",
+    },
     "heads.fit_heads": {
+        "inputs": ["images"],
+        "outputs": ["heads.uncalibrated"],
         "seconds": 12.5,
         "device": "cpu, 2 cores",
         "commit": "c0ffee",
@@ -30,11 +41,22 @@ RECORD = {
         "command": "kedro run",
     },
     "cnn.fit_cnn": {
+        "inputs": ["images"],
+        "outputs": ["cnn.uncalibrated"],
         "seconds": 99.0,
         "device": "cuda",
         "commit": "c0ffee",
         "changed": True,
         "command": "kedro run --pipelines=cnn",
+    },
+    "heads.write_report": {
+        "inputs": ["heads.uncalibrated", "run_record"],
+        "outputs": ["heads.report"],
+        "seconds": 77.0,
+        "device": "cpu, 2 cores",
+        "commit": "01d",
+        "changed": True,
+        "command": "kedro run --params=seed=99",
     },
 }
 

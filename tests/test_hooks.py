@@ -136,6 +136,9 @@ class TestRunRecord:
             assert found["command"] == "kedro run --params=preprocess.name=x"
             assert found["device"].startswith("cpu, ")
             assert (found["commit"], found["changed"]) == (None, False)  # no repository
+        assert record["heads.measure"]["inputs"] == ["heads.audit_log"]
+        assert record["heads.train"]["inputs"] == ["images"]  # and parameters
+        assert record["heads.train"]["outputs"] == ["heads.audit_log"]
 
     def test_nodes_that_do_not_run_again_keep_theirs(self, tiny_run: TinyRun) -> None:
         tiny_run()

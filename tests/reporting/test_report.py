@@ -105,8 +105,11 @@ def test_the_gallery_shows_calibrated_confidence(parsed):
 def test_provenance_is_of_this_classifier_alone(parsed):
     assert "d1ge57" in parsed.text
     assert "heads.fit_heads 12.5 cpu, 2 cores c0ffee kedro run" in parsed.text
+    assert "read_images 3.5" in parsed.text
     assert "cnn.fit_cnn" not in parsed.text
+    assert "seed=99" not in parsed.text  # an earlier run's report
     assert "git checkout c0ffee" in parsed.text
+    assert ".venv/bin/kedro run --pipelines=ingest .venv/bin/kedro run" in parsed.text
     assert "Files differed" not in parsed.text
 
 

@@ -1,4 +1,4 @@
-"""What ran: how long each node took when it last did, by which command, of which commit, on which device."""
+"""What ran: what each node made of what, when it last did; how long that took, by which command, and where."""
 
 import os
 import shlex
@@ -55,8 +55,13 @@ class RecordHooks:
     def after_node_run(self, node: Node, catalog: DataCatalog) -> None:
         """Write down how long it took."""
         seconds = round(time.perf_counter() - self._started.pop(node.name), 3)
-        entry = self._common | {"seconds": seconds, "device": device()}
-        self._update(catalog, {node.name: entry})
+        entry = {
+            "inputs": [name for name in node.inputs if not name.startswith("params:")],
+            "outputs": node.outputs,
+            "seconds": seconds,
+            "device": device(),
+        }
+        self._update(catalog, {node.name: entry | self._common})
 
     def _update(self, catalog: DataCatalog, entries: dict[str, Any]) -> None:
         record = catalog.get(RECORD)

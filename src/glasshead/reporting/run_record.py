@@ -10,6 +10,7 @@ import pandas as pd
 
 from glasshead import __version__
 
+RECORD = "run_record"  # the dataset
 PACKAGES = (
     "torch",
     "torchvision",
@@ -41,15 +42,11 @@ class Reproduction:
 
 
 def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduction:
-    """Return what `record` says of the nodes of the classifier `name` and of those that all classifiers share."""
-    rows = [
-        {"node": node, **found}
-        for node, found in record.items()
-        if "." not in node or node.startswith(f"{name}.")
-    ]
-    nodes = pd.DataFrame(
-        rows, columns=["node", "seconds", "device", "commit", "command", "changed"]
-    )
+    """Return what `record` says of the nodes that the results of the classifier `name` rest on."""
+    behind = sorted(_behind(name, record), key=lambda node: ("." in node, node))  # data first
+    rows = [{"node": node, **record[node]} for node in behind]
+    columns = ["node", "seconds", "device", "commit", "command", "changed"]
+    nodes = pd.DataFrame(rows, columns=columns)
     commits = nodes["commit"].dropna().unique().tolist()
     runs = [f".venv/bin/{command}" for command in nodes["command"].unique()]
     check_out = [f"git checkout {commit}" for commit in commits]
@@ -60,6 +57,26 @@ def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduc
         {"glasshead": __version__, "python": platform.python_version()}
         | {package: version(package) for package in PACKAGES},
     )
+
+
+def _behind(name: str, record: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the classifier's nodes, and those that made what they read.
+
+    Nodes that read the record, or leave nothing, are of an earlier run when a report is written, and are left out.
+    """
+    makers = {output: node for node, found in record.items() for output in found["outputs"]}
+    behind = {
+        node
+        for node, found in record.items()
+        if node.startswith(f"{name}.") and found["outputs"] and RECORD not in found["inputs"]
+    }
+    wanted = list(behind)
+    while wanted:
+        inputs = record[wanted.pop()]["inputs"]
+        new = {makers[each] for each in inputs if each in makers} - behind
+        behind |= new
+        wanted += new
+    return behind
 
 
 def training_time(name: str, nodes: pd.DataFrame) -> str | None:
