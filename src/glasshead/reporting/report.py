@@ -165,9 +165,14 @@ def report_page(subject: Subject, most: int) -> str:
         pairs_caption=f"The most confused of {len(subject.confused_pairs):,} pairs of classes; "
         "all of them are in confused_pairs.csv.",
         reliability=rows_of(subject.reliability),
-        data={"images": subject.summary["data"], "splits": subject.summary["splits"]},
+        data={
+            "source": {
+                name: each for name, each in subject.summary["data"].items() if name != "classes"
+            },
+            "splits": subject.summary["splits"],
+        },
         data_figures=_captioned("data", pictures),
-        provenance={name: each for name, each in described.items() if name != "classes"},
+        provenance=_provenance(described),
         versions=reproduction.versions,
         record=rows_of(reproduction.nodes),
         commands=reproduction.commands,
@@ -186,6 +191,12 @@ def rows_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
     """Return columns and rows of a table as plain values, None for what is missing."""
     plain = frame.astype(object).where(frame.notna(), None)
     return {"columns": list(frame.columns), "rows": plain.to_numpy(object).tolist()}
+
+
+def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of a classifier but for its classes, which have a table of their own."""
+    rest = {name: each for name, each in described.items() if name != "classes"}
+    return rest | {"concepts": dict(described["concepts"])}
 
 
 def _gallery(examples: pd.DataFrame, pixels: np.ndarray) -> list[dict[str, Any]]:
