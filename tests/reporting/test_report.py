@@ -168,41 +168,42 @@ def test_findings_of_another_form_are_refused(broken):
         sorted_findings({"risk": [finding]})
 
 
+@pytest.fixture(scope="module")
+def harmful_page(planted_report):
+    classes = [f"{label} {place}" for place, label in enumerate(HOSTILE)]
+    subject = planted_report.make_subject(
+        classes,
+        name=HOSTILE[0],
+        image_id=f"train/{HOSTILE[1]}",
+        checks=[*HOSTILE, "lone \udc80 surrogate"],
+    )
+    return report_page(subject, LIMIT)
+
+
 class TestHarm:
     """FAULTS rows 13 and 33."""
 
-    @pytest.fixture(scope="class")
-    def page(self, planted_report):
-        classes = [f"{label} {place}" for place, label in enumerate(HOSTILE)]
-        subject = planted_report.make_subject(
-            classes,
-            name=HOSTILE[0],
-            image_id=f"train/{HOSTILE[1]}",
-            checks=[*HOSTILE, "lone \udc80 surrogate"],
-        )
-        return report_page(subject, LIMIT)
-
-    def test_no_label_becomes_an_element(self, page):
-        parsed = Parsed(page)
+    def test_no_label_becomes_an_element(self, harmful_page):
+        parsed = Parsed(harmful_page)
         assert len(parsed.all("script")) == len(parsed.all("style")) == 1
         assert not [name for _, found in parsed.elements for name in found if name.startswith("on")]
         assert {each["alt"] is not None for each in parsed.all("img")} == {True}
         assert "<script>alert('label')</script>" in parsed.text
         assert "{{ 7 * 7 }}" in parsed.text
-        page.encode()
+        harmful_page.encode()
 
-    def test_nothing_outside_is_named_where_a_browser_would_load_it(self, page):
+    def test_nothing_outside_is_named_where_a_browser_would_load_it(self, harmful_page):
         loading = ("src", "href", "action", "data", "poster", "srcset", "background", "style")
-        for tag, found in Parsed(page).elements:
+        for tag, found in Parsed(harmful_page).elements:
             for name in loading:
                 target = found.get(name) or "#"
                 assert target.startswith(("#", "data:")), (tag, name, target)
-        style = "".join(Parsed(page).inline["style"])
+        style = "".join(Parsed(harmful_page).inline["style"])
         assert "url(" not in style
         assert "@import" not in style
 
-    def test_the_policy_allows_this_script_alone(self, page):
-        parsed = Parsed(page)
+    def test_the_policy_allows_this_script_alone(self, harmful_page):
+        parsed = Parsed(harmful_page)
         (policy,) = [each["content"] for each in parsed.all("meta") if "http-equiv" in each]
         assert policy.startswith("default-src 'none'; img-src data:;")
         for tag in ("script", "style"):

@@ -37,13 +37,13 @@ def is_right(metrics: Metrics, right_from: float) -> Verdict:
     """Compare accuracy with what it should reach and with always naming the most frequent class."""
     numbers = _found(metrics, "accuracy", "accuracy_majority")
     accuracy, majority = metrics["accuracy"], metrics.get("accuracy_majority", {})
-    bar = max(right_from, majority.get("high") or 0)
+    low, high = (max(right_from, majority.get(bound) or 0) for bound in ("low", "high"))
     return {
         "question": "Is it right?",
-        "answer": _against(accuracy, bar, bar),
+        "answer": _against(accuracy, low, high),
         "reason": f"Its accuracy is {estimated(accuracy)} on {number(accuracy.get('n'))} test images.",
         "rule": f"Yes if the interval of accuracy lies above {number(right_from)} (report.right_from) and above that "
-        "of the most frequent class; no if it lies below; else unresolved.",
+        "of the most frequent class; no if it lies below either; else unresolved.",
         "numbers": numbers,
     }
 

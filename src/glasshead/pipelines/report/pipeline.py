@@ -13,47 +13,45 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
 
     `results` are what other pipelines may have left, `own_results` those of this classifier's among them.
     """
-    judged = {
-        name: name
-        for name in ("metrics", "class_recall", "confused_pairs", "reliability", "explanations")
-    }
-    shared = {name: name for name in ("own_results", "results", "run_record", "summary", "metrics")}
+    folders = "own_results", "results", "run_record"
+    tables = "metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"
     return Pipeline(
         [
             Node(
                 judge_classifier,
-                {
-                    **{name: name for name in ("own_results", "classifier", "samples")},
-                    **{name: name for name in ("ingest_counts", "predictions", "examples")},
-                    **judged,
-                    "parameters": "params:report",
-                },
+                _named(
+                    "own_results", "classifier", "samples", "ingest_counts", "predictions", *tables
+                ),
                 "summary",
                 name="judge_classifier",
             ),
             Node(
                 write_report,
-                {
-                    **shared,
-                    **judged,
-                    "examples": "examples",
-                    "example_images": "example_images",
-                    "class_balance": "class_balance_figure",
-                    "mean_images": "mean_images_figure",
-                    "parameters": "params:report",
-                    **{figure.removesuffix("_figure"): figure for figure in figures},
-                },
+                _named(
+                    *folders,
+                    "summary",
+                    *tables,
+                    "example_images",
+                    "class_balance_figure",
+                    "mean_images_figure",
+                    *figures,
+                ),
                 "report",
                 name="write_report",
             ),
             Node(
                 write_model_card,
-                {**shared, "parameters": "params:report"},
+                _named(*folders, "summary", "metrics"),
                 "model_card",
                 name="write_model_card",
             ),
         ]
     )
+
+
+def _named(*datasets: str) -> dict[str, str]:
+    """Return datasets as arguments of the same names, and the parameters."""
+    return {name: name for name in datasets} | {"parameters": "params:report"}
 
 
 def comparison_pipeline() -> Pipeline:
