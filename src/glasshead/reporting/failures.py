@@ -8,7 +8,7 @@ import pandas as pd
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.standing import standing
 from glasshead.reporting.verdicts import Explanations, Metrics
-from glasshead.reporting.wording import clipped, estimated, interval, number
+from glasshead.reporting.wording import clipped, estimated, interval, number, records
 
 MOST = 3  # pairs, classes, ranges or concepts to name
 
@@ -39,7 +39,7 @@ def failures(
 
 def _confusions(pairs: pd.DataFrame, recall: pd.DataFrame) -> Iterator[Failure]:
     sizes = dict(zip(recall["class"], recall["n"], strict=True))
-    for pair in pairs.head(MOST).to_dict("records"):
+    for pair in records(pairs.head(MOST)):
         yield {
             "sentence": f"{_name(pair['true'])} is taken for {_name(pair['predicted'])} in {pair['count']} of its "
             f"{sizes.get(pair['true'], 'few')} test images (a share of {number(pair['share'])}).",
@@ -50,7 +50,7 @@ def _confusions(pairs: pd.DataFrame, recall: pd.DataFrame) -> Iterator[Failure]:
 def _weak_classes(recall: pd.DataFrame, metrics: Metrics) -> Iterator[Failure]:
     known = recall[recall["recall"].notna()].sort_values("recall", kind="stable")
     accuracy = metrics["accuracy"]["value"] or 0
-    for row in known[known["recall"] < 1].head(MOST).to_dict("records"):
+    for row in records(known[known["recall"] < 1].head(MOST)):
         weak = row["high"] < accuracy
         yield {
             "sentence": f"The recall of {_name(row['class'])} is {number(row['recall'])} ({interval(row)}) on "
@@ -75,7 +75,7 @@ def _misplaced_confidence(reliability: pd.DataFrame) -> Iterator[Failure]:
     )
     cost = reliability["n"] * (reliability["confidence"] - reliability["accuracy"]).abs()
     worst = reliability[outside].assign(cost=cost[outside]).sort_values("cost", ascending=False)
-    for row in worst.head(MOST).to_dict("records"):
+    for row in records(worst.head(MOST)):
         way = "over" if row["confidence"] > row["accuracy"] else "under"
         yield {
             "sentence": f"Between {number(row['from'])} and {number(row['to'])}, its confidence is "

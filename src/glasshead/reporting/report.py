@@ -16,6 +16,7 @@ from glasshead.reporting.pictures import Picture, fitted, thumbnail
 from glasshead.reporting.robustness_notes import robustness_notes
 from glasshead.reporting.run_record import Reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics
+from glasshead.reporting.wording import records
 
 RESERVED = 2_000_000  # bytes of a page for what is no picture
 PAIRS = 50  # rows of confused pairs; there may be as many as squares of classes
@@ -201,7 +202,7 @@ def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
 
 def _gallery(examples: pd.DataFrame, pixels: np.ndarray) -> list[dict[str, Any]]:
     shown = np.flatnonzero(examples["shown"])
-    rows = examples.iloc[shown].to_dict("records")
+    rows = records(examples.iloc[shown])
     return [
         {**row, "picture": thumbnail(pixels[place])} for place, row in zip(shown, rows, strict=True)
     ]

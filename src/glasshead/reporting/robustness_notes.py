@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from glasshead.reporting.wording import number
+from glasshead.reporting.wording import number, records
 
 CLEAN = "clean"
 
@@ -19,5 +19,5 @@ def robustness_notes(table: pd.DataFrame) -> list[str]:
         f"is {number(row['accuracy'])} ({number(row['low'])} to {number(row['high'])}), "
         f"{number(row['difference'])} from that on the same {row['n']} images unchanged, "
         f"at a mean confidence of {number(row['confidence'])}."
-        for row in worst.to_dict("records")
+        for row in records(worst)
     ]

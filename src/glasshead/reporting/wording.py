@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 LONGEST = 60  # characters of a name
 
 Estimate = Mapping[str, Any]  # value, and where they are known low, high and n
@@ -28,6 +30,11 @@ def estimated(estimate: Estimate) -> str:
     """Return "value (low to high)"."""
     bounds = interval(estimate)
     return f"{number(estimate['value'])} ({bounds})" if bounds else number(estimate["value"])
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table, each by column."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def clipped(text: Any, longest: int = LONGEST) -> str:
