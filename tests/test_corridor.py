@@ -263,13 +263,6 @@ class TestCNN:
             in (CNN_REPORTING / "report.html").read_text()
         )
 
-    def test_it_is_compared_with_heads(self, run: Run, first_run: Result, cnn_run: Result) -> None:
-        result = run("--pipelines=report_comparison")
-        assert result.exit_code == 0, result.stderr[-2000:]
-        page = Path("data/08_reporting/comparison/report.html").read_text()
-        assert "kedro run --pipelines=transfer" in page
-        assert page.count('data-answer="') == 8
-
     def test_explanations_are_of_pixels(self, cnn_run: Result) -> None:
         explained = json.loads((CNN_REPORTING / "explanations.json").read_text())
         assert {"integrated_gradients", "grad_cam", "edge_detector"} <= set(explained)
@@ -301,6 +294,13 @@ class TestCNN:
         before = [file.read_bytes() for file in files]
         assert run("--pipelines=cnn").exit_code == 0
         assert [file.read_bytes() for file in files] == before
+
+    def test_it_is_compared_with_heads(self, run: Run, first_run: Result, cnn_run: Result) -> None:
+        result = run("--pipelines=report_comparison")
+        assert result.exit_code == 0, result.stderr[-2000:]
+        page = Path("data/08_reporting/comparison/report.html").read_text()
+        assert "kedro run --pipelines=transfer" in page
+        assert page.count('data-answer="') == 8
 
 
 class TestAblation:
