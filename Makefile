@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 PROCESSES := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench lint viz gpu pretrain ship
+.PHONY: help run test bench browser lint viz gpu pretrain ship
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ run: $(SETUP)  ## Set up, then images to a calibrated, explained, tracked classi
 
 test: $(SETUP)  ## Set up, then the whole test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PROCESSES) $(PYTEST_ARGS)
+
+browser: $(SETUP)  ## Chromium for the tests of pages: Debian's, else Playwright's; without one they are skipped
+	command -v chromium || (apt-get update && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core) \
+		|| $(BIN)/playwright install chromium
 
 lint: $(SETUP)  ## Style, types and import contracts
 	$(BIN)/ruff check

@@ -3,10 +3,12 @@
 import hashlib
 import os
 import pickle
+import runpy
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -71,6 +73,12 @@ def write_cifar10(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, list[int]]
         return folder
 
     return write
+
+
+@pytest.fixture(scope="session")
+def planted_report() -> SimpleNamespace:
+    """Return the functions of planted_report.py, which make what reports are on."""
+    return SimpleNamespace(**runpy.run_path(str(ROOT / "tests" / "planted_report.py")))
 
 
 @pytest.fixture(scope="session")

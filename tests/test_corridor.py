@@ -1,6 +1,7 @@
 """The whole project in the `test` environment, by the commands of the README, in a copy of its configuration."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from glasshead.images.scenes import CLASSES
 from glasshead.pipelines.cnn_ablation import VARIANTS
+from glasshead.reporting.page import plain
 from glasshead.training.augment import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -99,6 +101,19 @@ def last_runs(count: int = 1) -> list[mlflow.entities.Run]:
     return runs
 
 
+def check_documents(folder: Path) -> None:
+    """Assert that report and model card of a classifier hold each of its metrics."""
+    report, card = ((folder / name).read_text() for name in ("report.html", "model_card.md"))
+    shown = dict(re.findall(r'data-metric="([^"]*)">.*?<td class="n" data-sort="([^"]*)"', report))
+    metrics = read_metrics(folder)
+    assert shown.keys() == metrics.keys()
+    for name, found in metrics.items():
+        assert (float(shown[name]) if shown[name] else None) == found["value"]
+        assert f"| {plain(name)} |" in card
+    assert len(report) < 15_000_000
+    assert "://" not in report
+
+
 class TestDefaultRun:
     def test_it_leaves_every_result(self, first_run: Result) -> None:
         assert first_run.exit_code == 0, first_run.stderr[-2000:]
@@ -113,6 +128,14 @@ class TestDefaultRun:
         assert {"subtask/wheels/accuracy", "subtask/brightness/ece"} <= set(metrics)
         assert all(set(entry) == {"value", "low", "high", "n"} for entry in metrics.values())
         assert metrics["accuracy"]["n"] == 120
+
+    def test_report_and_card_hold_every_metric(self, first_run: Result) -> None:
+        check_documents(REPORTING)
+        report = (REPORTING / "report.html").read_text()
+        assert '<td class="name"><bdi title="heads.fit_heads">' in report
+        assert "kedro run --env=test" in report
+        assert all(f"figures/{name}" not in report for name in HEADS_FIGURES)  # inside, not beside
+        assert report.count("data:image/") > len(HEADS_FIGURES)
 
     def test_heads_beat_the_controls_they_must_beat(self, first_run: Result) -> None:
         metrics = read_metrics()
@@ -152,7 +175,11 @@ class TestDefaultRun:
 
 class TestPipelines:
     @pytest.mark.parametrize(
-        "name", ["ingest", "preprocess", "embed", "train_heads", "calibrate", "evaluate", "explain"]
+        "name",
+        [
+            *("ingest", "preprocess", "embed", "train_heads"),
+            *("calibrate", "evaluate", "explain", "report"),
+        ],
     )
     def test_each_stage_runs_by_itself(self, run: Run, first_run: Result, name: str) -> None:
         result = run(f"--pipelines={name}")
@@ -229,6 +256,13 @@ class TestCNN:
         assert set(metrics) == METRICS | {"accuracy_tta"}
         assert metrics["accuracy"]["low"] > metrics["accuracy_majority"]["high"]
 
+    def test_report_and_card_hold_every_metric(self, cnn_run: Result) -> None:
+        check_documents(CNN_REPORTING)
+        assert (
+            "It reads pixels, so that there is no linear probe"
+            in (CNN_REPORTING / "report.html").read_text()
+        )
+
     def test_explanations_are_of_pixels(self, cnn_run: Result) -> None:
         explained = json.loads((CNN_REPORTING / "explanations.json").read_text())
         assert {"integrated_gradients", "grad_cam", "edge_detector"} <= set(explained)
@@ -260,6 +294,13 @@ class TestCNN:
         before = [file.read_bytes() for file in files]
         assert run("--pipelines=cnn").exit_code == 0
         assert [file.read_bytes() for file in files] == before
+
+    def test_it_is_compared_with_heads(self, run: Run, first_run: Result, cnn_run: Result) -> None:
+        result = run("--pipelines=report_comparison")
+        assert result.exit_code == 0, result.stderr[-2000:]
+        page = Path("data/08_reporting/comparison/report.html").read_text()
+        assert "kedro run --pipelines=transfer" in page
+        assert page.count('data-answer="') == 8
 
 
 class TestAblation:

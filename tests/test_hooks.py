@@ -1,5 +1,6 @@
 """Hooks on the tiny project, with a real SQLite store: what is recorded, and that the status is true."""
 
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from mlflow.exceptions import MlflowException
 from glasshead.errors import GateError
 from glasshead.hooks import routes
 from glasshead.hooks.processes import PROCESS_TAG, close_orphans, has_ended, process_tag
+from glasshead.hooks.record import command
 from glasshead.hooks.routes import numbers
 from glasshead.hooks.tags import git_tags, run_name
 from glasshead.images.table import ImageTable
@@ -119,6 +121,44 @@ class TestRecord:
         (run,) = recorded(tiny_run(runner=ThreadRunner()))
         assert (run.info.status, run.data.tags["runner"]) == ("FINISHED", "ThreadRunner")
         assert {"accuracy", "audit_log/loss"} <= run.data.metrics.keys()
+
+
+class TestRunRecord:
+    def test_every_node_leaves_how_it_came_about(self, tiny_run: TinyRun) -> None:
+        record = json.loads((tiny_run(name="x") / "data" / "run_record.json").read_text())
+        nodes = {
+            "make_images",
+            *(f"heads.{name}" for name in ("train", "measure", "draw", "meet_fate")),
+        }
+        assert set(record) == nodes
+        for found in record.values():
+            assert found["seconds"] >= 0
+            assert found["command"] == "kedro run --params=preprocess.name=x"
+            assert found["device"].startswith("cpu, ")
+            assert (found["commit"], found["changed"]) == (None, False)  # no repository
+        assert record["heads.measure"]["inputs"] == ["heads.audit_log"]
+        assert record["heads.train"]["inputs"] == ["images"]  # and parameters
+        assert record["heads.train"]["outputs"] == ["heads.audit_log"]
+
+    def test_nodes_that_do_not_run_again_keep_theirs(self, tiny_run: TinyRun) -> None:
+        tiny_run()
+        project = tiny_run(from_nodes=["heads.draw"])
+        record = json.loads((project / "data" / "run_record.json").read_text())
+        assert record["heads.train"]["command"] == "kedro run"
+        assert record["heads.draw"]["command"] == "kedro run --from-nodes=heads.draw"
+
+    def test_a_damaged_record_begins_anew(self, tiny_run: TinyRun, tiny_project: Path) -> None:
+        (tiny_project / "data").mkdir(exist_ok=True)
+        (tiny_project / "data" / "run_record.json").write_text("{")
+        assert "heads.train" in (tiny_run() / "data" / "run_record.json").read_text()
+
+    def test_the_command_is_the_one_that_was_given(self) -> None:
+        params = {"ingest": {"source": "parquet", "parquet": {"path": "my data"}}, "seed": 3}
+        given = {"env": "test", "pipeline_names": ["a", "b"], "runtime_params": params, "tags": ()}
+        assert command(given) == (
+            "kedro run --env=test --pipelines=a,b "
+            "'--params=ingest.source=parquet,ingest.parquet.path=my data,seed=3'"
+        )
 
 
 class TestStatus:

@@ -54,6 +54,7 @@ STAGES = {
     "calibrate",
     "evaluate",
     "explain",
+    "report",
     "pretrain",
 }
 CONCEPT_NODES = {
@@ -100,6 +101,13 @@ class TestPipelines:
         composed = {"heads", "cnn", "cnn_ablation", "__default__"}
         composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
         composed |= {f"explain_full_{name}" for name in ("cnn", "transfer", "ensemble")}
+        composed |= {
+            "transfer",
+            "transfer_comparison",
+            "ensemble",
+            "explain_full",
+            "report_comparison",
+        }
         assert STAGES | composed == pipelines.keys()
 
     def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:
@@ -130,7 +138,7 @@ class TestPipelines:
         self, pipelines: dict[str, Pipeline], name: str
     ) -> None:
         found = {node.name for node in pipelines[name].nodes}
-        for stage in ("calibrate", "evaluate", "explain"):
+        for stage in ("calibrate", "evaluate", "explain", "report"):
             names = {node.name.replace("heads.", f"{name}.") for node in pipelines[stage].nodes}
             assert {node.split(".")[-1] for node in names - found} <= CONCEPT_NODES
         assert not {"embeddings", "params:backbone"} & pipelines[name].all_inputs()
@@ -227,7 +235,7 @@ class TestSplits:
         self, pipelines: dict[str, Pipeline]
     ) -> None:
         found = pipelines["evaluate"].all_outputs()
-        for name in STAGES - {"evaluate", "explain"}:
+        for name in STAGES - {"evaluate", "explain", "report"}:
             assert not found & pipelines[name].all_inputs()
 
 

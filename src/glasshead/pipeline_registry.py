@@ -14,6 +14,7 @@ from glasshead.pipelines import (
     ingest,
     preprocess,
     pretrain,
+    report,
     train_cnn,
     train_heads,
     train_transfer,
@@ -21,10 +22,15 @@ from glasshead.pipelines import (
 )
 
 SHARED = {
+    "class_balance_figure",
     "classifiers",
     "embeddings",
     "images",
+    "ingest_counts",
+    "mean_images_figure",
     "planted",
+    "results",
+    "run_record",
     "samples",
     "taxonomy",
     "transfer_parents",
@@ -61,6 +67,7 @@ def register_pipelines() -> dict[str, Pipeline]:
             for name in ("cnn", "transfer", "ensemble")
         },
         "pretrain": pretrain.create_pipeline(),
+        "report_comparison": report.comparison_pipeline(),
         "heads": whole,
         "cnn": from_images(pixels, cnn, "cnn"),
         "cnn_ablation": pixels + ablation(),
@@ -77,11 +84,16 @@ def corridor(training: Pipeline, name: str) -> dict[str, Pipeline]:
     A training that reads embeddings makes a bottleneck, whose concepts are explained too.
     """
     concepts = "embeddings" in training.inputs()
-    return {
-        "calibrate": for_classifier(calibrate.create_pipeline(), name),
-        "evaluate": for_classifier(evaluate.create_pipeline(), name),
-        "explain": for_classifier(explain.create_pipeline(concepts=concepts), name),
+    stages = {
+        "calibrate": calibrate.create_pipeline(),
+        "evaluate": evaluate.create_pipeline(),
+        "explain": explain.create_pipeline(concepts=concepts),
     }
+    results = total([training, *stages.values()]).all_outputs()
+    stages["report"] = report.create_pipeline(
+        figures=sorted(result for result in results if result.endswith("_figure"))
+    )
+    return {stage: for_classifier(template, name) for stage, template in stages.items()}
 
 
 def from_images(data: Pipeline, training: Pipeline, name: str) -> Pipeline:

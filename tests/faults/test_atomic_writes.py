@@ -1,4 +1,4 @@
-"""Killed, refused and damaged writes: FAULTS rows 1, 3, 5, 20 to 23 and 25 where they concern files and the store."""
+"""Killed, refused and damaged writes: FAULTS 1, 3, 5, 20 to 23, 25 and 34 where they concern files and the store."""
 
 import errno
 import hashlib
@@ -17,7 +17,7 @@ import torch
 from kedro.io import DatasetError
 from PIL import Image
 
-from glasshead.datasets.atomic import AtomicJSON
+from glasshead.datasets.atomic import AtomicJSON, AtomicText
 from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
@@ -177,6 +177,20 @@ def test_an_error_of_the_writer_leaves_nothing(tmp_path, writer):
     with pytest.raises(ZeroDivisionError):
         fail_half_way(writer, tmp_path / "name")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_the_old_report_and_nothing_else(tmp_path, monkeypatch):
+    """FAULTS row 34."""
+
+    def interrupt(*paths):
+        raise KeyboardInterrupt
+
+    dataset = AtomicText(filepath=str(tmp_path / "report.html"))
+    dataset.save("old")
+    monkeypatch.setattr(os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        dataset.save("new")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_a_read_only_store_fails_before_any_compute(read_only_folder):

@@ -21,6 +21,7 @@ from glasshead.pipelines.evaluate.nodes import (
     compute_metrics,
     find_confused_pairs,
     measure_class_recall,
+    measure_reliability,
     select_test,
 )
 from glasshead.pipelines.evaluate.params import EvaluateParams
@@ -144,8 +145,26 @@ def test_the_pipeline_gives_metrics_tables_and_figures(tables, metrics):
     drawn = {name for name, value in outputs.items() if isinstance(value, Figure)}
     kinds = ["confusion_matrix", "class_recall", "reliability", "confused_pairs"]
     assert drawn == {f"{kind}_figure" for kind in kinds}
-    tables = {"metrics", "class_recall", "confused_pairs", "test_predictions"}
+    tables = {"metrics", "class_recall", "confused_pairs", "reliability", "test_predictions"}
     assert set(outputs) - drawn == tables
+
+
+def test_reliability_holds_the_bins_that_make_the_ece(tables, metrics):
+    logits, _, predictions = tables
+    bins = measure_reliability(logits, TEMPERATURES, PARAMETERS)
+    test = rows_of_test(predictions)
+    assert bins["n"].sum() == len(test)
+    gaps = bins["n"] @ (bins["confidence"] - bins["accuracy"]).abs() / len(test)
+    assert gaps == pytest.approx(metrics["ece"]["value"])
+    for row in bins.to_dict("records"):
+        inside = test[test["confidence"].between(row["from"], row["to"], inclusive="left")]
+        right = int((inside["label"] == inside["predicted"]).sum())
+        assert (len(inside), right / len(inside)) == (row["n"], pytest.approx(row["accuracy"]))
+        interval = binomtest(right, len(inside)).proportion_ci(method="wilson")
+        assert (row["low"], row["high"]) == (
+            pytest.approx(interval.low),
+            pytest.approx(interval.high),
+        )
 
 
 def test_metrics_are_those_of_the_contract_and_json(metrics):

@@ -11,6 +11,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from glasshead.hooks.parameters import ParameterHooks
+from glasshead.hooks.record import RecordHooks
 from glasshead.hooks.seeding import SeedHooks
 
 with warnings.catch_warnings(
@@ -23,4 +24,4 @@ for noise in ("register_new_resolver", "The specified dataset source can be inte
     warnings.filterwarnings("ignore", message=noise)
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO when it is imported
 
-__all__ = ["ParameterHooks", "SeedHooks", "TrackingHooks"]
+__all__ = ["ParameterHooks", "RecordHooks", "SeedHooks", "TrackingHooks"]

@@ -63,6 +63,12 @@ def log_file(run_id: str, data: object, path: Path | None) -> None:
         mlflow.log_artifact(str(path), "figures", run_id=run_id)
 
 
+def log_document(run_id: str, data: object, path: Path | None) -> None:
+    """Log the file of a report or card as an artifact under documents/."""
+    if path is not None:
+        mlflow.log_artifact(str(path), "documents", run_id=run_id)
+
+
 def log_classifier(run_id: str, data: Any, path: Path | None) -> None:
     """Log the Classifier's folder, and the same as an MLflow model with signature and input example.
 
@@ -151,5 +157,7 @@ ROUTES: dict[str, Route] = {  # the first that fits
     "interpolation": log_table,
     "interventions": log_numbers,
     "metrics": log_numbers,
+    "model_card": log_document,
+    "report": log_document,
     "step_log": log_steps,
 }

@@ -55,6 +55,7 @@ def read_source(params: IngestParams, seed: int) -> Ingested:
         names = _summary(inspection.animated)
         logger.warning("%d images have several frames, the first counts: %s", *names)
     counts = inspection.counts() | {
+        "source": params.source,
         "images": len(images),
         "classes": {name: int((frame["label"] == name).sum()) for name in images.classes},
         "given_splits": dict(Counter(frame["given_split"].fillna("none"))),

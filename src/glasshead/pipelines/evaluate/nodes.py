@@ -138,6 +138,34 @@ def draw_reliability(
     return figures.reliability_figure(panels)
 
 
+def measure_reliability(
+    logits: pd.DataFrame, temperatures: dict[str, float], parameters: EvaluateParams
+) -> pd.DataFrame:
+    """Return where calibrated confidence and accuracy part, a row for each bin of `ece` that has test rows.
+
+    Columns: from and to, the bin's edges; n; mean confidence; accuracy, and its 95 % Wilson interval, low and high.
+    """
+    test, n_bins = _test_rows(logits), parameters.n_bins
+    head = read_heads(test)[FINAL]
+    calibrated = probabilities_at(head.logits, temperatures[FINAL])
+    curve = measures.reliability_curve(calibrated, head.labels, n_bins)
+    accuracy, n = pd.Series(curve.accuracy), pd.Series(curve.share * len(test)).round().astype(int)
+    edges = measures.equal_width_edges(n_bins)
+    place = np.clip((curve.confidence * n_bins).astype(int), 0, n_bins - 1)
+    low, high = _wilson_interval(accuracy, n)
+    return pd.DataFrame(
+        {
+            "from": edges[place],
+            "to": edges[place + 1],
+            "n": n,
+            "confidence": curve.confidence,
+            "accuracy": accuracy,
+            "low": low,
+            "high": high,
+        }
+    )
+
+
 def draw_confused_pairs(
     confused_pairs: pd.DataFrame, images: figures.Images, parameters: EvaluateParams
 ) -> Figure:

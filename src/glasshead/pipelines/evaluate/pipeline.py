@@ -11,6 +11,7 @@ from glasshead.pipelines.evaluate.nodes import (
     draw_reliability,
     find_confused_pairs,
     measure_class_recall,
+    measure_reliability,
     select_test,
 )
 
@@ -64,6 +65,12 @@ def create_pipeline() -> Pipeline:
                 ["logits", "temperatures", "params:evaluate"],
                 "reliability_figure",
                 name="draw_reliability",
+            ),
+            Node(
+                measure_reliability,
+                ["logits", "temperatures", "params:evaluate"],
+                "reliability",
+                name="measure_reliability",
             ),
             Node(
                 draw_confused_pairs,

@@ -1,0 +1,64 @@
+"""The Kedro dataset of a folder of results, of which some runs leave more than others."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kedro.io import AbstractDataset, DatasetError
+
+from glasshead.datasets.atomic import AtomicFigure, AtomicFile, AtomicJSON, AtomicTable
+
+FORMATS: dict[str, type[AtomicFile[Any, Any]]] = {
+    ".csv": AtomicTable,
+    ".json": AtomicJSON,
+    ".png": AtomicFigure,
+}
+
+
+class Results:
+    """The results under `path`, read one by one by their place in it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The folder's own name: the classifier's, where it is one's."""
+        return self.path.name
+
+    def load(self, place: str) -> Any | None:
+        """Return what lies at `place`, such as "risk/findings.json", or None where no run has left it yet.
+
+        Raises DatasetError, by way of ArtifactError, on a damaged file.
+        """
+        path = self.path / place
+        return FORMATS[path.suffix](filepath=str(path)).load() if path.is_file() else None
+
+    def figures(self, place: str) -> dict[str, bytes]:
+        """Return the PNGs in the folder `place` by name, in alphabetical order."""
+        found = sorted((self.path / place).glob("*.png"))
+        return {path.stem: AtomicFigure(filepath=str(path)).load() for path in found}
+
+
+class ResultsDataset(AbstractDataset[Any, Results]):
+    """Hands out the results in the folder `filepath`, for readers of what some runs leave there and others do not.
+
+    What a pipeline itself makes is an entry of its own, which says that it comes first.
+    """
+
+    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
+        self._filepath = Path(filepath)
+        self.metadata = metadata
+
+    def load(self) -> Results:
+        """Return the folder's results; nothing is read yet."""
+        return Results(self._filepath)
+
+    def save(self, data: Any) -> NoReturn:
+        """Raise DatasetError: each result is saved by itself."""
+        raise DatasetError(f"The results in {self._filepath} are saved one by one.")
+
+    def _exists(self) -> bool:
+        return self._filepath.is_dir()
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath}

@@ -1,0 +1,110 @@
+"""What ran: what each node made of what, when it last did; how long that took, by which command, and where."""
+
+import os
+import shlex
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import AbstractDataset, DataCatalog, DatasetError
+from kedro.pipeline.node import Node
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+
+from glasshead.hooks.tags import git_tags
+
+RECORD = "run_record"
+OPTIONS = {  # of kedro run, by what its hooks call them
+    "pipelines": "pipeline_names",
+    "namespaces": "namespaces",
+    "tags": "tags",
+    "nodes": "node_names",
+    "from-nodes": "from_nodes",
+    "to-nodes": "to_nodes",
+}
+
+
+class RecordHooks:
+    """Keep the dataset `run_record`, a row a node, where the catalog has it: reports read how results came about."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._started: dict[str, float] = {}
+        self._common: dict[str, Any] = {}
+
+    @hook_impl
+    def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
+        """Note what all nodes of the run share; the record exists from here on."""
+        git = git_tags(Path(run_params["project_path"]))
+        self._common = {
+            "command": command(run_params),
+            "commit": git.get(MLFLOW_GIT_COMMIT),
+            "changed": git.get("git.changed") == "true",
+        }
+        self._update(catalog, {})
+
+    @hook_impl
+    def before_node_run(self, node: Node) -> None:
+        """Start the node's clock."""
+        self._started[node.name] = time.perf_counter()
+
+    @hook_impl
+    def after_node_run(self, node: Node, catalog: DataCatalog) -> None:
+        """Write down how long it took."""
+        seconds = round(time.perf_counter() - self._started.pop(node.name), 3)
+        entry = {
+            "inputs": [name for name in node.inputs if not name.startswith("params:")],
+            "outputs": node.outputs,
+            "seconds": seconds,
+            "device": device(),
+        }
+        self._update(catalog, {node.name: entry | self._common})
+
+    def _update(self, catalog: DataCatalog, entries: dict[str, Any]) -> None:
+        record = catalog.get(RECORD)
+        if record is not None:
+            with self._lock:
+                record.save(_kept(record) | entries)
+
+
+def command(run_params: dict[str, Any]) -> str:
+    """Return the command line of a run, as far as Kedro tells it."""
+    return shlex.join(["kedro", "run", *_options(run_params)])
+
+
+def device() -> str:
+    """Return "cuda" where this process has computed on a GPU, else "cpu", with its number of cores."""
+    torch = sys.modules.get("torch")
+    on_gpu = torch is not None and torch.cuda.is_initialized()
+    return "cuda" if on_gpu else f"cpu, {os.cpu_count()} cores"
+
+
+def _options(run_params: dict[str, Any]) -> Iterator[str]:
+    if run_params.get("env"):
+        yield f"--env={run_params['env']}"
+    for option, name in OPTIONS.items():
+        if run_params.get(name):
+            yield f"--{option}={','.join(run_params[name])}"
+    parameters = dict(_leaves(run_params.get("runtime_params") or {}))
+    if parameters:
+        yield "--params=" + ",".join(f"{name}={value}" for name, value in parameters.items())
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _kept(record: AbstractDataset[Any, Any]) -> dict[str, Any]:
+    """Return the record as it lies there; one that is missing or damaged begins anew."""
+    try:
+        kept: dict[str, Any] = record.load()
+    except DatasetError:
+        return {}
+    return kept

@@ -1,0 +1,192 @@
+"""Nodes of `report`. They judge and show what others measured."""
+
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from glasshead.errors import ArtifactError
+from glasshead.pipelines.report.params import ReportParams
+from glasshead.reporting.card import model_card
+from glasshead.reporting.failures import failures
+from glasshead.reporting.findings import sorted_findings
+from glasshead.reporting.report import OtherResults, Subject, report_page
+from glasshead.reporting.run_record import reproduction
+from glasshead.reporting.verdicts import Explanations, Metrics, verdicts
+
+Record = dict[str, dict[str, Any]]
+DEFAULT = "heads"  # the classifier that the bare names of pipelines mean
+RISK = "risk"
+
+
+class ResultsFolder(Protocol):
+    """A folder of results of which some may not be there."""
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+
+    def load(self, place: str) -> Any | None:
+        """Return a result, None where no run has left it."""
+
+    def figures(self, place: str) -> dict[str, bytes]:
+        """Return the PNGs in a folder by name."""
+
+
+class Described(Protocol):
+    """What a report asks of a classifier."""
+
+    temperature: float
+
+    def describe(self) -> dict[str, Any]:
+        """Return all but the weights."""
+
+    def weights_digest(self) -> str:
+        """Return the hash of the weights."""
+
+
+def judge_classifier(
+    own_results: ResultsFolder,
+    classifier: Described,
+    samples: pd.DataFrame,
+    ingest_counts: dict[str, Any],
+    predictions: pd.DataFrame,
+    metrics: Metrics,
+    class_recall: pd.DataFrame,
+    confused_pairs: pd.DataFrame,
+    reliability: pd.DataFrame,
+    examples: pd.DataFrame,
+    explanations: Explanations,
+    parameters: ReportParams,
+) -> dict[str, Any]:
+    """Return name, the classifier's description, data and splits, and what is concluded: verdicts and failures.
+
+    Raises ArtifactError where metrics or explanations are of another training than the classifier.
+    """
+    _check_one_training(classifier, metrics, predictions, examples)
+    return {
+        "name": own_results.name,
+        "classifier": classifier.describe() | {"weights_sha256": classifier.weights_digest()},
+        "data": ingest_counts,
+        "splits": samples["split"].value_counts().sort_index().to_dict(),
+        "verdicts": verdicts(metrics, explanations, parameters.right_from),
+        "failures": failures(metrics, class_recall, confused_pairs, reliability, explanations),
+    }
+
+
+def write_report(
+    own_results: ResultsFolder,
+    results: ResultsFolder,
+    run_record: Record,
+    summary: dict[str, Any],
+    metrics: Metrics,
+    class_recall: pd.DataFrame,
+    confused_pairs: pd.DataFrame,
+    reliability: pd.DataFrame,
+    explanations: Explanations,
+    examples: pd.DataFrame,
+    example_images: dict[str, np.ndarray],
+    class_balance_figure: bytes,
+    mean_images_figure: bytes,
+    parameters: ReportParams,
+    **figures: bytes,
+) -> str:
+    """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left."""
+    findings = _findings(own_results, results)
+    subject = Subject(
+        summary=summary,
+        metrics=metrics,
+        explanations=explanations,
+        class_recall=class_recall,
+        confused_pairs=confused_pairs,
+        reliability=reliability,
+        examples=examples,
+        pixels=example_images["pixels"],
+        figures={name.removesuffix("_figure"): png for name, png in figures.items()},
+        data_figures={"class_balance": class_balance_figure, "mean_images": mean_images_figure},
+        findings=sorted_findings(findings),
+        checks=[_checked(name, listed, own_results) for name, listed in findings.items()],
+        robustness=_robustness(own_results, summary),
+        risk=_risk(own_results, results),
+        reproduction=reproduction(own_results.name, run_record),
+    )
+    return report_page(subject, parameters.most)
+
+
+def write_model_card(
+    own_results: ResultsFolder,
+    results: ResultsFolder,
+    run_record: Record,
+    summary: dict[str, Any],
+    metrics: Metrics,
+    parameters: ReportParams,
+) -> str:
+    """Return the model card, in Markdown with Hugging Face metadata."""
+    return model_card(
+        summary,
+        metrics,
+        sorted_findings(_findings(own_results, results)),
+        _robustness(own_results, summary),
+        reproduction(own_results.name, run_record),
+        parameters.licence,
+        parameters.intended_use,
+    )
+
+
+def _check_one_training(
+    classifier: Described, metrics: Metrics, predictions: pd.DataFrame, examples: pd.DataFrame
+) -> None:
+    if metrics["temperature"]["value"] != classifier.temperature:
+        raise ArtifactError(
+            "The metrics are of another training than the classifier. Run the evaluate pipeline again."
+        )
+    columns = ["image_id", "label", "predicted", "confidence"]
+    now = predictions.set_index("image_id", drop=False)[columns].reindex(examples["image_id"])
+    if not now.reset_index(drop=True).equals(examples[columns].reset_index(drop=True)):
+        raise ArtifactError(
+            "The explanations are of another training than the predictions. Run the explain pipeline again."
+        )
+
+
+def _findings(own: ResultsFolder, results: ResultsFolder) -> dict[str, list[Any] | None]:
+    return {
+        "this classifier": own.load("findings.json"),
+        "the data": results.load("data/findings.json"),
+        RISK: results.load("risk/findings.json"),
+    }
+
+
+def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
+    if listed is not None:
+        return f"Checks of {subject}: run, {len(listed)} findings."
+    how = f": {_commands('risk', own)}" if subject == RISK else ""
+    return f"Checks of {subject}: not run{how}."
+
+
+def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str:
+    """Return what `robustness` left, or why there is nothing to show."""
+    pipeline = "robustness" if own.name == DEFAULT else f"{own.name}_robustness"
+    table = own.load("robustness.csv")
+    if table is None:
+        return f"Not run: {_commands(pipeline, own)}."
+    if set(table["weights_sha256"]) != {summary["classifier"]["weights_sha256"]}:
+        return f"Measured on another training of this classifier: {_commands(pipeline, own)}."
+    figure = own.load("figures/robustness.png")
+    return OtherResults(
+        table=table.drop(columns="weights_sha256"),
+        figures={} if figure is None else {"robustness": figure},
+    )
+
+
+def _risk(own: ResultsFolder, results: ResultsFolder) -> OtherResults | str:
+    """Return what `risk` left, or why there is nothing to show."""
+    metrics = results.load("risk/metrics.json")
+    if metrics is None:
+        return f"Not run: {_commands('risk', own)}."
+    return OtherResults(metrics=metrics, figures=results.figures("risk/figures"))
+
+
+def _commands(pipeline: str, own: ResultsFolder) -> str:
+    """Return the commands that run a pipeline, and then the report alone."""
+    again = f"kedro run --pipelines={own.name} --from-nodes={own.name}.judge_classifier"
+    return f"kedro run --pipelines={pipeline}, then {again}"

@@ -1,0 +1,23 @@
+"""Parameters of `report`."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Megabytes = Annotated[float, Field(ge=4, le=15)]
+
+
+class ReportParams(BaseModel, extra="forbid", frozen=True):
+    """What a report calls right, how large it may be, what a model card cannot know, and whom to compare."""
+
+    right_from: Share = 0.9
+    megabytes: Megabytes = 15
+    licence: str = "apache-2.0"
+    intended_use: str | None = None
+    compare: tuple[str, ...] = Field(default=("heads", "cnn", "transfer", "ensemble"), min_length=1)
+
+    @property
+    def most(self) -> int:
+        """Bytes of a page."""
+        return int(self.megabytes * 1_000_000)

@@ -1,0 +1,68 @@
+"""The graph of `report`, a template, and the comparison of classifiers."""
+
+from collections.abc import Iterable
+
+from kedro.pipeline import Node, Pipeline
+
+from glasshead.pipelines.report.comparison_nodes import compare_classifiers
+from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
+
+
+def create_pipeline(figures: Iterable[str]) -> Pipeline:
+    """What the corridor found → summary, report, model_card; the report shows the datasets `figures`.
+
+    `results` are what other pipelines may have left, `own_results` those of this classifier's among them.
+    """
+    folders = "own_results", "results", "run_record"
+    tables = "metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"
+    return Pipeline(
+        [
+            Node(
+                judge_classifier,
+                _named(
+                    "own_results", "classifier", "samples", "ingest_counts", "predictions", *tables
+                ),
+                "summary",
+                name="judge_classifier",
+            ),
+            Node(
+                write_report,
+                _named(
+                    *folders,
+                    "summary",
+                    *tables,
+                    "example_images",
+                    "class_balance_figure",
+                    "mean_images_figure",
+                    *figures,
+                ),
+                "report",
+                name="write_report",
+            ),
+            Node(
+                write_model_card,
+                _named(*folders, "summary", "metrics"),
+                "model_card",
+                name="write_model_card",
+            ),
+        ]
+    )
+
+
+def _named(*datasets: str) -> dict[str, str]:
+    """Return datasets as arguments of the same names, and the parameters."""
+    return {name: name for name in datasets} | {"parameters": "params:report"}
+
+
+def comparison_pipeline() -> Pipeline:
+    """results → comparison_report."""
+    return Pipeline(
+        [
+            Node(
+                compare_classifiers,
+                ["results", "params:report"],
+                "comparison_report",
+                name="compare_classifiers",
+            )
+        ]
+    )

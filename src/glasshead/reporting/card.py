@@ -1,0 +1,78 @@
+"""The model card of a classifier: Markdown with Hugging Face metadata, from what its pipelines found."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from glasshead import __version__
+from glasshead.reporting.findings import Finding
+from glasshead.reporting.page import markdown
+from glasshead.reporting.report import OtherResults, notes_on
+from glasshead.reporting.run_record import Reproduction, training_time
+from glasshead.reporting.verdicts import Metrics
+
+TASK = "image-classification"
+CLASSES = 50  # names of classes to list
+INTENDED_USE = "Trying Glasshead out. Nobody has yet said that it is fit for anything else (`report.intended_use`)."
+
+
+def model_card(
+    summary: Mapping[str, Any],
+    metrics: Metrics,
+    findings: Sequence[Finding],
+    robustness: OtherResults | str,
+    reproduction: Reproduction,
+    licence: str,
+    intended_use: str | None,
+) -> str:
+    """Return the card; `robustness` is the reason where there is none to show."""
+    described = summary["classifier"]
+    body = markdown(
+        "model_card.md",
+        name=summary["name"],
+        described=described,
+        listed=CLASSES,
+        version=__version__,
+        intended_use=intended_use or INTENDED_USE,
+        doubts=[each for each in summary["verdicts"] if each["answer"] != "yes"],
+        failures=summary["failures"],
+        findings=findings,
+        robustness=notes_on(robustness),
+        measured=not isinstance(robustness, str),
+        data=summary["data"],
+        splits=summary["splits"],
+        metrics=metrics,
+        calibrated=next(each for each in summary["verdicts"] if "calibrated" in each["question"]),
+        trained=training_time(summary["name"], reproduction.nodes),
+        licence=licence,
+    )
+    metadata = _metadata(summary, metrics, licence).to_yaml()
+    return str(ModelCard(f"---\n{metadata}\n---\n\n{body}"))
+
+
+def _metadata(summary: Mapping[str, Any], metrics: Metrics, licence: str) -> ModelCardData:
+    source = summary["data"]["source"]
+    results = [
+        EvalResult(
+            task_type=TASK,
+            dataset_type=source,
+            dataset_name=source,
+            dataset_split="test",
+            dataset_revision=summary["classifier"]["provenance"].get("data"),
+            metric_type=name,
+            metric_name=name,
+            metric_value=found["value"],
+            metric_args={bound: found[bound] for bound in ("low", "high", "n")},
+        )
+        for name, found in metrics.items()
+        if found["value"] is not None
+    ]
+    return ModelCardData(
+        license=licence,
+        library_name="glasshead",
+        pipeline_tag=TASK,
+        tags=["calibrated", "explainable", summary["classifier"]["kind"]],
+        model_name=summary["name"],
+        eval_results=results,
+    )

@@ -1,0 +1,71 @@
+"""The page that compares classifiers by what the reports on each of them rest on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from glasshead.reporting.page import page
+from glasshead.reporting.pictures import fitted
+from glasshead.reporting.report import RESERVED
+from glasshead.reporting.verdicts import Metrics
+
+FIGURES = ("reliability", "confusion_matrix", "explanation_report")
+HIGHER = ("accuracy", "macro_f1", "top2_accuracy")
+LOWER = ("brier", "ece", "nll")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A classifier's summary, metrics and figures by name."""
+
+    summary: Mapping[str, Any]
+    metrics: Metrics
+    figures: Mapping[str, bytes]
+
+
+def comparison_page(classifiers: Mapping[str, Compared], missing: list[str], most: int) -> str:
+    """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
+    pngs = {
+        f"{name}/{figure}": each.figures[figure]
+        for figure in FIGURES
+        for name, each in classifiers.items()
+        if figure in each.figures
+    }
+    pictures = fitted(pngs, (most - RESERVED) * 3 // 4)
+    measured = {name: each.metrics for name, each in classifiers.items()}
+    names = dict.fromkeys(metric for found in measured.values() for metric in found)
+    return page(
+        "comparison.html",
+        classifiers={name: each.summary for name, each in classifiers.items()},
+        missing=missing,
+        verdicts=list(
+            zip(*(each.summary["verdicts"] for each in classifiers.values()), strict=True)
+        ),
+        metrics={
+            metric: {name: each.get(metric) for name, each in measured.items()} for metric in names
+        },
+        best={metric: best(metric, measured) for metric in names},
+        figures=[
+            {"caption": key.replace("/", ": ").replace("_", " "), "picture": each}
+            for key, each in pictures.items()
+        ],
+    )
+
+
+def best(metric: str, measured: Mapping[str, Metrics]) -> str | None:
+    """Return the classifier whose interval lies beyond all the others', "unresolved" where they overlap.
+
+    None for a metric that is no contest: it is not of two classifiers, or neither more nor less of it is better.
+    """
+    found = {name: metrics[metric] for name, metrics in measured.items() if metric in metrics}
+    if metric not in HIGHER + LOWER or len(found) < 2:
+        return None
+    if any(each["low"] is None for each in found.values()):
+        return "unresolved"
+    sign = 1 if metric in HIGHER else -1
+    bounds = {
+        name: sorted((sign * each["low"], sign * each["high"])) for name, each in found.items()
+    }
+    first = max(bounds, key=lambda name: bounds[name])
+    others = max(high for name, (_, high) in bounds.items() if name != first)
+    return first if bounds[first][0] > others else "unresolved"

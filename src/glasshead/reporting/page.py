@@ -1,0 +1,72 @@
+"""Documents from Jinja templates: what is put into a page is escaped, and a page loads nothing from outside."""
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from glasshead.reporting.wording import clipped, estimated, interval, number
+
+TEMPLATES = Path(__file__).with_name("templates")
+MARKDOWN = {ord(sign): f"\\{sign}" for sign in r"\`*_{}[]#|~"}
+FILTERS = {
+    "clipped": clipped,
+    "estimated": estimated,
+    "interval": interval,
+    "number": number,
+}
+
+
+def page(template: str, **content: Any) -> str:
+    """Return the HTML page `template`, with its style and script inside.
+
+    A policy in its head allows this script and no other, and nothing from outside, should a label ever escape escaping.
+    """
+    style, script = (TEMPLATES.joinpath(name).read_text() for name in ("page.css", "page.js"))
+    environment = _environment(autoescape=True)
+    policy = (
+        "default-src 'none'; img-src data:; "
+        f"style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'"
+    )
+    given = {"policy": policy, "style": Markup(style), "script": Markup(script)}
+    return _encodable(environment.get_template(template).render(**given, **content))
+
+
+def markdown(template: str, **content: Any) -> str:
+    """Return the Markdown document `template`; names in it go through the filter `plain`."""
+    environment = _environment(autoescape=False)
+    environment.filters["plain"] = plain
+    return _encodable(environment.get_template(template).render(**content))
+
+
+def plain(text: Any, longest: int | None = None) -> str:
+    """Return text on one line that Markdown and the HTML inside it show as it is."""
+    line = clipped(text, longest or len(str(text)) + 1)
+    safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return safe.translate(MARKDOWN)
+
+
+def _environment(*, autoescape: bool) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=autoescape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(FILTERS)
+    return environment
+
+
+def _encodable(text: str) -> str:
+    """Return text with "?" for what UTF-8 cannot write, as in file names that are no UTF-8."""
+    return text.encode(errors="replace").decode()
+
+
+def _digest(text: str) -> str:
+    """Return the hash by which a content security policy knows an inline element."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,0 +1,71 @@
+"""Pictures inside a page: as data URIs, re-encoded where they would make it too large."""
+
+import base64
+import io
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+QUALITY = 85  # of WebP
+LONGEST = 4096  # pixels that a picture keeps at most when it is first re-encoded; WebP holds 16,383
+SHRINK = 0.7  # of the sides, each further time
+SMALLEST = 64  # pixels
+
+
+class Picture(NamedTuple):
+    """An encoded image, its media type and its size in pixels."""
+
+    data: bytes
+    media_type: str
+    width: int
+    height: int
+
+    @property
+    def uri(self) -> str:
+        """The picture as a URI that holds it."""
+        return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
+
+
+def picture(png: bytes) -> Picture:
+    """Return a PNG as it is."""
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        return Picture(png, "image/png", *image.size)
+
+
+def thumbnail(pixels: UInt8[np.ndarray, "3 h w"]) -> Picture:
+    """Return pixels as they are."""
+    sink = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image.save(sink, "PNG")
+    return Picture(sink.getvalue(), "image/png", *image.size)
+
+
+def fitted(pngs: Mapping[str, bytes], most: int) -> dict[str, Picture]:
+    """Return pictures that hold `most` bytes together: the largest is re-encoded, then shrunk, until they do."""
+    found = {name: picture(png) for name, png in pngs.items()}
+    while sum(len(each.data) for each in found.values()) > most:
+        large = {name: each for name, each in found.items() if _can_shrink(each)}
+        if not large:
+            break
+        name = max(large, key=lambda name: len(large[name].data))
+        again = found[name].media_type != "image/png"
+        side = max(found[name].width, found[name].height)
+        found[name] = _as_webp(pngs[name], int(side * SHRINK) if again else min(side, LONGEST))
+    return found
+
+
+def _can_shrink(each: Picture) -> bool:
+    return each.media_type == "image/png" or max(each.width, each.height) > SMALLEST
+
+
+def _as_webp(png: bytes, longest: int) -> Picture:
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        drawn = Image.new("RGB", image.size, "white")
+        drawn.paste(image, mask=image.getchannel("A") if "A" in image.getbands() else None)
+    drawn.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    sink = io.BytesIO()
+    drawn.save(sink, "WEBP", quality=QUALITY, method=3)
+    return Picture(sink.getvalue(), "image/webp", *drawn.size)

@@ -1,0 +1,290 @@
+"""The report on one classifier: everything its pipelines found, on one page that needs nothing else."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.explainers.standing import standing
+from glasshead.reporting.findings import Finding
+from glasshead.reporting.page import page
+from glasshead.reporting.pictures import Picture, fitted, thumbnail
+from glasshead.reporting.robustness_notes import robustness_notes
+from glasshead.reporting.run_record import Reproduction
+from glasshead.reporting.verdicts import Explanations, Metrics
+from glasshead.reporting.wording import records
+
+RESERVED = 2_000_000  # bytes of a page for what is no picture
+PAIRS = 50  # rows of confused pairs; there may be as many as squares of classes
+SHOWN_ROWS = 8  # image ids of a finding
+METRIC_GROUPS = {  # by how a metric's name begins; the first that fits
+    "Accuracy and its controls": (
+        ("accuracy", "macro_f1", "top2"),
+        "On test images. The controls say what is reached without what they leave out.",
+    ),
+    "Calibration": (
+        ("ece", "nll", "brier", "temperature"),
+        "Of the calibrated probabilities, unless a name says uncalibrated. ece_consistency_95: what a perfectly "
+        "calibrated classifier would stay below in 95 % of test sets of this size.",
+    ),
+    "Concepts": (("subtask/",), "Accuracy and ECE of each concept by itself."),
+    "Others": (("",), "Further metrics."),
+}
+FIGURES = {  # anchor: title, caption of each figure
+    "performance": (
+        "Performance",
+        {
+            "confusion_matrix": "True against predicted class, shaded by share of the true class.",
+            "class_recall": "Recall of each class with its 95 % interval.",
+            "confused_pairs": "The most confused pairs, their most confident mistakes first.",
+            "mistakes": "What the classifier saw in images that it got wrong.",
+            "training_history": "Loss and accuracy while training.",
+        },
+    ),
+    "calibration": (
+        "Calibration",
+        {"reliability": "Accuracy against confidence, before and after temperature scaling."},
+    ),
+    "concepts": (
+        "Concepts",
+        {
+            "shapley_global": "What each concept adds to decisions, on average over the explained images.",
+            "shapley_beeswarm": "What each concept adds to each decision.",
+            "shapley_images": "What the heads saw in test images, and what each concept added.",
+            "shapley_mistake": "A wrong decision as a sum of its concepts.",
+            "shapley_right": "A right decision as a sum of its concepts.",
+            "interactions": "What pairs of concepts add together.",
+            "interventions": "Accuracy when concepts are corrected, or known, one after the other.",
+        },
+    ),
+    "explanations": (
+        "Explanations",
+        {
+            "explanation_report": "Which explanation to believe: the evidence on each method.",
+            "explanation_gallery": "Where methods look, in wrong and right decisions.",
+            "explanation_views": "Where the classifier looks, two sides compared.",
+        },
+    ),
+    "further": ("Further figures", {}),
+}
+SECTIONS = {
+    "verdicts": "Verdicts",
+    "failures": "What goes wrong",
+    "findings": "Findings",
+    "metrics": "Metrics",
+    **{anchor: title for anchor, (title, _) in FIGURES.items()},
+    "gallery": "Gallery",
+    "robustness": "Robustness",
+    "risk": "Risk",
+    "classes": "Classes",
+    "data": "Data",
+    "provenance": "Provenance",
+    "reproduce": "Reproduce",
+}
+
+
+@dataclass(frozen=True)
+class OtherResults:
+    """What a pipeline left that need not run: PNGs by name, and metrics or a table."""
+
+    figures: Mapping[str, bytes] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=dict)
+    table: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is on: `summary` as `judge_classifier` makes it, results as their pipelines leave them.
+
+    `checks` says of each kind of findings whether there can be any; robustness and risk are the reason where there are
+    none to show.
+    """
+
+    summary: Mapping[str, Any]
+    metrics: Metrics
+    explanations: Explanations
+    class_recall: pd.DataFrame
+    confused_pairs: pd.DataFrame
+    reliability: pd.DataFrame
+    examples: pd.DataFrame
+    pixels: np.ndarray
+    figures: Mapping[str, bytes]
+    data_figures: Mapping[str, bytes]
+    findings: Sequence[Finding]
+    checks: Sequence[str]
+    robustness: OtherResults | str
+    risk: OtherResults | str
+    reproduction: Reproduction
+
+
+def report_page(subject: Subject, most: int) -> str:
+    """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
+    gallery = _gallery(subject.examples, subject.pixels)
+    taken = sum(len(each["picture"].data) for each in gallery)
+    sets = {
+        "own": subject.figures,
+        "data": subject.data_figures,
+        "robustness": _figures_of(subject.robustness),
+        "risk": _figures_of(subject.risk),
+    }
+    pngs = {
+        f"{owner}/{name}": png for owner, several in sets.items() for name, png in several.items()
+    }
+    pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - taken)  # base64 makes four bytes of three
+    groups = _grouped(pictures)
+    described, reproduction = subject.summary["classifier"], subject.reproduction
+    return page(
+        "report.html",
+        name=subject.summary["name"],
+        kind=described["kind"],
+        classes=len(described["classes"]),
+        input_size=described["input_size"],
+        sections={
+            anchor: title
+            for anchor, title in SECTIONS.items()
+            if anchor not in FIGURES or anchor in groups
+        },
+        verdicts=subject.summary["verdicts"],
+        failures=subject.summary["failures"],
+        findings=subject.findings,
+        checked=subject.checks,
+        shown_rows=SHOWN_ROWS,
+        metrics=_metric_groups(subject.metrics),
+        figures=groups,
+        measures=_measures(subject.explanations),
+        explained=_explained(subject.explanations),
+        gallery=gallery,
+        robustness=_shown(subject.robustness, "robustness", pictures),
+        notes=notes_on(subject.robustness),
+        risk=_shown(subject.risk, "risk", pictures),
+        recall=rows_of(subject.class_recall),
+        pairs=_pairs(subject.confused_pairs),
+        pairs_caption=f"The most confused of {len(subject.confused_pairs):,} pairs of classes; "
+        "all of them are in confused_pairs.csv.",
+        reliability=rows_of(subject.reliability),
+        data={
+            "source": {
+                name: each for name, each in subject.summary["data"].items() if name != "classes"
+            },
+            "splits": subject.summary["splits"],
+        },
+        data_figures=_captioned("data", pictures),
+        provenance=_provenance(described),
+        versions=reproduction.versions,
+        record=rows_of(reproduction.nodes),
+        commands=reproduction.commands,
+        dirty=reproduction.dirty,
+    )
+
+
+def notes_on(robustness: OtherResults | str) -> list[str]:
+    """Return what changed images do, in sentences; where that is not known, why."""
+    if isinstance(robustness, str) or robustness.table is None:
+        return [str(robustness)]
+    return robustness_notes(robustness.table)
+
+
+def rows_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
+    """Return columns and rows of a table as plain values, None for what is missing."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return {"columns": list(frame.columns), "rows": plain.to_numpy(object).tolist()}
+
+
+def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of a classifier but for its classes, which have a table of their own."""
+    rest = {name: each for name, each in described.items() if name != "classes"}
+    return rest | {"concepts": dict(described["concepts"])}
+
+
+def _gallery(examples: pd.DataFrame, pixels: np.ndarray) -> list[dict[str, Any]]:
+    shown = np.flatnonzero(examples["shown"])
+    rows = records(examples.iloc[shown])
+    return [
+        {**row, "picture": thumbnail(pixels[place])} for place, row in zip(shown, rows, strict=True)
+    ]
+
+
+def _metric_groups(metrics: Metrics) -> dict[str, dict[str, Any]]:
+    groups: dict[str, dict[str, Any]] = {}
+    for name, found in metrics.items():
+        title, (_, note) = next(
+            (title, group) for title, group in METRIC_GROUPS.items() if name.startswith(group[0])
+        )
+        groups.setdefault(title, {"note": note, "found": {}})["found"][name] = found
+    return {title: groups[title] for title in METRIC_GROUPS if title in groups}
+
+
+def _grouped(pictures: Mapping[str, Picture]) -> dict[str, list[dict[str, Any]]]:
+    """Return the classifier's own figures under their anchors; "explanations" is there without any too."""
+    captions = {anchor: known for anchor, (_, known) in FIGURES.items()}
+    placed = {name for known in captions.values() for name in known}
+    others = {
+        name: name.replace("_", " ")
+        for owner, name in (key.split("/", 1) for key in pictures)
+        if owner == "own" and name not in placed
+    }
+    captions["further"] = others
+    groups = {
+        anchor: [
+            {"caption": caption, "picture": pictures[f"own/{name}"]}
+            for name, caption in known.items()
+            if f"own/{name}" in pictures
+        ]
+        for anchor, known in captions.items()
+    }
+    return {anchor: found for anchor, found in groups.items() if found or anchor == "explanations"}
+
+
+def _captioned(owner: str, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
+    return [
+        {"caption": name.removeprefix(f"{owner}/").replace("_", " "), "picture": found}
+        for name, found in pictures.items()
+        if name.startswith(f"{owner}/")
+    ]
+
+
+def _figures_of(found: OtherResults | str) -> Mapping[str, bytes]:
+    return {} if isinstance(found, str) else found.figures
+
+
+def _shown(
+    found: OtherResults | str, owner: str, pictures: Mapping[str, Picture]
+) -> dict[str, Any] | str:
+    if isinstance(found, str):
+        return found
+    return {
+        "figures": _captioned(owner, pictures),
+        "metrics": found.metrics,
+        "table": None if found.table is None else rows_of(found.table),
+    }
+
+
+def _measures(explanations: Explanations) -> dict[str, str]:
+    """Return the direction of each measure that any method has."""
+    return {
+        name: measure["better"]
+        for found in explanations.values()
+        for name, measure in found.items()
+    }
+
+
+def _explained(explanations: Explanations) -> dict[str, dict[str, Any]]:
+    known = [name for name in explanations if name in METHODS]
+    baselines = {*known} - {*real_methods(known)}
+    return {
+        name: {
+            "standing": "baseline" if name in baselines else standing(name, explanations),
+            "found": found,
+        }
+        for name, found in explanations.items()
+    }
+
+
+def _pairs(pairs: pd.DataFrame) -> dict[str, list[Any]]:
+    shown = pairs.head(PAIRS)
+    examples = [", ".join(map(str, json.loads(ids))) for ids in shown["examples"]]
+    return rows_of(shown.assign(examples=examples))

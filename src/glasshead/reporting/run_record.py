@@ -1,0 +1,88 @@
+"""How results came about, from the record that runs keep of their nodes."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from glasshead import __version__
+
+RECORD = "run_record"  # the dataset
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "kedro",
+    "captum",
+    "shap",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+    "pillow",
+)
+SET_UP = "python3 -m venv .venv && .venv/bin/pip install --constraint constraints.txt --editable ."
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What it takes to get the results again.
+
+    nodes: node, seconds, device, commit and command of each that has run, slowest first.
+    commands: lines for a shell, from the commit to what was run.
+    dirty: whether files differed from the commit.
+    """
+
+    nodes: pd.DataFrame
+    commands: list[str]
+    dirty: bool
+    versions: dict[str, str]
+
+
+def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduction:
+    """Return what `record` says of the nodes that the results of the classifier `name` rest on."""
+    behind = sorted(_behind(name, record), key=lambda node: ("." in node, node))  # data first
+    rows = [{"node": node, **record[node]} for node in behind]
+    columns = ["node", "seconds", "device", "commit", "command", "changed"]
+    nodes = pd.DataFrame(rows, columns=columns)
+    commits = nodes["commit"].dropna().unique().tolist()
+    runs = [f".venv/bin/{command}" for command in nodes["command"].unique()]
+    check_out = [f"git checkout {commit}" for commit in commits]
+    return Reproduction(
+        nodes.drop(columns="changed").sort_values("seconds", ascending=False, ignore_index=True),
+        [*check_out, SET_UP, *runs],
+        bool(nodes["changed"].any()),
+        {"glasshead": __version__, "python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+    )
+
+
+def _behind(name: str, record: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the classifier's nodes, and those that made what they read.
+
+    Nodes that read the record, or leave nothing, are of an earlier run when a report is written, and are left out.
+    """
+    makers = {output: node for node, found in record.items() for output in found["outputs"]}
+    behind = {
+        node
+        for node, found in record.items()
+        if node.startswith(f"{name}.") and found["outputs"] and RECORD not in found["inputs"]
+    }
+    wanted = list(behind)
+    while wanted:
+        inputs = record[wanted.pop()]["inputs"]
+        new = {makers[each] for each in inputs if each in makers} - behind
+        behind |= new
+        wanted += new
+    return behind
+
+
+def training_time(name: str, nodes: pd.DataFrame) -> str | None:
+    """Return "<seconds> s on <device>" of the classifier's own training, None where it is not on record."""
+    fits = nodes[nodes["node"].str.startswith((f"{name}.fit_", f"{name}.average_"))]
+    fits = fits[~fits["node"].str.endswith("temperatures")]
+    if fits.empty:
+        return None
+    return f"{fits['seconds'].sum():.1f} s on {', '.join(fits['device'].unique())}"

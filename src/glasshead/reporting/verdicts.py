@@ -1,0 +1,175 @@
+"""The four questions a report answers first, each by a rule on measured numbers; nothing is measured here."""
+
+from collections.abc import Mapping
+from typing import Literal, TypedDict
+
+from glasshead.explainers.evidence import Measure
+from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.explainers.standing import standing
+from glasshead.reporting.wording import Estimate, estimated, number
+
+Answer = Literal["yes", "no", "unresolved", "unknown"]
+Metrics = Mapping[str, Estimate]
+Explanations = Mapping[str, Mapping[str, Measure]]
+
+
+class Verdict(TypedDict):
+    """An answer, the sentence that says it in numbers, the rule it follows, and the numbers themselves, by name."""
+
+    question: str
+    answer: Answer
+    reason: str
+    rule: str
+    numbers: dict[str, Estimate]
+
+
+def verdicts(metrics: Metrics, explanations: Explanations, right_from: float) -> list[Verdict]:
+    """Return the verdicts, in the order in which to read them."""
+    return [
+        is_right(metrics, right_from),
+        is_calibrated(metrics),
+        looks_at_the_object(explanations),
+        beats_the_probe(metrics),
+    ]
+
+
+def is_right(metrics: Metrics, right_from: float) -> Verdict:
+    """Compare accuracy with what it should reach and with always naming the most frequent class."""
+    numbers = _found(metrics, "accuracy", "accuracy_majority")
+    accuracy, majority = metrics["accuracy"], metrics.get("accuracy_majority", {})
+    low, high = (max(right_from, majority.get(bound) or 0) for bound in ("low", "high"))
+    return {
+        "question": "Is it right?",
+        "answer": _against(accuracy, low, high),
+        "reason": f"Its accuracy is {estimated(accuracy)} on {number(accuracy.get('n'))} test images.",
+        "rule": f"Yes if the interval of accuracy lies above {number(right_from)} (report.right_from) and above that "
+        "of the most frequent class; no if it lies below either; else unresolved.",
+        "numbers": numbers,
+    }
+
+
+def is_calibrated(metrics: Metrics) -> Verdict:
+    """Compare ECE with what a perfectly calibrated classifier of these confidences would show."""
+    names = "ece", "ece_consistency_95", "ece_debiased", "ece_uncalibrated", "temperature"
+    numbers = _found(metrics, *names)
+    ece, most = metrics["ece"], metrics["ece_consistency_95"]
+    answer: Answer = "unknown"
+    if ece["value"] is not None and most["value"] is not None:
+        answer = "yes" if ece["value"] <= most["value"] else "no"
+    return {
+        "question": "Is it calibrated?",
+        "answer": answer,
+        "reason": f"Its confidence misses its accuracy by {estimated(ece)} on average; a perfectly calibrated one with "
+        f"these confidences would stay below {number(most['value'])} in 95 % of test sets of this size.",
+        "rule": "Yes if ECE after temperature scaling is at most ece_consistency_95, else no.",
+        "numbers": numbers,
+    }
+
+
+def looks_at_the_object(explanations: Explanations) -> Verdict:
+    """Compare where methods that look at the weights point with where baselines that do not point.
+
+    A planted mark is known to be no part of the object: maps that fall on it decide the question.
+    """
+    named = [name for name in explanations if name in METHODS]
+    methods = [name for name in real_methods(named) if standing(name, explanations) == "passes"]
+    baselines = [name for name in named if name not in real_methods(named)]
+    on_mark = _beyond_baselines("mass_on_mark", methods, baselines, explanations)
+    pointing = _beyond_baselines("pointing_game", methods, baselines, explanations)
+    answer: Answer = "unknown"
+    measure, shown = "pointing_game", baselines
+    reason = (
+        "No object masks are known in these images, or no method passes the randomisation check."
+    )
+    if "yes" in on_mark.values():
+        answer, measure = "no", "mass_on_mark"
+        first = next(name for name, found in on_mark.items() if found == "yes")
+        share = estimated(explanations[first][measure])
+        reason = f"On images with a planted mark, {first} puts {share} of its mass on the mark."
+        shown = [first, *baselines]
+    elif pointing:
+        answer = _agreed(list(pointing.values()))
+        best = max(pointing, key=lambda name: _low(explanations[name][measure]))
+        reason = (
+            f"{best}, the best of {len(pointing)} methods that pass the randomisation check, points at the object in "
+            f"{estimated(explanations[best][measure])} of the images."
+        )
+        shown = [best, *baselines]
+    return {
+        "question": "Does it look at the object?",
+        "answer": answer,
+        "reason": reason,
+        "rule": "Of the explanation methods that pass the randomisation check: yes if one points at the object more "
+        "often than every baseline, which never look at the classifier, intervals apart; no if all of them do so less "
+        "often, or if one puts more on a planted mark than every baseline, intervals apart; else unresolved.",
+        "numbers": {
+            f"{name}/{measure}": dict(explanations[name][measure])
+            for name in shown
+            if measure in explanations[name]
+        },
+    }
+
+
+def beats_the_probe(metrics: Metrics) -> Verdict:
+    """Compare accuracy with a linear probe's on the same embeddings, a black box."""
+    numbers = _found(metrics, "accuracy", "accuracy_linear_probe")
+    accuracy, probe = metrics["accuracy"], metrics.get("accuracy_linear_probe")
+    answer: Answer = "unknown"
+    reason = "It reads pixels, so that there is no linear probe on the same embeddings to compare it with."
+    if probe is not None and probe["value"] is not None:
+        answer = _against(accuracy, probe["low"], probe["high"])
+        reason = (
+            f"Its accuracy is {estimated(accuracy)}; that of a linear probe on the same embeddings "
+            f"is {estimated(probe)}."
+        )
+    return {
+        "question": "Is it better than the black-box probe?",
+        "answer": answer,
+        "reason": reason,
+        "rule": "Yes if the interval of accuracy lies above that of a linear probe on the same embeddings, no if it "
+        "lies below; unresolved where they overlap: then the concepts cost no accuracy that these images can show.",
+        "numbers": numbers,
+    }
+
+
+def _beyond_baselines(
+    measure: str, methods: list[str], baselines: list[str], explanations: Explanations
+) -> dict[str, Answer]:
+    """Return for each method that has the measure whether it is above all baselines, "no" being below all the best."""
+    rivals = [
+        found
+        for name in baselines
+        if (found := explanations[name].get(measure)) and found["low"] is not None
+    ]
+    if not rivals:
+        return {}
+    low = max(_low(rival) for rival in rivals)
+    high = max(float(rival["high"] or 0) for rival in rivals)
+    return {
+        name: _against(found, low, high)
+        for name in methods
+        if (found := explanations[name].get(measure)) and found["low"] is not None
+    }
+
+
+def _agreed(answers: list[Answer]) -> Answer:
+    if "yes" in answers:
+        return "yes"
+    return "no" if set(answers) == {"no"} else "unresolved"
+
+
+def _against(estimate: Estimate, low: float | None, high: float | None) -> Answer:
+    """Return whether the interval of `estimate` lies above `high` ("yes") or below `low` ("no")."""
+    if estimate.get("low") is None or low is None or high is None:
+        return "unknown"
+    if estimate["low"] > high:
+        return "yes"
+    return "no" if estimate["high"] < low else "unresolved"
+
+
+def _found(metrics: Metrics, *names: str) -> dict[str, Estimate]:
+    return {name: metrics[name] for name in names if name in metrics}
+
+
+def _low(measure: Measure) -> float:
+    return float(measure["low"] or 0)

@@ -1,0 +1,236 @@
+"""The nodes of `report` on planted results: what they refuse, what they say is missing, and the graph as a whole."""
+
+import logging
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from kedro.io import DataCatalog, MemoryDataset
+from kedro.runner import SequentialRunner
+from pydantic import ValidationError
+
+from glasshead.errors import ArtifactError
+from glasshead.pipelines.report import create_pipeline
+from glasshead.pipelines.report.comparison_nodes import compare_classifiers
+from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
+from glasshead.pipelines.report.params import ReportParams
+
+PARAMETERS = ReportParams()
+FINDING = {
+    "check": "shortcut",
+    "severity": "high",
+    "summary": "A mark decides.",
+    "evidence": "0.81",
+    "rows": ["test/0"],
+    "advice": "Remove it.",
+}
+
+
+class FakeResults:
+    """A folder of results in memory."""
+
+    def __init__(self, name="heads", **files):
+        self.name = name
+        self.files = {place.replace("__", "/"): each for place, each in files.items()}
+
+    def load(self, place):
+        stem = place.rsplit(".", 1)[0]
+        return self.files.get(stem)
+
+    def figures(self, place):
+        prefix = f"{place}/"
+        return {
+            name.removeprefix(prefix): png
+            for name, png in self.files.items()
+            if name.startswith(prefix)
+        }
+
+
+class FakeClassifier:
+    def __init__(self, summary):
+        self.temperature = summary["classifier"]["temperature"]
+        self.described = {
+            name: each for name, each in summary["classifier"].items() if name != "weights_sha256"
+        }
+
+    def describe(self):
+        return self.described
+
+    def weights_digest(self):
+        return "5ha"
+
+
+@pytest.fixture
+def found(planted_report):
+    """Return what the corridor leaves, by dataset."""
+    subject = planted_report.make_subject()
+    samples = pd.DataFrame({"split": ["train"] * 3 + ["test"]})
+    named = ["metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"]
+    return {name: getattr(subject, name) for name in named} | {
+        "own_results": FakeResults(),
+        "classifier": FakeClassifier(subject.summary),
+        "samples": samples,
+        "ingest_counts": subject.summary["data"],
+        "predictions": subject.examples.drop(columns=["correct", "shown", "measured"]),
+    }
+
+
+@pytest.fixture
+def judged(found):
+    return judge_classifier(**found, parameters=PARAMETERS)
+
+
+class TestJudging:
+    def test_the_summary_says_what_it_is_of(self, judged):
+        assert judged["name"] == "heads"
+        assert judged["splits"] == {"test": 1, "train": 3}
+        assert judged["classifier"]["weights_sha256"] == "5ha"
+        assert [each["answer"] for each in judged["verdicts"]] == ["yes", "no", "yes", "unresolved"]
+
+    def test_what_is_called_right_is_a_parameter(self, found):
+        strict = judge_classifier(**found, parameters=ReportParams(right_from=0.97))
+        assert strict["verdicts"][0]["answer"] == "no"
+
+    def test_metrics_of_another_training_are_refused(self, found):
+        found["classifier"].temperature = 2.0
+        with pytest.raises(ArtifactError, match="Run the evaluate pipeline again"):
+            judge_classifier(**found, parameters=PARAMETERS)
+
+    @pytest.mark.parametrize("column", ["confidence", "predicted", "image_id"])
+    def test_explanations_of_another_training_are_refused(self, found, column):
+        values = found["predictions"][column].tolist()
+        found["predictions"] = found["predictions"].assign(**{column: values[::-1]})
+        with pytest.raises(ArtifactError, match="Run the explain pipeline again"):
+            judge_classifier(**found, parameters=PARAMETERS)
+
+    def test_predictions_of_more_images_in_another_order_are_the_same(self, found):
+        more = pd.concat(
+            [found["predictions"][::-1], found["predictions"].assign(image_id="x").head(1)]
+        )
+        found["predictions"] = more.reset_index(drop=True)
+        judge_classifier(**found, parameters=PARAMETERS)
+
+
+class TestOptionalResults:
+    @pytest.fixture
+    def write(self, found, judged, planted_report):
+        """Return functions that write report and card with what lies in the folder of all results."""
+
+        def report(own=None, results=None):
+            given = {name: found[name] for name in found if name in write_report.__annotations__}
+            return write_report(
+                **given
+                | {"own_results": own or FakeResults(), "results": results or FakeResults()},
+                run_record=planted_report.RECORD,
+                summary=judged,
+                example_images={"pixels": planted_report.make_subject().pixels},
+                class_balance_figure=planted_report.png(),
+                mean_images_figure=planted_report.png(),
+                parameters=PARAMETERS,
+                reliability_figure=planted_report.png(),
+            )
+
+        def card(own=None, results=None):
+            folders = own or FakeResults(), results or FakeResults()
+            return write_model_card(
+                *folders, planted_report.RECORD, judged, found["metrics"], PARAMETERS
+            )
+
+        return SimpleNamespace(report=report, card=card)
+
+    def test_what_has_not_run_is_named_with_its_command(self, write):
+        again = "kedro run --pipelines=heads --from-nodes=heads.judge_classifier"
+        assert f"Not run: kedro run --pipelines=robustness, then {again}." in write.report()
+        assert f"Not run: kedro run --pipelines=risk, then {again}." in write.report()
+        assert "Checks of the data: not run." in write.report()
+        of_cnn = write.report(own=FakeResults("cnn"))
+        assert "kedro run --pipelines=cnn_robustness" in of_cnn
+
+    @pytest.mark.parametrize("measured", ["5ha", "other"])
+    def test_robustness_counts_if_it_is_of_these_weights(self, write, planted_report, measured):
+        table = pd.DataFrame(
+            {
+                "perturbation": ["clean", "jpeg"],
+                "strength": [0.0, 5.0],
+                "unit": [None, "quality"],
+                **{name: [0.9, 0.4] for name in ("accuracy", "low", "high", "confidence")},
+                "difference": [0.0, -0.5],
+                "n": 30,
+                "weights_sha256": measured,
+            }
+        )
+        own = FakeResults(robustness=table, figures__robustness=planted_report.png())
+        is_current = measured == "5ha"
+        for text in (write.report(own), write.card(own)):
+            assert ("Measured on another training of this classifier" in text) != is_current
+            assert ("Under jpeg of 5 (quality)" in text) == is_current
+
+    def test_findings_of_all_checks_are_shown_the_worst_first(self, write):
+        own = FakeResults(findings=[FINDING | {"severity": "low", "summary": "Small."}])
+        results = FakeResults(data__findings=[], risk__findings=[FINDING])
+        for text in (write.report(own, results), write.card(own, results)):
+            assert text.index("A mark decides.") < text.index("Small.")
+        assert "Checks of the data: run, 0 findings." in write.report(own, results)
+
+
+def test_the_graph_shows_the_figures_it_is_given(found, planted_report, judged):
+    pipeline = create_pipeline(["reliability_figure", "of_a_later_stage_figure"])
+    given = found | {
+        "results": FakeResults("08_reporting"),
+        "run_record": planted_report.RECORD,
+        "example_images": {"pixels": planted_report.make_subject().pixels},
+        "params:report": PARAMETERS,
+    }
+    figures = [name for name in pipeline.inputs() if name.endswith("_figure")]
+    given |= {name: planted_report.png() for name in figures}
+    assert given.keys() == pipeline.inputs()
+    catalog = DataCatalog({name: MemoryDataset(each, "assign") for name, each in given.items()})
+    outputs = SequentialRunner().run(pipeline, catalog)
+    assert {*outputs} == {"report", "model_card"}
+    report = outputs["report"].load()
+    assert 'alt="of a later stage"' in report
+    assert (
+        report.count('<figure><img decoding="async" alt=') == 4 + 2
+    )  # two of the data, two examples
+
+
+class TestComparing:
+    @pytest.fixture
+    def files(self, planted_report):
+        return {
+            f"{name}__{part}": each
+            for name in ("heads", "cnn")
+            for part, each in {
+                "summary": planted_report.make_summary(name),
+                "metrics": planted_report.make_metrics(),
+            }.items()
+        }
+
+    def test_those_without_a_report_are_named(self, files, caplog):
+        with caplog.at_level(logging.WARNING):
+            page = compare_classifiers(FakeResults(**files), PARAMETERS)
+        assert "no report on them is there: transfer, ensemble" in caplog.text
+        assert "kedro run --pipelines=ensemble" in page
+        assert "kedro run --pipelines=cnn" not in page
+
+    def test_none_at_all_is_an_error(self):
+        with pytest.raises(ArtifactError, match="There is no report on any of heads, cnn"):
+            compare_classifiers(FakeResults(), PARAMETERS)
+
+    def test_classifiers_of_other_images_are_not_compared(self, files):
+        files["cnn__summary"]["classifier"]["provenance"]["data"] = "another"
+        with pytest.raises(
+            ArtifactError, match="cnn was trained on other images or splits than heads"
+        ):
+            compare_classifiers(FakeResults(**files), PARAMETERS)
+
+    def test_a_report_older_than_its_metrics_is_refused(self, files):
+        files["cnn__metrics"]["accuracy"]["value"] = 0.5
+        with pytest.raises(ArtifactError, match="The report on cnn is older than its metrics"):
+            compare_classifiers(FakeResults(**files), PARAMETERS)
+
+
+@pytest.mark.parametrize("wrong", [{"right_from": 90}, {"megabytes": 16}, {"compare": []}])
+def test_parameters_out_of_range_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        ReportParams(**wrong)

@@ -1,0 +1,61 @@
+import pytest
+from huggingface_hub.utils import yaml_dump
+from markdown_it import MarkdownIt
+
+from glasshead.reporting.page import plain
+from glasshead.reporting.wording import clipped, estimated, interval, number
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a|b `c` *d* _e_ [f](http://g) # ~h~ \\i",
+    "line\nbreak\rtab\t",
+    "&lt;already&gt;",
+    "{{ 7 * 7 }} {% raw %}",
+    "日本語 🚗 e\u0301",
+    "\u202eright to left",
+    "lone \udc80 surrogate",
+]
+
+
+@pytest.mark.parametrize("label", HOSTILE)
+def test_markdown_shows_a_label_as_it_is(label):
+    """Rendered by another implementation, html and tables on, it is one paragraph with the label's text."""
+    (block, content, end) = MarkdownIt("commonmark").enable("table").parse(f"Of {plain(label)}.")
+    assert (block.type, end.type) == ("paragraph_open", "paragraph_close")
+    assert {child.type for child in content.children} <= {"text", "text_special"}
+    shown = "".join(child.content for child in content.children)
+    assert shown == f"Of {clipped(label, 1000)}."
+
+
+def test_a_label_stays_in_its_cell():
+    table = f"| a | b |\n|---|---|\n| {plain('x|y')} | 1 |\n"
+    tokens = MarkdownIt("commonmark").enable("table").parse(table)
+    assert sum(token.type == "td_open" for token in tokens) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "undefined"),
+        (0.97166, "0.9717"),
+        (1200, "1,200"),
+        (0, "0"),
+        (2.547e-8, "2.547e-08"),
+        (True, "True"),
+        ("x", "x"),
+    ],
+)
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+def test_intervals_are_left_out_where_there_is_none():
+    whole = {"value": 0.5, "low": -0.25, "high": 0.75}
+    assert (interval(whole), estimated(whole)) == ("-0.25 to 0.75", "0.5 (-0.25 to 0.75)")
+    assert estimated({"value": 1.5, "low": None, "high": None}) == "1.5"
+
+
+def test_names_are_clipped_to_one_line():
+    assert clipped("a\nb" + "c" * 100) == "a b" + "c" * 56 + "…"
+    assert len(clipped("x" * 10_000)) == 60
+    assert yaml_dump({"name": clipped("\udc80")})  # encodable
