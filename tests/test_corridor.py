@@ -150,6 +150,21 @@ class TestDefaultRun:
         assert [file.read_bytes() for file in files] == before
 
 
+class TestRobustness:
+    def test_it_measures_the_classifier_that_lies_there(self, run: Run, first_run: Result) -> None:
+        result = run("--pipelines=robustness")
+        assert result.exit_code == 0, result.stderr[-2000:]
+        table = pd.read_csv(REPORTING / "robustness.csv")
+        described = json.loads(Path("data/06_models/heads/calibrated/classifier.json").read_text())
+        assert set(table["weights_sha256"]) == {described["weights_sha256"]}
+        perturbations = ["clean", "gaussian_noise", "gaussian_blur", "jpeg", "fgsm", "pgd"]
+        assert table["perturbation"].unique().tolist() == perturbations
+        assert np.isfinite(table.select_dtypes("number")).all(axis=None)
+        accuracy = table.groupby("perturbation")["accuracy"].min()
+        assert accuracy["pgd"] <= accuracy["fgsm"] < accuracy["clean"]
+        assert (REPORTING / "figures" / "robustness.png").is_file()
+
+
 class TestPipelines:
     @pytest.mark.parametrize(
         "name", ["ingest", "preprocess", "embed", "train_heads", "calibrate", "evaluate", "explain"]
@@ -181,6 +196,7 @@ class TestPipelines:
             assert result.exit_code == 1
             assert f"Run the {again} pipeline again" in result.stderr
         assert run("--pipelines=preprocess").exit_code == 0
+        assert "was trained on other images" in run("--pipelines=robustness").stderr
         assert "Run the embed pipeline again" in run("--pipelines=train_heads").stderr
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 1
         assert run("--to-nodes=heads.predict_controls").exit_code == 0

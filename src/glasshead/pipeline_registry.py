@@ -14,6 +14,7 @@ from glasshead.pipelines import (
     ingest,
     preprocess,
     pretrain,
+    robustness,
     train_cnn,
     train_heads,
     train_transfer,
@@ -55,6 +56,11 @@ def register_pipelines() -> dict[str, Pipeline]:
             "heads",
             {"params:explain": "params:explain_full"},
         ),
+        "robustness": for_classifier(robustness.create_pipeline(), "heads"),
+        **{
+            f"{name}_robustness": for_classifier(robustness.create_pipeline(), name)
+            for name in ("cnn", "transfer", "ensemble")
+        },
         "pretrain": pretrain.create_pipeline(),
         "heads": whole,
         "cnn": from_images(pixels, cnn, "cnn"),

@@ -151,5 +151,6 @@ ROUTES: dict[str, Route] = {  # the first that fits
     "interpolation": log_table,
     "interventions": log_numbers,
     "metrics": log_numbers,
+    "robustness": log_table,
     "step_log": log_steps,
 }

@@ -124,7 +124,7 @@ class Classifier(nn.Module):
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `classifier.json` into `folder`, which is created."""
         folder.mkdir(parents=True, exist_ok=True)
-        weights = save({name: value.contiguous() for name, value in self.own_state().items()})
+        weights = self._weights()
         described = {
             "format": FORMAT,
             **self.describe(),
@@ -132,6 +132,13 @@ class Classifier(nn.Module):
         }
         (folder / "model.safetensors").write_bytes(weights)
         (folder / "classifier.json").write_text(json.dumps(described, indent=2) + "\n")
+
+    def weights_digest(self) -> str:
+        """Return the SHA-256 of the weights that `save` writes, which classifier.json names too."""
+        return hashlib.sha256(self._weights()).hexdigest()
+
+    def _weights(self) -> bytes:
+        return save({name: value.contiguous() for name, value in self.own_state().items()})
 
     @staticmethod
     def load(folder: Path) -> "Classifier":
