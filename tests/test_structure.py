@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from collections import Counter
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_type_hints
@@ -15,8 +16,10 @@ import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
+from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 from pydantic import BaseModel
 
+from glasshead.datasets import atomic
 from glasshead.pipeline_registry import register_pipelines
 from glasshead.pipelines.cnn_ablation import VARIANTS
 from glasshead.pipelines.transfer_comparison import PARENTS
@@ -257,6 +260,18 @@ class TestCatalog:
         resolver = DataCatalog.from_config(config["catalog"]).config_resolver
         matched = {resolver.match_dataset_pattern(name) for name in datasets} | datasets
         assert set(config["catalog"]) <= matched
+
+    def test_figures_metrics_and_tables_have_a_preview(self, config: OmegaConfigLoader) -> None:
+        """Kedro-Viz reads the kind of a preview off the annotation, which must not be text."""
+        kinds = {
+            "AtomicFigure": ImagePreview,
+            "AtomicJSON": JSONPreview,
+            "AtomicTable": TablePreview,
+        }
+        found = {entry["type"].rsplit(".", 1)[-1] for entry in config["catalog"].values()}
+        assert kinds.keys() <= found
+        for name, kind in kinds.items():
+            assert signature(getattr(atomic, name).preview).return_annotation is kind
 
     def test_one_setting_moves_the_store_for_all_who_read_it(self, tmp_path: Path) -> None:
         (tmp_path / "base").symlink_to(ROOT / "conf" / "base")
