@@ -42,8 +42,9 @@ gpu: $(SETUP)  ## All that wants a GPU: benchmarks, then nano-clip at full size 
 	for name in embed_gpu train explain shapley; do $(MAKE) bench ONLY=$$name || exit 1; done
 	$(BIN)/kedro run --env gpu --pipelines=pretrain $(if $(CIFAR),--params=pretrain.parquet=$(CIFAR))
 
-viz: $(SETUP)  ## Look at the pipelines in a browser
-	$(BIN)/kedro viz run
+viz: $(SETUP)  ## The pipelines and their results as a static site in build/
+	$(BIN)/kedro viz build --include-previews
+	$(BIN)/python -m glasshead.reporting.site build
 
 pretrain: $(SETUP)  ## Train nano-clip into data/06_models (CIFAR=FOLDER: the recipe of the shipped weights)
 	$(BIN)/kedro run --pipelines=pretrain $(if $(CIFAR),--params=$(SHIPPED)$(COMMA)pretrain.parquet=$(CIFAR))

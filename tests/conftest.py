@@ -1,5 +1,6 @@
 """What several tests share. Data that a machine may lack skips a test by one reason: absent data."""
 
+import asyncio
 import hashlib
 import os
 import pickle
@@ -11,12 +12,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import mlflow
+import nbformat
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
 from hypothesis import settings
+from jupyter_client.manager import AsyncKernelManager
 from kedro.framework.project import configure_project
+from nbclient import NotebookClient
 from torchvision.datasets import CIFAR10
 
 from glasshead.cli import cli
@@ -132,7 +136,8 @@ def run(
     """Yield a function that does `kedro run --env test` with more options in a fresh copy of the project."""
     project = tmp_path_factory.mktemp("corridor") / "project"
     project.mkdir()
-    shutil.copy(ROOT / "pyproject.toml", project)
+    for name in ("pyproject.toml", ".telemetry"):
+        shutil.copy(ROOT / name, project)
     shutil.copytree(ROOT / "conf", project / "conf", ignore=shutil.ignore_patterns("local"))
     (project / "conf" / "local").mkdir()
     (project / "src").symlink_to(ROOT / "src")
@@ -150,6 +155,25 @@ def run(
         if isinstance(hooks, TrackingHooks):
             hooks.close("KILLED")
     mlflow.set_tracking_uri(None)
+
+
+@pytest.fixture(scope="session")
+def execute_notebook() -> Iterator[Callable[[str], None]]:
+    """Yield a function that runs a notebook in the working directory; all share one kernel, which is slow to start."""
+    manager, loop = AsyncKernelManager(), asyncio.new_event_loop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT / "src"))
+        loop.run_until_complete(manager.start_kernel())
+
+    def execute(name: str) -> None:
+        notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        start = f"%reset -f\nimport os\nos.chdir({str(Path.cwd())!r})"
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(start))
+        loop.run_until_complete(NotebookClient(notebook, km=manager, timeout=120).async_execute())
+
+    yield execute
+    loop.run_until_complete(manager.shutdown_kernel(now=True))
+    loop.close()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

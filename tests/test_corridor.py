@@ -10,13 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from click.testing import Result
+from kedro_viz.integrations.deployment.local_deployer import LocalDeployer
+from kedro_viz.server import load_and_populate_data
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from glasshead.images.scenes import CLASSES
+from glasshead.images.table import ImageTable
 from glasshead.pipelines.cnn_ablation import VARIANTS
 from glasshead.reporting.page import plain
+from glasshead.reporting.site import clean_site
 from glasshead.training.augment import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -173,6 +178,53 @@ class TestDefaultRun:
         assert [file.read_bytes() for file in files] == before
 
 
+class TestRobustness:
+    def test_it_measures_the_classifier_that_lies_there(self, run: Run, first_run: Result) -> None:
+        result = run("--pipelines=robustness")
+        assert result.exit_code == 0, result.stderr[-2000:]
+        table = pd.read_csv(REPORTING / "robustness.csv")
+        described = json.loads(Path("data/06_models/heads/calibrated/classifier.json").read_text())
+        assert set(table["weights_sha256"]) == {described["weights_sha256"]}
+        perturbations = ["clean", "gaussian_noise", "gaussian_blur", "jpeg", "fgsm", "pgd"]
+        assert table["perturbation"].unique().tolist() == perturbations
+        assert np.isfinite(table.select_dtypes("number")).all(axis=None)
+        accuracy = table.groupby("perturbation")["accuracy"].min()
+        assert accuracy["pgd"] <= accuracy["fgsm"] < accuracy["clean"]
+        assert (REPORTING / "figures" / "robustness.png").is_file()
+
+
+class TestNotebooks:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "1_first_tour",
+            "2_concepts_and_interventions",
+            "4_which_explanation",
+            "6_own_images_and_taxonomy",
+        ],
+    )
+    def test_its_assertions_hold_on_the_catalog(
+        self, first_run: Result, execute_notebook: Callable[[str], None], name: str
+    ) -> None:
+        execute_notebook(name)
+
+
+class TestSite:
+    def test_it_shows_results_without_a_path_of_this_machine(self, first_run: Result) -> None:
+        """What `make viz` does, on the default pipeline alone."""
+        load_and_populate_data(Path.cwd(), package_name="glasshead", pipeline_name="__default__")
+        LocalDeployer().deploy(is_all_previews_enabled=True)
+        clean_site(Path("build"), Path.cwd())
+        nodes = [json.loads(path.read_text()) for path in Path("build/api/nodes").iterdir()]
+        previews = {node.get("preview_type") for node in nodes if node.get("preview")}
+        assert previews == {"ImagePreview", "JSONPreview", "TablePreview"}
+        paths = {node["filepath"] for node in nodes if node.get("filepath")}
+        assert "data/08_reporting/heads/metrics.json" in paths
+        api = [path.read_text() for path in Path("build/api").rglob("*") if path.is_file()]
+        assert not any(str(root) in text for text in api for root in (Path.cwd(), ROOT))
+        assert "fonts.g" not in Path("build/index.html").read_text()
+
+
 class TestPipelines:
     @pytest.mark.parametrize(
         "name",
@@ -208,6 +260,7 @@ class TestPipelines:
             assert result.exit_code == 1
             assert f"Run the {again} pipeline again" in result.stderr
         assert run("--pipelines=preprocess").exit_code == 0
+        assert "was trained on other images" in run("--pipelines=robustness").stderr
         assert "Run the embed pipeline again" in run("--pipelines=train_heads").stderr
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 1
         assert run("--to-nodes=heads.predict_controls").exit_code == 0
@@ -413,3 +466,32 @@ class TestBadInput:
         assert result.exit_code == 1
         assert "class" in result.stderr.splitlines()[-1]
         assert "Traceback" not in result.stderr
+
+
+class TestOwnImages:
+    """The how-tos' folder and taxonomy, after which nothing of the runs above is left."""
+
+    def test_a_folder_and_a_taxonomy_make_a_classifier(
+        self, run: Run, first_run: Result, tmp_path: Path
+    ) -> None:
+        images = ImageTable.open(Path("data/02_intermediate/images.arrow"))
+        names = {"automobile": "car", "truck": "bus", "horse": "horse", "ship": "ship"}
+        for row, label in images.frame()["label"].items():
+            if label in names:
+                folder = tmp_path / names[label]
+                folder.mkdir(exist_ok=True)
+                (folder / f"{row} ü.png").write_bytes(images.encoded(row))
+        page = (ROOT / "docs/how-to/own-taxonomy.md").read_text()
+        block = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)[0]
+        Path("conf/base/taxonomies/mine.yml").write_text(block)
+        result = run(
+            f"--params=ingest.source=image_folder,ingest.image_folder.path={tmp_path},"
+            "preprocess.taxonomy=mine",
+            "--to-outputs=heads.metrics",
+        )
+        assert result.exit_code == 0, result.stderr[-2000:]
+        assert {f"subtask/{name}/accuracy" for name in yaml.safe_load(block)["subtasks"]} <= set(
+            read_metrics()
+        )
+        described = json.loads(Path("data/06_models/heads/calibrated/classifier.json").read_text())
+        assert described["classes"] == ["bus", "car", "horse", "ship"]

@@ -5,6 +5,7 @@ import runpy
 import subprocess
 import sys
 from collections import Counter
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_type_hints
@@ -15,8 +16,10 @@ import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
+from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 from pydantic import BaseModel
 
+from glasshead.datasets import atomic
 from glasshead.pipeline_registry import register_pipelines
 from glasshead.pipelines.cnn_ablation import VARIANTS
 from glasshead.pipelines.transfer_comparison import PARENTS
@@ -56,6 +59,7 @@ STAGES = {
     "explain",
     "report",
     "pretrain",
+    "robustness",
 }
 CONCEPT_NODES = {
     "explain_answers",
@@ -74,6 +78,7 @@ CONCEPT_NODES = {
 OTHERS = {
     "embed_texts",
     "pretrain",
+    "robustness",
     "train_cnn",
     "train_transfer",
 }  # stages that are no part of the default
@@ -100,14 +105,9 @@ class TestPipelines:
     def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
         composed = {"heads", "cnn", "cnn_ablation", "__default__"}
         composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
-        composed |= {f"explain_full_{name}" for name in ("cnn", "transfer", "ensemble")}
-        composed |= {
-            "transfer",
-            "transfer_comparison",
-            "ensemble",
-            "explain_full",
-            "report_comparison",
-        }
+        composed |= {f"{name}_explain_full" for name in ("cnn", "transfer", "ensemble")}
+        composed |= {f"{name}_robustness" for name in ("cnn", "transfer", "ensemble")}
+        composed |= {"report_comparison"}
         assert STAGES | composed == pipelines.keys()
 
     def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:
@@ -267,6 +267,18 @@ class TestCatalog:
         resolver = DataCatalog.from_config(config["catalog"]).config_resolver
         matched = {resolver.match_dataset_pattern(name) for name in datasets} | datasets
         assert set(config["catalog"]) <= matched
+
+    def test_figures_metrics_and_tables_have_a_preview(self, config: OmegaConfigLoader) -> None:
+        """Kedro-Viz reads the kind of a preview off the annotation, which must not be text."""
+        kinds = {
+            "AtomicFigure": ImagePreview,
+            "AtomicJSON": JSONPreview,
+            "AtomicTable": TablePreview,
+        }
+        found = {entry["type"].rsplit(".", 1)[-1] for entry in config["catalog"].values()}
+        assert kinds.keys() <= found
+        for name, kind in kinds.items():
+            assert signature(getattr(atomic, name).preview).return_annotation is kind
 
     def test_one_setting_moves_the_store_for_all_who_read_it(self, tmp_path: Path) -> None:
         (tmp_path / "base").symlink_to(ROOT / "conf" / "base")

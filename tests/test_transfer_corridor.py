@@ -24,6 +24,11 @@ def transfer_run(run: Run) -> Result:
 
 
 @pytest.fixture(scope="module")
+def cnn_run(run: Run) -> Result:
+    return run("--pipelines=cnn")
+
+
+@pytest.fixture(scope="module")
 def comparison_run(run: Run) -> Result:
     return run("--pipelines=transfer_comparison")
 
@@ -96,8 +101,10 @@ class TestEnsemble:
         assert "there are: transfer" in result.stderr
         assert "Traceback" not in result.stderr
 
-    def test_it_walks_the_corridor_on_what_is_trained(self, run: Run, transfer_run: Result) -> None:
-        assert run("--pipelines=cnn").exit_code == 0
+    def test_it_walks_the_corridor_on_what_is_trained(
+        self, run: Run, transfer_run: Result, cnn_run: Result
+    ) -> None:
+        assert cnn_run.exit_code == 0, cnn_run.stderr[-2000:]
         result = run("--pipelines=ensemble")
         assert result.exit_code == 0, result.stderr[-2000:]
         ensemble = Classifier.load(Path("data/06_models/ensemble/calibrated"))
@@ -114,6 +121,13 @@ class TestEnsemble:
         np.testing.assert_allclose(np.exp(found), sum(parts) / 2, atol=1e-3)
         assert (REPORTING / "ensemble" / "figures" / "explanation_gallery.png").is_file()
         assert 0 <= accuracy("ensemble") <= 1
+
+
+class TestNotebook:
+    def test_its_assertions_hold_on_the_catalog(
+        self, transfer_run: Result, cnn_run: Result, execute_notebook: Callable[[str], None]
+    ) -> None:
+        execute_notebook("3_scratch_and_transfer")
 
 
 class TestComparison:

@@ -15,6 +15,7 @@ from glasshead.pipelines import (
     preprocess,
     pretrain,
     report,
+    robustness,
     train_cnn,
     train_heads,
     train_transfer,
@@ -61,9 +62,14 @@ def register_pipelines() -> dict[str, Pipeline]:
         "evaluate": with_gate(stages["evaluate"], "heads"),
         "explain_full": for_classifier(explain.create_pipeline(concepts=True), "heads", FULL),
         **{
-            f"explain_full_{name}": for_classifier(
+            f"{name}_explain_full": for_classifier(
                 explain.create_pipeline(concepts=False), name, FULL
             )
+            for name in ("cnn", "transfer", "ensemble")
+        },
+        "robustness": for_classifier(robustness.create_pipeline(), "heads"),
+        **{
+            f"{name}_robustness": for_classifier(robustness.create_pipeline(), name)
             for name in ("cnn", "transfer", "ensemble")
         },
         "pretrain": pretrain.create_pipeline(),

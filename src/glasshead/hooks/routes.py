@@ -159,5 +159,6 @@ ROUTES: dict[str, Route] = {  # the first that fits
     "metrics": log_numbers,
     "model_card": log_document,
     "report": log_document,
+    "robustness": log_table,
     "step_log": log_steps,
 }

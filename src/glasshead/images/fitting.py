@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +43,22 @@ def fitting_digest(fitting_samples: pd.DataFrame) -> str:
     """Return a SHA-256 of which images a classifier may have been fitted on, and which of them it was validated on."""
     rows = fitting_samples[["image_id", "split"]].to_numpy(object).tolist()
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def check_fitted_on(
+    provenance: Mapping[str, Any],
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    classifier: str = "classifier",
+) -> None:
+    """Raise ArtifactError unless a classifier was fitted on these images and these rows of them, by its provenance."""
+    data, rows = images.digest(), fitting_digest(fitting_samples)
+    if (provenance.get("data"), provenance.get("fitting_rows")) != (data, rows):
+        other = "images" if provenance.get("data") != data else "splits"
+        raise ArtifactError(
+            f"The {classifier} was trained on other {other} than those there are now. Run the pipeline that trains it "
+            "again."
+        )
 
 
 def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n"]:

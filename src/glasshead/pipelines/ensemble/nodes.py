@@ -4,8 +4,8 @@ import pandas as pd
 
 from glasshead import __version__
 from glasshead.device import choose_device
-from glasshead.errors import ArtifactError, ParameterError
-from glasshead.images.fitting import fitting_digest
+from glasshead.errors import ParameterError
+from glasshead.images.fitting import check_fitted_on, fitting_digest
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
 from glasshead.models.ensemble import Ensemble
@@ -31,17 +31,11 @@ def average_classifiers(
             f"`ensemble.members` names a classifier twice: {', '.join(parameters.members)}. Each counts once."
         )
     members = {name: classifiers.load(name) for name in parameters.members}
-    data, rows = images.digest(), fitting_digest(fitting_samples)
     for name, member in members.items():
-        known = member.provenance.get("data"), member.provenance.get("fitting_rows")
-        if known != (data, rows):
-            raise ArtifactError(
-                f"The classifier {name} was trained on other {'images' if known[0] != data else 'splits'} than those "
-                "there are now. Run the pipeline that trains it again."
-            )
+        check_fitted_on(member.provenance, images, fitting_samples, f"classifier {name}")
     provenance = {
-        "data": data,
-        "fitting_rows": rows,
+        "data": images.digest(),
+        "fitting_rows": fitting_digest(fitting_samples),
         "members": {name: member.provenance for name, member in members.items()},
         "glasshead": __version__,
     }

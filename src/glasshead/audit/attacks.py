@@ -1,0 +1,69 @@
+"""Adversarial images: each value of each pixel changed by at most epsilon, so that the label loses.
+
+Both attacks are captum's, know the classifier and the label, and raise the margin loss. Pixels stay in [0, 1], but are
+not rounded to whole bytes. Nothing is drawn: the results depend neither on a seed nor on the batches.
+"""
+
+import warnings
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# images (b, 3, h, w) in [0, 1] to raw logits (b, k), differentiable
+Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
+# (model, images in [0, 1], labels) to the attacked images
+Attack = Callable[[Model, Float[Tensor, "b 3 h w"], Int[Tensor, " b"]], Float[Tensor, "b 3 h w"]]
+UNIT = "1/255"  # of epsilons as parameters and tables name them; the functions take shares of the range
+REACH = 2.5  # the steps of PGD together, in epsilons
+
+
+def margin_loss(logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Return how far the best other class is above the label, in logits: positive where the label has lost.
+
+    Unlike cross-entropy's, its gradient does not vanish where a classifier is sure, which would pass for robustness.
+    Carlini and Wagner 2017, arXiv:1608.04644, f6.
+    """
+    places = labels[:, None]
+    own = logits.gather(1, places)[:, 0]
+    others = logits.scatter(1, places, -torch.inf)
+    return others.max(dim=1).values - own
+
+
+def fgsm(
+    model: Model,
+    images: Float[Tensor, "b 3 h w"],
+    labels: Int[Tensor, " b"],
+    epsilon: float,
+) -> Float[Tensor, "b 3 h w"]:
+    """Return `images` after one step of `epsilon` up the sign of the gradient.
+
+    Goodfellow et al. 2015, arXiv:1412.6572.
+    """
+    from captum.robust import FGSM
+
+    attack = FGSM(model, margin_loss, lower_bound=0, upper_bound=1)
+    attack.zero_thresh = 0
+    return attack.perturb(images.detach().requires_grad_(), epsilon, labels).detach()
+
+
+def pgd(
+    model: Model,
+    images: Float[Tensor, "b 3 h w"],
+    labels: Int[Tensor, " b"],
+    epsilon: float,
+    steps: int,
+) -> Float[Tensor, "b 3 h w"]:
+    """Return `images` after `steps` steps of `REACH` epsilon / steps, each brought back to within `epsilon`.
+
+    It starts at the image itself: Kurakin et al. 2017, arXiv:1607.02533; step size of Madry et al. 2018,
+    arXiv:1706.06083.
+    """
+    from captum.robust import PGD
+
+    attack = PGD(model, margin_loss, lower_bound=0, upper_bound=1)
+    attack.fgsm.zero_thresh = 0
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Input Tensor 0 did not already require gradients")
+        return attack.perturb(images.detach(), epsilon, REACH * epsilon / steps, steps, labels)

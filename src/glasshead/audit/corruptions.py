@@ -1,0 +1,55 @@
+"""What can happen to a photograph on its way to a classifier: noise, blur and compression, each at any strength.
+
+After Hendrycks and Dietterich 2019, arXiv:1903.12261, but on the picture before it is resized, as a camera or a web
+site would do it, and in units that mean the same for every picture.
+"""
+
+import io
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from glasshead.images.decode import decode_rgb
+
+# (RGB picture, strength, draws) to the corrupted picture, of the same size
+Corrupt = Callable[[Image.Image, float, np.random.Generator], Image.Image]
+
+
+class Corruption(NamedTuple):
+    """A corruption and the unit of its strength."""
+
+    corrupt: Corrupt
+    unit: str
+
+
+def add_gaussian_noise(
+    picture: Image.Image, strength: float, draw: np.random.Generator
+) -> Image.Image:
+    """Add independent noise of standard deviation `strength`, in 1/255 of the range, to each pixel and channel.
+
+    The same draws at another strength give the same noise, scaled. Values are clipped and rounded to whole ones.
+    """
+    pixels = np.asarray(picture, dtype=np.float32)
+    noisy = pixels + strength * draw.standard_normal(pixels.shape, dtype=np.float32)
+    return Image.fromarray(noisy.round().clip(0, 255).astype(np.uint8))
+
+
+def blur(picture: Image.Image, strength: float, draw: np.random.Generator) -> Image.Image:
+    """Blur by a Gaussian, as Pillow approximates it; `strength` is its standard deviation in % of the shorter side."""
+    return picture.filter(ImageFilter.GaussianBlur(strength / 100 * min(picture.size)))
+
+
+def compress(picture: Image.Image, strength: float, draw: np.random.Generator) -> Image.Image:
+    """Save and read as JPEG of quality `strength`, 1 to 100, colour at half the resolution."""
+    sink = io.BytesIO()
+    picture.save(sink, "JPEG", quality=int(strength), subsampling="4:2:0")
+    return decode_rgb(sink.getvalue())
+
+
+CORRUPTIONS = {
+    "gaussian_noise": Corruption(add_gaussian_noise, "1/255"),
+    "gaussian_blur": Corruption(blur, "% of the shorter side"),
+    "jpeg": Corruption(compress, "quality"),
+}

@@ -1,0 +1,70 @@
+"""How right and how sure a classifier stays when its images change: each change measured on the same images."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from glasshead.calibration import metrics
+from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_intervals, mean_of
+
+
+class Condition(NamedTuple):
+    """What was done to the images, and how much of it in which unit."""
+
+    perturbation: str
+    strength: float
+    unit: str
+
+
+CLEAN = Condition("clean", 0.0, "")
+MEASURES = {"accuracy": "", "difference": "difference_", "ece": "ece_", "confidence": "confidence_"}
+
+
+def robustness_table(
+    probabilities: Mapping[Condition, Float[np.ndarray, "n k"]],
+    labels: Int[np.ndarray, " n"],
+    n_resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Return a row for each condition in order, among them `CLEAN`, the reference; all resamples are the same images.
+
+    Columns: perturbation, strength, unit; accuracy, low, high; difference, difference_low, difference_high: that less
+    the accuracy on clean images, paired by image; ece, ece_low, ece_high: top-label; confidence, confidence_low,
+    confidence_high: mean probability of the predicted class; n images. Intervals are 95 % bootstrap intervals, null
+    below two images.
+    """
+    clean = metrics.accuracy(probabilities[CLEAN], labels).terms[:, 0]
+    statistics = {
+        f"{place}/{measure}": statistic
+        for place, each in enumerate(probabilities.values())
+        for measure, statistic in _statistics(each, labels, clean).items()
+    }
+    found = bootstrap_intervals(statistics, n_resamples, seed)
+    rows = []
+    for place, condition in enumerate(probabilities):
+        row: dict[str, object] = condition._asdict()
+        for measure, prefix in MEASURES.items():
+            row |= _columns(measure, prefix, found[f"{place}/{measure}"])
+        rows.append(row | {"n": len(labels)})
+    return pd.DataFrame(rows)
+
+
+def _statistics(
+    probabilities: Float[np.ndarray, "n k"],
+    labels: Int[np.ndarray, " n"],
+    clean: Float[np.ndarray, " n"],
+) -> dict[str, Statistic]:
+    accuracy = metrics.accuracy(probabilities, labels)
+    return {
+        "accuracy": accuracy,
+        "difference": mean_of(accuracy.terms[:, 0] - clean),
+        "ece": metrics.ece(probabilities, labels),
+        "confidence": mean_of(probabilities.max(axis=1)),
+    }
+
+
+def _columns(measure: str, prefix: str, estimate: Estimate) -> dict[str, float | None]:
+    return {measure: estimate.value, f"{prefix}low": estimate.low, f"{prefix}high": estimate.high}

@@ -1,0 +1,149 @@
+"""The node of `robustness`, which reads test rows alone."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from glasshead.audit.attacks import UNIT, Attack, fgsm, pgd
+from glasshead.audit.corruptions import CORRUPTIONS, Corrupt
+from glasshead.audit.robustness import CLEAN, Condition, robustness_table
+from glasshead.calibration.temperature import probabilities_at
+from glasshead.device import FittingBatches, choose_device
+from glasshead.errors import ParameterError, SplitError
+from glasshead.explainers.passes import frozen
+from glasshead.images.fitting import check_fitted_on, select_fitting_samples
+from glasshead.images.pixels import PixelSource
+from glasshead.images.table import ImageTable
+from glasshead.models.classifier import Classifier, as_images
+from glasshead.pipelines.robustness.params import RobustnessParams
+from glasshead.seeds import generator
+from glasshead.serving.predict import logits_of
+
+logger = logging.getLogger(__name__)
+
+Logits = Float[np.ndarray, "n k"]
+
+
+def measure_robustness(
+    classifier: Classifier,
+    images: ImageTable,
+    samples: pd.DataFrame,
+    parameters: RobustnessParams,
+    seed: int,
+) -> pd.DataFrame:
+    """Return accuracy, ECE and confidence of the calibrated classifier on clean and on changed test images.
+
+    Columns: those of `robustness_table`, and weights_sha256, which `classifier.json` of the classifier measured has
+    too. Noise, blur and JPEG act on the picture as it was given, before it is brought to the input size; FGSM and PGD
+    on the pixels that the classifier reads.
+
+    Raises:
+        ArtifactError: the classifier was trained on other images or splits than those there are now.
+        SplitError: there is no test row.
+        ParameterError: one image alone does not fit into memory.
+    """
+    check_fitted_on(classifier.provenance, images, select_fitting_samples(images, samples))
+    rows = _draw_rows(samples, parameters.images, seed)
+    labels = pd.Index(classifier.classes).get_indexer(pd.Index(samples["label"].iloc[rows]))
+    device = choose_device(parameters.device, "robustness.device")
+    probabilities = {}
+    with _computing(classifier, device):
+        for condition, logits in chain(
+            _corrupted_logits(classifier, images, rows, parameters, seed, device),
+            _attacked_logits(classifier, images, rows, labels, parameters, device),
+        ):
+            probabilities[condition] = probabilities_at(logits, classifier.temperature)
+            right = (logits.argmax(axis=1) == labels).mean()
+            logger.info("%s %g %s: accuracy %.3f", *condition, right)
+    table = robustness_table(probabilities, labels, parameters.n_resamples, seed)
+    return table.assign(weights_sha256=classifier.weights_digest())
+
+
+def _draw_rows(samples: pd.DataFrame, count: int, seed: int) -> Int[np.ndarray, " n"]:
+    test = np.flatnonzero(samples["split"] == "test")
+    if not len(test):
+        raise SplitError("the test split is empty, so there is no image to change")
+    return np.sort(generator(seed, "robustness", "images").permutation(test)[:count])
+
+
+def _corrupted_logits(
+    classifier: Classifier,
+    images: ImageTable,
+    rows: Int[np.ndarray, " n"],
+    parameters: RobustnessParams,
+    seed: int,
+    device: str,
+) -> Iterator[tuple[Condition, Logits]]:
+    """Yield the logits of the pictures as they are, then corrupted; an image's draws are the same at every strength."""
+    names = images.ids().to_numpy()
+
+    def take(
+        corrupt: Corrupt, kind: str, strength: float, places: Int[Tensor, " b"]
+    ) -> UInt8[Tensor, "b 3 h w"]:
+        pictures = [
+            corrupt(images.pil(int(row)), strength, generator(seed, "robustness", kind, names[row]))
+            for row in rows[places.numpy()]
+        ]
+        return classifier.prepare(pictures)
+
+    clean = PixelSource(images, rows, classifier.prepare)
+    yield CLEAN, logits_of(classifier, clean, len(rows), device)
+    for kind, (corrupt, unit) in CORRUPTIONS.items():
+        for strength in map(float, getattr(parameters, kind)):
+            corrupted = partial(take, corrupt, kind, strength)
+            logits = logits_of(classifier, corrupted, len(rows), device)
+            yield Condition(kind, strength, unit), logits
+
+
+def _attacked_logits(
+    classifier: Classifier,
+    images: ImageTable,
+    rows: Int[np.ndarray, " n"],
+    labels: Int[np.ndarray, " n"],
+    parameters: RobustnessParams,
+    device: str,
+) -> Iterator[tuple[Condition, Logits]]:
+    """Yield the logits of the pixels that each attack makes of those that the classifier reads."""
+    take, targets = PixelSource(images, rows, classifier.prepare), torch.from_numpy(labels)
+    batches = torch.arange(len(rows)).split(parameters.images_per_pass)
+    fitting = FittingBatches(
+        device, ParameterError, "Use a smaller classifier, or set robustness.device to cpu."
+    )
+
+    def logits(attack: Attack, pixels: Tensor, targets: Tensor) -> Tensor:
+        attacked = attack(classifier, as_images(pixels.to(device)), targets.to(device))
+        with torch.no_grad():
+            return classifier(attacked).float().cpu()
+
+    for condition, attack in _attacks(parameters):
+        compute = partial(logits, attack)
+        parts = [fitting(compute, take(batch), targets[batch]) for batch in batches]
+        yield condition, torch.cat(parts).numpy()
+
+
+def _attacks(parameters: RobustnessParams) -> Iterator[tuple[Condition, Attack]]:
+    for epsilon in parameters.fgsm:
+        yield Condition("fgsm", epsilon, UNIT), partial(fgsm, epsilon=epsilon / 255)
+    for epsilon in parameters.pgd:
+        attack = partial(pgd, epsilon=epsilon / 255, steps=parameters.pgd_steps)
+        yield Condition("pgd", epsilon, UNIT), attack
+
+
+@contextmanager
+def _computing(classifier: Classifier, device: str) -> Iterator[None]:
+    """Let the classifier compute on `device`, without gradients of its weights; it comes back to where it was."""
+    origin = next(classifier.parameters()).device
+    classifier.to(device).eval()
+    try:
+        with frozen(classifier):
+            yield
+    finally:
+        classifier.to(origin)

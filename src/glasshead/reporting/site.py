@@ -1,0 +1,44 @@
+"""`kedro viz build` made fit to publish: without paths of the machine that built it, and without web fonts."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+WEB_FONTS = re.compile(r"\s*<link\b[^>]*https://fonts\.[^>]*>")
+
+
+def clean_site(site: Path, root: Path) -> None:
+    """Rewrite what `kedro viz build` left in `site`: paths are relative to `root`, the project's folder.
+
+    Of a file outside of it only the name is kept. The pages ask no other host for fonts.
+    """
+    for path in sorted((site / "api").rglob("*")):
+        if path.is_file():
+            content = _without_root(json.loads(path.read_text()), root)
+            path.write_text(json.dumps(content, ensure_ascii=False))
+    for page in sorted(site.glob("*.html")):
+        page.write_text(WEB_FONTS.sub("", page.read_text()))
+
+
+def _without_root(value: Any, root: Path) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: _relative(each, root)
+            if name == "filepath" and isinstance(each, str)
+            else _without_root(each, root)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_root(each, root) for each in value]
+    return value.replace(f"{root}/", "") if isinstance(value, str) else value
+
+
+def _relative(filepath: str, root: Path) -> str:
+    path = root.parent / filepath  # Kedro-Viz gives code from there, and data as an absolute path
+    return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
+
+
+if __name__ == "__main__":
+    clean_site(Path(sys.argv[1]), Path.cwd())

@@ -1,0 +1,159 @@
+"""What README, how-tos and notebooks tell a user to type exists; the corridor's tests run what is cheap of it."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+import yaml
+from click import Context
+from kedro.config import OmegaConfigLoader
+from kedro.pipeline import Pipeline
+from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
+
+from glasshead.cli import cli
+from glasshead.images.taxonomy import parse_taxonomy
+from glasshead.pipeline_registry import register_pipelines
+from glasshead.settings import CONFIG_LOADER_ARGS
+
+ROOT = Path(__file__).parents[1]
+HOW_TO = ROOT / "docs" / "how-to"
+PAGES = [
+    ROOT / "README.md",
+    *sorted(HOW_TO.glob("*.md")),
+    *sorted((ROOT / "notebooks").glob("*.py")),
+]
+FENCED = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`((?:kedro|make|glasshead|mlflow) [^`]+)`")
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+OTHERS = {"aws", "jupytext", "mlflow", "pip", "python", "ray", "source"}
+
+
+def text_of(page: Path) -> str:
+    text = page.read_text()
+    return re.sub(r"^# ?", "", text, flags=re.MULTILINE) if page.suffix == ".py" else text
+
+
+def commands() -> Iterator[tuple[str, list[str]]]:
+    """Yield every command and the page it stands on, in fenced blocks and in running text."""
+    for page in PAGES:
+        text = text_of(page)
+        lines = [line for block in FENCED.findall(text) for line in block.splitlines()]
+        inline = [" ".join(code.split()) for code in INLINE.findall(FENCED.sub("", text))]
+        for line in [*lines, *inline]:
+            if words := shlex.split(line, comments=True):
+                yield page.name, words
+
+
+COMMANDS = {f"{page}: {' '.join(words)}": words for page, words in commands()}
+
+
+@cache
+def pipelines() -> dict[str, Pipeline]:
+    return register_pipelines()
+
+
+@cache
+def base_parameters(env: str) -> dict[str, Any]:
+    loader = OmegaConfigLoader(str(ROOT / "conf"), env=env, **CONFIG_LOADER_ARGS)
+    return loader["parameters"]
+
+
+def merged(base: dict[str, Any], given: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Return `base` with what is `given` on the command line; a name that it lacks fails."""
+    result = dict(base)
+    for name, value in given.items():
+        assert name in base, f"there is no parameter {path}{name}"
+        both = isinstance(value, dict) and isinstance(base[name], dict)
+        result[name] = merged(base[name], value, f"{path}{name}.") if both else value
+    return result
+
+
+def check_run(words: list[str]) -> None:
+    """Fail unless pipelines, nodes, environment and parameters are there, and the parameters valid."""
+    given = cli.commands["run"].make_context("run", words).params
+    names = given["pipelines"] or [given["pipeline"] or "__default__"]
+    assert set(names) <= pipelines().keys()
+    whole = sum((pipelines()[name] for name in names), Pipeline([]))
+    nodes = {node.name for node in whole.nodes}
+    assert {*given["from_nodes"], *given["to_nodes"], *given["node_names"]} <= nodes
+    env = given["env"] or "base"
+    assert (ROOT / "conf" / env).is_dir()
+    parameters = merged(base_parameters(env), given["params"] or {})
+    for node in whole.nodes:
+        for entry, hint in zip(node.inputs, get_type_hints(node.func).values(), strict=False):
+            if entry.startswith("params:") and entry != "params:seed":
+                hint.model_validate(parameters[entry.removeprefix("params:")])
+
+
+def check_make(words: list[str]) -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {word for word in words if "=" not in word} <= set(targets)
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS.keys())
+def test_a_command_exists_with_its_options(words: list[str]) -> None:
+    program, *rest = words
+    if program == "make":
+        check_make(rest)
+    elif program in ("kedro", "glasshead") and rest[0] == "run":
+        check_run(rest[1:])
+    elif program in ("kedro", "glasshead") and rest[0] != "viz":
+        command = cli.commands[rest[0]]
+        command.make_parser(Context(command)).parse_args(rest[1:])
+    else:
+        assert program in OTHERS | {"kedro"}
+
+
+def test_commands_are_found() -> None:
+    assert "README.md: kedro run --pipelines=cnn" in COMMANDS
+    assert "README.md: make viz" in COMMANDS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--pipelines=nowhere"],
+        ["--env=nowhere"],
+        ["--params=embed.nothing=1"],
+        ["--params=embed.batch_size=-1"],
+        ["--from-nodes=nowhere"],
+    ],
+)
+def test_a_wrong_command_would_be_found(words: list[str]) -> None:
+    with pytest.raises((AssertionError, ValueError)):
+        check_run(words)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(text_of(page)):
+        assert (page.parent / target).exists(), target
+
+
+def blocks(page: str) -> list[Any]:
+    text = (HOW_TO / page).read_text()
+    found = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [yaml.safe_load(block) for block in found]
+
+
+def test_the_settings_for_a_server_are_complete() -> None:
+    (settings,) = blocks("mlflow-server.md")
+    config = KedroMlflowConfig.model_validate(settings)
+    assert config.tracking.experiment.create_experiment_kwargs.artifact_location is None
+    base = yaml.safe_load((ROOT / "conf/base/mlflow.yml").read_text())["tracking"]
+    base["experiment"].pop("create_experiment_kwargs")
+    assert settings["tracking"] == base
+
+
+def test_the_taxonomies_of_the_how_to_are_sound() -> None:
+    for content in blocks("own-taxonomy.md"):
+        parse_taxonomy("mine", {"mine": content}, ("bus", "car", "horse", "ship"))
+
+
+def test_the_parameters_of_the_how_tos_are_known() -> None:
+    (settings,) = blocks("own-images.md")
+    merged(base_parameters("base"), settings)
