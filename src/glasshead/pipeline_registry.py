@@ -14,6 +14,7 @@ from glasshead.pipelines import (
     ingest,
     preprocess,
     pretrain,
+    risk,
     train_cnn,
     train_heads,
     train_transfer,
@@ -22,6 +23,7 @@ from glasshead.pipelines import (
 
 SHARED = {
     "classifiers",
+    "embedding_store",
     "embeddings",
     "images",
     "planted",
@@ -61,6 +63,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "cnn_ablation": pixels + ablation(),
         "transfer": from_images(pixels, transfer, "transfer"),
         "transfer_comparison": pixels + comparison(),
+        "risk": pixels + for_classifier(risk.create_pipeline(), "risk"),
+        "risk_ablation": pixels + for_classifier(risk.ablation_pipeline(), "risk_ablation"),
         "ensemble": from_images(Pipeline([]), ensemble.create_pipeline(), "ensemble"),
         "__default__": whole,
     }

@@ -6,7 +6,13 @@ from typing import Literal, TypedDict
 import numpy as np
 from jaxtyping import Float
 
-from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
+from glasshead.calibration.bootstrap import (
+    Statistic,
+    bootstrap_intervals,
+    mean_of,
+    mean_of_defined,
+    ratio_of,
+)
 from glasshead.explainers.attribution import Attribution
 
 # The direction of each measure. `mass_on_mark` is of a model that was trained on the mark, which a map should show.
@@ -50,7 +56,7 @@ def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[st
     step = np.abs(explained.output - explained.base)
     statistics = {
         "completeness_gap": mean_of(explained.gap),
-        "completeness_gap_relative": Statistic(np.stack([explained.gap, step], axis=1), _ratio),
+        "completeness_gap_relative": ratio_of(explained.gap, step),
     }
     return _measures(statistics, n_resamples, seed)
 
@@ -62,11 +68,7 @@ def summarise(
 
     Raises KeyError for a measure that `BETTER` does not know.
     """
-    statistics = {}
-    for name, each in values.items():
-        defined = ~np.isnan(each)
-        terms = np.stack([np.where(defined, each, 0), defined], axis=1)
-        statistics[name] = Statistic(terms, _ratio)
+    statistics = {name: mean_of_defined(each) for name, each in values.items()}
     return _measures(statistics, n_resamples, seed)
 
 
@@ -82,10 +84,3 @@ def _measures(
         name: Measure(value=found.value, low=found.low, high=found.high, better=BETTER[name])
         for name, found in bootstrap_intervals(statistics, n_resamples, seed).items()
     }
-
-
-def _ratio(means: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
-    """Return the first mean over the second, NaN where that is 0."""
-    ratio = np.full(means.shape[:-1], np.nan)
-    np.divide(means[..., 0], means[..., 1], out=ratio, where=means[..., 1] > 0)
-    return ratio

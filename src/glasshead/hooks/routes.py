@@ -147,9 +147,11 @@ ROUTES: dict[str, Route] = {  # the first that fits
     "embed_summary": log_numbers,
     "explanations": log_numbers,
     "figure": log_file,
+    "findings": log_table,
     "flips": log_table,
     "interpolation": log_table,
     "interventions": log_numbers,
     "metrics": log_numbers,
     "step_log": log_steps,
+    "to_review": log_table,
 }

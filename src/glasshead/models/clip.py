@@ -27,6 +27,7 @@ __all__ = [
     "BackboneParams",
     "ImageEncoder",
     "Output",
+    "load_described_encoder",
     "load_encoder",
     "load_encoder_with_key",
     "processor_settings",
@@ -77,6 +78,23 @@ def load_encoder_with_key(backbone: BackboneParams, key: str) -> "ImageEncoder":
         f"The embeddings are another encoder's (key {key[:12]}…), not one of {backbone.name!r}. "
         "Run the embed pipeline again with this backbone."
     )
+
+
+def load_described_encoder(settings: dict[str, Any], reader: str) -> "ImageEncoder":
+    """Return the encoder that the settings of a `reader` of its outputs name: backbone, output and encoder_key.
+
+    Raises BackboneError where there is another encoder under that name now.
+    """
+    backbone = BackboneParams(**settings["backbone"])
+    # Heads that do not name their output are older than the choice.
+    encoder = load_encoder(backbone, settings.get("output", "projected"))
+    if encoder.key != settings["encoder_key"]:
+        raise BackboneError(
+            f"The backbone {backbone.name!r} is another encoder now than the one these {reader} were trained on: its "
+            f"weights, its processor or the code is different (key {encoder.key[:12]}… instead of "
+            f"{settings['encoder_key'][:12]}…). Train the {reader} again, or restore the old backbone."
+        )
+    return encoder
 
 
 class ImageEncoder(nn.Module):
@@ -135,6 +153,12 @@ class ImageEncoder(nn.Module):
             )
         last: nn.Module = stages[-1]
         return last
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What `load_described_encoder` finds it by."""
+        backbone = self.backbone.model_dump()
+        return {"backbone": backbone, "output": self.output, "encoder_key": self.key}
 
     @property
     def key(self) -> str:

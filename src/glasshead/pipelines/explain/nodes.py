@@ -22,6 +22,7 @@ from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import noise_response
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.report_card import Subject, measure_method
+from glasshead.images.seen import masks_as_seen, square_mask
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.pipelines.explain.params import ExplainParams
@@ -90,8 +91,10 @@ def prepare_examples(
     return {
         "image_id": _strings(examples["image_id"]),
         "pixels": classifier.prepare(pictures).numpy(),
-        "masks": _as_seen(classifier, masks, pictures),
-        "marks": _as_seen(classifier, [_square(box, picture) for box, picture in places], pictures),
+        "masks": masks_as_seen(classifier.prepare, masks, pictures),
+        "marks": masks_as_seen(
+            classifier.prepare, [square_mask(*place) for place in places], pictures
+        ),
     }
 
 
@@ -207,28 +210,6 @@ def _as_inputs(
 ) -> tuple[Tensor, Tensor]:
     images = as_images(torch.from_numpy(example_images["pixels"]))
     return images, class_indices(classifier.classes, examples["predicted"])
-
-
-def _as_seen(
-    classifier: Explainable, masks: list[np.ndarray | None], pictures: list[Image.Image]
-) -> NDArray[np.bool_]:
-    """Return masks (n, h, w) where the classifier sees them; none of a picture is False everywhere."""
-    drawn = [
-        Image.fromarray(np.zeros(picture.size[::-1], bool) if mask is None else mask).convert("RGB")
-        for mask, picture in zip(masks, pictures, strict=True)
-    ]
-    seen: NDArray[np.bool_] = classifier.prepare(drawn)[:, 0].numpy() > 127
-    return seen
-
-
-def _square(box: str | None, picture: Image.Image) -> NDArray[np.bool_] | None:
-    """Return the mask of "x,y,width,height"."""
-    if box is None:
-        return None
-    x, y, width, height = map(int, box.split(","))
-    mask = np.zeros(picture.size[::-1], bool)
-    mask[y : y + height, x : x + width] = True
-    return mask
 
 
 def _as_arrays(name: str, explained: Explanation) -> Arrays:

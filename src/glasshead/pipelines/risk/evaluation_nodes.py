@@ -1,0 +1,264 @@
+"""Nodes of `risk` that measure the calibrated auditor. All of them but the list for review read test rows alone."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from glasshead.calibration import metrics as measures
+from glasshead.calibration.bootstrap import (
+    AnyStatistic,
+    Estimate,
+    averaged,
+    bootstrap_intervals,
+    mean_of_defined,
+)
+from glasshead.calibration.ranking import auroc, average_precision, mean_gap
+from glasshead.errors import SplitError
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.localisation import mask_iou, mass_in_mask, mass_on_mark, pointing_game
+from glasshead.explainers.methods import METHODS
+from glasshead.explainers.passes import in_passes
+from glasshead.images.risks import TARGET
+from glasshead.images.table import ImageTable
+from glasshead.models.classifier import as_images
+from glasshead.models.risk import RiskAuditor
+from glasshead.pipelines.risk.localise import Located, enlarged, load_located
+from glasshead.pipelines.risk.params import RiskParams
+from glasshead.seeds import generator
+
+logger = logging.getLogger(__name__)
+
+Metrics = dict[str, dict[str, float | None]]
+MEASURES: dict[str, Callable[..., np.ndarray]] = {
+    "pointing_game": pointing_game,
+    "iou": mask_iou,
+    "mass_in_mask": mass_in_mask,
+}
+RIVALS = ("_centre", "_grad_cam", "_grad_cam_own")
+PASS = 64  # images at once
+
+
+def locate_risk(
+    auditor: RiskAuditor,
+    reference: RiskAuditor,
+    images: ImageTable,
+    scores: pd.DataFrame,
+    parameters: RiskParams,
+    seed: int,
+) -> pd.DataFrame:
+    """Return where maps of test images with a risk point, held against the masks of their objects.
+
+    A row an image and risk: image_id, risk; pointing_game, iou and mass_in_mask of the risk map, and with the endings
+    `_centre` of a Gaussian in the centre, `_grad_cam` of Grad-CAM of the `reference` on the same features, and
+    `_grad_cam_own` of Grad-CAM of the auditor itself; mass_outside and mass_outside_centre, the shares of all of the
+    map's mass outside the mask, of probabilities by place.
+    """
+    tables = []
+    for place, risk in enumerate(auditor.classes):
+        rows = positives(_test_rows(scores), risk, parameters, seed)
+        located = load_located(images, rows, auditor.prepare, auditor.input_size)
+        if not len(located):
+            logger.warning(
+                "No masks of test images with %r: their maps are held against nothing", risk
+            )
+            continue
+        tables.append(_locate(auditor, reference, located, place, risk))
+    names = [f"{name}{rival}" for name in MEASURES for rival in ("", *RIVALS)]
+    empty = pd.DataFrame(
+        columns=["image_id", "risk", *names, "mass_outside", "mass_outside_centre"]
+    ).astype(dict.fromkeys([*names, "mass_outside", "mass_outside_centre"], float))
+    return pd.concat(tables, ignore_index=True) if tables else empty
+
+
+def compute_metrics(
+    scores: pd.DataFrame,
+    localisation: pd.DataFrame,
+    temperatures: dict[str, float],
+    parameters: RiskParams,
+    seed: int,
+) -> Metrics:
+    """Return `{metric: {value, low, high, n}}` on the test rows.
+
+    Of several risks, each has its own as `<risk>/<metric>`; the plain names are means over the risks, those of
+    localisation over all images with a risk. `gap` is in units of the raw logit.
+    """
+    test = _test_rows(scores)
+    risks = list(temperatures)
+    by_risk = {risk: _statistics(test, risk, parameters.n_bins) for risk in risks}
+    statistics = {
+        name: averaged([by_risk[risk][name] for risk in risks]) for name in by_risk[risks[0]]
+    }
+    located = {"": localisation}
+    if len(risks) > 1:
+        for risk in risks:
+            statistics |= {f"{risk}/{name}": each for name, each in by_risk[risk].items()}
+            located[f"{risk}/"] = localisation[localisation["risk"] == risk]
+    estimates = bootstrap_intervals(statistics, parameters.n_resamples, seed)
+    for prefix, table in located.items():
+        values = {
+            f"{prefix}{name}": mean_of_defined(table[name].to_numpy(float))
+            for name in table.columns.drop(["image_id", "risk"])
+        }
+        estimates |= bootstrap_intervals(values, parameters.n_resamples, seed)
+    n_fitted = int((scores["split"] == "calibration").sum())
+    for risk, temperature in temperatures.items():
+        name = f"{risk}/temperature" if len(risks) > 1 else "temperature"
+        estimates[name] = Estimate(temperature, None, None, n_fitted)
+    _log_metrics(estimates)
+    return {name: asdict(estimate) for name, estimate in estimates.items()}
+
+
+def list_for_review(scores: pd.DataFrame, parameters: RiskParams) -> pd.DataFrame:
+    """Return the images to look at, of all splits: those whose label the score finds least likely come first.
+
+    A row an image and risk: rank, image_id, split, label, risk, has_risk, probability, surprise (-log2 of the label's
+    probability, in bits) and why.
+    """
+    risks = [name.removeprefix(TARGET) for name in scores if name.startswith(TARGET)]
+    tables = []
+    for risk in risks:
+        has_risk = scores[f"{TARGET}{risk}"].to_numpy() == 1
+        probability = scores[f"probability/{risk}"].to_numpy()
+        signed = np.where(has_risk, 1, -1) * _logits(probability)
+        why = np.select(
+            [has_risk & (probability < 0.5), ~has_risk & (probability >= 0.5)],
+            ["labelled with the risk, scored without", "labelled without the risk, scored with"],
+            "uncertain",
+        )
+        tables.append(
+            scores[["image_id", "split", "label"]].assign(
+                risk=risk,
+                has_risk=has_risk,
+                probability=probability,
+                surprise=np.logaddexp(0, -signed) / np.log(2),
+                why=why,
+            )
+        )
+    table = pd.concat(tables).sort_values(
+        ["surprise", "image_id"], ascending=[False, True], ignore_index=True
+    )
+    table = table.head(parameters.reviewed)
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    return table
+
+
+def positives(test: pd.DataFrame, risk: str, parameters: RiskParams, seed: int) -> pd.DataFrame:
+    """Return test rows with a risk, at most `located` of them, drawn at random; in the table's order."""
+    rows = test[test[f"{TARGET}{risk}"] == 1]
+    if len(rows) <= parameters.located:
+        return rows
+    return rows.sample(
+        parameters.located, random_state=generator(seed, "risk", "located", risk)
+    ).sort_index()
+
+
+def risk_maps(
+    auditor: RiskAuditor, pixels: np.ndarray, place: int
+) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"]]:
+    """Return the maps of one risk at the size of the images, and the probabilities by place that they mean."""
+
+    @torch.inference_mode()
+    def compute(part: Tensor) -> Tensor:
+        return auditor.maps(as_images(part))
+
+    maps = in_passes(compute, PASS, torch.from_numpy(pixels))
+    large = torch.stack(
+        [enlarged(maps[:, each], auditor.input_size) for each in range(maps.shape[1])], dim=1
+    )
+    with torch.inference_mode():
+        probabilities = auditor.place_probabilities(large)
+    return large[:, place].numpy(), probabilities[:, place].numpy()
+
+
+def risk_probabilities(
+    auditor: RiskAuditor, pixels: np.ndarray, place: int
+) -> Float[np.ndarray, " n"]:
+    """Return the calibrated probability of one risk in each image."""
+
+    @torch.inference_mode()
+    def compute(part: Tensor) -> Tensor:
+        return auditor.probabilities(as_images(part))[:, place]
+
+    found: np.ndarray = in_passes(compute, PASS, torch.from_numpy(pixels)).numpy()
+    return found
+
+
+def _locate(
+    auditor: RiskAuditor, reference: RiskAuditor, located: Located, place: int, risk: str
+) -> pd.DataFrame:
+    maps, probabilities = risk_maps(auditor, located.pixels, place)
+    images = as_images(torch.from_numpy(located.pixels))
+    targets = torch.full((len(images),), place)
+    centre = METHODS["centre_gaussian"](auditor, images, targets, Budget()).maps
+    every = {
+        "": maps,
+        "_centre": centre,
+        "_grad_cam": METHODS["grad_cam"](reference, images, targets, Budget()).maps,
+        "_grad_cam_own": METHODS["grad_cam"](auditor, images, targets, Budget()).maps,
+    }
+    columns = {
+        f"{name}{rival}": measure(each.astype(np.float32), located.masks)
+        for name, measure in MEASURES.items()
+        for rival, each in every.items()
+    }
+    outside = {
+        "mass_outside": 1 - mass_on_mark(probabilities, located.masks),
+        "mass_outside_centre": 1 - mass_on_mark(centre, located.masks),
+    }
+    return pd.DataFrame({"image_id": located.image_ids, "risk": risk, **columns, **outside})
+
+
+def _statistics(test: pd.DataFrame, risk: str, n_bins: int) -> dict[str, AnyStatistic]:
+    logits = test[f"logit/{risk}"].to_numpy()
+    labels: Int[np.ndarray, " n"] = test[f"{TARGET}{risk}"].to_numpy(int)
+    calibrated = _both(test[f"probability/{risk}"].to_numpy())
+    two_logits = np.stack([np.zeros_like(logits), logits], axis=1)
+    return {
+        "auroc": auroc(logits, labels == 1),
+        "auprc": average_precision(logits, labels == 1),
+        "gap": mean_gap(logits, labels == 1),
+        "accuracy": measures.accuracy(calibrated, labels),
+        "ece": measures.ece(calibrated, labels, n_bins),
+        "ece_uncalibrated": measures.ece(
+            _both(torch.from_numpy(logits).sigmoid().numpy()), labels, n_bins
+        ),
+        "brier": measures.brier(calibrated, labels),
+        "nll": measures.nll(_logits(calibrated[:, 1])[:, None] * [0, 1], labels),
+        "nll_uncalibrated": measures.nll(two_logits, labels),
+    }
+
+
+def _both(probability: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
+    """Return the probabilities of no risk and of the risk."""
+    return np.stack([1 - probability, probability], axis=1)
+
+
+def _logits(probability: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    kept = np.clip(probability, 1e-12, 1 - 1e-12)
+    logits: Float[np.ndarray, " n"] = np.log(kept) - np.log1p(-kept)
+    return logits
+
+
+def _test_rows(scores: pd.DataFrame) -> pd.DataFrame:
+    test = scores[scores["split"] == "test"].reset_index(drop=True)
+    if test.empty:
+        raise SplitError("the test split is empty, so there is nothing to evaluate")
+    return test
+
+
+def _log_metrics(estimates: dict[str, Estimate]) -> None:
+    def shown(name: str) -> str:
+        each = estimates[name]
+        if each.value is None:
+            return f"{name} undefined"
+        interval = "" if each.low is None else f" ({each.low:.3f}–{each.high:.3f})"
+        return f"{name} {each.value:.3f}{interval}"
+
+    names = ["auroc", "ece", *(f"{m}{r}" for m in ("pointing_game", "iou") for r in ("", *RIVALS))]
+    logger.info("Test images: %s", ", ".join(map(shown, names)))
