@@ -1,11 +1,13 @@
 """Does a risk sit where it should? Findings on risk beside the object, and on marks that decide in its place."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 
 from glasshead.audit.findings import Finding, Severity, percent
+from glasshead.audit.hiding import elsewhere, hide, squares_at, striking_colour
 from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_of, mean_of_defined
 
 LEAST_DROP = 0.02  # of accuracy, that counts
@@ -13,6 +15,43 @@ LARGE_DROP = 0.1
 LEAST_SHARE = 0.05  # of the images with the risk, whose highest risk must lie beside the object to be looked at
 LEAST_IMAGES = 5
 SHOWN = 20  # rows of a finding
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Images with their risk maps, the heat in [0, 1] that these mean, and what gives P(risk) (n,) of pixels."""
+
+    image_ids: np.ndarray
+    pixels: UInt8[np.ndarray, "n 3 h w"]
+    maps: Float[np.ndarray, "n h w"]
+    heat: Float[np.ndarray, "n h w"]
+    has_risk: Bool[np.ndarray, " n"]
+    score: Callable[[np.ndarray], np.ndarray]
+
+    def at(self, rows: Bool[np.ndarray, " n"]) -> "Audited":
+        """Return some of the images."""
+        return replace(
+            self,
+            image_ids=self.image_ids[rows],
+            pixels=self.pixels[rows],
+            maps=self.maps[rows],
+            heat=self.heat[rows],
+            has_risk=self.has_risk[rows],
+        )
+
+    def without(self, places: Bool[np.ndarray, "n h w"]) -> "Removal":
+        """Return what hiding `places` does to the scores."""
+        hidden, control = hide(self.pixels, places), hide(self.pixels, elsewhere(places))
+        whole = self.heat.sum(axis=(1, 2))
+        on_place = np.full(len(whole), np.nan)
+        np.divide((self.heat * places).sum(axis=(1, 2)), whole, out=on_place, where=whole > 0)
+        return Removal(
+            self.image_ids,
+            self.has_risk,
+            *(self.score(pixels) for pixels in (self.pixels, hidden, control)),
+            on_place=on_place,
+            area=places.mean(axis=(1, 2)),
+        )
 
 
 @dataclass(frozen=True)
@@ -94,6 +133,44 @@ def object_finding(
     )
 
 
+def look_beside(
+    risk: str,
+    audited: Audited,
+    masks: Bool[np.ndarray, "n h w"],
+    side: int,
+    n_resamples: int,
+    seed: int,
+) -> Finding | None:
+    """Return a finding where something beside the object decides: `mark_beside_object`.
+
+    Of images with the risk whose highest place lies so far from the object that a square of `side` pixels about it
+    does not touch the mask; that square is hidden. None where there are few such images.
+    """
+    height, width = audited.maps.shape[1:]
+    highest = audited.maps.reshape(len(audited.maps), -1).argmax(axis=1)
+    peaks = np.stack(np.divmod(highest, width), axis=1)
+    squares = squares_at(peaks, side, (height, width))
+    beside = ~(squares & masks).any(axis=(1, 2))
+    if beside.sum() < max(LEAST_IMAGES, LEAST_SHARE * len(beside)):
+        return None
+    chosen, places = audited.at(beside), squares[beside]
+    y, x = np.median(peaks[beside], axis=0) / (height, width)
+    what = (
+        f"something beside the object in {beside.mean():.0%} of the images with it, mostly at {x:.0%} of the width and "
+        f"{y:.0%} of the height, its most striking colour {striking_colour(chosen.pixels, places)}"
+    )
+    return mark_finding(risk, chosen.without(places), what, "mark_beside_object", n_resamples, seed)
+
+
+def look_at_marks(
+    risk: str, audited: Audited, marks: Bool[np.ndarray, "n h w"], n_resamples: int, seed: int
+) -> Finding | None:
+    """Return a finding where known marks decide: `planted_mark`."""
+    colour = striking_colour(audited.pixels, marks)
+    what = f"a planted mark, {colour}, in {len(marks)} test images"
+    return mark_finding(risk, audited.without(marks), what, "planted_mark", n_resamples, seed)
+
+
 def mark_finding(
     risk: str, removal: Removal, what: str, check: str, n_resamples: int, seed: int
 ) -> Finding | None:
@@ -128,11 +205,6 @@ def mark_finding(
         rows=removal.most_changed(),
         advice="Collect images with the risk that lack it, and images without the risk that have it; or paint it over.",
     )
-
-
-def enough_beside(beside: Bool[np.ndarray, " n"]) -> bool:
-    """Whether so many images with a risk have their highest risk beside the object that it is worth a check."""
-    return bool(beside.sum() >= max(LEAST_IMAGES, LEAST_SHARE * len(beside)))
 
 
 def _numbers(found: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:

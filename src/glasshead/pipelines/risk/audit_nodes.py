@@ -1,25 +1,26 @@
 """The node of `risk` that looks for what the score may rest on instead of the risk. It reads test rows."""
 
 import logging
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from glasshead.audit.attributes import data_finding, score_finding
 from glasshead.audit.findings import Finding, not_checked
-from glasshead.audit.hiding import elsewhere, hide, squares_at, striking_colour
-from glasshead.audit.shortcuts import Removal, enough_beside, mark_finding, object_finding
-from glasshead.explainers.localisation import mass_on_mark
+from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
+from glasshead.explainers.risk_maps import Located, load_located, risk_maps, risk_probabilities
 from glasshead.images.fitting import table_rows
 from glasshead.images.risks import TARGET, Risk
 from glasshead.images.seen import masks_as_seen, square_mask
 from glasshead.images.table import ATTRIBUTE, ImageTable
 from glasshead.models.risk import RiskAuditor
-from glasshead.pipelines.risk.evaluation_nodes import positives, risk_maps, risk_probabilities
-from glasshead.pipelines.risk.localise import Located, load_located
+from glasshead.pipelines.risk.evaluation_nodes import positives
 from glasshead.pipelines.risk.params import RiskParams
 
 logger = logging.getLogger(__name__)
+
+SPOT = 1.5  # side of what is hidden beside an object, in places of the features
 
 
 def find_faults(
@@ -87,30 +88,12 @@ def _look_beside(
         parameters.n_resamples,
         seed,
     )
-    maps, probabilities = risk_maps(auditor, located.pixels, place)
-    size = auditor.input_size
-    peaks = np.stack(
-        np.unravel_index(maps.reshape(len(maps), -1).argmax(axis=1), maps.shape[1:]), axis=1
+    audited = _audited(
+        auditor, located.image_ids, located.pixels, np.ones(len(located), bool), place
     )
-    side = max(3, round(1.5 * size / _grid_side(auditor)))
-    squares = squares_at(peaks, side, (size, size))
-    beside = ~(squares & located.masks).any(axis=(1, 2))
-    if not enough_beside(beside):
-        return [off_object, None]
-    removal = _remove(
-        auditor, located.pixels[beside], squares[beside], probabilities[beside], place,
-        located.image_ids[beside], np.ones(int(beside.sum()), bool),
-    )  # fmt: skip
-    y, x = np.median(peaks[beside], axis=0) / size
-    colour = striking_colour(located.pixels[beside], squares[beside])
-    what = (
-        f"something beside the object, in {beside.mean():.0%} of the images with it: a spot mostly at "
-        f"{x:.0%} from the left and {y:.0%} from the top, its most striking colour {colour}"
-    )
-    return [
-        off_object,
-        mark_finding(risk, removal, what, "mark_beside_object", parameters.n_resamples, seed),
-    ]
+    side = max(3, round(SPOT * auditor.input_size / _grid_side(auditor)))
+    beside = look_beside(risk, audited, located.masks, side, parameters.n_resamples, seed)
+    return [off_object, beside]
 
 
 def _look_at_marks(
@@ -135,38 +118,25 @@ def _look_at_marks(
         for name, picture in zip(rows["image_id"], pictures, strict=True)
     ]
     marks = masks_as_seen(auditor.prepare, boxes, pictures)
-    pixels = auditor.prepare(pictures).numpy()
-    removal = _remove(
-        auditor, pixels, marks, risk_maps(auditor, pixels, place)[1], place,
-        rows["image_id"].to_numpy(str), rows[TARGET + risk].to_numpy() == 1,
-    )  # fmt: skip
-    what = f"a planted mark, {striking_colour(pixels, marks)}, in {len(removal)} test images"
-    return mark_finding(risk, removal, what, "planted_mark", parameters.n_resamples, seed)
+    audited = _audited(
+        auditor,
+        rows["image_id"].to_numpy(object),
+        auditor.prepare(pictures).numpy(),
+        rows[TARGET + risk].to_numpy() == 1,
+        place,
+    )
+    return look_at_marks(risk, audited, marks, parameters.n_resamples, seed)
 
 
-def _remove(
+def _audited(
     auditor: RiskAuditor,
-    pixels: np.ndarray,
-    places: np.ndarray,
-    probabilities: np.ndarray,
-    place: int,
     image_ids: np.ndarray,
+    pixels: np.ndarray,
     has_risk: np.ndarray,
-) -> Removal:
-    """Return what hiding `places` does to the scores of a risk; `probabilities` are its heat before."""
-    before, after, control = (
-        risk_probabilities(auditor, each, place)
-        for each in (pixels, hide(pixels, places), hide(pixels, elsewhere(places)))
-    )
-    return Removal(
-        image_ids,
-        has_risk,
-        before,
-        after,
-        control,
-        on_place=mass_on_mark(probabilities, places),
-        area=places.mean(axis=(1, 2)),
-    )
+    place: int,
+) -> Audited:
+    score = partial(risk_probabilities, auditor, place=place)
+    return Audited(image_ids, pixels, *risk_maps(auditor, pixels, place), has_risk, score)
 
 
 def _look_at_attributes(

@@ -1,14 +1,12 @@
 """Nodes of `risk` that measure the calibrated auditor. All of them but the list for review read test rows alone."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.bootstrap import (
@@ -20,28 +18,16 @@ from glasshead.calibration.bootstrap import (
 )
 from glasshead.calibration.ranking import auroc, average_precision, mean_gap
 from glasshead.errors import SplitError
-from glasshead.explainers.budget import Budget
-from glasshead.explainers.localisation import mask_iou, mass_in_mask, mass_on_mark, pointing_game
-from glasshead.explainers.methods import METHODS
-from glasshead.explainers.passes import in_passes
+from glasshead.explainers.risk_maps import COLUMNS, RIVALS, hold_against_masks, load_located
 from glasshead.images.risks import TARGET
 from glasshead.images.table import ImageTable
-from glasshead.models.classifier import as_images
 from glasshead.models.risk import RiskAuditor
-from glasshead.pipelines.risk.localise import Located, enlarged, load_located
 from glasshead.pipelines.risk.params import RiskParams
 from glasshead.seeds import generator
 
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, float | None]]
-MEASURES: dict[str, Callable[..., np.ndarray]] = {
-    "pointing_game": pointing_game,
-    "iou": mask_iou,
-    "mass_in_mask": mass_in_mask,
-}
-RIVALS = ("_centre", "_grad_cam", "_grad_cam_own")
-PASS = 64  # images at once
 
 
 def locate_risk(
@@ -52,28 +38,23 @@ def locate_risk(
     parameters: RiskParams,
     seed: int,
 ) -> pd.DataFrame:
-    """Return where maps of test images with a risk point, held against the masks of their objects.
+    """Return how test images' maps agree with the masks of their objects: image_id, risk, and a column a measure.
 
-    A row an image and risk: image_id, risk; pointing_game, iou and mass_in_mask of the risk map, and with the endings
-    `_centre` of a Gaussian in the centre, `_grad_cam` of Grad-CAM of the `reference` on the same features, and
-    `_grad_cam_own` of Grad-CAM of the auditor itself; mass_outside and mass_outside_centre, the shares of all of the
-    map's mass outside the mask, of probabilities by place.
+    A row an image with a risk and a mask; for the measures see `hold_against_masks`.
     """
-    tables = []
+    tables = [pd.DataFrame(columns=["image_id", "risk", *COLUMNS])]
     for place, risk in enumerate(auditor.classes):
         rows = positives(_test_rows(scores), risk, parameters, seed)
         located = load_located(images, rows, auditor.prepare, auditor.input_size)
-        if not len(located):
+        if len(located):
+            found = hold_against_masks(auditor, reference, located, place)
+            tables.append(pd.DataFrame({"image_id": located.image_ids, "risk": risk, **found}))
+        else:
             logger.warning(
                 "No masks of test images with %r: their maps are held against nothing", risk
             )
-            continue
-        tables.append(_locate(auditor, reference, located, place, risk))
-    names = [f"{name}{rival}" for name in MEASURES for rival in ("", *RIVALS)]
-    empty = pd.DataFrame(
-        columns=["image_id", "risk", *names, "mass_outside", "mass_outside_centre"]
-    ).astype(dict.fromkeys([*names, "mass_outside", "mass_outside_centre"], float))
-    return pd.concat(tables, ignore_index=True) if tables else empty
+    table = pd.concat(tables[1:] or tables, ignore_index=True)
+    return table.astype(dict.fromkeys(COLUMNS, float))
 
 
 def compute_metrics(
@@ -102,8 +83,7 @@ def compute_metrics(
     estimates = bootstrap_intervals(statistics, parameters.n_resamples, seed)
     for prefix, table in located.items():
         values = {
-            f"{prefix}{name}": mean_of_defined(table[name].to_numpy(float))
-            for name in table.columns.drop(["image_id", "risk"])
+            f"{prefix}{name}": mean_of_defined(table[name].to_numpy(float)) for name in COLUMNS
         }
         estimates |= bootstrap_intervals(values, parameters.n_resamples, seed)
     n_fitted = int((scores["split"] == "calibration").sum())
@@ -156,62 +136,6 @@ def positives(test: pd.DataFrame, risk: str, parameters: RiskParams, seed: int) 
     return rows.sample(
         parameters.located, random_state=generator(seed, "risk", "located", risk)
     ).sort_index()
-
-
-def risk_maps(
-    auditor: RiskAuditor, pixels: np.ndarray, place: int
-) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"]]:
-    """Return the maps of one risk at the size of the images, and the probabilities by place that they mean."""
-
-    @torch.inference_mode()
-    def compute(part: Tensor) -> Tensor:
-        return auditor.maps(as_images(part))
-
-    maps = in_passes(compute, PASS, torch.from_numpy(pixels))
-    large = torch.stack(
-        [enlarged(maps[:, each], auditor.input_size) for each in range(maps.shape[1])], dim=1
-    )
-    with torch.inference_mode():
-        probabilities = auditor.place_probabilities(large)
-    return large[:, place].numpy(), probabilities[:, place].numpy()
-
-
-def risk_probabilities(
-    auditor: RiskAuditor, pixels: np.ndarray, place: int
-) -> Float[np.ndarray, " n"]:
-    """Return the calibrated probability of one risk in each image."""
-
-    @torch.inference_mode()
-    def compute(part: Tensor) -> Tensor:
-        return auditor.probabilities(as_images(part))[:, place]
-
-    found: np.ndarray = in_passes(compute, PASS, torch.from_numpy(pixels)).numpy()
-    return found
-
-
-def _locate(
-    auditor: RiskAuditor, reference: RiskAuditor, located: Located, place: int, risk: str
-) -> pd.DataFrame:
-    maps, probabilities = risk_maps(auditor, located.pixels, place)
-    images = as_images(torch.from_numpy(located.pixels))
-    targets = torch.full((len(images),), place)
-    centre = METHODS["centre_gaussian"](auditor, images, targets, Budget()).maps
-    every = {
-        "": maps,
-        "_centre": centre,
-        "_grad_cam": METHODS["grad_cam"](reference, images, targets, Budget()).maps,
-        "_grad_cam_own": METHODS["grad_cam"](auditor, images, targets, Budget()).maps,
-    }
-    columns = {
-        f"{name}{rival}": measure(each.astype(np.float32), located.masks)
-        for name, measure in MEASURES.items()
-        for rival, each in every.items()
-    }
-    outside = {
-        "mass_outside": 1 - mass_on_mark(probabilities, located.masks),
-        "mass_outside_centre": 1 - mass_on_mark(centre, located.masks),
-    }
-    return pd.DataFrame({"image_id": located.image_ids, "risk": risk, **columns, **outside})
 
 
 def _statistics(test: pd.DataFrame, risk: str, n_bins: int) -> dict[str, AnyStatistic]:

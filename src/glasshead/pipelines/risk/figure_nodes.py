@@ -8,11 +8,11 @@ import torch
 from matplotlib.figure import Figure
 
 from glasshead.calibration.metrics import ReliabilityCurve, reliability_curve
+from glasshead.explainers.risk_maps import enlarged
 from glasshead.images.fitting import table_rows
 from glasshead.images.risks import TARGET
 from glasshead.images.table import ImageTable
 from glasshead.models.risk import RiskAuditor
-from glasshead.pipelines.risk.localise import enlarged
 from glasshead.pipelines.risk.params import RiskParams
 from glasshead.reporting.evaluation_figures import reliability_figure
 from glasshead.reporting.figures import plain
@@ -130,10 +130,8 @@ def _heated(
     pixels = auditor.prepare([images.pil(int(row)) for row in rows]).numpy()
     stored = pd.Index(maps["image_id"]).get_indexer(chosen["image_id"])
     grids = torch.from_numpy(maps["maps"][stored].astype(np.float32))
-    large = torch.stack(
-        [enlarged(grids[:, each], auditor.input_size) for each in range(grids.shape[1])], dim=1
-    )
     with torch.inference_mode():
+        large = enlarged(grids, auditor.input_size)
         heat = auditor.place_probabilities(large)[:, place].numpy()
     captions = [
         f"{plain(row['image_id'], 30)}: {plain(row['label'])}\nP = {row[f'probability/{risk}']:.3f}"

@@ -10,17 +10,16 @@ import torch
 from glasshead import __version__
 from glasshead.calibration.temperature import fit_temperature
 from glasshead.device import one_thread
-from glasshead.embedding.spatial import open_spatial, store_spatial
+from glasshead.embedding.spatial import open_spatial, risk_rows, store_spatial
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import CalibrationError
+from glasshead.explainers.risk_maps import localiser
 from glasshead.images.fitting import fitting_digest
 from glasshead.images.risks import TARGET, add_risk_targets, check_both_sides
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead
-from glasshead.pipelines.risk.localise import localiser
 from glasshead.pipelines.risk.params import RiskParams
-from glasshead.pipelines.risk.rows import risk_rows
 from glasshead.seeds import stream_seed, torch_seeded
 from glasshead.training.risk import risk_outputs, train_risk_head
 from glasshead.training.risk_advice import advise
