@@ -13,7 +13,7 @@ def hide(
     """Return copies in which the pixels of `places` have the mean colour of the ring around them."""
     hidden = pixels.copy()
     for image, place in zip(hidden, places, strict=True):
-        image[:, place] = _surroundings(image, place)[:, None]
+        image[:, place] = _surroundings(image, place).round()[:, None]
     return hidden
 
 
@@ -25,7 +25,10 @@ def elsewhere(places: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:
 def squares_at(
     centres: Int[np.ndarray, "n 2"], side: int, shape: tuple[int, int]
 ) -> Bool[np.ndarray, "n h w"]:
-    """Return squares of `side` pixels about `centres` (row, column), cut off at the edges of images of `shape`."""
+    """Return squares of `side` pixels about `centres` (row, column), cut off at the edges of images of `shape`.
+
+    A square about a pixel has an odd side; of an even one it is the next smaller.
+    """
     distance = [
         np.abs(np.arange(length) - centres[:, axis, None]) for axis, length in enumerate(shape)
     ]

@@ -2,8 +2,9 @@
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -43,10 +44,8 @@ class SpatialParams(BaseModel, extra="forbid", frozen=True):
     device: Device = "auto"
 
 
-class SpatialFeatures(Protocol):
-    """Called with rows of the image table, it gives their features, float32: (b, places, d) or (b, d, h, w)."""
-
-    def __call__(self, rows: Int[np.ndarray, " b"]) -> Float[Tensor, "b ..."]: ...
+# rows of the image table to their features, float32: (b, places, d) of a transformer, (b, d, h, w) of a ResNet
+SpatialFeatures = Callable[[Int[np.ndarray, " b"]], Float[Tensor, "b ..."]]
 
 
 def store_spatial(

@@ -28,6 +28,7 @@ Arrays = dict[str, np.ndarray]
 REPLICATES = 3  # the run's own seed and those after it
 LOSSES = ("bce", "ranking", "patch")
 MEASURES = ("auroc", "gap", "pointing_game", "iou")
+COMPARED = ("auroc", "iou")
 
 
 def ablations(parameters: RiskParams) -> dict[str, RiskParams]:
@@ -156,10 +157,18 @@ def _row(
         "seeds": REPLICATES,
     }
     for measure in MEASURES:
-        each = mean_over_runs(found[measure])
-        row |= {measure: each.value, f"{measure}_low": each.low, f"{measure}_high": each.high}
-    for measure in ("auroc", "iou"):
-        each = paired_difference(found[measure], reference[measure]) if reference else None
+        known = not np.isnan(found[measure]).any()
+        each = mean_over_runs(found[measure]) if known else None
+        row |= {
+            measure: each and each.value,
+            f"{measure}_low": each and each.low,
+            f"{measure}_high": each and each.high,
+        }
+    for measure in COMPARED:
+        known = reference is not None and not np.isnan(reference[measure]).any()
+        each = (
+            paired_difference(found[measure], reference[measure]) if known and reference else None
+        )
         row |= {
             f"{measure}_difference": each and each.value,
             f"{measure}_difference_low": each and each.low,
