@@ -264,7 +264,7 @@ def shortcuts(encoder: ImageEncoder) -> list[Result]:
 
 def main() -> None:
     """Measure all of it and write the results."""
-    encoder = load_encoder(BackboneParams(), "spatial")
+    encoder = load_encoder(BackboneParams(), "attended")
     parts = draw(encoder, 0, Shortcut())
     write_results(
         "risk", [*localisation(encoder, parts), *label_noise(encoder, parts), *shortcuts(encoder)]

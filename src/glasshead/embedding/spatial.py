@@ -36,8 +36,9 @@ Dtype = Literal["float32", "float16"]
 
 
 class SpatialParams(BaseModel, extra="forbid", frozen=True):
-    """Where spatial features come from: the store where they take up to `budget_mb`, with `dtype` and `precision`."""
+    """Which features, see `glasshead.models.towers`; from the store, with `dtype` and `precision`, up to `budget_mb`."""
 
+    output: Literal["spatial", "attended"] = "attended"
     budget_mb: PositiveInt = 8192
     dtype: Dtype = "float16"
     precision: Precision | Literal["auto"] = "auto"

@@ -21,7 +21,7 @@ from glasshead.models.backbone import (
     weights_hash,
 )
 from glasshead.models.processor import describe, input_size, keeps_size, load_processor
-from glasshead.models.towers import Output, Tower, load_tower
+from glasshead.models.towers import BY_PLACE, Output, Tower, load_tower
 
 __all__ = [
     "BackboneParams",
@@ -121,7 +121,7 @@ class ImageEncoder(nn.Module):
         self.processor = tower.processor
         self.output = output
         self.shape, self._compute = tower.outputs[output]
-        self.reads_class_token_alone = tower.pools_class_token and output != "spatial"
+        self.reads_class_token_alone = tower.pools_class_token and output not in BY_PLACE
         self.backbone = backbone
         self.weights = weights
         self.input_size = input_size(tower.processor)

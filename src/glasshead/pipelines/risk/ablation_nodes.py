@@ -88,7 +88,7 @@ def measure_variants(
     """
     test = samples[samples["split"] == "test"]
     targets = add_risk_targets(test, parameters.risks, images.classes).reset_index(drop=True)
-    encoder = load_encoder(backbone, "spatial")
+    encoder = load_encoder(backbone, parameters.features.output)
     features = open_spatial(embed_summary, images, encoder, store, parameters.features)
     rows = risk_rows(images, targets, features)
     localise = localiser(images, targets, encoder.prepare, encoder.input_size, parameters.located)

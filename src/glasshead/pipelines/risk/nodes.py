@@ -35,7 +35,9 @@ def store_features(
     images: ImageTable, store: EmbeddingStore, backbone: BackboneParams, parameters: RiskParams
 ) -> dict[str, Any]:
     """Return where the spatial features come from, and why; they are encoded into `store` where they fit the budget."""
-    return store_spatial(images, load_encoder(backbone, "spatial"), store, parameters.features)
+    return store_spatial(
+        images, load_encoder(backbone, parameters.features.output), store, parameters.features
+    )
 
 
 def fit_auditor(
@@ -57,7 +59,7 @@ def fit_auditor(
     """
     targets = add_risk_targets(fitting_samples, parameters.risks, images.classes)
     check_both_sides(targets, parameters.risks)
-    encoder = load_encoder(backbone, "spatial")
+    encoder = load_encoder(backbone, parameters.features.output)
     features = open_spatial(embed_summary, images, encoder, store, parameters.features)
     parts = [targets[targets["split"] == split] for split in ("train", "validation")]
     train, validation = (risk_rows(images, part, features) for part in parts)
