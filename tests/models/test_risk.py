@@ -23,9 +23,10 @@ RISKS = ("road", "dark")
 D, SIDE = 5, 4
 
 
-def build_head(pooling="top_k_mean", risks=2, dimension=D) -> RiskHead:
+def build_head(pooling="top_k_mean", risks=2, dimension=D, spread=4) -> RiskHead:
     torch.manual_seed(0)
-    head = RiskHead(dimension, risks, RiskHeadParams(pooling=pooling, top_share=0.25)).eval()
+    params = RiskHeadParams(pooling=pooling, top_share=0.25, spread=spread)
+    head = RiskHead(dimension, risks, params).eval()
     head.standardise_by(torch.linspace(-1, 1, dimension), torch.linspace(0.5, 2, dimension))
     return head
 
@@ -35,16 +36,37 @@ def features() -> torch.Tensor:
     return torch.randn(3, D, SIDE, SIDE, generator=torch.Generator().manual_seed(1))
 
 
-def standard_maps(head: RiskHead, features: torch.Tensor) -> torch.Tensor:
+def linear(head: RiskHead, features: torch.Tensor) -> torch.Tensor:
     standard = (features - head.mean[:, None, None]) / head.scale[:, None, None]
     weight = head.to_maps.weight[:, :, 0, 0]
     return torch.einsum("bdhw,rd->brhw", standard, weight) + head.to_maps.bias[:, None, None]
 
 
 class TestHead:
-    def test_maps_are_a_linear_function_of_standardised_features(self, features):
+    def test_evidence_is_a_linear_function_of_standardised_features(self, features):
         head = build_head()
-        torch.testing.assert_close(head.maps(features), standard_maps(head, features))
+        torch.testing.assert_close(head.evidence(features), linear(head, features))
+
+    def test_a_map_is_the_evidence_of_a_random_walk_between_places_that_look_alike(self, features):
+        """Twice one step of the walk, in loops over places."""
+        head = build_head(spread=2)
+        standard = (features - head.mean[:, None, None]) / head.scale[:, None, None]
+        vectors = standard.flatten(2).transpose(1, 2)
+        expected = head.evidence(features).flatten(2).transpose(1, 2)
+        for _ in range(2):
+            moved = torch.zeros_like(expected)
+            for image, places in enumerate(vectors):
+                for place, vector in enumerate(places):
+                    cosine = torch.cosine_similarity(vector[None], places, dim=1)
+                    chance = torch.exp(cosine / 0.5) / torch.exp(cosine / 0.5).sum()
+                    moved[image, place] = chance @ expected[image]
+            expected = moved
+        maps = head.maps(features).flatten(2).transpose(1, 2)
+        torch.testing.assert_close(maps, expected, rtol=1e-4, atol=1e-5)
+
+    def test_without_steps_the_map_is_the_evidence(self, features):
+        head = build_head(spread=0)
+        torch.testing.assert_close(head.maps(features), head.evidence(features))
 
     @pytest.mark.parametrize(
         ("pooling", "expected"),
@@ -56,20 +78,20 @@ class TestHead:
     )
     def test_poolings_in_closed_form(self, features, pooling, expected):
         head = build_head(pooling)
-        maps = head.maps(features)
+        maps = head.evidence(features)
         torch.testing.assert_close(head.pooled(maps, features), expected(maps.flatten(2)))
 
     def test_attention_that_is_the_same_everywhere_averages(self, features):
         head = build_head("attention")
         torch.nn.init.zeros_(head.to_attention.weight)
-        maps = head.maps(features)
+        maps = head.evidence(features)
         torch.testing.assert_close(head.pooled(maps, features), maps.mean(dim=(2, 3)))
 
     def test_strong_attention_picks_the_place_it_likes(self, features):
         head = build_head("attention")
         torch.nn.init.zeros_(head.to_attention.weight)
         head.to_attention.weight.data[:, 0] = 1000.0
-        maps = head.maps(features)
+        maps = head.evidence(features)
         place = features[:, 0].flatten(1).argmax(dim=1)
         expected = maps.flatten(2)[torch.arange(3), :, place]
         torch.testing.assert_close(head.pooled(maps, features), expected)
@@ -78,7 +100,7 @@ class TestHead:
     def test_a_map_that_is_alike_everywhere_means_its_own_logit(self, pooling):
         head = build_head(pooling)
         features = torch.randn(2, D, 1, 1).expand(-1, -1, SIDE, SIDE)
-        logits, maps = head.logits_and_maps(features)
+        logits, maps = head(features), head.maps(features)
         torch.testing.assert_close(head.place_logits(maps)[:, :, 1, 2], logits)
 
     def test_the_mlp_rises_strictly_whatever_the_signs_of_its_weights(self):

@@ -81,10 +81,10 @@ def test_what_the_log_does_not_know_is_said_in_its_panel():
 
 def test_every_rival_stands_beside_the_map_unless_there_are_no_masks():
     estimate = {"value": 0.6, "low": 0.5, "high": 0.7, "n": 9}
-    endings = ("", "_grad_cam", "_grad_cam_own", "_centre")
+    endings = ("", "_evidence", "_grad_cam", "_grad_cam_own", "_centre")
     metrics = {f"{name}{end}": estimate for name in ("pointing_game", "iou") for end in endings}
     left, _ = risk_localisation_figure(metrics).axes
-    assert len(left.get_yticklabels()) == 4
+    assert len(left.get_yticklabels()) == 5
     nothing = {"iou": {"value": None, "low": None, "high": None, "n": 0}}
     assert "no masks" in risk_localisation_figure(nothing).texts[0].get_text()
 

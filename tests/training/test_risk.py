@@ -46,7 +46,7 @@ def planted(n: int, seed: int, share: float = 0.5) -> tuple[RiskRows, np.ndarray
 
 def train(pooling="top_k_mean", params=PARAMS, seed=0, train_rows=None):
     torch.manual_seed(seed)
-    head = RiskHead(D, 1, RiskHeadParams(pooling=pooling, top_share=0.04))
+    head = RiskHead(D, 1, RiskHeadParams(pooling=pooling, top_share=0.04, spread=0))
     rows = train_rows or planted(300, 0)[0]
     history = train_risk_head(
         head, rows, planted(100, 1)[0], params, seed, lambda maps: {"iou": None}
@@ -58,7 +58,7 @@ def train(pooling="top_k_mean", params=PARAMS, seed=0, train_rows=None):
 def test_it_finds_the_risk_and_its_place(pooling):
     head, history = train(pooling)
     rows, places = planted(200, 2)
-    _, maps = risk_outputs(head, rows, BATCH)
+    maps = risk_outputs(head, rows, BATCH).maps
     risky = rows.labels[:, 0].numpy() > 0.5
     found = np.stack(np.divmod(maps[:, 0].flatten(1).argmax(dim=1).numpy(), SIDE), axis=1)
     assert (found == places).all(axis=1)[risky].mean() > 0.9
@@ -94,7 +94,7 @@ def test_the_weights_are_those_of_the_best_validation_loss():
     )
     head, history = train(params=params)
     rows, _ = planted(100, 1)
-    logits, _ = risk_outputs(head, rows, BATCH)
+    logits = risk_outputs(head, rows, BATCH).logits
     loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, rows.labels).item()
     assert loss == pytest.approx(min(row["validation_loss"] for row in history), rel=1e-5)
 
@@ -145,7 +145,8 @@ class TestAdvice:
 
     def test_a_good_training_needs_none(self):
         head, _ = train()
-        assert self.lines(*risk_outputs(head, planted(100, 1)[0], BATCH)) == []
+        found = risk_outputs(head, planted(100, 1)[0], BATCH)
+        assert self.lines(found.logits, found.maps) == []
 
     def test_collapse(self):
         [line] = self.lines(torch.full((9, 1), 0.3), torch.randn(9, 1, 4, 4))

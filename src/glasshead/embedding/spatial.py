@@ -36,7 +36,7 @@ Dtype = Literal["float32", "float16"]
 
 
 class SpatialParams(BaseModel, extra="forbid", frozen=True):
-    """Which features, see `glasshead.models.towers`; from the store, with `dtype` and `precision`, up to `budget_mb`."""
+    """Which features (see `glasshead.models.towers`), and how they are stored where they take up to `budget_mb`."""
 
     output: Literal["spatial", "attended"] = "attended"
     budget_mb: PositiveInt = 8192

@@ -8,7 +8,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 
 from glasshead.explainers.baselines import centre_gaussian
@@ -30,7 +29,7 @@ MEASURES: dict[str, Callable[..., np.ndarray]] = {
     "iou": mask_iou,
     "mass_in_mask": mass_in_mask,
 }
-RIVALS = ("_centre", "_grad_cam", "_grad_cam_own")
+RIVALS = ("_evidence", "_centre", "_grad_cam", "_grad_cam_own")
 COLUMNS = (
     *(f"{measure}{rival}" for measure in MEASURES for rival in ("", *RIVALS)),
     "mass_outside",
@@ -43,7 +42,7 @@ PASS = 64  # images at once
 class Located:
     """Images with a risk and a known object: ids, pixels as the auditor reads them, masks at the same size."""
 
-    image_ids: NDArray[np.str_]
+    image_ids: np.ndarray
     pixels: UInt8[np.ndarray, "n 3 h w"]
     masks: Bool[np.ndarray, "n h w"]
 
@@ -107,12 +106,7 @@ def risk_maps(
     auditor: RiskAuditor, pixels: np.ndarray, place: int
 ) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"]]:
     """Return the maps of one risk at the size of the images, and the probabilities by place that they mean."""
-
-    @torch.inference_mode()
-    def compute(part: Tensor) -> Tensor:
-        return auditor.maps(as_images(part))
-
-    maps = enlarged(in_passes(compute, PASS, torch.from_numpy(pixels)), auditor.input_size)
+    maps = _in_passes(auditor, auditor.maps, pixels)
     with torch.inference_mode():
         probabilities = auditor.place_probabilities(maps)
     return maps[:, place].numpy(), probabilities[:, place].numpy()
@@ -136,10 +130,11 @@ def hold_against_masks(
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Return how well maps of one risk agree with the masks: every measure of every map.
 
-    pointing_game, iou and mass_in_mask are the risk map's own; those ending in `_centre` a centred Gaussian's, in
-    `_grad_cam` those of Grad-CAM of the `reference`, a usual classifier on the same features, in `_grad_cam_own` those
-    of Grad-CAM of the auditor. mass_outside and mass_outside_centre: shares of the map's whole mass outside the mask,
-    of the risk's calibrated probability by place and of the Gaussian.
+    pointing_game, iou and mass_in_mask are the risk map's own; those ending in `_evidence` those of the evidence before
+    it is spread, in `_centre` a centred Gaussian's, in `_grad_cam` those of Grad-CAM of the `reference`, a usual
+    classifier on the same features, in `_grad_cam_own` those of Grad-CAM of the auditor. mass_outside and
+    mass_outside_centre: shares of the map's whole mass outside the mask, of the risk's calibrated probability by place
+    and of the Gaussian.
     """
     maps, probabilities = risk_maps(auditor, located.pixels, place)
     images = as_images(torch.from_numpy(located.pixels))
@@ -147,6 +142,7 @@ def hold_against_masks(
     centre = centre_gaussian(auditor, images, targets, Budget()).maps
     every = {
         "": maps,
+        "_evidence": _evidence(auditor, located.pixels, place),
         "_centre": centre,
         "_grad_cam": grad_cam(reference, images, targets, Budget()).maps,
         "_grad_cam_own": grad_cam(auditor, images, targets, Budget()).maps,
@@ -161,3 +157,24 @@ def hold_against_masks(
         "mass_outside_centre": 1 - mass_on_mark(centre, located.masks),
     }
     return columns | outside
+
+
+def _evidence(auditor: RiskAuditor, pixels: np.ndarray, place: int) -> Float[np.ndarray, "n h w"]:
+    """Return what the maps of one risk are spread from, at the size of the images."""
+
+    def compute(images: Tensor) -> Tensor:
+        return auditor.head.evidence(auditor.features(images))
+
+    return _in_passes(auditor, compute, pixels)[:, place].numpy()
+
+
+def _in_passes(
+    auditor: RiskAuditor, compute: Callable[[Tensor], Tensor], pixels: np.ndarray
+) -> Float[Tensor, "n r h w"]:
+    """Return what `compute` makes of images, enlarged to their size."""
+
+    @torch.inference_mode()
+    def in_one(part: Tensor) -> Tensor:
+        return compute(as_images(part))
+
+    return enlarged(in_passes(in_one, PASS, torch.from_numpy(pixels)), auditor.input_size)

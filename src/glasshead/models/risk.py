@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from PIL import Image
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from glasshead.models.classifier import Classifier
@@ -24,11 +24,21 @@ LEAK = 0.1  # slope of the MLP's units below their kink, as a share of that abov
 
 
 class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
-    """How a map becomes a logit: `top_share` of its places count in top_k_mean; `hidden` units of the MLP."""
+    """How a map becomes a logit, and what is shown of it.
+
+    Attributes:
+        pooling: from the places of a map to one value.
+        top_share: of the places, those that count in top_k_mean.
+        hidden: units of the MLP.
+        spread: steps in which a map spreads to places that look alike before it is shown; 0: none.
+        likeness: cosine of features that counts e times less, place for place, in a step.
+    """
 
     pooling: Pooling = "top_k_mean"
-    top_share: float = Field(default=0.2, gt=0, le=1)
+    top_share: float = Field(default=0.1, gt=0, le=1)
     hidden: PositiveInt = 16
+    spread: NonNegativeInt = 4
+    likeness: PositiveFloat = 0.5
 
 
 class AsMap(nn.Module):
@@ -72,7 +82,10 @@ class MonotoneMLP(nn.Module):
 
 
 class RiskHead(nn.Module):
-    """Features (b, d, h, w) → risk maps (b, r, h, w) → pooled values (b, r) → logits (b, r).
+    """Features (b, d, h, w) → evidence by place (b, r, h, w) → pooled values (b, r) → logits (b, r).
+
+    The risk map is the evidence, spread over places that look alike: what separates images is often a part of the
+    object, and the object's other parts look more like it than what is around.
 
     Features are standardised with mean and deviation of the train split's places, kept beside the weights.
     """
@@ -97,30 +110,53 @@ class RiskHead(nn.Module):
         self.mean.copy_(mean)
         self.scale.copy_(scale.clamp(min=1e-6))
 
-    def maps(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
-        """Return the risk maps, unbounded: comparable within a risk, see `place_logits` for what they mean."""
+    def evidence(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
+        """Return what the logits are pooled from, unbounded."""
         return self._convolved(features, self.to_maps)
 
+    def maps(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
+        """Return the risk maps, on the scale of the evidence; see `place_logits` for what they mean."""
+        return self.spread(self.evidence(features), features)
+
+    @torch.no_grad()
+    def spread(
+        self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
+    ) -> Float[Tensor, "b r h w"]:
+        """Return the evidence after some steps of a random walk between places, likelier the more alike they are.
+
+        As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, here with the frozen features' own likeness:
+        softmax over places of cosine / likeness, of standardised features.
+        """
+        if not self.params.spread:
+            return evidence
+        standard = (features - self.mean[:, None, None]) / self.scale[:, None, None]
+        places = F.normalize(standard.flatten(2), dim=1)
+        walk = (places.transpose(1, 2) @ places / self.params.likeness).softmax(dim=2)
+        values = evidence.flatten(2).transpose(1, 2)
+        for _ in range(self.params.spread):
+            values = walk @ values
+        return values.transpose(1, 2).reshape(evidence.shape)
+
     def pooled(
-        self, maps: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
+        self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
     ) -> Float[Tensor, "b r"]:
-        """Return one value a map; attention alone looks at the features again."""
-        flat = maps.flatten(2)
+        """Return one value a risk; attention alone looks at the features again."""
+        flat = evidence.flatten(2)
         match self.params.pooling:
             case "average":
                 return flat.mean(dim=2)
             case "max":
                 return flat.amax(dim=2)
             case "top_k_mean":
-                return self.top(maps).mean(dim=2)
+                return self.top(evidence).mean(dim=2)
             case "attention":
                 assert self.to_attention is not None
                 weights = self._convolved(features, self.to_attention).flatten(2).softmax(dim=2)
                 return (weights * flat).sum(dim=2)
 
-    def top(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r k"]:
-        """Return the highest values of each map, in falling order: `top_share` of its places, one at least."""
-        flat = maps.flatten(2)
+    def top(self, evidence: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r k"]:
+        """Return the highest evidence of each image, in falling order: `top_share` of the places, one at least."""
+        flat = evidence.flatten(2)
         return flat.topk(max(1, round(self.params.top_share * flat.shape[2])), dim=2).values
 
     def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
@@ -130,15 +166,15 @@ class RiskHead(nn.Module):
 
     def forward(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r"]:
         """Return the raw logits."""
-        return self.logits_and_maps(features)[0]
+        return self.logits_and_evidence(features)[0]
 
-    def logits_and_maps(
+    def logits_and_evidence(
         self, features: Float[Tensor, "b d h w"]
     ) -> tuple[Float[Tensor, "b r"], Float[Tensor, "b r h w"]]:
         """Return both, computed once."""
-        maps = self.maps(features)
-        logits: Tensor = self.mlp(self.pooled(maps, features))
-        return logits, maps
+        evidence = self.evidence(features)
+        logits: Tensor = self.mlp(self.pooled(evidence, features))
+        return logits, evidence
 
     def _convolved(self, features: Tensor, convolution: nn.Conv2d) -> Tensor:
         """Return the 1×1 convolution of the standardised features, which stands in its weights: no copy is made."""

@@ -12,10 +12,10 @@ without the class token, or a ResNet's last stage (c, rows, columns). Patch toke
 norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), OWL-ViT (Minderer et al. 2022,
 arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
 
-`attended`, of the same shape, is what the last attention over places reads, the last that counts for a vector. Of CLIP's
-transformer these are the patch tokens before the last layer, behind which its training asked nothing of them but the class
-token: they may keep there what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.16588). SigLIP's pool
-and a ResNet's read the last hidden state: there it is `spatial`.
+`attended`, of the same shape, is what the last attention over places reads, the last that counts for a vector. Of
+CLIP's transformer these are the patch tokens before the last layer: of those behind it, training asks nothing, so that
+they may hold what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.16588). SigLIP's pool and a
+ResNet's read the last hidden state: there it is `spatial`.
 """
 
 from collections.abc import Callable, Mapping

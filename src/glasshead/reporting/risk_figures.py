@@ -36,6 +36,7 @@ PANELS = {  # title, and by column of the audit log its label, colour and line
 }
 MAPS = {
     "": "risk map",
+    "_evidence": "… before it is spread",
     "_grad_cam": "Grad-CAM of the usual classifier",
     "_grad_cam_own": "Grad-CAM of the auditor",
     "_centre": "Gaussian in the centre",

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -33,10 +33,10 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
     """
 
     losses: RiskLossWeights = RiskLossWeights()
-    epochs: PositiveInt = 30
+    epochs: PositiveInt = 15
     batch_size: PositiveInt = 256
     optimiser: OptimiserParams = OptimiserParams(
-        name="adamw", learning_rate=0.01, weight_decay=0.01
+        name="adamw", learning_rate=0.03, weight_decay=0.01
     )
     schedule: ScheduleParams = ScheduleParams()
     resample: Literal["none", "balanced"] = "none"
@@ -63,7 +63,8 @@ def train_risk_head(
 ) -> list[Row]:
     """Train `head` in place; return one row an epoch; it ends in evaluation mode with the weights of its best epoch.
 
-    `head` gives `logits_and_maps` of features, and of maps the highest values, `top`, that the patch loss compares.
+    `head` gives `logits_and_evidence` of features; of evidence the highest values, `top`, that the patch loss compares;
+    and the maps that it is spread to, `spread`.
     Columns: epoch; train_<loss> and validation_<loss> for loss (the weighted sum), bce, ranking, patch; train_gap and
     validation_gap, of logits; validation_auroc, validation_auprc, and what `localise` gives, as validation_<name>, all
     means over the risks; learning_rate, of the last step.
@@ -104,17 +105,24 @@ def train_risk_head(
     return history
 
 
+class RiskOutputs(NamedTuple):
+    """What a head makes of rows: logits, the highest evidence, and risk maps."""
+
+    logits: Float[Tensor, "n r"]
+    top: Float[Tensor, "n r k"]
+    maps: Float[Tensor, "n r h w"]
+
+
 @torch.no_grad()
-def risk_outputs(
-    head: Any, rows: RiskRows, batch_size: int
-) -> tuple[Float[Tensor, "n r"], Float[Tensor, "n r h w"]]:
-    """Return logits and risk maps of all rows."""
+def risk_outputs(head: Any, rows: RiskRows, batch_size: int) -> RiskOutputs:
+    """Return the outputs of all rows."""
     head.eval()
-    parts = [
-        head.logits_and_maps(rows.take(part)) for part in batches(np.arange(len(rows)), batch_size)
-    ]
-    logits, maps = zip(*parts, strict=True)
-    return torch.cat(logits), torch.cat(maps)
+    parts = []
+    for part in batches(np.arange(len(rows)), batch_size):
+        features = rows.take(part)
+        logits, evidence = head.logits_and_evidence(features)
+        parts.append((logits, head.top(evidence), head.spread(evidence, features)))
+    return RiskOutputs(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def draw_order(
@@ -162,8 +170,8 @@ def _step(
 ) -> tuple[RiskLosses, Tensor]:
     """Take one step; return the losses and logits before it."""
     try:
-        logits, maps = head.logits_and_maps(train.take(rows))
-        losses = risk_losses(logits, head.top(maps), train.labels[rows])
+        logits, evidence = head.logits_and_evidence(train.take(rows))
+        losses = risk_losses(logits, head.top(evidence), train.labels[rows])
         for optimiser in optimisers:
             optimiser.zero_grad()
         losses.total(params.losses).backward()
@@ -185,10 +193,10 @@ def _validate(
     localise: Localise,
 ) -> Row:
     """Return the columns of the validation rows; losses by batches of a fixed random order, as in training."""
-    logits, maps = risk_outputs(head, validation, params.batch_size)
+    logits, top, maps = risk_outputs(head, validation, params.batch_size)
     order = generator(seed, "risk", "validation").permutation(len(validation))
     parts = [
-        (len(rows), risk_losses(logits[rows], head.top(maps[rows]), validation.labels[rows]))
+        (len(rows), risk_losses(logits[rows], top[rows], validation.labels[rows]))
         for rows in batches(order, params.batch_size)
     ]
     measures = {"gap": mean_gap, "auroc": auroc, "auprc": average_precision}

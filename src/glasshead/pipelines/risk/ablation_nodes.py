@@ -105,7 +105,7 @@ def measure_variants(
                     if part.startswith(prefix)
                 }
             )
-            logits, maps = risk_outputs(head, rows, parameters.training.batch_size)
+            logits, _, maps = risk_outputs(head, rows, parameters.training.batch_size)
             runs.append(_rank(logits, rows.labels) | localise(maps))
         found[name] = {
             measure: [np.nan if run[measure] is None else run[measure] for run in runs]

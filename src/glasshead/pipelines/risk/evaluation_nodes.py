@@ -5,8 +5,8 @@ from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float, Int
+from scipy.special import expit, logit
 
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.bootstrap import (
@@ -149,9 +149,7 @@ def _statistics(test: pd.DataFrame, risk: str, n_bins: int) -> dict[str, AnyStat
         "gap": mean_gap(logits, labels == 1),
         "accuracy": measures.accuracy(calibrated, labels),
         "ece": measures.ece(calibrated, labels, n_bins),
-        "ece_uncalibrated": measures.ece(
-            _both(torch.from_numpy(logits).sigmoid().numpy()), labels, n_bins
-        ),
+        "ece_uncalibrated": measures.ece(_both(expit(logits)), labels, n_bins),
         "brier": measures.brier(calibrated, labels),
         "nll": measures.nll(_logits(calibrated[:, 1])[:, None] * [0, 1], labels),
         "nll_uncalibrated": measures.nll(two_logits, labels),
@@ -164,9 +162,8 @@ def _both(probability: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
 
 
 def _logits(probability: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    kept = np.clip(probability, 1e-12, 1 - 1e-12)
-    logits: Float[np.ndarray, " n"] = np.log(kept) - np.log1p(-kept)
-    return logits
+    odds: Float[np.ndarray, " n"] = logit(np.clip(probability, 1e-12, 1 - 1e-12))
+    return odds
 
 
 def _test_rows(scores: pd.DataFrame) -> pd.DataFrame:

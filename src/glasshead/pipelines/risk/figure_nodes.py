@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from scipy.special import expit
 
 from glasshead.calibration.metrics import ReliabilityCurve, reliability_curve
 from glasshead.explainers.risk_maps import enlarged
@@ -52,7 +53,7 @@ def plot_reliability(scores: pd.DataFrame, parameters: RiskParams) -> Figure:
 
     panels = {}
     for risk in _risks(scores):
-        raw = torch.from_numpy(test[f"logit/{risk}"].to_numpy()).sigmoid().numpy()
+        raw = expit(test[f"logit/{risk}"].to_numpy())
         panels[risk] = (curve(risk, raw), curve(risk, test[f"probability/{risk}"].to_numpy()))
     return reliability_figure(panels)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
+from scipy.special import expit
 
 from glasshead import __version__
 from glasshead.calibration.temperature import fit_temperature
@@ -128,7 +128,7 @@ def predict_risk(
     targets = add_risk_targets(samples, parameters.risks, images.classes)
     features = open_spatial(embed_summary, images, auditor.encoder, store, parameters.features)
     rows = risk_rows(images, targets, features)
-    logits, maps = risk_outputs(auditor.head, rows, parameters.training.batch_size)
+    logits, _, maps = risk_outputs(auditor.head, rows, parameters.training.batch_size)
     names = [f"logit/{risk}" for risk in auditor.classes]
     table = pd.DataFrame(logits.numpy().astype(np.float64), columns=names, index=targets.index)
     arrays = {
@@ -160,9 +160,7 @@ def fit_temperatures(calibration_logits: pd.DataFrame) -> dict[str, float]:
 def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
     """Return the table of logits with the calibrated probability of each risk beside them."""
     probabilities = {
-        f"probability/{risk}": torch.from_numpy(logits[f"logit/{risk}"].to_numpy() / temperature)
-        .sigmoid()
-        .numpy()
+        f"probability/{risk}": expit(logits[f"logit/{risk}"] / temperature)
         for risk, temperature in temperatures.items()
     }
     return logits.assign(**probabilities)
@@ -200,6 +198,6 @@ def _log_outcome(
         len(history),
         ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None),
     )
-    logits, maps = risk_outputs(head, validation, parameters.training.batch_size)
+    logits, _, maps = risk_outputs(head, validation, parameters.training.batch_size)
     for line in advise(parameters.names, logits, maps, train.labels, parameters.training):
         logger.warning("%s", line)
