@@ -36,11 +36,12 @@ from glasshead.training.risk import RiskRows, RiskTraining, train_risk_head
 from glasshead.training.risk_losses import RiskLossWeights
 from report import ROOT, Result, write_results
 
-TRAIN, VALIDATION, TEST = (
+SIZES = (
     4320,
     480,
     1200,
-)  # 480 more would be for calibration, which changes no order
+)  # train, validation, test; 480 more would calibrate, which changes no order
+MARKED_SIZES = (2160, 240, 600)  # of each of the ten sets with marks
 CHOICES = (("automobile", "truck"), ("bird", "frog"), ("ship", "deer", "cat"))
 NOISE = 0.2
 SEEDS = range(5)
@@ -57,9 +58,12 @@ class Drawn(NamedTuple):
     features: torch.Tensor
 
 
-def draw(encoder: ImageEncoder, seed: int, shortcut: Shortcut) -> tuple[Drawn, Drawn, Drawn]:
-    """Return train, validation and test."""
-    params = ScenesParams(train=TRAIN + VALIDATION, test=TEST, defects=Defects(shortcut=shortcut))
+def draw(
+    encoder: ImageEncoder, seed: int, shortcut: Shortcut, sizes: tuple[int, int, int]
+) -> tuple[Drawn, Drawn, Drawn]:
+    """Return train, validation and test of these sizes."""
+    train, validation, test = sizes
+    params = ScenesParams(train=train + validation, test=test, defects=Defects(shortcut=shortcut))
     pixels, labels, masks, marks = [], [], [], []
     for record in generate_scenes(params, seed):
         pixels.append(np.asarray(decode_rgb(record["image"])).transpose(2, 0, 1))
@@ -76,7 +80,7 @@ def draw(encoder: ImageEncoder, seed: int, shortcut: Shortcut) -> tuple[Drawn, D
         np.stack(marks),
         encode(encoder, np.stack(pixels)),
     )
-    ends = np.cumsum([0, TRAIN, VALIDATION, TEST])
+    ends = np.cumsum([0, *sizes])
     return tuple(Drawn(*(part[start:end] for part in whole)) for start, end in pairwise(ends))
 
 
@@ -235,7 +239,9 @@ def shortcuts(encoder: ImageEncoder) -> list[Result]:
     results: list[Result] = []
     counts = dict.fromkeys(("planted_mark", "mark_beside_object", "silent"), 0)
     for seed in SEEDS:
-        planted = draw(encoder, seed, Shortcut(class_name="truck", train_rate=0.9, test_rate=0.9))
+        planted = draw(
+            encoder, seed, Shortcut(class_name="truck", train_rate=0.9, test_rate=0.9), MARKED_SIZES
+        )
         auditor = train(encoder, *planted[:2], ("truck",), seed)
         for check in checks(auditor, planted[2]):
             counts[check] += 1
@@ -253,7 +259,9 @@ def shortcuts(encoder: ImageEncoder) -> list[Result]:
                 note,
             )
         )
-        clean = draw(encoder, seed, Shortcut(class_name="truck", train_rate=0.0, test_rate=1.0))
+        clean = draw(
+            encoder, seed, Shortcut(class_name="truck", train_rate=0.0, test_rate=1.0), MARKED_SIZES
+        )
         counts["silent"] += not checks(train(encoder, *clean[:2], ("truck",), seed), clean[2])
     total = Estimate(float(len(SEEDS)), None, None, len(SEEDS))
     for name, count in counts.items():
@@ -265,7 +273,7 @@ def shortcuts(encoder: ImageEncoder) -> list[Result]:
 def main() -> None:
     """Measure all of it and write the results."""
     encoder = load_encoder(BackboneParams(), "attended")
-    parts = draw(encoder, 0, Shortcut())
+    parts = draw(encoder, 0, Shortcut(), SIZES)
     write_results(
         "risk", [*localisation(encoder, parts), *label_noise(encoder, parts), *shortcuts(encoder)]
     )

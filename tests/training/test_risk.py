@@ -146,7 +146,7 @@ class TestAdvice:
     def test_a_good_training_needs_none(self):
         head, _ = train()
         found = risk_outputs(head, planted(100, 1)[0], BATCH)
-        assert self.lines(found.logits, found.maps) == []
+        assert self.lines(found.logits, found.evidence) == []
 
     def test_collapse(self):
         [line] = self.lines(torch.full((9, 1), 0.3), torch.randn(9, 1, 4, 4))

@@ -105,7 +105,8 @@ def object_finding(
 ) -> Finding | None:
     """Return a finding where more of the risk's mass lies beside the object than that of a Gaussian in the centre.
 
-    `outside` and `centre` are the shares of either map's mass outside the object, of images with the risk.
+    `outside` and `centre` are the shares outside the object of the mass of either map's highest pixels, as many as the
+    object has, of images with the risk.
     """
     found = bootstrap_intervals(
         {
@@ -124,8 +125,8 @@ def object_finding(
         check="risk_off_object",
         severity="high" if (found["outside"].low or 0) > 0.5 else "medium",
         summary=(
-            f"{percent(found['outside'])} of the mass of {risk!r} lies outside the object, more than of a Gaussian in "
-            f"the centre, {percent(found['outside_centre'])}: the score may rest on something else."
+            f"{percent(found['outside'])} of the mass of {risk!r}, at the object's own area, is beside the object; of "
+            f"a Gaussian in the centre {percent(found['outside_centre'])}. The score may rest on something else."
         ),
         evidence=_numbers(found),
         rows=[str(image_ids[row]) for row in order],

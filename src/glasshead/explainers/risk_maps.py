@@ -13,7 +13,7 @@ from torch import Tensor
 from glasshead.explainers.baselines import centre_gaussian
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.cam import grad_cam
-from glasshead.explainers.localisation import mask_iou, mass_in_mask, mass_on_mark, pointing_game
+from glasshead.explainers.localisation import mask_iou, mass_in_mask, pointing_game
 from glasshead.explainers.passes import in_passes
 from glasshead.images.fitting import table_rows
 from glasshead.images.pixels import Prepare
@@ -30,11 +30,7 @@ MEASURES: dict[str, Callable[..., np.ndarray]] = {
     "mass_in_mask": mass_in_mask,
 }
 RIVALS = ("_evidence", "_centre", "_grad_cam", "_grad_cam_own")
-COLUMNS = (
-    *(f"{measure}{rival}" for measure in MEASURES for rival in ("", *RIVALS)),
-    "mass_outside",
-    "mass_outside_centre",
-)
+COLUMNS = tuple(f"{measure}{rival}" for measure in MEASURES for rival in ("", *RIVALS))
 PASS = 64  # images at once
 
 
@@ -132,9 +128,8 @@ def hold_against_masks(
 
     pointing_game, iou and mass_in_mask are the risk map's own; those ending in `_evidence` those of the evidence before
     it is spread, in `_centre` a centred Gaussian's, in `_grad_cam` those of Grad-CAM of the `reference`, a usual
-    classifier on the same features, in `_grad_cam_own` those of Grad-CAM of the auditor. mass_outside and
-    mass_outside_centre: shares of the map's whole mass outside the mask, of the risk's calibrated probability by place
-    and of the Gaussian.
+    classifier on the same features, in `_grad_cam_own` those of Grad-CAM of the auditor. The mass of the risk map is
+    that of the calibrated probability by place.
     """
     maps, probabilities = risk_maps(auditor, located.pixels, place)
     images = as_images(torch.from_numpy(located.pixels))
@@ -152,11 +147,8 @@ def hold_against_masks(
         for name, measure in MEASURES.items()
         for rival, each in every.items()
     }
-    outside = {
-        "mass_outside": 1 - mass_on_mark(probabilities, located.masks),
-        "mass_outside_centre": 1 - mass_on_mark(centre, located.masks),
-    }
-    return columns | outside
+    # The zero of a risk map has no meaning, that of the probability has.
+    return columns | {"mass_in_mask": mass_in_mask(probabilities, located.masks)}
 
 
 def _evidence(auditor: RiskAuditor, pixels: np.ndarray, place: int) -> Float[np.ndarray, "n h w"]:

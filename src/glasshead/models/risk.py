@@ -125,17 +125,24 @@ class RiskHead(nn.Module):
         """Return the evidence after some steps of a random walk between places, likelier the more alike they are.
 
         As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, here with the frozen features' own likeness:
-        softmax over places of cosine / likeness, of standardised features.
+        softmax over places of cosine / likeness, of standardised features. A walk draws all values to their mean; so
+        they are stretched back, each map having the evidence's mean and maximum.
         """
         if not self.params.spread:
             return evidence
         standard = (features - self.mean[:, None, None]) / self.scale[:, None, None]
         places = F.normalize(standard.flatten(2), dim=1)
         walk = (places.transpose(1, 2) @ places / self.params.likeness).softmax(dim=2)
-        values = evidence.flatten(2).transpose(1, 2)
+        before = evidence.flatten(2).transpose(1, 2)
+        after = before
         for _ in range(self.params.spread):
-            values = walk @ values
-        return values.transpose(1, 2).reshape(evidence.shape)
+            after = walk @ after
+        (mean, height), (middle, reach) = (
+            (each.mean(dim=1, keepdim=True), each.amax(dim=1, keepdim=True))
+            for each in (before, after)
+        )
+        gain = (height - mean) / (reach - middle).clamp(min=1e-9)
+        return (mean + gain * (after - middle)).transpose(1, 2).reshape(evidence.shape)
 
     def pooled(
         self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]

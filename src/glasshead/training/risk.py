@@ -106,10 +106,10 @@ def train_risk_head(
 
 
 class RiskOutputs(NamedTuple):
-    """What a head makes of rows: logits, the highest evidence, and risk maps."""
+    """What a head makes of rows: logits, the evidence by place that they come from, and risk maps."""
 
     logits: Float[Tensor, "n r"]
-    top: Float[Tensor, "n r k"]
+    evidence: Float[Tensor, "n r h w"]
     maps: Float[Tensor, "n r h w"]
 
 
@@ -121,7 +121,7 @@ def risk_outputs(head: Any, rows: RiskRows, batch_size: int) -> RiskOutputs:
     for part in batches(np.arange(len(rows)), batch_size):
         features = rows.take(part)
         logits, evidence = head.logits_and_evidence(features)
-        parts.append((logits, head.top(evidence), head.spread(evidence, features)))
+        parts.append((logits, evidence, head.spread(evidence, features)))
     return RiskOutputs(*map(torch.cat, zip(*parts, strict=True)))
 
 
@@ -193,10 +193,10 @@ def _validate(
     localise: Localise,
 ) -> Row:
     """Return the columns of the validation rows; losses by batches of a fixed random order, as in training."""
-    logits, top, maps = risk_outputs(head, validation, params.batch_size)
+    logits, evidence, maps = risk_outputs(head, validation, params.batch_size)
     order = generator(seed, "risk", "validation").permutation(len(validation))
     parts = [
-        (len(rows), risk_losses(logits[rows], top[rows], validation.labels[rows]))
+        (len(rows), risk_losses(logits[rows], head.top(evidence[rows]), validation.labels[rows]))
         for rows in batches(order, params.batch_size)
     ]
     measures = {"gap": mean_gap, "auroc": auroc, "auprc": average_precision}

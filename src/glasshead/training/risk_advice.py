@@ -14,15 +14,15 @@ RARE = 0.05  # share of images with a risk, or without it
 def advise(
     risks: tuple[str, ...],
     logits: Float[Tensor, "n r"],
-    maps: Float[Tensor, "n r h w"],
+    evidence: Float[Tensor, "n r h w"],
     labels: Float[Tensor, "m r"],
     params: RiskTraining,
 ) -> list[str]:
-    """Return a line for each fault of each risk: logits and maps are of validation rows, labels of train rows."""
+    """Return a line for each fault of each risk: logits and evidence are of validation rows, labels of train rows."""
     lines = []
     for place, risk in enumerate(risks):
         share = labels[:, place].mean().item()
-        flat = within_share(maps[:, place].numpy())
+        flat = within_share(evidence[:, place].numpy())
         if logits[:, place].std(correction=0).item() < COLLAPSED:
             lines.append(
                 f"{risk}: collapse, all images get the same logit. Raise risk.training.losses.ranking or the learning "

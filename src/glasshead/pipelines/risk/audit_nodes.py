@@ -82,8 +82,8 @@ def _look_beside(
     table = localisation[localisation["risk"] == risk]
     off_object = object_finding(
         risk,
-        table["mass_outside"].to_numpy(),
-        table["mass_outside_centre"].to_numpy(),
+        1 - table["mass_in_mask"].to_numpy(),
+        1 - table["mass_in_mask_centre"].to_numpy(),
         table["image_id"].to_numpy(),
         parameters.n_resamples,
         seed,

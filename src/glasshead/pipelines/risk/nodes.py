@@ -198,6 +198,6 @@ def _log_outcome(
         len(history),
         ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None),
     )
-    logits, _, maps = risk_outputs(head, validation, parameters.training.batch_size)
-    for line in advise(parameters.names, logits, maps, train.labels, parameters.training):
+    logits, evidence, _ = risk_outputs(head, validation, parameters.training.batch_size)
+    for line in advise(parameters.names, logits, evidence, train.labels, parameters.training):
         logger.warning("%s", line)
