@@ -59,6 +59,7 @@ STAGES = {
     "explain",
     "report",
     "pretrain",
+    "risk",
     "robustness",
 }
 CONCEPT_NODES = {
@@ -78,6 +79,7 @@ CONCEPT_NODES = {
 OTHERS = {
     "embed_texts",
     "pretrain",
+    "risk",
     "robustness",
     "train_cnn",
     "train_transfer",
@@ -107,7 +109,7 @@ class TestPipelines:
         composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
         composed |= {f"{name}_explain_full" for name in ("cnn", "transfer", "ensemble")}
         composed |= {f"{name}_robustness" for name in ("cnn", "transfer", "ensemble")}
-        composed |= {"report_comparison"}
+        composed |= {"report_comparison", "risk_ablation"}
         assert STAGES | composed == pipelines.keys()
 
     def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:
@@ -217,6 +219,9 @@ class TestSplits:
             ("train_cnn", "cnn.predict_controls"),
             ("train_transfer", "transfer.fit_transfer"),
             ("train_transfer", "transfer.predict_majority"),
+            ("risk", "risk.fit_auditor"),
+            ("risk", "risk.fit_reference"),
+            ("risk_ablation", "risk_ablation.fit_variants"),
             *(("cnn_ablation", f"{name}.fit_cnn") for name in VARIANTS),
             *(("transfer_comparison", f"{name}.fit_transfer") for name in TRANSFER_VARIANTS),
         ],
@@ -230,6 +235,29 @@ class TestSplits:
         assert rows in node.inputs
         (select,) = pipelines[pipeline].only_nodes_with_outputs(rows).nodes
         assert set(select.func(IMAGES, LABELLED)["split"]) == {"train", "validation"}
+
+    def test_a_risk_is_calibrated_on_calibration_rows_alone(
+        self, pipelines: dict[str, Pipeline]
+    ) -> None:
+        (fit,) = named(pipelines["risk"], "risk.fit_temperatures")
+        assert fit.inputs == ["risk.calibration_logits"]
+        (select,) = pipelines["risk"].only_nodes_with_outputs("risk.calibration_logits").nodes
+        assert set(select.func(LABELLED)["split"]) == {"calibration"}
+
+    @pytest.mark.parametrize(
+        ("pipeline", "fits"),
+        [
+            ("risk", ("fit_auditor", "fit_reference", "fit_temperatures")),
+            ("risk_ablation", ("fit_variants",)),
+        ],
+    )
+    def test_no_fit_of_a_risk_comes_from_what_is_measured(
+        self, pipelines: dict[str, Pipeline], pipeline: str, fits: tuple[str, ...]
+    ) -> None:
+        before = pipelines[pipeline].to_nodes(*(f"{pipeline}.{fit}" for fit in fits))
+        readers = {node.name for node in before.nodes if "samples" in node.inputs}
+        # predict_risk passes labels on; select_calibration takes those of calibration rows alone.
+        assert readers - {"risk.predict_risk"} == {f"{pipeline}.select_fitting_samples"}
 
     def test_nothing_before_evaluate_reads_what_evaluate_finds(
         self, pipelines: dict[str, Pipeline]

@@ -15,6 +15,7 @@ from glasshead.pipelines import (
     preprocess,
     pretrain,
     report,
+    risk,
     robustness,
     train_cnn,
     train_heads,
@@ -25,6 +26,7 @@ from glasshead.pipelines import (
 SHARED = {
     "class_balance_figure",
     "classifiers",
+    "embedding_store",
     "embeddings",
     "images",
     "ingest_counts",
@@ -79,6 +81,8 @@ def register_pipelines() -> dict[str, Pipeline]:
         "cnn_ablation": pixels + ablation(),
         "transfer": from_images(pixels, transfer, "transfer"),
         "transfer_comparison": pixels + comparison(),
+        "risk": pixels + for_classifier(risk.create_pipeline(), "risk"),
+        "risk_ablation": pixels + for_classifier(risk.ablation_pipeline(), "risk_ablation"),
         "ensemble": from_images(Pipeline([]), ensemble.create_pipeline(), "ensemble"),
         "__default__": whole,
     }

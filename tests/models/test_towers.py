@@ -31,11 +31,16 @@ from glasshead.models.clip import (
     processor_settings,
 )
 
-OUTPUTS = ("projected", "pooled", "spatial")
+OUTPUTS = ("projected", "pooled", "spatial", "attended")
 SHAPES = {
-    "clip": {"projected": (8,), "pooled": (16,), "spatial": (16, 16)},
-    "siglip": {"projected": (16,), "pooled": (16,), "spatial": (16, 16)},
-    "resnet": {"projected": (6,), "pooled": (6,), "spatial": (128, 2, 2)},
+    "clip": {"projected": (8,), "pooled": (16,), "spatial": (16, 16), "attended": (16, 16)},
+    "siglip": {"projected": (16,), "pooled": (16,), "spatial": (16, 16), "attended": (16, 16)},
+    "resnet": {
+        "projected": (6,),
+        "pooled": (6,),
+        "spatial": (128, 2, 2),
+        "attended": (128, 2, 2),
+    },
 }
 CASES = [(kind, output) for kind in SHAPES for output in OUTPUTS]
 
@@ -73,6 +78,9 @@ class TestAgreement:
             "projected": model.get_image_features(**inputs).pooler_output,
             "pooled": whole.pooler_output,
             "spatial": model.vision_model.post_layernorm(whole.last_hidden_state)[:, 1:],
+            "attended": model.vision_model(**inputs, output_hidden_states=True).hidden_states[-2][
+                :, 1:
+            ],
         }
         agree(clip_folder, pictures, expected)
         torch.testing.assert_close(
@@ -88,6 +96,7 @@ class TestAgreement:
             "projected": features.pooler_output,
             "pooled": features.pooler_output,
             "spatial": features.last_hidden_state,
+            "attended": features.last_hidden_state,
         }
         agree(siglip_folder, pictures, expected)
 
@@ -108,7 +117,12 @@ class TestAgreement:
         agree(
             folder,
             pictures,
-            {"projected": vectors, "pooled": vectors, "spatial": stages(pixels)[0]},
+            {
+                "projected": vectors,
+                "pooled": vectors,
+                "spatial": stages(pixels)[0],
+                "attended": stages(pixels)[0],
+            },
         )
 
     def test_patch_tokens_run_row_by_row_from_the_top_left(self, clip_folder):
@@ -144,7 +158,7 @@ class TestContract:
     def test_each_output_has_a_key_of_its_own(self, folders, kind):
         backbone = BackboneParams(name=str(folders[kind]))
         keys = [load_encoder(backbone, output).key for output in OUTPUTS]
-        assert len(set(keys)) == 3
+        assert len(set(keys)) == len(OUTPUTS)
         assert [load_encoder_with_key(backbone, key).output for key in keys] == list(OUTPUTS)
 
     def test_a_key_of_another_encoder_is_refused(self, folders):

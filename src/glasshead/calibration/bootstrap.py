@@ -1,7 +1,8 @@
 """95 % bootstrap intervals of functions of sample means, all from the same resamples."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -26,13 +27,51 @@ class Statistic:
     combine: Callable[[np.ndarray], np.ndarray]
     biased: bool = False
 
+    def __len__(self) -> int:
+        return len(self.terms)
+
     @property
     def value(self) -> float | None:
         """The statistic of the sample itself; None where it is undefined."""
-        if not len(self.terms):
+        if not len(self):
             return None
-        value = float(self.combine(self.terms.mean(axis=0, keepdims=True))[0])
-        return None if np.isnan(value) else value
+        return _defined(self.combine(self.terms.mean(axis=0, keepdims=True)))
+
+    def resampled(self, counts: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+        """Return the statistic of resamples that hold each row so many times."""
+        return self.combine(counts @ self.terms / len(self))
+
+
+@dataclass(frozen=True)
+class CountStatistic:
+    """A statistic of `n` rows that is no function of means, such as one of ranks.
+
+    `measure` maps how often each row counts, `(r, n)`, to values `(r,)`, NaN where undefined.
+    """
+
+    n: int
+    measure: Callable[[np.ndarray], np.ndarray]
+    biased: bool = False
+
+    def __len__(self) -> int:
+        return self.n
+
+    @property
+    def value(self) -> float | None:
+        """The statistic of the sample itself; None where it is undefined."""
+        return _defined(self.measure(np.ones((1, self.n)))) if self.n else None
+
+    def resampled(self, counts: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
+        """Return the statistic of resamples that hold each row so many times."""
+        return self.measure(counts)
+
+
+AnyStatistic = Statistic | CountStatistic
+
+
+def _defined(values: Float[np.ndarray, " 1"]) -> float | None:
+    value = float(values[0])
+    return None if np.isnan(value) else value
 
 
 @dataclass(frozen=True)
@@ -50,8 +89,38 @@ def mean_of(values: Float[np.ndarray, " n"]) -> Statistic:
     return Statistic(np.asarray(values, dtype=float)[:, None], lambda means: means[..., 0])
 
 
+def ratio_of(above: Float[np.ndarray, " n"], below: Float[np.ndarray, " n"]) -> Statistic:
+    """Return the mean of `above` over the mean of `below` as a statistic, undefined where that is not above 0."""
+    return Statistic(np.stack([above, below], axis=1).astype(float), _ratio)
+
+
+def mean_of_defined(values: Float[np.ndarray, " n"]) -> Statistic:
+    """Return the mean of those of `values` that are not NaN as a statistic."""
+    defined = ~np.isnan(values)
+    return ratio_of(np.where(defined, values, 0.0), defined.astype(float))
+
+
+def _ratio(means: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
+    ratio = np.full(means.shape[:-1], np.nan)
+    np.divide(means[..., 0], means[..., 1], out=ratio, where=means[..., 1] > 0)
+    return ratio
+
+
+def averaged(statistics: Sequence[AnyStatistic]) -> AnyStatistic:
+    """Return the mean of statistics of the same rows, undefined where one of them is; of one, that one."""
+    if len(statistics) == 1:
+        return statistics[0]
+    biased = any(statistic.biased for statistic in statistics)
+    return CountStatistic(len(statistics[0]), partial(_mean_of_all, statistics), biased)
+
+
+def _mean_of_all(statistics: Sequence[AnyStatistic], counts: np.ndarray) -> np.ndarray:
+    mean: np.ndarray = np.mean([each.resampled(counts) for each in statistics], axis=0)
+    return mean
+
+
 def bootstrap_intervals(
-    statistics: Mapping[str, Statistic], n_resamples: int, seed: int
+    statistics: Mapping[str, AnyStatistic], n_resamples: int, seed: int
 ) -> dict[str, Estimate]:
     """Return each statistic with its 95 % interval.
 
@@ -63,14 +132,14 @@ def bootstrap_intervals(
 
     Raises ValueError unless all statistics describe the same rows.
     """
-    sizes = {len(statistic.terms) for statistic in statistics.values()}
+    sizes = {len(statistic) for statistic in statistics.values()}
     if len(sizes) > 1:
         raise ValueError(f"statistics of one bootstrap must describe the same rows, not {sizes}")
     draws: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     n = max(sizes, default=0)
     for counts in _resample_counts(n, n_resamples, seed):
         for name, statistic in statistics.items():
-            draws[name].append(statistic.combine(counts @ statistic.terms / n))
+            draws[name].append(statistic.resampled(counts))
     return {
         name: _estimate(statistic, np.concatenate([[], *draws[name]]))
         for name, statistic in statistics.items()
@@ -89,8 +158,8 @@ def _resample_counts(n: int, n_resamples: int, seed: int) -> Iterator[Float[np.n
         yield np.stack(list(draws)).astype(float)
 
 
-def _estimate(statistic: Statistic, draws: Float[np.ndarray, " r"]) -> Estimate:
-    value, n = statistic.value, len(statistic.terms)
+def _estimate(statistic: AnyStatistic, draws: Float[np.ndarray, " r"]) -> Estimate:
+    value, n = statistic.value, len(statistic)
     defined = draws[~np.isnan(draws)]
     if value is None or not len(defined) or len(defined) < 0.95 * len(draws):
         return Estimate(value, None, None, n)

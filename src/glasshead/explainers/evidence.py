@@ -6,7 +6,13 @@ from typing import Literal, TypedDict
 import numpy as np
 from jaxtyping import Float
 
-from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
+from glasshead.calibration.bootstrap import (
+    Statistic,
+    bootstrap_intervals,
+    mean_of,
+    mean_of_defined,
+    ratio_of,
+)
 from glasshead.explainers.attribution import Attribution
 
 # The direction of each measure. `mass_on_mark` is of a model that was trained on the mark, which a map should show.
@@ -51,7 +57,7 @@ def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[st
     step = np.abs(explained.output - explained.base)
     statistics = {
         "completeness_gap": mean_of(explained.gap),
-        "completeness_gap_relative": Statistic(np.stack([explained.gap, step], axis=1), _ratio),
+        "completeness_gap_relative": ratio_of(explained.gap, step),
     }
     return _measures(statistics, n_resamples, seed)
 
@@ -63,14 +69,10 @@ def summarise(
 
     Raises KeyError for a measure that `BETTER` does not know.
     """
-    defined = {name: ~np.isnan(each) for name, each in values.items()}
-    statistics = {
-        name: Statistic(np.stack([np.where(known, values[name], 0), known], axis=1), _ratio)
-        for name, known in defined.items()
-    }
+    statistics = {name: mean_of_defined(each) for name, each in values.items()}
     measures = _measures(statistics, n_resamples, seed)
-    for name, known in defined.items():
-        measures[name]["n"] = int(known.sum())
+    for name, each in values.items():
+        measures[name]["n"] = int((~np.isnan(each)).sum())
     return measures
 
 
@@ -88,10 +90,3 @@ def _measures(
         )
         for name, found in bootstrap_intervals(statistics, n_resamples, seed).items()
     }
-
-
-def _ratio(means: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
-    """Return the first mean over the second, NaN where that is 0."""
-    ratio = np.full(means.shape[:-1], np.nan)
-    np.divide(means[..., 0], means[..., 1], out=ratio, where=means[..., 1] > 0)
-    return ratio

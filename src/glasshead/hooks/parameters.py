@@ -43,8 +43,9 @@ class ParameterHooks:
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Raise ParameterError where the run is to embed for its heads what heads cannot read."""
         trains_on_them = {"params:embed", "params:train_heads"} <= pipeline.inputs()
-        if trains_on_them and catalog["params:embed"].load().output == "spatial":
+        output = catalog["params:embed"].load().output if trains_on_them else ""
+        if output in ("spatial", "attended"):
             raise ParameterError(
-                "Heads read one vector an image, and embed.output=spatial gives one for each place of it. Set it to "
+                f"Heads read one vector an image, and embed.output={output} gives one for each place of it. Set it to "
                 "projected or pooled, or embed alone, with --pipelines=ingest,preprocess,embed."
             )

@@ -153,6 +153,7 @@ ROUTES: dict[str, Route] = {  # the first that fits
     "embed_summary": log_numbers,
     "explanations": log_numbers,
     "figure": log_file,
+    "findings": log_table,
     "flips": log_table,
     "interpolation": log_table,
     "interventions": log_numbers,
@@ -161,4 +162,5 @@ ROUTES: dict[str, Route] = {  # the first that fits
     "report": log_document,
     "robustness": log_table,
     "step_log": log_steps,
+    "to_review": log_table,
 }

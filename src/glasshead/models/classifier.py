@@ -23,6 +23,7 @@ KINDS = {
     "cnn": "glasshead.models.cnn:CNNClassifier",
     "ensemble": "glasshead.models.ensemble:Ensemble",
     "heads": "glasshead.models.heads:GlassHeads",
+    "risk": "glasshead.models.risk:RiskAuditor",
     "transfer": "glasshead.models.transfer:TransferClassifier",
 }
 

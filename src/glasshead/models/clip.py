@@ -21,12 +21,13 @@ from glasshead.models.backbone import (
     weights_hash,
 )
 from glasshead.models.processor import describe, input_size, keeps_size, load_processor
-from glasshead.models.towers import Output, Tower, load_tower
+from glasshead.models.towers import BY_PLACE, Output, Tower, load_tower
 
 __all__ = [
     "BackboneParams",
     "ImageEncoder",
     "Output",
+    "load_described_encoder",
     "load_encoder",
     "load_encoder_with_key",
     "processor_settings",
@@ -79,6 +80,23 @@ def load_encoder_with_key(backbone: BackboneParams, key: str) -> "ImageEncoder":
     )
 
 
+def load_described_encoder(settings: dict[str, Any], reader: str) -> "ImageEncoder":
+    """Return the encoder that the settings of a `reader` of its outputs name: backbone, output and encoder_key.
+
+    Raises BackboneError where there is another encoder under that name now.
+    """
+    backbone = BackboneParams(**settings["backbone"])
+    # Heads that do not name their output are older than the choice.
+    encoder = load_encoder(backbone, settings.get("output", "projected"))
+    if encoder.key != settings["encoder_key"]:
+        raise BackboneError(
+            f"The backbone {backbone.name!r} is another encoder now than the one these {reader} were trained on: its "
+            f"weights, its processor or the code is different (key {encoder.key[:12]}… instead of "
+            f"{settings['encoder_key'][:12]}…). Train the {reader} again, or restore the old backbone."
+        )
+    return encoder
+
+
 class ImageEncoder(nn.Module):
     """Images in [0, 1] to one output of a CLIP backbone, whose scale (and L2 norm) is kept as it is.
 
@@ -103,7 +121,7 @@ class ImageEncoder(nn.Module):
         self.processor = tower.processor
         self.output = output
         self.shape, self._compute = tower.outputs[output]
-        self.reads_class_token_alone = tower.pools_class_token and output != "spatial"
+        self.reads_class_token_alone = tower.pools_class_token and output not in BY_PLACE
         self.backbone = backbone
         self.weights = weights
         self.input_size = input_size(tower.processor)
@@ -135,6 +153,12 @@ class ImageEncoder(nn.Module):
             )
         last: nn.Module = stages[-1]
         return last
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """What `load_described_encoder` finds it by."""
+        backbone = self.backbone.model_dump()
+        return {"backbone": backbone, "output": self.output, "encoder_key": self.key}
 
     @property
     def key(self) -> str:

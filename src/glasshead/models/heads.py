@@ -11,9 +11,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from glasshead.errors import BackboneError
 from glasshead.models.classifier import Classifier, Concept, concepts_of
-from glasshead.models.clip import BackboneParams, ImageEncoder, load_encoder
+from glasshead.models.clip import ImageEncoder, load_described_encoder
 
 
 class Bottleneck(nn.Module):
@@ -104,26 +103,12 @@ class GlassHeads(Classifier):
     @property
     def settings(self) -> dict[str, Any]:
         """The encoder by name, revision, output and key, and the bottleneck's shape."""
-        backbone = self.encoder.backbone.model_dump()
-        return {
-            "backbone": backbone,
-            "output": self.encoder.output,
-            "encoder_key": self.encoder_key,
-            "bottleneck": self.bottleneck.shape,
-        }
+        return {**self.encoder.named, "bottleneck": self.bottleneck.shape}
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
         """Load the encoder it names and build the bottleneck; another encoder under that name is refused."""
-        backbone = BackboneParams(**settings["backbone"])
-        # Heads that do not name their output are older than the choice.
-        encoder = load_encoder(backbone, settings.get("output", "projected"))
-        if encoder.key != settings["encoder_key"]:
-            raise BackboneError(
-                f"The backbone {backbone.name!r} is another encoder now than the one these heads were trained on: its "
-                f"weights, its processor or the code is different (key {encoder.key[:12]}… instead of "
-                f"{settings['encoder_key'][:12]}…). Train the heads again, or restore the old backbone."
-            )
+        encoder = load_described_encoder(settings, "heads")
         shape = settings["bottleneck"]
         bottleneck = Bottleneck(**(shape | {"widths": tuple(shape["widths"])}))
         return cls(

@@ -11,6 +11,11 @@
 without the class token, or a ResNet's last stage (c, rows, columns). Patch tokens have gone through the last layer
 norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), OWL-ViT (Minderer et al. 2022,
 arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
+
+`attended`, of the same shape, is what the last attention over places reads, the last that counts for a vector. Of
+CLIP's transformer these are the patch tokens before the last layer: of those behind it, training asks nothing, so that
+they may hold what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.16588). SigLIP's pool and a
+ResNet's read the last hidden state: there it is `spatial`.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +30,8 @@ from glasshead.errors import BackboneError
 from glasshead.models.backbone import kind_of, quiet_transformers
 from glasshead.models.processor import input_size, load_processor
 
-Output = Literal["projected", "pooled", "spatial"]
+Output = Literal["projected", "pooled", "spatial", "attended"]
+BY_PLACE: tuple[Output, ...] = ("spatial", "attended")
 Outputs = Mapping[Output, tuple[tuple[int, ...], Callable[[Any, Tensor], Tensor]]]
 
 
@@ -100,9 +106,11 @@ def _load_clip(folder: Path) -> Tower:
     config = getattr(whole, "vision_config", whole)
     config.projection_dim = whole.projection_dim  # a CLIPModel keeps the true one at its top
     vision, missing = from_pretrained(CLIPVisionModelWithProjection, folder, config)
+    places = (_patches(config), config.hidden_size)
     outputs: Outputs = {
         "pooled": ((config.hidden_size,), _clip_pooled),
-        "spatial": ((_patches(config), config.hidden_size), _clip_spatial),
+        "spatial": (places, _clip_spatial),
+        "attended": (places, _clip_attended),
     }
     if missing != ["visual_projection.weight"]:  # what a CLIPVisionModel saved alone lacks
         refuse_gaps(folder, missing)
@@ -124,6 +132,14 @@ def _clip_spatial(vision: Any, pixels: Tensor) -> Tensor:
     return vision.vision_model.post_layernorm(tokens)
 
 
+def _clip_attended(vision: Any, pixels: Tensor) -> Tensor:
+    model = vision.vision_model
+    tokens = model.pre_layrnorm(model.embeddings(pixels))
+    for layer in list(model.encoder.layers)[:-1]:
+        tokens = layer(tokens, attention_mask=None)
+    return tokens[:, 1:]
+
+
 def _load_siglip(folder: Path) -> Tower:
     from transformers import SiglipVisionModel
 
@@ -131,7 +147,8 @@ def _load_siglip(folder: Path) -> Tower:
     config = getattr(whole, "vision_config", whole)
     vision, missing = from_pretrained(SiglipVisionModel, folder, config)
     refuse_gaps(folder, missing)
-    outputs: Outputs = {"spatial": ((_patches(config), config.hidden_size), _siglip_spatial)}
+    spatial = ((_patches(config), config.hidden_size), _siglip_spatial)
+    outputs: Outputs = {"spatial": spatial, "attended": spatial}
     if config.vision_use_head:
         pooled = ((config.hidden_size,), _siglip_pooled)
         outputs = {"projected": pooled, "pooled": pooled, **outputs}
@@ -181,7 +198,8 @@ def _load_timm(folder: Path) -> Tower:
         )
     processor = load_processor(folder)
     side = input_size(processor) // vision.feature_info[-1]["reduction"]
-    outputs: Outputs = {"spatial": ((vision.num_features, side, side), _timm_spatial)}
+    spatial = ((vision.num_features, side, side), _timm_spatial)
+    outputs: Outputs = {"spatial": spatial, "attended": spatial}
     if not isinstance(vision.head, AttentionPool2d | RotAttentionPool2d):
         return Tower(
             vision, processor, {"pooled": ((vision.head_hidden_size,), _timm_average), **outputs}

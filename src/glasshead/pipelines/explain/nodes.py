@@ -25,6 +25,7 @@ from glasshead.explainers.faithfulness import Noise, noise_response
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.randomisation import randomised_copy
 from glasshead.explainers.report_card import Subject, measure_method
+from glasshead.images.seen import masks_as_seen, square_mask
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.pipelines.explain.params import ExplainParams
@@ -84,12 +85,15 @@ def prepare_examples(
     """
     rows = pd.Index(images.frame()["image_id"]).get_indexer(examples["image_id"])
     marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
-    pixels, masks, marks = [], [], []
+    pixels: list[np.ndarray] = []
+    masks: list[np.ndarray] = []
+    marks: list[np.ndarray] = []
     for name, row in zip(examples["image_id"], rows.tolist(), strict=True):
         picture = images.pil(row)  # one at a time: they may be large
         pixels.append(classifier.prepare([picture])[0].numpy())
-        masks.append(_as_seen(classifier, images.mask(row), pixels[-1]))
-        marks.append(_as_seen(classifier, _square(marked.get(name), picture), pixels[-1]))
+        mark = square_mask(marked.get(name), picture)
+        for seen, mask in ((masks, images.mask(row)), (marks, mark)):
+            seen.append(masks_as_seen(classifier.prepare, [mask], [picture])[0])
     return {
         "image_id": _strings(examples["image_id"]),
         "pixels": np.stack(pixels),
@@ -229,27 +233,6 @@ def _as_inputs(
 ) -> tuple[Tensor, Tensor]:
     images = as_images(torch.from_numpy(example_images["pixels"]).to(device))
     return images, class_indices(classifier.classes, examples["predicted"]).to(device)
-
-
-def _as_seen(
-    classifier: Explainable, mask: np.ndarray | None, pixels: UInt8[np.ndarray, "3 h w"]
-) -> NDArray[np.bool_]:
-    """Return a mask (h, w) where the classifier sees it in `pixels`; False everywhere if there is none."""
-    if mask is None:
-        return np.zeros(pixels.shape[1:], bool)
-    drawn = Image.fromarray(mask).convert("RGB")
-    seen: NDArray[np.bool_] = classifier.prepare([drawn])[0, 0].numpy() > 127
-    return seen
-
-
-def _square(box: str | None, picture: Image.Image) -> NDArray[np.bool_] | None:
-    """Return the mask of "x,y,width,height"."""
-    if box is None:
-        return None
-    x, y, width, height = map(int, box.split(","))
-    mask = np.zeros(picture.size[::-1], bool)
-    mask[y : y + height, x : x + width] = True
-    return mask
 
 
 def _as_arrays(name: str, explained: Explanation) -> Arrays:

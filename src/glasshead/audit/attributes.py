@@ -1,0 +1,128 @@
+"""Do attributes that should not matter go with a risk, in the scores or in the data?"""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+
+from glasshead.audit.findings import Finding, percent
+from glasshead.calibration.bootstrap import bootstrap_intervals
+from glasshead.calibration.ranking import auroc
+from glasshead.seeds import generator
+
+EXPLAINED = 0.1  # share of the scores' variance within a label, that counts
+MUCH = 0.3
+UNLIKELY = 0.01  # probability of as much among shuffled rows
+PREDICTS = 0.6  # AUROC of the attribute alone, that counts
+SHUFFLES = 500
+SHOWN = 20
+
+
+def score_finding(
+    risk: str,
+    attribute: str,
+    scores: Float[np.ndarray, " n"],
+    has_risk: Bool[np.ndarray, " n"],
+    values: np.ndarray,
+    image_ids: np.ndarray,
+    seed: int,
+) -> Finding | None:
+    """Return a finding where an attribute explains scores among images that the label does not tell apart.
+
+    `scores` are logits; their mean within each label is taken off. Explained is the share of variance between the
+    attribute's values, corrected for their number (Kelley 1935), against rows shuffled within each label.
+    """
+    rest = scores - np.where(has_risk, *(_mean(scores[part]) for part in (has_risk, ~has_risk)))
+    codes, names = pd.factorize(pd.Series(values), sort=True)
+    share = explained_share(rest, codes)
+    draw = generator(seed, "risk", "attribute", attribute)
+    shuffled = np.array(
+        [explained_share(_shuffled(rest, has_risk, draw), codes) for _ in range(SHUFFLES)]
+    )
+    chance = (1 + (shuffled >= share).sum()) / (1 + SHUFFLES)
+    if share < EXPLAINED or chance > UNLIKELY:
+        return None
+    means = {str(name): _mean(rest[codes == code]) for code, name in enumerate(names)}
+    highest = max(means, key=lambda name: means[name])
+    suspicious = np.flatnonzero((values.astype(str) == highest) & ~has_risk)
+    order = suspicious[np.argsort(-scores[suspicious], kind="stable")][:SHOWN]
+    return Finding(
+        check="risk_by_attribute",
+        severity="high" if share >= MUCH else "medium",
+        summary=(
+            f"Among images that are alike in {risk!r}, {attribute} explains {share:.0%} of the variance of the score, "
+            f"which is highest for {highest}."
+        ),
+        evidence={"explained": share, "p": chance, "mean_logit_beyond_label": means},
+        rows=[str(image_ids[row]) for row in order],
+        advice=f"Balance {attribute} between images with the risk and without it, or add images where they disagree.",
+    )
+
+
+def data_finding(
+    risk: str,
+    attribute: str,
+    train: tuple[np.ndarray, Bool[np.ndarray, " m"]],
+    test: tuple[np.ndarray, Bool[np.ndarray, " n"]],
+    scores: Float[np.ndarray, " n"],
+    n_resamples: int,
+    seed: int,
+) -> Finding | None:
+    """Return a finding where an attribute alone predicts a risk: the share of train rows with it, by value.
+
+    `train` and `test` hold the attribute's values and which rows have the risk.
+    """
+    overall = float(train[1].mean())
+    rates = pd.Series(train[1].astype(float)).groupby(train[0].astype(str)).mean()
+    predicted = pd.Series(test[0].astype(str)).map(rates).fillna(overall).to_numpy(float)
+    found = bootstrap_intervals({"auroc": auroc(predicted, test[1])}, n_resamples, seed)["auroc"]
+    if found.low is None or found.low <= PREDICTS:
+        return None
+    codes, _ = pd.factorize(pd.Series(test[0]))
+    explained = explained_share(scores, codes)
+    return Finding(
+        check="data_bias",
+        severity="high" if found.low > 0.75 else "medium",
+        summary=(
+            f"{attribute} alone predicts {risk!r}: AUROC {percent(found)}, and it explains {max(explained, 0):.0%} of "
+            "the variance of the score. A model cannot tell from these data which of the two the risk is."
+        ),
+        evidence={
+            "auroc": found.value,
+            "low": found.low,
+            "high": found.high,
+            "explained": explained,
+            "train_share_with_risk": {str(name): float(rate) for name, rate in rates.items()},
+        },
+        rows=[],
+        advice=f"Collect images in which {attribute} and the risk do not go together.",
+    )
+
+
+def explained_share(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> float:
+    """Return ε²: the share of variance between groups, unbiased for groups that do not differ; at most 1.
+
+    1 - (within / (n - k)) / (total / (n - 1)). 0 where there is one group, nothing varies, or each row is a group.
+    """
+    counts = np.bincount(codes[codes >= 0])
+    kept = codes >= 0
+    values, codes = values[kept], codes[kept]
+    groups, n = int((counts > 0).sum()), len(values)
+    total = float(((values - _mean(values)) ** 2).sum())
+    if groups < 2 or n <= groups or total == 0:
+        return 0.0
+    means = np.bincount(codes, values) / np.maximum(counts, 1)
+    within = float(((values - means[codes]) ** 2).sum())
+    return 1 - (within / (n - groups)) / (total / (n - 1))
+
+
+def _shuffled(
+    values: np.ndarray, labels: Bool[np.ndarray, " n"], draw: np.random.Generator
+) -> np.ndarray:
+    other = values.copy()
+    for part in (labels, ~labels):
+        other[part] = draw.permutation(values[part])
+    return other
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else 0.0

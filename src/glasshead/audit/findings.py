@@ -1,0 +1,48 @@
+"""What a check found: one form for all of them."""
+
+from typing import Any, Literal, TypedDict
+
+from glasshead.calibration.bootstrap import Estimate
+
+Severity = Literal["high", "medium", "low"]
+
+
+class Finding(TypedDict):
+    """A problem, or a check that could not be made.
+
+    Attributes:
+        check: which one.
+        severity: high, medium or low; low too where it was not made.
+        summary: what was found, in one or two sentences with numbers.
+        evidence: the numbers, as JSON values.
+        rows: ids of the images that show it, the clearest first.
+        advice: what to do about it.
+    """
+
+    check: str
+    severity: Severity
+    summary: str
+    evidence: dict[str, Any]
+    rows: list[str]
+    advice: str
+
+
+def not_checked(check: str, reason: str, advice: str) -> Finding:
+    """Return the finding that a check could not be made, and what it needs."""
+    return Finding(
+        check=check,
+        severity="low",
+        summary=f"Not checked: {reason}.",
+        evidence={},
+        rows=[],
+        advice=advice,
+    )
+
+
+def percent(estimate: Estimate) -> str:
+    """Return a share with its interval, such as "31 % (28–34 %)"; "undefined" where it is."""
+    if estimate.value is None:
+        return "undefined"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.0%}".replace("%", " %")
+    return f"{100 * estimate.value:.0f} % ({100 * estimate.low:.0f}–{100 * estimate.high:.0f} %)"

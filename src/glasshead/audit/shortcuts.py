@@ -1,0 +1,215 @@
+"""Does a risk sit where it should? Findings on risk beside the object, and on marks that decide in its place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from glasshead.audit.findings import Finding, Severity, percent
+from glasshead.audit.hiding import elsewhere, hide, squares_at, striking_colour
+from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_of, mean_of_defined
+
+LEAST_DROP = 0.02  # of accuracy, that counts
+LARGE_DROP = 0.1
+LEAST_SHARE = 0.05  # of the images with the risk, whose highest risk must lie beside the object to be looked at
+LEAST_IMAGES = 5
+SHOWN = 20  # rows of a finding
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Images with their risk maps, the heat in [0, 1] that these mean, and what gives P(risk) (n,) of pixels."""
+
+    image_ids: np.ndarray
+    pixels: UInt8[np.ndarray, "n 3 h w"]
+    maps: Float[np.ndarray, "n h w"]
+    heat: Float[np.ndarray, "n h w"]
+    has_risk: Bool[np.ndarray, " n"]
+    score: Callable[[np.ndarray], np.ndarray]
+
+    def at(self, rows: Bool[np.ndarray, " n"]) -> "Audited":
+        """Return some of the images."""
+        return replace(
+            self,
+            image_ids=self.image_ids[rows],
+            pixels=self.pixels[rows],
+            maps=self.maps[rows],
+            heat=self.heat[rows],
+            has_risk=self.has_risk[rows],
+        )
+
+    def without(self, places: Bool[np.ndarray, "n h w"]) -> "Removal":
+        """Return what hiding `places` does to the scores."""
+        hidden, control = hide(self.pixels, places), hide(self.pixels, elsewhere(places))
+        whole = self.heat.sum(axis=(1, 2))
+        on_place = np.full(len(whole), np.nan)
+        np.divide((self.heat * places).sum(axis=(1, 2)), whole, out=on_place, where=whole > 0)
+        return Removal(
+            self.image_ids,
+            self.has_risk,
+            *(self.score(pixels) for pixels in (self.pixels, hidden, control)),
+            on_place=on_place,
+            area=places.mean(axis=(1, 2)),
+        )
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What hiding a place does to images: P(risk) before, after, and where a place elsewhere is hidden instead.
+
+    `on_place` is the share of the map's mass on the place, `area` its share of the pixels.
+    """
+
+    image_ids: np.ndarray
+    has_risk: Bool[np.ndarray, " n"]
+    before: Float[np.ndarray, " n"]
+    after: Float[np.ndarray, " n"]
+    elsewhere: Float[np.ndarray, " n"]
+    on_place: Float[np.ndarray, " n"]
+    area: Float[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def estimates(self, n_resamples: int, seed: int) -> dict[str, Estimate]:
+        """Return accuracies at P = 0.5, the drop, the drop beyond that of hiding another place, masses and areas."""
+        right, without, control = (
+            ((probability >= 0.5) == self.has_risk).astype(float)
+            for probability in (self.before, self.after, self.elsewhere)
+        )
+        statistics = {
+            "accuracy": mean_of(right),
+            "accuracy_hidden": mean_of(without),
+            "accuracy_hidden_elsewhere": mean_of(control),
+            "accuracy_drop": mean_of(right - without),
+            "accuracy_drop_beyond_elsewhere": mean_of(control - without),
+            "mass_on_place": mean_of_defined(self.on_place),
+            "area": mean_of(self.area),
+        }
+        return bootstrap_intervals(statistics, n_resamples, seed)
+
+    def most_changed(self) -> list[str]:
+        """Return ids of the images, those first whose probability changes most."""
+        order = np.argsort(-np.abs(self.before - self.after), kind="stable")[:SHOWN]
+        return [str(self.image_ids[row]) for row in order]
+
+
+def object_finding(
+    risk: str,
+    outside: Float[np.ndarray, " n"],
+    centre: Float[np.ndarray, " n"],
+    image_ids: np.ndarray,
+    n_resamples: int,
+    seed: int,
+) -> Finding | None:
+    """Return a finding where more of the risk's mass lies beside the object than that of a Gaussian in the centre.
+
+    `outside` and `centre` are the shares outside the object of the mass of either map's highest pixels, as many as the
+    object has, of images with the risk.
+    """
+    found = bootstrap_intervals(
+        {
+            "outside": mean_of_defined(outside),
+            "outside_centre": mean_of_defined(centre),
+            "difference": mean_of_defined(outside - centre),
+        },
+        n_resamples,
+        seed,
+    )
+    low = found["difference"].low
+    if low is None or low <= 0:
+        return None
+    order = np.argsort(-np.nan_to_num(outside), kind="stable")[:SHOWN]
+    return Finding(
+        check="risk_off_object",
+        severity="high" if (found["outside"].low or 0) > 0.5 else "medium",
+        summary=(
+            f"{percent(found['outside'])} of the mass of {risk!r}, at the object's own area, is beside the object; of "
+            f"a Gaussian in the centre {percent(found['outside_centre'])}. The score may rest on something else."
+        ),
+        evidence=_numbers(found),
+        rows=[str(image_ids[row]) for row in order],
+        advice="Look at the heatmaps of these images for what they share beside the object.",
+    )
+
+
+def look_beside(
+    risk: str,
+    audited: Audited,
+    masks: Bool[np.ndarray, "n h w"],
+    side: int,
+    n_resamples: int,
+    seed: int,
+) -> Finding | None:
+    """Return a finding where something beside the object decides: `mark_beside_object`.
+
+    Of images with the risk whose highest place lies so far from the object that a square of `side` pixels about it
+    does not touch the mask; that square is hidden. None where there are few such images.
+    """
+    height, width = audited.maps.shape[1:]
+    highest = audited.maps.reshape(len(audited.maps), -1).argmax(axis=1)
+    peaks = np.stack(np.divmod(highest, width), axis=1)
+    squares = squares_at(peaks, side, (height, width))
+    beside = ~(squares & masks).any(axis=(1, 2))
+    if beside.sum() < max(LEAST_IMAGES, LEAST_SHARE * len(beside)):
+        return None
+    chosen, places = audited.at(beside), squares[beside]
+    y, x = np.median(peaks[beside], axis=0) / (height, width)
+    what = (
+        f"something beside the object in {beside.mean():.0%} of the images with it, mostly at {x:.0%} of the width and "
+        f"{y:.0%} of the height, its most striking colour {striking_colour(chosen.pixels, places)}"
+    )
+    return mark_finding(risk, chosen.without(places), what, "mark_beside_object", n_resamples, seed)
+
+
+def look_at_marks(
+    risk: str, audited: Audited, marks: Bool[np.ndarray, "n h w"], n_resamples: int, seed: int
+) -> Finding | None:
+    """Return a finding where known marks decide: `planted_mark`."""
+    colour = striking_colour(audited.pixels, marks)
+    what = f"a planted mark, {colour}, in {len(marks)} test images"
+    return mark_finding(risk, audited.without(marks), what, "planted_mark", n_resamples, seed)
+
+
+def mark_finding(
+    risk: str, removal: Removal, what: str, check: str, n_resamples: int, seed: int
+) -> Finding | None:
+    """Return a finding where hiding a place costs accuracy that hiding another one does not.
+
+    `what` says in words what the place is. None where there are too few images, or the drop beyond that of the other
+    place is below two points or its interval holds 0.
+    """
+    if len(removal) < LEAST_IMAGES:
+        return None
+    found = removal.estimates(n_resamples, seed)
+    beyond, drop = found["accuracy_drop_beyond_elsewhere"], found["accuracy_drop"]
+    if (
+        beyond.low is None
+        or beyond.value is None
+        or min(beyond.value, drop.value or 0) < LEAST_DROP
+    ):
+        return None
+    if beyond.low <= 0:
+        return None
+    severity: Severity = "high" if (drop.value or 0) >= LARGE_DROP else "medium"
+    return Finding(
+        check=check,
+        severity=severity,
+        summary=(
+            f"{risk!r} rests on {what}. It holds {percent(found['mass_on_place'])} of the risk's mass on "
+            f"{percent(found['area'])} of the pixels; without it, accuracy on {len(removal)} images falls from "
+            f"{percent(found['accuracy'])} to {percent(found['accuracy_hidden'])}, with another place hidden to "
+            f"{percent(found['accuracy_hidden_elsewhere'])}."
+        ),
+        evidence=_numbers(found),
+        rows=removal.most_changed(),
+        advice="Collect images with the risk that lack it, and images without the risk that have it; or paint it over.",
+    )
+
+
+def _numbers(found: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
+        for name, each in found.items()
+    }

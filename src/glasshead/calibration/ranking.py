@@ -1,0 +1,73 @@
+"""How well scores `(n,)` separate rows that have something from rows that do not: statistics of their order and gap.
+
+Each returns a statistic ready to bootstrap. It is undefined where fewer than two rows have it, or do not have it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from glasshead.calibration.bootstrap import CountStatistic, Statistic
+from glasshead.calibration.metrics import MIN_CLASS_ROWS
+
+Scores = Float[np.ndarray, " n"]
+Positives = Bool[np.ndarray, " n"]
+# counts of positive and of negative rows, (r, g) each, by group of equal scores, the highest first, to values (r,)
+Combine = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def auroc(scores: Scores, positives: Positives) -> CountStatistic:
+    """Area under the ROC curve in [0, 1]: how often a positive row scores above a negative one; ties count half.
+
+    Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747.
+    """
+
+    def area(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+        negatives = below.sum(axis=1)
+        lower = negatives[:, None] - np.cumsum(below, axis=1) + below / 2
+        return (above * lower).sum(axis=1) / np.maximum(above.sum(axis=1) * negatives, 1)
+
+    return _ranked(scores, positives, area)
+
+
+def average_precision(scores: Scores, positives: Positives) -> CountStatistic:
+    """Area under the precision-recall curve in [0, 1], as a sum over steps of recall, not interpolated.
+
+    Sum over thresholds of (R_i - R_{i-1}) P_i; chance is the share of positive rows.
+    """
+
+    def area(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
+        found = np.cumsum(hits, axis=1)
+        precision = found / np.maximum(found + np.cumsum(misses, axis=1), 1)
+        return (hits * precision).sum(axis=1) / np.maximum(hits.sum(axis=1), 1)
+
+    return _ranked(scores, positives, area)
+
+
+def mean_gap(scores: Scores, positives: Positives) -> Statistic:
+    """Mean score of positive rows less that of negative ones, in the scores' unit."""
+    mine = positives.astype(float)
+    terms = np.stack([mine * scores, mine, (1 - mine) * scores, 1 - mine], axis=1)
+    one = 1 / max(len(scores), 1)  # row, as a share
+
+    def gap(means: np.ndarray) -> np.ndarray:
+        high, share, low, rest = np.moveaxis(means, -1, 0)
+        difference = high / np.maximum(share, one) - low / np.maximum(rest, one)
+        return np.where(np.minimum(share, rest) > (MIN_CLASS_ROWS - 0.5) * one, difference, np.nan)
+
+    return Statistic(terms, gap)
+
+
+def _ranked(scores: Scores, positives: Positives, combine: Combine) -> CountStatistic:
+    order = np.argsort(-scores, kind="stable")
+    hits = positives[order]
+    starts = np.flatnonzero(np.diff(scores[order], prepend=np.inf))
+
+    def measure(counts: np.ndarray) -> np.ndarray:
+        ordered = counts[:, order]
+        sums = [np.add.reduceat(ordered * part, starts, axis=1) for part in (hits, ~hits)]
+        fewer = np.minimum(*(part.sum(axis=1) for part in sums))
+        return np.where(fewer > MIN_CLASS_ROWS - 0.5, combine(*sums), np.nan)
+
+    return CountStatistic(len(scores), measure)

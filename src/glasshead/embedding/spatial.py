@@ -1,0 +1,157 @@
+"""Features of every place of every image: from the store where they fit a budget, else computed when they are read."""
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, PositiveInt
+from torch import Tensor
+
+from glasshead.device import Device, FittingBatches, choose_device
+from glasshead.embedding.local import embed_images
+from glasshead.embedding.packed import Precision
+from glasshead.embedding.store import EmbeddingStore, StoredRows
+from glasshead.errors import ArtifactError, EmbeddingError
+from glasshead.images.fitting import table_rows
+from glasshead.images.risks import TARGET
+from glasshead.images.table import ImageTable
+from glasshead.models.classifier import as_images
+from glasshead.models.clip import ImageEncoder
+from glasshead.models.risk import as_map
+from glasshead.training.risk import RiskRows
+
+logger = logging.getLogger(__name__)
+
+MEGABYTE = 2**20
+BATCH = 64  # images at once where features are computed when they are read
+NEXT = "Run the pipeline from the start, with the same backbone."
+
+Dtype = Literal["float32", "float16"]
+
+
+class SpatialParams(BaseModel, extra="forbid", frozen=True):
+    """Which features (see `glasshead.models.towers`), and how they are stored where they take up to `budget_mb`."""
+
+    output: Literal["spatial", "attended"] = "attended"
+    budget_mb: PositiveInt = 8192
+    dtype: Dtype = "float16"
+    precision: Precision | Literal["auto"] = "auto"
+    device: Device = "auto"
+
+
+# rows of the image table to their features, float32: (b, places, d) of a transformer, (b, d, h, w) of a ResNet
+SpatialFeatures = Callable[[Int[np.ndarray, " b"]], Float[Tensor, "b ..."]]
+
+
+def store_spatial(
+    images: ImageTable, encoder: ImageEncoder, store: EmbeddingStore, params: SpatialParams
+) -> dict[str, Any]:
+    """Encode what the store lacks if the features of all `images` fit the budget; return where they come from.
+
+    `features/from` is store or encoder, `features/why` says why; with the numbers of embedding, if there was any.
+    Raises as `embed_images`.
+    """
+    megabytes = len(images) * math.prod(encoder.shape) * np.dtype(params.dtype).itemsize / MEGABYTE
+    fits = megabytes <= params.budget_mb
+    why = (
+        f"{len(images)} × {' × '.join(map(str, encoder.shape))} in {params.dtype} take {megabytes:.0f} MB, "
+        f"{'within' if fits else 'more than'} risk.features.budget_mb = {params.budget_mb}"
+    )
+    plan = {
+        "features/from": "store" if fits else "encoder",
+        "features/why": why,
+        "encoder_key": encoder.key,
+        "store_key": None,
+    }
+    logger.info("Spatial features come from the %s: %s", plan["features/from"], why)
+    if not fits:
+        logger.warning("Every epoch encodes all images again; raise the budget if the disk allows")
+        return plan
+    precision = None if params.precision == "auto" else params.precision
+    embeddings, summary = embed_images(
+        images, encoder, store, device=params.device, precision=precision, dtype=params.dtype
+    )
+    return plan | {"store_key": embeddings.store_key} | summary
+
+
+def open_spatial(
+    plan: dict[str, Any],
+    images: ImageTable,
+    encoder: ImageEncoder,
+    store: EmbeddingStore,
+    params: SpatialParams,
+) -> SpatialFeatures:
+    """Return the features that `store_spatial` has told of.
+
+    Raises:
+        ArtifactError: they are another encoder's.
+        EmbeddingError: the store lacks some of them.
+    """
+    if plan["encoder_key"] != encoder.key:
+        raise ArtifactError(f"The spatial features are another encoder's. {NEXT}")
+    if plan["store_key"] is None:
+        return EncodedFeatures(
+            images, encoder, choose_device(params.device, "risk.features.device")
+        )
+    rows = store.rows(plan["store_key"], images.hashes())
+    if not rows.found.all():
+        raise EmbeddingError(
+            f"{(~rows.found).sum()} of {len(rows)} images have no spatial features in the store. {NEXT}"
+        )
+    return StoredFeatures(rows)
+
+
+def risk_rows(images: ImageTable, targets: pd.DataFrame, features: SpatialFeatures) -> RiskRows:
+    """Return the rows of `targets`, in their order; ArtifactError where they are not of `images`."""
+    places = table_rows(images, targets)
+
+    def take(rows: np.ndarray) -> Float[Tensor, "b d h w"]:
+        return as_map(features(places[rows]))
+
+    columns = [name for name in targets if name.startswith(TARGET)]
+    labels = torch.from_numpy(targets[columns].to_numpy(np.float32, copy=True))
+    return RiskRows(take, labels)
+
+
+@dataclass(frozen=True)
+class StoredFeatures:
+    """Features read from memory-mapped shards."""
+
+    stored: StoredRows
+
+    def __call__(self, rows: Int[np.ndarray, " b"]) -> Float[Tensor, "b ..."]:
+        return torch.from_numpy(self.stored[rows])
+
+
+class EncodedFeatures:
+    """Features computed when they are asked for; a batch that does not fit into memory is halved, with a warning.
+
+    Raises EmbeddingError where one image alone does not fit, ArtifactError where an image is damaged.
+    """
+
+    def __init__(self, images: ImageTable, encoder: ImageEncoder, device: str) -> None:
+        self._images, self._encoder, self._device = images, encoder.to(device), device
+        self._fitting = FittingBatches(
+            device, EmbeddingError, "Use a smaller backbone, or risk.features.device=cpu."
+        )
+
+    @torch.no_grad()
+    def __call__(self, rows: Int[np.ndarray, " b"]) -> Float[Tensor, "b ..."]:
+        parts = [
+            self._fitting(self._encode, self._pixels(rows[start : start + BATCH]))
+            for start in range(0, len(rows), BATCH)
+        ]
+        return torch.cat(parts)
+
+    def _pixels(self, rows: np.ndarray) -> Tensor:
+        return self._encoder.prepare([self._images.pil(int(row)) for row in rows])
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        features: Tensor = self._encoder(as_images(pixels.to(self._device)))
+        return features.float().cpu()

@@ -1,0 +1,172 @@
+"""Maps of risk at the size of the images, and how they are held against the masks of objects, where these are known."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from glasshead.explainers.baselines import centre_gaussian
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.cam import grad_cam
+from glasshead.explainers.localisation import mask_iou, mass_in_mask, pointing_game
+from glasshead.explainers.passes import in_passes
+from glasshead.images.fitting import table_rows
+from glasshead.images.pixels import Prepare
+from glasshead.images.risks import TARGET
+from glasshead.images.seen import masks_as_seen
+from glasshead.images.table import ImageTable
+from glasshead.models.classifier import as_images
+from glasshead.models.risk import RiskAuditor
+from glasshead.training.risk import Localise
+
+MEASURES: dict[str, Callable[..., np.ndarray]] = {
+    "pointing_game": pointing_game,
+    "iou": mask_iou,
+    "mass_in_mask": mass_in_mask,
+}
+RIVALS = ("_evidence", "_centre", "_grad_cam", "_grad_cam_own")
+COLUMNS = tuple(f"{measure}{rival}" for measure in MEASURES for rival in ("", *RIVALS))
+PASS = 64  # images at once
+
+
+@dataclass(frozen=True)
+class Located:
+    """Images with a risk and a known object: ids, pixels as the auditor reads them, masks at the same size."""
+
+    image_ids: np.ndarray
+    pixels: UInt8[np.ndarray, "n 3 h w"]
+    masks: Bool[np.ndarray, "n h w"]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+def load_located(images: ImageTable, rows: pd.DataFrame, prepare: Prepare, size: int) -> Located:
+    """Return those of `rows` that have a mask; masks that the crop leaves nothing of do not count.
+
+    `size` is the side in pixels of what `prepare` gives.
+    """
+    found = [(int(row), images.mask(int(row))) for row in table_rows(images, rows)]
+    keep = [place for place, (_, mask) in enumerate(found) if mask is not None and mask.any()]
+    ids = np.array(rows["image_id"], dtype=str)[keep]
+    if not keep:
+        return Located(ids, np.zeros((0, 3, size, size), np.uint8), np.zeros((0, size, size), bool))
+    pictures = [images.pil(found[place][0]) for place in keep]
+    masks = masks_as_seen(prepare, [found[place][1] for place in keep], pictures)
+    seen = masks.any(axis=(1, 2))
+    return Located(ids[seen], prepare(pictures).numpy()[seen], masks[seen])
+
+
+def enlarged(maps: Float[Tensor, "n r h w"], size: int) -> Float[Tensor, "n r size size"]:
+    """Return maps at the size of the images, bilinear."""
+    return F.interpolate(maps, (size, size), mode="bilinear", align_corners=False)
+
+
+def localiser(
+    images: ImageTable, targets: pd.DataFrame, prepare: Prepare, size: int, most: int
+) -> Localise:
+    """Return what measures where the maps of the rows of `targets` point: pointing_game and iou.
+
+    Means over the images with a risk and a mask, `most` of each risk, evenly spaced; None where there is none.
+    """
+    watched: list[tuple[int, np.ndarray, np.ndarray]] = []
+    order = pd.Index(targets["image_id"])
+    for place, column in enumerate(name for name in targets if name.startswith(TARGET)):
+        rows = targets[targets[column] == 1]
+        rows = rows.iloc[:: max(1, -(-len(rows) // most))]
+        located = load_located(images, rows, prepare, size)
+        if len(located):
+            watched.append((place, order.get_indexer(located.image_ids), located.masks))
+
+    def localise(maps: Float[Tensor, "n r h w"]) -> dict[str, float | None]:
+        large = [
+            (enlarged(maps[torch.from_numpy(rows)], size)[:, place].numpy(), masks)
+            for place, rows, masks in watched
+        ]
+        return {
+            name: float(np.nanmean(np.concatenate([measure(*each) for each in large])))
+            if large
+            else None
+            for name, measure in (("pointing_game", pointing_game), ("iou", mask_iou))
+        }
+
+    return localise
+
+
+def risk_maps(
+    auditor: RiskAuditor, pixels: np.ndarray, place: int
+) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"]]:
+    """Return the maps of one risk at the size of the images, and the probabilities by place that they mean."""
+    maps = _in_passes(auditor, auditor.maps, pixels)
+    with torch.inference_mode():
+        probabilities = auditor.place_probabilities(maps)
+    return maps[:, place].numpy(), probabilities[:, place].numpy()
+
+
+def risk_probabilities(
+    auditor: RiskAuditor, pixels: np.ndarray, place: int
+) -> Float[np.ndarray, " n"]:
+    """Return the calibrated probability of one risk in each image."""
+
+    @torch.inference_mode()
+    def compute(part: Tensor) -> Tensor:
+        return auditor.probabilities(as_images(part))[:, place]
+
+    found: np.ndarray = in_passes(compute, PASS, torch.from_numpy(pixels)).numpy()
+    return found
+
+
+def hold_against_masks(
+    auditor: RiskAuditor, reference: RiskAuditor, located: Located, place: int
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return how well maps of one risk agree with the masks: every measure of every map.
+
+    pointing_game, iou and mass_in_mask are the risk map's own; those ending in `_evidence` those of the evidence before
+    it is spread, in `_centre` a centred Gaussian's, in `_grad_cam` those of Grad-CAM of the `reference`, a usual
+    classifier on the same features, in `_grad_cam_own` those of Grad-CAM of the auditor. The mass of the risk map is
+    that of the calibrated probability by place.
+    """
+    maps, probabilities = risk_maps(auditor, located.pixels, place)
+    images = as_images(torch.from_numpy(located.pixels))
+    targets = torch.full((len(images),), place)
+    centre = centre_gaussian(auditor, images, targets, Budget()).maps
+    every = {
+        "": maps,
+        "_evidence": _evidence(auditor, located.pixels, place),
+        "_centre": centre,
+        "_grad_cam": grad_cam(reference, images, targets, Budget()).maps,
+        "_grad_cam_own": grad_cam(auditor, images, targets, Budget()).maps,
+    }
+    columns = {
+        f"{name}{rival}": measure(each.astype(np.float32), located.masks)
+        for name, measure in MEASURES.items()
+        for rival, each in every.items()
+    }
+    # The zero of a risk map has no meaning, that of the probability has.
+    return columns | {"mass_in_mask": mass_in_mask(probabilities, located.masks)}
+
+
+def _evidence(auditor: RiskAuditor, pixels: np.ndarray, place: int) -> Float[np.ndarray, "n h w"]:
+    """Return what the maps of one risk are spread from, at the size of the images."""
+
+    def compute(images: Tensor) -> Tensor:
+        return auditor.head.evidence(auditor.features(images))
+
+    return _in_passes(auditor, compute, pixels)[:, place].numpy()
+
+
+def _in_passes(
+    auditor: RiskAuditor, compute: Callable[[Tensor], Tensor], pixels: np.ndarray
+) -> Float[Tensor, "n r h w"]:
+    """Return what `compute` makes of images, enlarged to their size."""
+
+    @torch.inference_mode()
+    def in_one(part: Tensor) -> Tensor:
+        return compute(as_images(part))
+
+    return enlarged(in_passes(in_one, PASS, torch.from_numpy(pixels)), auditor.input_size)

@@ -1,0 +1,275 @@
+"""The risk auditor: where in an image a risk is, learnt from labels of whole images alone.
+
+Frozen CLIP features of every place, a 1×1 convolution to one map a risk, pooling, and a small MLP to one logit a risk.
+The class activation map of Zhou et al. 2016, arXiv:1512.04150, with a choice of poolings: top-k mean as in Durand et
+al. 2017, doi:10.1109/CVPR.2017.631, attention as in Ilse et al. 2018, arXiv:1802.04712.
+"""
+
+import copy
+from typing import Any, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from PIL import Image
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from glasshead.models.classifier import Classifier
+from glasshead.models.clip import ImageEncoder, load_described_encoder
+
+Pooling = Literal["average", "max", "top_k_mean", "attention"]
+POOLINGS: tuple[Pooling, ...] = ("average", "max", "top_k_mean", "attention")
+LEAK = 0.1  # slope of the MLP's units below their kink, as a share of that above
+
+
+class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
+    """How a map becomes a logit, and what is shown of it.
+
+    Attributes:
+        pooling: from the places of a map to one value.
+        top_share: of the places, those that count in top_k_mean.
+        hidden: units of the MLP.
+        spread: steps in which a map spreads to places that look alike before it is shown; 0: none.
+        likeness: cosine of features that counts e times less, place for place, in a step.
+    """
+
+    pooling: Pooling = "top_k_mean"
+    top_share: float = Field(default=0.1, gt=0, le=1)
+    hidden: PositiveInt = 16
+    spread: NonNegativeInt = 4
+    likeness: PositiveFloat = 0.5
+
+
+class AsMap(nn.Module):
+    """An encoder's spatial output as a map (b, d, h, w): patch tokens, row by row from the top left, or a map as it is.
+
+    A module, so that a class activation map can be made of its output.
+    """
+
+    def forward(self, features: Float[Tensor, "b ..."]) -> Float[Tensor, "b d h w"]:
+        """Return the map; the patches of a transformer make a square."""
+        return as_map(features)
+
+
+def as_map(features: Float[Tensor, "b ..."]) -> Float[Tensor, "b d h w"]:
+    """Return patch tokens (b, h w, d) as a map; a map (b, d, h, w) as it is."""
+    if features.ndim == 4:
+        return features
+    side = round(features.shape[1] ** 0.5)
+    return features.transpose(1, 2).unflatten(2, (side, side))
+
+
+class MonotoneMLP(nn.Module):
+    """1 → hidden → 1 for each risk, strictly increasing: a higher place on a map is always a higher risk.
+
+    Weights are used by their size. With free signs, a map could as well be low where the risk is.
+    """
+
+    def __init__(self, risks: int, hidden: int) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.empty(risks, hidden).uniform_(0.5, 1.5))
+        # Flat, as weight decay is for matrices.
+        self.first_bias = nn.Parameter(torch.empty(risks * hidden).uniform_(-1, 1))
+        self.second = nn.Parameter(torch.empty(risks, hidden).uniform_(0.5, 1.5) / hidden)
+        self.second_bias = nn.Parameter(torch.zeros(risks))
+
+    def forward(self, values: Float[Tensor, "... r"]) -> Float[Tensor, "... r"]:
+        """Return the logit of each value."""
+        kinks = self.first_bias.view_as(self.first)
+        units = F.leaky_relu(values[..., None] * self.first.abs() + kinks, LEAK)
+        return (units * self.second.abs()).sum(dim=-1) + self.second_bias
+
+
+class RiskHead(nn.Module):
+    """Features (b, d, h, w) → evidence by place (b, r, h, w) → pooled values (b, r) → logits (b, r).
+
+    The risk map is the evidence, spread over places that look alike: what separates images is often a part of the
+    object, and the object's other parts look more like it than what is around.
+
+    Features are standardised with mean and deviation of the train split's places, kept beside the weights.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, dimension: int, risks: int, params: RiskHeadParams) -> None:
+        super().__init__()
+        self.params = params
+        self.shape = {"dimension": dimension, "risks": risks, "params": params.model_dump()}
+        self.to_maps = nn.Conv2d(dimension, risks, 1)
+        self.to_attention = (
+            nn.Conv2d(dimension, risks, 1) if params.pooling == "attention" else None
+        )
+        self.mlp = MonotoneMLP(risks, params.hidden)
+        self.register_buffer("mean", torch.zeros(dimension))
+        self.register_buffer("scale", torch.ones(dimension))
+
+    def standardise_by(self, mean: Float[Tensor, " d"], scale: Float[Tensor, " d"]) -> None:
+        """Take `mean` and standard deviation `scale` as those of the features."""
+        self.mean.copy_(mean)
+        self.scale.copy_(scale.clamp(min=1e-6))
+
+    def evidence(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
+        """Return what the logits are pooled from, unbounded."""
+        return self._convolved(features, self.to_maps)
+
+    def maps(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
+        """Return the risk maps, on the scale of the evidence; see `place_logits` for what they mean."""
+        return self.spread(self.evidence(features), features)
+
+    @torch.no_grad()
+    def spread(
+        self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
+    ) -> Float[Tensor, "b r h w"]:
+        """Return the evidence after some steps of a random walk between places, likelier the more alike they are.
+
+        As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, here with the frozen features' own likeness:
+        softmax over places of cosine / likeness, of standardised features. A walk draws all values to their mean; so
+        they are stretched back, each map having the evidence's mean and maximum.
+        """
+        if not self.params.spread:
+            return evidence
+        standard = (features - self.mean[:, None, None]) / self.scale[:, None, None]
+        places = F.normalize(standard.flatten(2), dim=1)
+        walk = (places.transpose(1, 2) @ places / self.params.likeness).softmax(dim=2)
+        before = evidence.flatten(2).transpose(1, 2)
+        after = before
+        for _ in range(self.params.spread):
+            after = walk @ after
+        (mean, height), (middle, reach) = (
+            (each.mean(dim=1, keepdim=True), each.amax(dim=1, keepdim=True))
+            for each in (before, after)
+        )
+        gain = (height - mean) / (reach - middle).clamp(min=1e-9)
+        return (mean + gain * (after - middle)).transpose(1, 2).reshape(evidence.shape)
+
+    def pooled(
+        self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
+    ) -> Float[Tensor, "b r"]:
+        """Return one value a risk; attention alone looks at the features again."""
+        flat = evidence.flatten(2)
+        match self.params.pooling:
+            case "average":
+                return flat.mean(dim=2)
+            case "max":
+                return flat.amax(dim=2)
+            case "top_k_mean":
+                return self.top(evidence).mean(dim=2)
+            case "attention":
+                assert self.to_attention is not None
+                weights = self._convolved(features, self.to_attention).flatten(2).softmax(dim=2)
+                return (weights * flat).sum(dim=2)
+
+    def top(self, evidence: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r k"]:
+        """Return the highest evidence of each image, in falling order: `top_share` of the places, one at least."""
+        flat = evidence.flatten(2)
+        return flat.topk(max(1, round(self.params.top_share * flat.shape[2])), dim=2).values
+
+    def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
+        """Return the logit that an image would get if all of it were like the place."""
+        logits: Tensor = self.mlp(maps.movedim(1, -1))
+        return logits.movedim(-1, 1)
+
+    def forward(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r"]:
+        """Return the raw logits."""
+        return self.logits_and_evidence(features)[0]
+
+    def logits_and_evidence(
+        self, features: Float[Tensor, "b d h w"]
+    ) -> tuple[Float[Tensor, "b r"], Float[Tensor, "b r h w"]]:
+        """Return both, computed once."""
+        evidence = self.evidence(features)
+        logits: Tensor = self.mlp(self.pooled(evidence, features))
+        return logits, evidence
+
+    def _convolved(self, features: Tensor, convolution: nn.Conv2d) -> Tensor:
+        """Return the 1×1 convolution of the standardised features, which stands in its weights: no copy is made."""
+        weight = convolution.weight / self.scale[:, None, None]
+        assert convolution.bias is not None
+        shift = (weight[:, :, 0, 0] * self.mean).sum(dim=1)
+        return F.conv2d(features, weight, convolution.bias - shift)
+
+
+class RiskAuditor(Classifier):
+    """A frozen CLIP image encoder and a risk head; saved without the encoder, which is named and hashed.
+
+    Its classes are the risks, none of which excludes another: a probability is that of its risk alone.
+    """
+
+    kind = "risk"
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        head: RiskHead,
+        risks: tuple[str, ...],
+        provenance: dict[str, Any],
+    ) -> None:
+        super().__init__(risks, encoder.input_size, provenance)
+        self.encoder = encoder
+        self.as_map = AsMap()
+        self.head = head
+        self.concept_temperatures = dict.fromkeys(risks, 1.0)
+
+    @property
+    def encoder_key(self) -> str:
+        """The key of the encoder whose features the head reads."""
+        return self.encoder.key
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The encoder by name, revision, output and key, and the head's shape."""
+        return {**self.encoder.named, "head": self.head.shape}
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
+        """Load the encoder it names and build the head; another encoder under that name is refused."""
+        encoder = load_described_encoder(settings, "maps of risk")
+        shape = settings["head"]
+        params = RiskHeadParams(**shape["params"])
+        head = RiskHead(shape["dimension"], shape["risks"], params)
+        return cls(encoder, head, tuple(described["classes"]), described["provenance"])
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return the head's weights alone."""
+        return {f"head.{name}": value for name, value in self.head.state_dict().items()}
+
+    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
+        """Resize and crop as the CLIP processor does."""
+        return self.encoder.prepare(images)
+
+    def with_temperatures(self, temperatures: dict[str, float]) -> Self:
+        """Return a copy that uses `temperatures`, one a risk."""
+        other = copy.copy(self)
+        other.concept_temperatures = {name: temperatures[name] for name in self.classes}
+        return other
+
+    def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h w"]:
+        """Return the frozen features of images in [0, 1]."""
+        features: Tensor = self.as_map(self.encoder(images))
+        return features
+
+    def maps(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r h w"]:
+        """Return the risk maps of images in [0, 1], as coarse as the features."""
+        return self.head.maps(self.features(images))
+
+    def place_probabilities(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
+        """Return what risk maps, or larger ones made of them, mean: P(risk) if all of the image were like the place."""
+        return torch.sigmoid(self.head.place_logits(maps) / self._temperatures(maps)[:, None, None])
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r"]:
+        """Return raw logits: pixels → CLIP → maps → risks."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r"]:
+        """Return the calibrated probability of each risk by itself, sigmoid(logit / its temperature)."""
+        return torch.sigmoid(self(images) / self._temperatures(images))
+
+    def cam_layer(self) -> nn.Module:
+        """Return the module whose output is the frozen features, for class activation maps on them."""
+        return self.as_map
+
+    def _temperatures(self, like: Tensor) -> Float[Tensor, " r"]:
+        return like.new_tensor([self.concept_temperatures[name] for name in self.classes])

@@ -1,0 +1,184 @@
+"""The node of `risk` that looks for what the score may rest on instead of the risk. It reads test rows."""
+
+import logging
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from glasshead.audit.attributes import data_finding, score_finding
+from glasshead.audit.findings import Finding, not_checked
+from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
+from glasshead.explainers.risk_maps import Located, load_located, risk_maps, risk_probabilities
+from glasshead.images.fitting import table_rows
+from glasshead.images.risks import TARGET, Risk
+from glasshead.images.seen import masks_as_seen, square_mask
+from glasshead.images.table import ATTRIBUTE, ImageTable
+from glasshead.models.risk import RiskAuditor
+from glasshead.pipelines.risk.evaluation_nodes import positives
+from glasshead.pipelines.risk.params import RiskParams
+
+logger = logging.getLogger(__name__)
+
+SPOT = 1.5  # side of what is hidden beside an object, in places of the features
+
+
+def find_faults(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    samples: pd.DataFrame,
+    scores: pd.DataFrame,
+    localisation: pd.DataFrame,
+    planted: pd.DataFrame,
+    parameters: RiskParams,
+    seed: int,
+) -> list[Finding]:
+    """Return the findings on all risks, the severest first; a check that lacks what it needs says so.
+
+    risk_off_object: risk beside the object, and mark_beside_object: what decides there; both need masks.
+    planted_mark: marks that the source has planted. risk_by_attribute, data_bias: need attributes of the image table.
+    """
+    findings: list[Finding | None] = []
+    for place, risk in enumerate(parameters.risks):
+        rows = positives(scores[scores["split"] == "test"], risk.name, parameters, seed)
+        located = load_located(images, rows, auditor.prepare, auditor.input_size)
+        findings += _look_beside(auditor, located, localisation, risk.name, place, parameters, seed)
+        findings.append(
+            _look_at_marks(auditor, images, scores, planted, risk.name, place, parameters, seed)
+        )
+        findings += _look_at_attributes(samples, scores, risk, parameters, seed)
+    order = ("high", "medium", "low")
+    found = sorted(
+        (each for each in findings if each), key=lambda each: order.index(each["severity"])
+    )
+    for each in found:
+        logger.warning("%s (%s): %s", each["check"], each["severity"], each["summary"])
+    if not found:
+        logger.info(
+            "No finding: the checks have found nothing but the risk that the scores rest on"
+        )
+    return found
+
+
+def _look_beside(
+    auditor: RiskAuditor,
+    located: Located,
+    localisation: pd.DataFrame,
+    risk: str,
+    place: int,
+    parameters: RiskParams,
+    seed: int,
+) -> list[Finding | None]:
+    """Return findings on risk beside the object, and on what decides there."""
+    if not len(located):
+        reason = f"no masks of test images with {risk!r}, which say where the object is"
+        advice = (
+            "Give masks with the images, or look at the gallery: does the heat lie on the object?"
+        )
+        return [
+            not_checked(check, reason, advice)
+            for check in ("risk_off_object", "mark_beside_object")
+        ]
+    table = localisation[localisation["risk"] == risk]
+    off_object = object_finding(
+        risk,
+        1 - table["mass_in_mask"].to_numpy(),
+        1 - table["mass_in_mask_centre"].to_numpy(),
+        table["image_id"].to_numpy(),
+        parameters.n_resamples,
+        seed,
+    )
+    audited = _audited(
+        auditor, located.image_ids, located.pixels, np.ones(len(located), bool), place
+    )
+    side = max(3, round(SPOT * auditor.input_size / _grid_side(auditor)))
+    beside = look_beside(risk, audited, located.masks, side, parameters.n_resamples, seed)
+    return [off_object, beside]
+
+
+def _look_at_marks(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    scores: pd.DataFrame,
+    planted: pd.DataFrame,
+    risk: str,
+    place: int,
+    parameters: RiskParams,
+    seed: int,
+) -> Finding | None:
+    """Return a finding on the marks of a planted shortcut in test images; None where nothing is planted."""
+    marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
+    rows = scores[(scores["split"] == "test") & scores["image_id"].isin(marked.index)]
+    rows = rows.head(parameters.located)
+    if rows.empty:
+        return None
+    pictures = [images.pil(int(row)) for row in table_rows(images, rows)]
+    boxes = [
+        square_mask(marked[name], picture)
+        for name, picture in zip(rows["image_id"], pictures, strict=True)
+    ]
+    marks = masks_as_seen(auditor.prepare, boxes, pictures)
+    audited = _audited(
+        auditor,
+        rows["image_id"].to_numpy(object),
+        auditor.prepare(pictures).numpy(),
+        rows[TARGET + risk].to_numpy() == 1,
+        place,
+    )
+    return look_at_marks(risk, audited, marks, parameters.n_resamples, seed)
+
+
+def _audited(
+    auditor: RiskAuditor,
+    image_ids: np.ndarray,
+    pixels: np.ndarray,
+    has_risk: np.ndarray,
+    place: int,
+) -> Audited:
+    score = partial(risk_probabilities, auditor, place=place)
+    return Audited(image_ids, pixels, *risk_maps(auditor, pixels, place), has_risk, score)
+
+
+def _look_at_attributes(
+    samples: pd.DataFrame, scores: pd.DataFrame, risk: Risk, parameters: RiskParams, seed: int
+) -> list[Finding | None]:
+    """Return findings on the attributes of the image table, but for the one that names the risk."""
+    names = [name.removeprefix(ATTRIBUTE) for name in samples if name.startswith(ATTRIBUTE)]
+    others = [name for name in names if name != risk.column]
+    if not others:
+        reason = f"the image table has no attributes beside {risk.name!r}"
+        advice = "Name columns such as background or camera as attribute_columns of the source, and run from ingest on."
+        return [not_checked(check, reason, advice) for check in ("risk_by_attribute", "data_bias")]
+    table = scores.merge(
+        samples[["image_id", *(ATTRIBUTE + name for name in others)]], on="image_id"
+    )
+    test, train = (table[table["split"] == split] for split in ("test", "train"))
+    has_risk = test[TARGET + risk.name].to_numpy() == 1
+    logits = test[f"logit/{risk.name}"].to_numpy()
+    findings = []
+    for name in others:
+        values = test[ATTRIBUTE + name].to_numpy(object)
+        findings += [
+            score_finding(
+                risk.name, name, logits, has_risk, values, test["image_id"].to_numpy(), seed
+            ),
+            data_finding(
+                risk.name,
+                name,
+                (
+                    train[ATTRIBUTE + name].to_numpy(object),
+                    train[TARGET + risk.name].to_numpy() == 1,
+                ),
+                (values, has_risk),
+                logits,
+                parameters.n_resamples,
+                seed,
+            ),
+        ]
+    return findings
+
+
+def _grid_side(auditor: RiskAuditor) -> int:
+    """Return how many places a side of the frozen features has."""
+    shape = auditor.encoder.shape
+    return shape[-1] if len(shape) == 3 else round(shape[0] ** 0.5)

@@ -1,0 +1,145 @@
+"""Nodes of `risk` that draw: its training, its ranking, where its maps point, and galleries of test images."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from scipy.special import expit
+
+from glasshead.calibration.metrics import ReliabilityCurve, reliability_curve
+from glasshead.explainers.risk_maps import enlarged
+from glasshead.images.fitting import table_rows
+from glasshead.images.risks import TARGET
+from glasshead.images.table import ImageTable
+from glasshead.models.risk import RiskAuditor
+from glasshead.pipelines.risk.params import RiskParams
+from glasshead.reporting.evaluation_figures import reliability_figure
+from glasshead.reporting.figures import plain
+from glasshead.reporting.risk_figures import (
+    risk_curves_figure,
+    risk_history_figure,
+    risk_localisation_figure,
+)
+from glasshead.reporting.risk_gallery import Heated, risk_gallery_figure
+
+Arrays = dict[str, np.ndarray]
+
+
+def plot_training_history(audit_log: pd.DataFrame) -> Figure:
+    """Return losses, gap, ranking and localisation by epoch."""
+    return risk_history_figure(audit_log)
+
+
+def plot_curves(scores: pd.DataFrame) -> Figure:
+    """Return ROC and precision-recall curves and the logits of test images."""
+    test = scores[scores["split"] == "test"]
+    return risk_curves_figure(
+        {
+            risk: (test[f"logit/{risk}"].to_numpy(), test[TARGET + risk].to_numpy() == 1)
+            for risk in _risks(scores)
+        }
+    )
+
+
+def plot_reliability(scores: pd.DataFrame, parameters: RiskParams) -> Figure:
+    """Return the reliability of each risk's probability on test images, before and after its temperature."""
+    test = scores[scores["split"] == "test"]
+
+    def curve(risk: str, probability: np.ndarray) -> ReliabilityCurve:
+        both = np.stack([1 - probability, probability], axis=1)
+        return reliability_curve(both, test[TARGET + risk].to_numpy(int), parameters.n_bins)
+
+    panels = {}
+    for risk in _risks(scores):
+        raw = expit(test[f"logit/{risk}"].to_numpy())
+        panels[risk] = (curve(risk, raw), curve(risk, test[f"probability/{risk}"].to_numpy()))
+    return reliability_figure(panels)
+
+
+def plot_localisation(metrics: dict[str, Any]) -> Figure:
+    """Return pointing game and IoU beside their rivals."""
+    return risk_localisation_figure(metrics)
+
+
+def plot_highest(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    scores: pd.DataFrame,
+    maps: Arrays,
+    parameters: RiskParams,
+) -> Figure:
+    """Return the test images with the highest scores."""
+    return _gallery("Highest risk", -1, False, auditor, images, scores, maps, parameters)
+
+
+def plot_lowest(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    scores: pd.DataFrame,
+    maps: Arrays,
+    parameters: RiskParams,
+) -> Figure:
+    """Return the test images with the lowest scores."""
+    return _gallery("Lowest risk", 1, False, auditor, images, scores, maps, parameters)
+
+
+def plot_uncertain(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    scores: pd.DataFrame,
+    maps: Arrays,
+    parameters: RiskParams,
+) -> Figure:
+    """Return the test images whose probability is nearest to a half."""
+    return _gallery("Most uncertain", 1, True, auditor, images, scores, maps, parameters)
+
+
+def _gallery(
+    title: str,
+    sign: int,
+    by_doubt: bool,
+    auditor: RiskAuditor,
+    images: ImageTable,
+    scores: pd.DataFrame,
+    maps: Arrays,
+    parameters: RiskParams,
+) -> Figure:
+    """Return a gallery of the images whose logit, or distance of P(risk) from a half, is least once signed."""
+    test = scores[scores["split"] == "test"]
+    blocks = {}
+    for place, risk in enumerate(auditor.classes):
+        probability = test[f"probability/{risk}"].to_numpy()
+        key = np.abs(probability - 0.5) if by_doubt else sign * test[f"logit/{risk}"].to_numpy()
+        chosen = test.iloc[np.argsort(key, kind="stable")[: parameters.shown]]
+        blocks[risk] = _heated(auditor, images, chosen, maps, place, risk)
+    return risk_gallery_figure(f"{title}, test images", blocks)
+
+
+def _heated(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    chosen: pd.DataFrame,
+    maps: Arrays,
+    place: int,
+    risk: str,
+) -> list[Heated]:
+    rows = table_rows(images, chosen)
+    if not len(rows):
+        return []
+    pixels = auditor.prepare([images.pil(int(row)) for row in rows]).numpy()
+    stored = pd.Index(maps["image_id"]).get_indexer(chosen["image_id"])
+    grids = torch.from_numpy(maps["maps"][stored].astype(np.float32))
+    with torch.inference_mode():
+        large = enlarged(grids, auditor.input_size)
+        heat = auditor.place_probabilities(large)[:, place].numpy()
+    captions = [
+        f"{plain(row['image_id'], 30)}: {plain(row['label'])}\nP = {row[f'probability/{risk}']:.3f}"
+        for _, row in chosen.iterrows()
+    ]
+    return [Heated(*each) for each in zip(pixels, heat, captions, strict=True)]
+
+
+def _risks(scores: pd.DataFrame) -> list[str]:
+    return [name.removeprefix(TARGET) for name in scores if name.startswith(TARGET)]

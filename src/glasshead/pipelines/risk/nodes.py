@@ -1,0 +1,203 @@
+"""Nodes of `risk` that train the auditor and apply it. What is fitted sees `fitting_samples` alone."""
+
+import logging
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from glasshead import __version__
+from glasshead.calibration.temperature import fit_temperature
+from glasshead.device import one_thread
+from glasshead.embedding.spatial import open_spatial, risk_rows, store_spatial
+from glasshead.embedding.store import EmbeddingStore
+from glasshead.errors import CalibrationError
+from glasshead.explainers.risk_maps import localiser
+from glasshead.images.fitting import fitting_digest
+from glasshead.images.risks import TARGET, add_risk_targets, check_both_sides
+from glasshead.images.table import ImageTable
+from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.risk import RiskAuditor, RiskHead
+from glasshead.pipelines.risk.params import RiskParams
+from glasshead.seeds import stream_seed, torch_seeded
+from glasshead.training.risk import risk_outputs, train_risk_head
+from glasshead.training.risk_advice import advise
+from glasshead.training.risk_losses import RiskLossWeights
+
+logger = logging.getLogger(__name__)
+
+Arrays = dict[str, np.ndarray]
+WATCHED = 200  # validation images with each risk, on which localisation is followed
+
+
+def store_features(
+    images: ImageTable, store: EmbeddingStore, backbone: BackboneParams, parameters: RiskParams
+) -> dict[str, Any]:
+    """Return where the spatial features come from, and why; they are encoded into `store` where they fit the budget."""
+    return store_spatial(
+        images, load_encoder(backbone, parameters.features.output), store, parameters.features
+    )
+
+
+def fit_auditor(
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    store: EmbeddingStore,
+    embed_summary: dict[str, Any],
+    backbone: BackboneParams,
+    parameters: RiskParams,
+    seed: int,
+) -> tuple[RiskAuditor, pd.DataFrame]:
+    """Return the auditor, not yet calibrated, and the audit log with one row an epoch.
+
+    Raises:
+        ArtifactError: `fitting_samples` are not of `images`, or the features not this backbone's.
+        ParameterError: a risk names what the data does not have.
+        SplitError: no train row has a risk, or all have it.
+        TrainingError: a loss is not finite, or a batch does not fit into memory.
+    """
+    targets = add_risk_targets(fitting_samples, parameters.risks, images.classes)
+    check_both_sides(targets, parameters.risks)
+    encoder = load_encoder(backbone, parameters.features.output)
+    features = open_spatial(embed_summary, images, encoder, store, parameters.features)
+    parts = [targets[targets["split"] == split] for split in ("train", "validation")]
+    train, validation = (risk_rows(images, part, features) for part in parts)
+    with torch_seeded(stream_seed(seed, "risk", "initial_weights")):
+        head = RiskHead(encoder.dimension, len(parameters.risks), parameters.head)
+    # Followed from epoch to epoch; nothing is chosen by it, as masks are no labels of images.
+    localise = localiser(images, parts[1], encoder.prepare, encoder.input_size, WATCHED)
+    with one_thread():  # steps are short
+        history = train_risk_head(head, train, validation, parameters.training, seed, localise)
+    _log_outcome(head, train, validation, history, parameters)
+    provenance = {
+        "data": images.digest(),
+        "fitting_rows": fitting_digest(fitting_samples),
+        "backbone": encoder.backbone.name,
+        "backbone_revision": encoder.backbone.revision,
+        "risks": [risk.model_dump(exclude_defaults=True) for risk in parameters.risks],
+        "training": parameters.training.model_dump(mode="json"),
+        "glasshead": __version__,
+        "seed": seed,
+    }
+    auditor = RiskAuditor(encoder.cpu(), head, parameters.names, provenance)
+    return auditor, pd.DataFrame(history)
+
+
+def fit_reference(
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    store: EmbeddingStore,
+    embed_summary: dict[str, Any],
+    backbone: BackboneParams,
+    parameters: RiskParams,
+    seed: int,
+) -> RiskAuditor:
+    """Return what is usual on the same features: their average, binary cross-entropy alone. Grad-CAM explains it.
+
+    Raises as `fit_auditor`.
+    """
+    logger.info("The usual classifier on the same features, for Grad-CAM:")
+    usual = parameters.model_copy(
+        update={
+            "head": parameters.head.model_copy(update={"pooling": "average"}),
+            "training": parameters.training.model_copy(
+                update={"losses": RiskLossWeights(bce=1, ranking=0, patch=0)}
+            ),
+        }
+    )
+    return fit_auditor(images, fitting_samples, store, embed_summary, backbone, usual, seed)[0]
+
+
+def predict_risk(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    samples: pd.DataFrame,
+    store: EmbeddingStore,
+    embed_summary: dict[str, Any],
+    parameters: RiskParams,
+) -> tuple[pd.DataFrame, Arrays]:
+    """Return raw logits of all rows, and their risk maps.
+
+    The table: image_id, split, label, content_hash, target/<risk>, logit/<risk>. The arrays: image_id (n,), risks (r,),
+    maps (n, r, h, w) float16.
+
+    Raises ArtifactError if `samples` are not of `images`, or the features of another encoder.
+    """
+    images.check_rows(samples)
+    targets = add_risk_targets(samples, parameters.risks, images.classes)
+    features = open_spatial(embed_summary, images, auditor.encoder, store, parameters.features)
+    rows = risk_rows(images, targets, features)
+    logits, _, maps = risk_outputs(auditor.head, rows, parameters.training.batch_size)
+    names = [f"logit/{risk}" for risk in auditor.classes]
+    table = pd.DataFrame(logits.numpy().astype(np.float64), columns=names, index=targets.index)
+    arrays = {
+        "image_id": np.array(targets["image_id"], dtype=str),
+        "risks": np.array(auditor.classes, dtype=str),
+        "maps": maps.numpy().astype(np.float16),
+    }
+    return pd.concat([targets, table], axis=1), arrays
+
+
+def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
+    """Return the calibration rows."""
+    return logits[logits["split"] == "calibration"].reset_index(drop=True)
+
+
+def fit_temperatures(calibration_logits: pd.DataFrame) -> dict[str, float]:
+    """Return the temperature of each risk; one without a best one keeps 1, with a warning."""
+    return {
+        name.removeprefix(TARGET): _temperature(
+            name.removeprefix(TARGET),
+            calibration_logits[f"logit/{name.removeprefix(TARGET)}"].to_numpy(),
+            calibration_logits[name].to_numpy(),
+        )
+        for name in calibration_logits
+        if name.startswith(TARGET)
+    }
+
+
+def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
+    """Return the table of logits with the calibrated probability of each risk beside them."""
+    probabilities = {
+        f"probability/{risk}": expit(logits[f"logit/{risk}"] / temperature)
+        for risk, temperature in temperatures.items()
+    }
+    return logits.assign(**probabilities)
+
+
+def calibrate_auditor(auditor: RiskAuditor, temperatures: dict[str, float]) -> RiskAuditor:
+    """Return the auditor with its temperatures; its logits stay raw."""
+    return auditor.with_temperatures(temperatures)
+
+
+def _temperature(risk: str, logits: np.ndarray, labels: np.ndarray) -> float:
+    try:
+        # One logit for the risk is two, with 0 for its absence.
+        fit = fit_temperature(np.stack([np.zeros_like(logits), logits], axis=1), labels)
+    except CalibrationError as error:
+        logger.warning("No temperature for the risk %r, it keeps T = 1: %s", risk, error)
+        return 1.0
+    change = f"calibration NLL {fit.nll_before:.4f} -> {fit.nll_after:.4f} on {fit.n} rows"
+    logger.info("Temperature of the risk %r: %.3f, %s", risk, fit.temperature, change)
+    return fit.temperature
+
+
+def _log_outcome(
+    head: RiskHead,
+    train: Any,
+    validation: Any,
+    history: list[dict[str, Any]],
+    parameters: RiskParams,
+) -> None:
+    best = min(history, key=lambda row: row["validation_loss"])
+    shown = {name: best[f"validation_{name}"] for name in ("loss", "auroc", "gap")}
+    logger.info(
+        "Best epoch %d of %d: validation %s",
+        best["epoch"],
+        len(history),
+        ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None),
+    )
+    logits, evidence, _ = risk_outputs(head, validation, parameters.training.batch_size)
+    for line in advise(parameters.names, logits, evidence, train.labels, parameters.training):
+        logger.warning("%s", line)

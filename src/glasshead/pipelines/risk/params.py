@@ -1,0 +1,51 @@
+"""Parameters of `risk`."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
+
+from glasshead.embedding.spatial import SpatialParams
+from glasshead.images.risks import Risk
+from glasshead.models.risk import RiskHeadParams
+from glasshead.training.risk import RiskTraining
+
+
+class RiskParams(BaseModel, extra="forbid", frozen=True):
+    """What counts as a risk, and how its auditor is built, trained, measured and shown.
+
+    Attributes:
+        risks: one map and one score each; one written as text needs no list.
+        features: where the frozen features come from.
+        head: how a map becomes a logit.
+        training: how the head is trained.
+        located: test images with a risk, drawn at random, on which maps are held against masks, and marks are hidden.
+        n_bins, n_resamples: of ECE and of the bootstrap.
+        shown: images of each risk in a gallery.
+        reviewed: images in the list of those to look at.
+    """
+
+    risks: tuple[Risk, ...] = Field(min_length=1)
+    features: SpatialParams = SpatialParams()
+    head: RiskHeadParams = RiskHeadParams()
+    training: RiskTraining = RiskTraining()
+    located: PositiveInt = 1000
+    n_bins: PositiveInt = 15
+    n_resamples: PositiveInt = 1000
+    shown: PositiveInt = 6
+    reviewed: PositiveInt = 100
+
+    @field_validator("risks", mode="before")
+    @classmethod
+    def _one_as_text(cls, raw: Any) -> Any:
+        return [raw] if isinstance(raw, str) else raw
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"risk.risks: a name stands twice among {', '.join(self.names)}.")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the risks, in order."""
+        return tuple(risk.name for risk in self.risks)

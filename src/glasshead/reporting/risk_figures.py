@@ -1,0 +1,157 @@
+"""Figures of a risk auditor: its training, its ranking, where its maps point, and what each part is worth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from glasshead.reporting.figures import message_figure, plain
+
+# Okabe & Ito's, told apart with any colour vision
+BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.55"
+PANELS = {  # title, and by column of the audit log its label, colour and line
+    "loss": {
+        "train_loss": ("train, sum", BLUE, "-"),
+        "validation_loss": ("validation, sum", ORANGE, "-"),
+        "validation_bce": ("cross-entropy", GREEN, "--"),
+        "validation_ranking": ("ranking", PURPLE, "--"),
+        "validation_patch": ("patch", GREY, "--"),
+    },
+    "gap of logits": {
+        "train_gap": ("train", BLUE, "-"),
+        "validation_gap": ("validation", ORANGE, "-"),
+    },
+    "ranking, validation": {
+        "validation_auroc": ("AUROC", BLUE, "-"),
+        "validation_auprc": ("AUPRC", GREEN, "-"),
+    },
+    "localisation, validation": {
+        "validation_pointing_game": ("pointing game", BLUE, "-"),
+        "validation_iou": ("IoU", GREEN, "-"),
+    },
+}
+MAPS = {
+    "": "risk map",
+    "_evidence": "… before it is spread",
+    "_grad_cam": "Grad-CAM of the usual classifier",
+    "_grad_cam_own": "Grad-CAM of the auditor",
+    "_centre": "Gaussian in the centre",
+}
+MEASURES = {"pointing_game": "pointing game", "iou": "IoU at the object's area"}
+
+Metrics = Mapping[str, Mapping[str, Any]]
+Ranked = tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
+
+
+def risk_history_figure(audit_log: pd.DataFrame) -> Figure:
+    """Return losses, gap, ranking and localisation by epoch, as far as the log has them."""
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
+        for column, (label, colour, line) in curves.items():
+            values = pd.to_numeric(audit_log[column])
+            if values.notna().any():
+                marker = "o" if len(audit_log) == 1 else None
+                axes.plot(
+                    audit_log["epoch"], values, line, color=colour, label=label, marker=marker
+                )
+        _finish(axes, title, "epoch")
+        if axes.lines:
+            axes.legend(frameon=False, fontsize=8)
+        else:
+            axes.text(0.5, 0.5, "not known", ha="center", transform=axes.transAxes)
+    return figure
+
+
+def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
+    """Return, for each risk, the ROC curve, the precision-recall curve and the logits, of test images.
+
+    `ranked` gives logits and which rows have the risk.
+    """
+    figure = Figure(figsize=(10, 0.4 + 3.1 * len(ranked)), layout="constrained")
+    grid = figure.subplots(len(ranked), 3, squeeze=False)
+    for line, (risk, (scores, positives)) in zip(grid, ranked.items(), strict=True):
+        found, wrong = _cumulated(scores, positives)
+        hits, misses = max(int(positives.sum()), 1), max(int((~positives).sum()), 1)
+        line[0].plot(wrong / misses, found / hits, color=BLUE)
+        line[0].plot([0, 1], [0, 1], color=GREY, linestyle=":")
+        line[0].set_ylabel("share of risks found")
+        _finish(line[0], f"{plain(risk)}: ROC", "share of the others taken for it")
+        counted = (found + wrong) > 0
+        line[1].plot(
+            (found / hits)[counted], (found / np.maximum(found + wrong, 1))[counted], color=BLUE
+        )
+        line[1].axhline(positives.mean(), color=GREY, linestyle=":")
+        line[1].set(ylabel="precision", ylim=(0, 1.03))
+        _finish(line[1], "precision and recall", "share of risks found")
+        bins = np.histogram_bin_edges(scores, 40)
+        for part, label, colour in (
+            (positives, "with the risk", ORANGE),
+            (~positives, "without", BLUE),
+        ):
+            line[2].hist(scores[part], bins, color=colour, alpha=0.6, label=label)
+        line[2].legend(frameon=False, fontsize=8)
+        line[2].set_ylabel("test images")
+        _finish(line[2], "scores", "raw logit")
+    return figure
+
+
+def risk_localisation_figure(metrics: Metrics) -> Figure:
+    """Return pointing game and IoU of the risk map beside its rivals, with 95 % intervals."""
+    if metrics["iou"]["value"] is None:
+        return message_figure("Not measured: no masks of test images with a risk.")
+    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    grid = figure.subplots(1, 2, sharey=True)
+    for axes, (measure, title) in zip(grid, MEASURES.items(), strict=True):
+        for place, ending in enumerate(MAPS):
+            each = metrics[f"{measure}{ending}"]
+            colour = BLUE if not ending else GREY
+            if each["low"] is not None:
+                axes.plot([each["low"], each["high"]], [place, place], color=colour, linewidth=2)
+            axes.plot(each["value"], place, "o", color=colour)
+        _finish(axes, "", f"{title}, 95 % interval")
+        axes.set_xlim(0, 1.02)
+        axes.grid(axis="x", color="0.9")
+    grid[0].set_yticks(range(len(MAPS)), list(MAPS.values()))
+    grid[0].invert_yaxis()
+    return figure
+
+
+def risk_ablation_figure(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
+    """Return a panel for each measure: every variant's mean with its 95 % interval over seeds.
+
+    `table`: a row a variant, called by `variant`, with columns <measure>, <measure>_low and <measure>_high. A line
+    marks the first, which the others are compared with.
+    """
+    figure = Figure(
+        figsize=(2.2 + 2.3 * len(measures), 1 + 0.32 * len(table)), layout="constrained"
+    )
+    grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for axes, measure in zip(grid, measures, strict=True):
+        columns = table[[measure, f"{measure}_low", f"{measure}_high"]].astype(float)
+        for place, (value, low, high) in enumerate(columns.to_numpy()):
+            axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
+            axes.plot(value, place, "o", color=BLUE)
+        axes.axvline(float(columns.iloc[0, 0]), color=GREY, linewidth=0.8)
+        axes.grid(axis="x", color="0.9")
+        _finish(axes, "", measure.replace("_", " "))
+    grid[0].set_yticks(range(len(table)), [plain(name, 40) for name in table["variant"]])
+    grid[0].invert_yaxis()
+    return figure
+
+
+def _cumulated(scores: np.ndarray, positives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many rows with and without the risk lie above each threshold, from none to all."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    found = np.cumsum(positives[order])[ends]
+    return np.append(0, found), np.append(0, ends + 1 - found)
+
+
+def _finish(axes: Axes, title: str, xlabel: str) -> None:
+    axes.set(title=title, xlabel=xlabel)
+    axes.title.set_fontsize(10)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,92 @@
+"""Galleries of risk: [original | heatmap | overlay] of some images, all on one scale."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.sheet import Sheet
+
+HEAT = colormaps["RdYlBu_r"]  # blue low, yellow, red high; told apart with any colour vision
+DENSITY = 0.55  # of the heat over the image
+SIDE, GAP, MARGIN, BETWEEN = 1.05, 0.05, 0.3, 0.35  # inches
+LINE, HEAD, TITLE, FOOT = 0.42, 0.45, 0.75, 0.75
+COLUMNS = 2
+TRIPLE = 3 * SIDE + 2 * GAP
+SCALE = (
+    "Calibrated probability of the risk if all of the image were like the place; the same scale in all images and "
+    "figures."
+)
+
+
+class Heated(NamedTuple):
+    """An image, its heat in [0, 1] at the same size, and what to write above."""
+
+    pixels: UInt8[np.ndarray, "3 h w"]
+    heat: Float[np.ndarray, "h w"]
+    caption: str
+
+
+def heat_colours(heat: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
+    """Return the colours of heat in [0, 1]."""
+    colours: Float[np.ndarray, "h w 3"] = HEAT(np.clip(heat, 0, 1))[:, :, :3]
+    return colours
+
+
+def heat_overlay(
+    pixels: UInt8[np.ndarray, "3 h w"], heat: Float[np.ndarray, "h w"]
+) -> Float[np.ndarray, "h w 3"]:
+    """Return the heat's colours over the image in grey."""
+    grey = np.repeat(pixels.mean(axis=0)[:, :, None] / 255, 3, axis=2)
+    mixed: Float[np.ndarray, "h w 3"] = (1 - DENSITY) * grey + DENSITY * heat_colours(heat)
+    return mixed
+
+
+def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]]) -> Figure:
+    """Return a block for each risk: its images as [original | heatmap | overlay], two beside each other."""
+    if not any(blocks.values()):
+        return message_figure("There are no test images to show.")
+    lines = {risk: -(-len(images) // COLUMNS) for risk, images in blocks.items()}
+    height = TITLE + sum(HEAD + count * (LINE + SIDE) for count in lines.values()) + FOOT
+    sheet = Sheet(2 * MARGIN + COLUMNS * TRIPLE + BETWEEN, height)
+    sheet.text(MARGIN, 0.2, title, 14)
+    sheet.text(MARGIN, 0.5, "original | heatmap | overlay", 9)
+    top = TITLE
+    for risk, images in blocks.items():
+        sheet.text(MARGIN, top + 0.15, plain(risk, 60), 11, weight="bold")
+        top += HEAD
+        for place, image in enumerate(images):
+            line, column = divmod(place, COLUMNS)
+            _draw(sheet, image, MARGIN + column * (TRIPLE + BETWEEN), top + line * (LINE + SIDE))
+        top += lines[risk] * (LINE + SIDE)
+    _draw_scale(sheet, MARGIN, top + 0.2)
+    return sheet.figure
+
+
+def _draw(sheet: Sheet, image: Heated, x: float, y: float) -> None:
+    sheet.text(x, y + LINE - 0.06, image.caption, 8, va="bottom")
+    pictures = (
+        image.pixels.transpose(1, 2, 0),
+        heat_colours(image.heat),
+        heat_overlay(image.pixels, image.heat),
+    )
+    for place, picture in enumerate(pictures):
+        sheet.image(picture, x + place * (SIDE + GAP), y + LINE, SIDE)
+
+
+def _draw_scale(sheet: Sheet, x: float, y: float) -> None:
+    bar = sheet.figure.colorbar(
+        ScalarMappable(Normalize(0, 1), HEAT),
+        cax=sheet.axes(x + 0.1, y, 2.2, 0.14),
+        orientation="horizontal",
+        ticks=(0, 0.5, 1),
+    )
+    bar.ax.tick_params(labelsize=8)
+    sheet.text(x + 2.6, y - 0.05, fill(SCALE, 68), 8)

@@ -1,0 +1,233 @@
+"""Training of a risk head on frozen features: seconds on a CPU; the weights of the best validation loss are kept."""
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import BaseModel, PositiveInt
+from torch import Tensor
+
+from glasshead.calibration.ranking import auroc, average_precision, mean_gap
+from glasshead.errors import TrainingError
+from glasshead.seeds import generator
+from glasshead.training.optimisers import OptimiserParams, build_optimisers, set_rates
+from glasshead.training.phases import one_phase
+from glasshead.training.risk_losses import RiskLosses, RiskLossWeights, risk_losses
+from glasshead.training.schedules import ScheduleParams, rate_factor
+
+Row = dict[str, Any]
+Take = Callable[[Int[np.ndarray, " b"]], Float[Tensor, "b d h w"]]
+# risk maps of the validation rows to measures of where they point, by name
+Localise = Callable[[Float[Tensor, "n r h w"]], dict[str, float | None]]
+
+
+class RiskTraining(BaseModel, extra="forbid", frozen=True):
+    """How a risk head is trained.
+
+    `resample`: balanced draws as many images with each risk as without it, with replacement; for rare risks.
+    """
+
+    losses: RiskLossWeights = RiskLossWeights()
+    epochs: PositiveInt = 15
+    batch_size: PositiveInt = 256
+    optimiser: OptimiserParams = OptimiserParams(
+        name="adamw", learning_rate=0.03, weight_decay=0.01
+    )
+    schedule: ScheduleParams = ScheduleParams()
+    resample: Literal["none", "balanced"] = "none"
+
+
+@dataclass(frozen=True)
+class RiskRows:
+    """Rows to fit on or to validate on: `take` gives the features of some, `labels` are 1 with each risk, 0 without."""
+
+    take: Take
+    labels: Float[Tensor, "n r"]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def train_risk_head(
+    head: Any,
+    train: RiskRows,
+    validation: RiskRows,
+    params: RiskTraining,
+    seed: int,
+    localise: Localise,
+) -> list[Row]:
+    """Train `head` in place; return one row an epoch; it ends in evaluation mode with the weights of its best epoch.
+
+    `head` gives `logits_and_evidence` of features; of evidence the highest values, `top`, that the patch loss compares;
+    and the maps that it is spread to, `spread`.
+    Columns: epoch; train_<loss> and validation_<loss> for loss (the weighted sum), bce, ranking, patch; train_gap and
+    validation_gap, of logits; validation_auroc, validation_auprc, and what `localise` gives, as validation_<name>, all
+    means over the risks; learning_rate, of the last step.
+
+    Raises TrainingError where a loss is not finite, or a batch does not fit into memory.
+    """
+    head.standardise_by(*channel_moments(train, params.batch_size))
+    optimisers = build_optimisers(head, one_phase(head, params.epochs), params.optimiser)
+    steps = math.ceil(len(train) / params.batch_size)
+    history: list[Row] = []
+    best, best_loss = copy.deepcopy(head.state_dict()), math.inf
+    for epoch in range(params.epochs):
+        head.train()
+        order = draw_order(train.labels, params.resample, seed, epoch)
+        parts, outputs = [], []
+        for step, rows in enumerate(np.array_split(order, steps)):
+            set_rates(
+                optimisers,
+                rate_factor(params.schedule, epoch * steps + step, steps * params.epochs),
+            )
+            losses, logits = _step(head, optimisers, train, rows, params)
+            parts.append((len(rows), losses))
+            outputs.append((logits, train.labels[rows]))
+        row = {"epoch": epoch + 1} | _named("train", parts, params.losses)
+        row["train_gap"] = _mean_over_risks(mean_gap, *map(torch.cat, zip(*outputs, strict=True)))
+        row |= _validate(head, validation, params, seed, localise)
+        row["learning_rate"] = optimisers[0].param_groups[0]["lr"]
+        if not math.isfinite(row["train_loss"] + row["validation_loss"]):
+            raise TrainingError(
+                f"The loss is not finite in epoch {epoch + 1}: lower `risk.training.optimiser.learning_rate`, or look "
+                "for extreme features."
+            )
+        history.append(row)
+        if row["validation_loss"] < best_loss:
+            best, best_loss = copy.deepcopy(head.state_dict()), row["validation_loss"]
+    head.load_state_dict(best)
+    head.eval()
+    return history
+
+
+class RiskOutputs(NamedTuple):
+    """What a head makes of rows: logits, the evidence by place that they come from, and risk maps."""
+
+    logits: Float[Tensor, "n r"]
+    evidence: Float[Tensor, "n r h w"]
+    maps: Float[Tensor, "n r h w"]
+
+
+@torch.no_grad()
+def risk_outputs(head: Any, rows: RiskRows, batch_size: int) -> RiskOutputs:
+    """Return the outputs of all rows."""
+    head.eval()
+    parts = []
+    for part in batches(np.arange(len(rows)), batch_size):
+        features = rows.take(part)
+        logits, evidence = head.logits_and_evidence(features)
+        parts.append((logits, evidence, head.spread(evidence, features)))
+    return RiskOutputs(*map(torch.cat, zip(*parts, strict=True)))
+
+
+def draw_order(
+    labels: Float[Tensor, "n r"], resample: Literal["none", "balanced"], seed: int, epoch: int
+) -> Int[np.ndarray, " n"]:
+    """Return the rows of an epoch in their order: each once, or n drawn so that each risk is in half of them.
+
+    Of several risks, each gives its own half of the draws to either side.
+    """
+    draw = generator(seed, "risk", "order", epoch)
+    if resample == "none":
+        return draw.permutation(len(labels))
+    present = labels.numpy() > 0.5
+    share = present.mean(axis=0)
+    weights = np.where(present, 1 / np.maximum(share, 1e-12), 1 / np.maximum(1 - share, 1e-12))
+    chance = weights.mean(axis=1)
+    return draw.choice(len(labels), size=len(labels), p=chance / chance.sum())
+
+
+@torch.no_grad()
+def channel_moments(
+    rows: RiskRows, batch_size: int
+) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    """Return mean and standard deviation of each channel over all places of all rows."""
+    count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
+    for part in batches(np.arange(len(rows)), batch_size):
+        places = rows.take(part).transpose(0, 1).flatten(1).double()
+        count += places.shape[1]
+        total, squares = total + places.sum(dim=1), squares + (places**2).sum(dim=1)
+    mean = total / count
+    return mean.float(), (squares / count - mean**2).clamp(min=0).sqrt().float()
+
+
+def batches(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return `rows` in parts of at most `size`."""
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _step(
+    head: Any,
+    optimisers: list[torch.optim.Optimizer],
+    train: RiskRows,
+    rows: np.ndarray,
+    params: RiskTraining,
+) -> tuple[RiskLosses, Tensor]:
+    """Take one step; return the losses and logits before it."""
+    try:
+        logits, evidence = head.logits_and_evidence(train.take(rows))
+        losses = risk_losses(logits, head.top(evidence), train.labels[rows])
+        for optimiser in optimisers:
+            optimiser.zero_grad()
+        losses.total(params.losses).backward()
+    except torch.OutOfMemoryError as error:
+        raise TrainingError(
+            f"A batch of {len(rows)} images' features is too much for the memory: {error}. Lower "
+            "`risk.training.batch_size`."
+        ) from error
+    for optimiser in optimisers:
+        optimiser.step()
+    return RiskLosses(*(loss.detach() for loss in losses)), logits.detach()
+
+
+def _validate(
+    head: Any,
+    validation: RiskRows,
+    params: RiskTraining,
+    seed: int,
+    localise: Localise,
+) -> Row:
+    """Return the columns of the validation rows; losses by batches of a fixed random order, as in training."""
+    logits, evidence, maps = risk_outputs(head, validation, params.batch_size)
+    order = generator(seed, "risk", "validation").permutation(len(validation))
+    parts = [
+        (len(rows), risk_losses(logits[rows], head.top(evidence[rows]), validation.labels[rows]))
+        for rows in batches(order, params.batch_size)
+    ]
+    measures = {"gap": mean_gap, "auroc": auroc, "auprc": average_precision}
+    found = {
+        name: _mean_over_risks(measure, logits, validation.labels)
+        for name, measure in measures.items()
+    }
+    found |= localise(maps)
+    return _named("validation", parts, params.losses) | {
+        f"validation_{name}": value for name, value in found.items()
+    }
+
+
+def _named(split: str, parts: list[tuple[int, RiskLosses]], weights: RiskLossWeights) -> Row:
+    """Return the means of losses over rows, by column."""
+    counts = torch.tensor([count for count, _ in parts], dtype=torch.float)
+    mean = RiskLosses(
+        *(
+            (counts * torch.stack(each)).sum() / counts.sum()
+            for each in zip(*(losses for _, losses in parts), strict=True)
+        )
+    )
+    row = {f"{split}_loss": mean.total(weights).item()}
+    return row | {f"{split}_{name}": value.item() for name, value in mean._asdict().items()}
+
+
+def _mean_over_risks(measure: Any, logits: Tensor, labels: Tensor) -> float | None:
+    """Return the mean of a statistic over the risks for which it is defined."""
+    values = [
+        measure(score, label > 0.5).value
+        for score, label in zip(logits.double().numpy().T, labels.numpy().T, strict=True)
+    ]
+    defined = [value for value in values if value is not None]
+    return float(np.mean(defined)) if defined else None

@@ -1,0 +1,226 @@
+"""`risk` node by node on small scenes and nano-clip: what planted truth must do to results, and bad input."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from glasshead.embedding.store import EmbeddingStore
+from glasshead.errors import ParameterError, SplitError
+from glasshead.images.fitting import select_fitting_samples
+from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
+from glasshead.images.splits import assign_splits
+from glasshead.images.table import ImageTable
+from glasshead.models.clip import BackboneParams
+from glasshead.pipelines.risk.ablation_nodes import ablations, fit_variants, measure_variants
+from glasshead.pipelines.risk.audit_nodes import find_faults
+from glasshead.pipelines.risk.evaluation_nodes import (
+    compute_metrics,
+    list_for_review,
+    locate_risk,
+)
+from glasshead.pipelines.risk.nodes import (
+    apply_temperatures,
+    calibrate_auditor,
+    fit_auditor,
+    fit_reference,
+    fit_temperatures,
+    predict_risk,
+    select_calibration,
+    store_features,
+)
+from glasshead.pipelines.risk.params import RiskParams
+
+BACKBONE = BackboneParams()
+PARAMETERS = RiskParams.model_validate(
+    {
+        "risks": "truck",
+        "training": {"epochs": 8, "batch_size": 64},
+        "n_resamples": 60,
+        "reviewed": 10,
+    }
+)
+
+
+class Data:
+    """Scenes in a table, their samples, and the store with their features."""
+
+    def __init__(self, folder, train_rate=0.0, test_rate=0.0, seed=0) -> None:
+        shortcut = Shortcut(class_name="truck", train_rate=train_rate, test_rate=test_rate)
+        params = ScenesParams(train=600, test=200, defects=Defects(shortcut=shortcut))
+        records = list(generate_scenes(params, seed))
+        planted = [(record["image_id"], *each) for record in records for each in record["defects"]]
+        self.planted = pd.DataFrame(planted, columns=["image_id", "defect", "detail"], dtype="str")
+        self.images = ImageTable.from_records(records, CLASSES, ("colour", "habitat", "size"))
+        frame = self.images.frame()
+        self.samples = frame.assign(split=assign_splits(frame, 0.1, 0.1))
+        self.store = EmbeddingStore(folder)
+        self.plan = store_features(self.images, self.store, BACKBONE, PARAMETERS)
+        self.fitting = select_fitting_samples(self.images, self.samples)
+
+    def fit(self, parameters=PARAMETERS, fit=fit_auditor, seed=0):
+        return fit(self.images, self.fitting, self.store, self.plan, BACKBONE, parameters, seed)
+
+    def audit(self, parameters=PARAMETERS):
+        """Return auditor, scores, maps, temperatures, localisation and findings."""
+        raw, _ = self.fit(parameters)
+        reference = self.fit(parameters, fit_reference)
+        logits, maps = predict_risk(
+            raw, self.images, self.samples, self.store, self.plan, parameters
+        )
+        temperatures = fit_temperatures(select_calibration(logits))
+        auditor = calibrate_auditor(raw, temperatures)
+        scores = apply_temperatures(logits, temperatures)
+        localisation = locate_risk(auditor, reference, self.images, scores, parameters, 0)
+        findings = find_faults(
+            auditor, self.images, self.samples, scores, localisation, self.planted, parameters, 0
+        )
+        return auditor, scores, maps, temperatures, localisation, findings
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory) -> Data:
+    """Scenes on whose trucks a mark stands in test alone: nothing can be learnt from it."""
+    return Data(tmp_path_factory.mktemp("clean"), test_rate=1.0)
+
+
+@pytest.fixture(scope="module")
+def audited(clean):
+    return clean.audit()
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory) -> list[dict]:
+    return Data(tmp_path_factory.mktemp("marked"), train_rate=0.9, test_rate=0.9).audit()[-1]
+
+
+class TestShortcut:
+    def test_a_mark_that_was_learnt_is_named(self, marked):
+        found = {each["check"]: each for each in marked}["planted_mark"]
+        evidence = found["evidence"]
+        assert evidence["accuracy_drop_beyond_elsewhere"]["low"] > 0
+        assert evidence["mass_on_place"]["low"] > evidence["area"]["value"]
+        assert "#ff00dc" in found["summary"]
+        assert found["rows"]
+
+    def test_a_mark_that_was_not_learnt_is_not_told_of(self, audited):
+        assert not {"planted_mark", "mark_beside_object"} & {each["check"] for each in audited[-1]}
+
+
+class TestScores:
+    def test_they_rank_and_are_probabilities_of_all_splits(self, audited, clean):
+        scores = audited[1]
+        assert scores["image_id"].tolist() == clean.samples["image_id"].tolist()
+        test = scores[scores["split"] == "test"]
+        assert roc_auc_score(test["target/truck"], test["probability/truck"]) > 0.8
+        assert scores["probability/truck"].between(0, 1).all()
+
+    def test_maps_are_those_of_all_images(self, audited):
+        maps = audited[2]
+        assert maps["maps"].shape == (800, 1, 8, 8)
+        assert maps["risks"].tolist() == ["truck"]
+
+    def test_the_temperature_is_that_of_the_probabilities(self, audited):
+        scores, temperature = audited[1], audited[3]["truck"]
+        odds = np.log(scores["probability/truck"]) - np.log1p(-scores["probability/truck"])
+        np.testing.assert_allclose(odds, scores["logit/truck"] / temperature, rtol=1e-4, atol=1e-4)
+
+    def test_the_list_begins_with_what_contradicts_its_label(self, audited):
+        table = list_for_review(audited[1], PARAMETERS)
+        assert table["rank"].tolist() == list(range(1, 11))
+        assert table["surprise"].is_monotonic_decreasing
+        own = np.where(table["has_risk"], table["probability"], 1 - table["probability"])
+        np.testing.assert_allclose(table["surprise"], -np.log2(own), rtol=1e-4)
+        wrong = table["why"] != "uncertain"
+        assert ((table["probability"] >= 0.5) != table["has_risk"])[wrong].all()
+
+
+class TestMetrics:
+    NAMES = ("auroc", "auprc", "ece", "gap", "pointing_game", "iou")
+
+    def test_they_have_the_contracts_names_and_form(self, audited):
+        metrics = compute_metrics(audited[1], audited[4], audited[3], PARAMETERS, 0)
+        rivals = [f"{m}_{r}" for m in ("pointing_game", "iou") for r in ("centre", "grad_cam")]
+        assert {*self.NAMES, *rivals, "temperature"} <= metrics.keys()
+        assert all(set(each) == {"value", "low", "high", "n"} for each in metrics.values())
+        assert metrics["auroc"]["n"] == 200
+        assert metrics["iou"]["n"] == 20
+        assert metrics["iou"]["value"] == pytest.approx(audited[4]["iou"].mean())
+
+    def test_without_masks_they_are_null_and_the_checks_say_so(self, audited, clean, caplog):
+        _, scores, _, temperatures, localisation, _ = audited
+        nothing = localisation.head(0)
+        metrics = compute_metrics(scores, nothing, temperatures, PARAMETERS, 0)
+        assert metrics["iou"] == {"value": None, "low": None, "high": None, "n": 0}
+        assert metrics["auroc"]["value"] is not None
+
+    def test_each_of_several_risks_has_its_own_beside_the_mean(self, clean):
+        parameters = PARAMETERS.model_copy(
+            update={"risks": RiskParams.model_validate({"risks": ["truck", "bird+frog"]}).risks}
+        )
+        _, scores, maps, temperatures, localisation, _ = clean.audit(parameters)
+        metrics = compute_metrics(scores, localisation, temperatures, parameters, 0)
+        pair = [metrics[f"{risk}/auroc"]["value"] for risk in ("truck", "bird+frog")]
+        assert metrics["auroc"]["value"] == pytest.approx(np.mean(pair))
+        assert metrics["bird+frog/iou"]["n"] == 40
+        assert maps["maps"].shape[1] == 2
+
+
+class TestBadInput:
+    def test_an_unknown_class_is_named(self, clean):
+        with pytest.raises(ParameterError, match="class 'lorry', which the data does not have"):
+            clean.fit(RiskParams(risks=["lorry"]))
+
+    def test_all_positives(self, clean):
+        with pytest.raises(SplitError, match="all have the risk 'any'"):
+            clean.fit(RiskParams(risks=[{"name": "any", "classes": CLASSES}]))
+
+    def test_no_positives(self, clean):
+        fitting = clean.fitting[clean.fitting["label"] != "truck"]
+        with pytest.raises(SplitError, match="none have the risk 'truck'"):
+            fit_auditor(clean.images, fitting, clean.store, clean.plan, BACKBONE, PARAMETERS, 0)
+
+    def test_one_image_with_the_risk_trains_and_is_warned_of(self, clean, caplog):
+        trucks = clean.fitting.index[clean.fitting["label"] == "truck"]
+        fitting = clean.fitting.drop(trucks[1:]).reset_index(drop=True)
+        with caplog.at_level(logging.WARNING):
+            _, log = fit_auditor(
+                clean.images, fitting, clean.store, clean.plan, BACKBONE, PARAMETERS, 0
+            )
+        assert "imbalance" in caplog.text
+        assert log["validation_auroc"].isna().all()
+
+    def test_a_split_of_one_image_has_no_ranking_and_no_interval(self, audited):
+        _, scores, _, temperatures, localisation, _ = audited
+        one = pd.concat(
+            [scores[scores["split"] != "test"], scores[scores["split"] == "test"].head(1)]
+        )
+        metrics = compute_metrics(one, localisation.head(0), temperatures, PARAMETERS, 0)
+        assert metrics["auroc"] == {"value": None, "low": None, "high": None, "n": 1}
+        assert metrics["accuracy"]["low"] is None
+
+    @pytest.mark.parametrize(
+        ("risks", "message"), [([], "at least 1"), (["truck", "truck"], "a name stands twice")]
+    )
+    def test_a_list_of_risks_that_makes_no_sense(self, risks, message):
+        with pytest.raises(ValueError, match=message):
+            RiskParams(risks=risks)
+
+
+def test_the_ablation_varies_one_thing_at_a_time(clean):
+    parameters = PARAMETERS.model_copy(
+        update={"training": PARAMETERS.training.model_copy(update={"epochs": 1})}
+    )
+    heads = clean.fit(parameters, fit_variants)
+    table = measure_variants(
+        clean.images, clean.samples, heads, clean.store, clean.plan, BACKBONE, parameters
+    ).set_index("variant")
+    assert list(table.index) == list(ablations(parameters))
+    assert table.loc["without patch", ["bce", "ranking", "patch"]].tolist() == [1, 1, 0]
+    assert table.loc["bce alone", ["bce", "ranking", "patch"]].tolist() == [1, 0, 0]
+    assert set(table["pooling"]) == {"average", "max", "top_k_mean", "attention"}
+    assert table["auroc"].between(0, 1).all()
+    assert pd.isna(table.loc["as configured", "iou_verdict"])
+    assert table["iou_verdict"].drop("as configured").isin(["higher", "lower", "unresolved"]).all()
