@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 PROCESSES := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench browser lint viz gpu pretrain ship
+.PHONY: help run test bench browser lint viz gpu pretrain ship samples
 
 help:  ## List the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,3 +52,6 @@ pretrain: $(SETUP)  ## Train nano-clip into data/06_models (CIFAR=FOLDER: the re
 ship:  ## Put the weights and the card that pretrain left into the package
 	mkdir -p src/glasshead/assets/nano-clip
 	cp data/06_models/nano-clip/* data/08_reporting/nano-clip/README.md src/glasshead/assets/nano-clip/
+
+samples: $(SETUP)  ## Draw the sample images of src/glasshead/assets/samples again
+	$(BIN)/python -m glasshead.images.samples src/glasshead/assets/samples

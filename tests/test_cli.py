@@ -10,8 +10,10 @@ from kedro.framework.cli.cli import KedroCLI
 from kedro.io import DatasetError
 from pydantic import BaseModel, PositiveInt, ValidationError, model_validator
 
+from glasshead.__main__ import main
 from glasshead.cli import cli, user_error
 from glasshead.errors import ImageError, wrong_values
+from glasshead.serving.command import predict
 
 
 def run(**parameters: str) -> Result:
@@ -92,6 +94,17 @@ class TestRun:
     def test_kedros_command_line_has_this_run(self, tiny_project: Path) -> None:
         commands = KedroCLI(tiny_project)
         assert commands.get_command(click.Context(commands), "run") is cli.commands["run"]
+
+    def test_kedros_command_line_predicts_too(self, tiny_project: Path) -> None:
+        commands = KedroCLI(tiny_project)
+        assert commands.get_command(click.Context(commands), "predict") is predict
+
+
+def test_the_projects_own_command_line_has_what_kedros_has() -> None:
+    context = click.Context(main)
+    assert set(main.list_commands(context)) == set(cli.commands)
+    assert all(main.get_command(context, name) is cli.commands[name] for name in cli.commands)
+    assert main.get_command(context, "nothing") is None
 
 
 class Numbers(BaseModel):

@@ -42,6 +42,8 @@ METRICS = {
     "temperature",
     "nll_uncalibrated",
     "accuracy_majority",
+    "coverage",
+    "selective_risk",
 }
 HEADS_METRICS = METRICS | {
     "accuracy_linear_probe",

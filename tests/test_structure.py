@@ -207,6 +207,8 @@ class TestSplits:
     ) -> None:
         (fit,) = named(pipelines[pipeline], f"{name}.fit_temperatures")
         assert set(fit.inputs) == {f"{name}.calibration_logits", "params:calibrate"}
+        (threshold,) = named(pipelines[pipeline], f"{name}.fit_threshold")
+        assert set(threshold.inputs) - set(fit.inputs) == {f"{name}.temperatures"}
         (select,) = pipelines[pipeline].only_nodes_with_outputs(f"{name}.calibration_logits").nodes
         assert set(select.func(LABELLED)["split"]) == {"calibration"}
 

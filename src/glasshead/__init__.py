@@ -1,3 +1,15 @@
 """Glasshead: image classifiers you can see through, and audits for any image classifier."""
 
+import os
+from pkgutil import resolve_name
+from typing import Any
+
 __version__ = "0.1.0"
+
+
+def load(folder: str | os.PathLike[str]) -> Any:
+    """Return a `glasshead.serving.predictor.Predictor` for the Classifier in `folder`: `load(folder).predict(images)`.
+
+    Imported when it is called, as torch takes seconds. Raises ArtifactError where there is no Classifier.
+    """
+    return resolve_name("glasshead.serving.predictor:load")(folder)

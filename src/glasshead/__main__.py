@@ -1,16 +1,32 @@
-"""`glasshead …` and `python -m glasshead …`: the project's commands without Kedro's own."""
+"""`glasshead …` and `python -m glasshead …`: `predict` without Kedro, and the project's other commands with it."""
 
 from pathlib import Path
 
-from kedro.framework.project import configure_project
+import click
 
-from glasshead.cli import cli
+from glasshead.serving.command import predict
 
 
+class Commands(click.Group):
+    """`predict`, and those of `glasshead.cli`, which is imported when one of them is asked for: Kedro takes seconds."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ["predict", "run"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == predict.name:
+            return predict
+        from kedro.framework.project import configure_project
+
+        from glasshead.cli import cli
+
+        configure_project(Path(__file__).parent.name)
+        return cli.get_command(ctx, cmd_name)
+
+
+@click.group("glasshead", cls=Commands)
 def main() -> None:
-    """Configure the installed project and hand over to its command line."""
-    configure_project(Path(__file__).parent.name)
-    cli()
+    """Image classifiers you can see through."""
 
 
 if __name__ == "__main__":

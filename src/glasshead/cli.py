@@ -1,4 +1,4 @@
-"""The command line. Kedro finds `cli` here: `kedro run` and `glasshead run` are this module's `run`."""
+"""The command line. Kedro finds `cli` here: `kedro run` and `glasshead run` are this module's `run`; also `predict`."""
 
 import logging
 import sys
@@ -12,8 +12,7 @@ from kedro.validation import ParameterValidationError
 from pydantic import ValidationError
 
 from glasshead.errors import GlassheadError, ParameterError, wrong_values
-
-INTERRUPTED = 130  # what a shell reports for a command that SIGINT ended
+from glasshead.serving.command import INTERRUPTED, predict
 
 
 class Run(click.Command):
@@ -88,3 +87,4 @@ def cli() -> None:
 cli.add_command(
     Run("run", params=kedro_run.params, callback=kedro_run.callback, help=kedro_run.help)
 )
+cli.add_command(predict)

@@ -106,6 +106,9 @@ class TestContract:
         assert concepts.shape == (4, 5)
         logits = classifier.logits_from_concepts(concepts)
         torch.testing.assert_close(classifier(images), logits)
+        together = classifier.logits_and_concepts(images)
+        own = classifier.bottleneck.concept_logits(embeddings)
+        torch.testing.assert_close(together, (logits, own))
         torch.testing.assert_close(classifier.bottleneck(embeddings), logits)
         assert classifier(images).shape == (4, len(CLASSES))
 
@@ -169,6 +172,16 @@ class TestFolder:
         assert settings.pop("output") == "projected"
         describe(saved, settings=settings)
         assert torch.equal(Classifier.load(saved)(images), before)
+
+    def test_its_threshold_comes_back_and_an_older_folder_has_none(self, classifier, saved):
+        promise = {"threshold": 0.9, "target_error": 0.02, "certainty": 0.95, "rows": 500}
+        classifier.with_abstention(promise).save(saved)
+        assert Classifier.load(saved).abstention == promise
+        assert classifier.abstention is None
+        described = json.loads((saved / "classifier.json").read_text())
+        del described["abstention"]
+        (saved / "classifier.json").write_text(json.dumps(described))
+        assert Classifier.load(saved).abstention is None
 
     def test_it_holds_two_files_and_no_backbone(self, classifier, saved, backbone):
         assert sorted(p.name for p in saved.iterdir()) == ["classifier.json", "model.safetensors"]

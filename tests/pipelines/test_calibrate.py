@@ -23,13 +23,16 @@ class KeptDataset(MemoryDataset):
 
 
 class FakeClassifier:
-    """Stands in for a Classifier: remembers the temperatures it was given."""
+    """Stands in for a Classifier: remembers what it was given."""
 
-    def __init__(self, temperatures=None):
-        self.temperatures = temperatures
+    def __init__(self, temperatures=None, abstention=None):
+        self.temperatures, self.abstention = temperatures, abstention
 
     def with_temperatures(self, temperatures):
-        return FakeClassifier(temperatures)
+        return FakeClassifier(temperatures, self.abstention)
+
+    def with_abstention(self, abstention):
+        return FakeClassifier(self.temperatures, abstention)
 
 
 def sharpened(rng, n, k, temperature):
@@ -57,12 +60,12 @@ def make_logits(n=8000, seed=0):
     )
 
 
-def run(logits):
+def run(logits, target_error=0.2):
     """Run the pipeline in memory and return all its outputs by name."""
     inputs = {
         "logits": logits,
         "uncalibrated": FakeClassifier(),
-        "params:calibrate": CalibrateParams(),
+        "params:calibrate": CalibrateParams(target_error=target_error),
     }
     pipeline = create_pipeline()
     names = pipeline.all_outputs()
@@ -97,7 +100,26 @@ def test_only_calibration_rows_decide(logits, outputs):
         size=(others.sum(), len(columns))
     )
     changed.loc[others, "label"] = "cat"
-    assert run(changed)["temperatures"] == outputs["temperatures"]
+    again = run(changed)
+    assert again["temperatures"] == outputs["temperatures"]
+    assert again["abstention"] == outputs["abstention"]
+
+
+def test_the_threshold_is_that_of_calibrated_confidence_on_calibration_rows(outputs):
+    predictions, found = outputs["predictions"], outputs["abstention"]
+    rows = predictions[predictions["split"] == "calibration"]
+    answered = rows[rows["confidence"] > found["threshold"]]
+    assert 0 < found["threshold"] < 1
+    assert found["rows"] == len(rows)
+    assert found["coverage"] == pytest.approx(len(answered) / len(rows))
+    assert found["error"] == pytest.approx((answered["label"] != answered["predicted"]).mean())
+    assert outputs["classifier"].abstention == found
+
+
+def test_a_target_that_cannot_be_kept_is_said(logits, caplog):
+    found = run(logits, target_error=1e-4)["abstention"]
+    assert found["threshold"] is None
+    assert "calibrate.target_error = 0.0001 by 4000 calibration rows" in caplog.text
 
 
 def test_predictions_are_softmax_over_temperature_for_all_rows(logits, outputs):
@@ -126,7 +148,7 @@ def test_a_classifier_without_concepts_walks_the_same_way(logits):
 
 
 def test_fitting_is_reached_through_the_calibration_rows_alone():
-    fit = create_pipeline().only_nodes("fit_temperatures")
+    fit = create_pipeline().only_nodes("fit_temperatures", "fit_threshold")
     assert fit.inputs() == {"calibration_logits", "params:calibrate"}
 
 
@@ -165,3 +187,6 @@ def test_a_mistyped_parameter_is_refused():
         CalibrateParams(without_optimum="ignore")
     with pytest.raises(ValidationError):
         CalibrateParams(without_optimun="keep")
+    for wrong in ({"target_error": 0}, {"target_error": 1}, {"certainty": 1.5}):
+        with pytest.raises(ValidationError):
+            CalibrateParams(**wrong)

@@ -29,10 +29,11 @@ from glasshead.pipelines.evaluate.params import EvaluateParams
 CLASSES = ["car", "cat", "ship"]
 PARAMETERS = EvaluateParams(n_resamples=100)
 TEMPERATURES = {"final": 2.0, "legs": 0.5}
+ABSTENTION = {"threshold": 0.8, "target_error": 0.05, "certainty": 0.95}
 CONTRACT = {
     *["accuracy", "macro_f1", "top2_accuracy", "nll", "brier", "ece", "ece_debiased"],
     *["ece_uncalibrated", "ece_equal_mass", "ece_classwise", "ece_consistency_95"],
-    *["temperature", "nll_uncalibrated"],
+    *["temperature", "nll_uncalibrated", "coverage", "selective_risk"],
 }
 FOR_HEADS = {
     *["accuracy_linear_probe", "accuracy_majority", "accuracy_random_concepts"],
@@ -111,7 +112,7 @@ def tables():
 def metrics(tables):
     logits, controls, predictions = tables
     return compute_metrics(
-        logits, rows_of_test(predictions), controls, TEMPERATURES, PARAMETERS, seed=0
+        logits, rows_of_test(predictions), controls, TEMPERATURES, ABSTENTION, PARAMETERS, seed=0
     )
 
 
@@ -135,6 +136,7 @@ def test_the_pipeline_gives_metrics_tables_and_figures(tables, metrics):
             "controls": controls,
             "predictions": predictions,
             "temperatures": TEMPERATURES,
+            "abstention": ABSTENTION,
             "images": FakeImages(logits),
             "samples": logits[["image_id", "split", "label"]],
             "params:evaluate": PARAMETERS,
@@ -180,7 +182,7 @@ def test_a_classifier_without_concepts_or_controls_has_the_common_metrics(tables
     assert (
         set(
             compute_metrics(
-                plain, rows_of_test(predictions), nothing, {"final": 2.0}, PARAMETERS, 0
+                plain, rows_of_test(predictions), nothing, {"final": 2.0}, ABSTENTION, PARAMETERS, 0
             )
         )
         == CONTRACT
@@ -214,6 +216,25 @@ def test_before_and_after_differ_by_the_temperature(tables, metrics):
     assert metrics["temperature"] == {"value": 2.0, "low": None, "high": None, "n": 300}
 
 
+def test_coverage_and_risk_are_those_of_the_answers_above_the_threshold(tables, metrics):
+    predictions = rows_of_test(tables[2])
+    answered = predictions[predictions["confidence"] > 0.8]
+    assert metrics["coverage"]["value"] == pytest.approx(len(answered) / 300)
+    wrong = (answered["label"] != answered["predicted"]).mean()
+    assert metrics["selective_risk"]["value"] == pytest.approx(wrong)
+    assert 0 < wrong < 1 - metrics["accuracy"]["value"]
+
+
+def test_without_answers_the_risk_is_undefined(tables):
+    logits, controls, predictions = tables
+    never = ABSTENTION | {"threshold": None}
+    metrics = compute_metrics(
+        logits, rows_of_test(predictions), controls, TEMPERATURES, never, PARAMETERS, 0
+    )
+    assert metrics["coverage"]["value"] == 0
+    assert metrics["selective_risk"] == {"value": None, "low": None, "high": None, "n": 300}
+
+
 def test_controls_are_scored_and_seeds_averaged(tables, metrics):
     controls = tables[1].query("split == 'test'")
     seeds = [np.mean(controls[f"random_concepts/{s}"] == controls["label"]) for s in range(3)]
@@ -226,7 +247,9 @@ def test_controls_are_matched_by_image_id(tables, metrics):
     logits, controls, predictions = tables
     shuffled = controls.sample(frac=1, random_state=0)
     assert (
-        compute_metrics(logits, rows_of_test(predictions), shuffled, TEMPERATURES, PARAMETERS, 0)
+        compute_metrics(
+            logits, rows_of_test(predictions), shuffled, TEMPERATURES, ABSTENTION, PARAMETERS, 0
+        )
         == metrics
     )
 
@@ -239,7 +262,9 @@ def test_only_test_rows_count(tables, metrics):
     predictions.loc[predictions["split"] != "test", "predicted"] = "ship"
     images, samples = FakeImages(predictions), predictions[["image_id", "split", "label"]]
     assert (
-        compute_metrics(logits, rows_of_test(predictions), controls, TEMPERATURES, PARAMETERS, 0)
+        compute_metrics(
+            logits, rows_of_test(predictions), controls, TEMPERATURES, ABSTENTION, PARAMETERS, 0
+        )
         == metrics
     )
     pd.testing.assert_frame_equal(
@@ -302,7 +327,13 @@ def test_recall_and_macro_f1_of_a_rare_class_are_undefined(tables):
         == 0
     )
     metrics = compute_metrics(
-        logits[keep], rows_of_test(predictions[keep]), controls, TEMPERATURES, PARAMETERS, 0
+        logits[keep],
+        rows_of_test(predictions[keep]),
+        controls,
+        TEMPERATURES,
+        ABSTENTION,
+        PARAMETERS,
+        0,
     )
     undefined = {name for name, entry in metrics.items() if entry["value"] is None}
     assert undefined == {"macro_f1", "ece_classwise"}
@@ -314,7 +345,9 @@ def test_an_empty_test_split_is_an_error(tables):
     with pytest.raises(SplitError, match="test split is empty"):
         select_test(FakeImages(rest), rest, predictions[predictions["split"] != "test"])
     with pytest.raises(SplitError, match="test split is empty"):
-        compute_metrics(rest, rows_of_test(predictions), controls, TEMPERATURES, PARAMETERS, 0)
+        compute_metrics(
+            rest, rows_of_test(predictions), controls, TEMPERATURES, ABSTENTION, PARAMETERS, 0
+        )
 
 
 @pytest.mark.parametrize("stale", ["images", "samples"])
@@ -341,7 +374,9 @@ def test_predictions_of_another_training_are_refused(tables, stale):
     else:
         predictions = predictions.assign(image_id=predictions["image_id"] + "x")
     with pytest.raises(ArtifactError, match="Run the calibrate pipeline again"):
-        compute_metrics(logits, rows_of_test(predictions), controls, temperatures, PARAMETERS, 0)
+        compute_metrics(
+            logits, rows_of_test(predictions), controls, temperatures, ABSTENTION, PARAMETERS, 0
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Work done ahead of its use: batches computed by threads, and copied to a device while it computes."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 def computed_ahead(
-    function: Callable[[Item], Result], items: Sequence[Item], threads: int, ahead: int
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
 ) -> Generator[Result]:
     """Yield `function(item)` in order, computed by `threads` threads up to `ahead` items ahead."""
     pending: deque[Future[Result]] = deque()

@@ -64,10 +64,11 @@ def _decode(data: bytes, max_pixels: int) -> Decoded:
         first = image.copy()  # looking for a second frame moves some decoders away from the first
         animated = getattr(image, "is_animated", False)
         ImageOps.exif_transpose(first, in_place=True)
-        return Decoded(_to_rgb(first), image.mode, animated)
+        return Decoded(to_rgb(first), image.mode, animated)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Return a decoded image as RGB, by the rules above; raises ImageError where the range of its values is unknown."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 0xFFFF:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.heads import FINAL
 from glasshead.errors import ArtifactError
 
@@ -45,6 +46,7 @@ class Classifier(nn.Module):
         concepts: the subtasks of a bottleneck; empty where a kind has none.
         concept_temperatures: one T for each concept's own probabilities, as predictions report them; the meta-learner
             reads the raw ones.
+        abstention: when predictions abstain; None where that was never decided.
         provenance: data digest, backbone, code version, seed.
     """
 
@@ -64,6 +66,7 @@ class Classifier(nn.Module):
         self.concepts = concepts
         self.temperature = 1.0
         self.concept_temperatures: dict[str, float] = {}
+        self.abstention: Abstention | None = None
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
@@ -91,11 +94,24 @@ class Classifier(nn.Module):
         """Return calibrated probabilities, softmax(logits / temperature)."""
         return (self(images) / self.temperature).softmax(dim=-1)
 
+    def logits_and_concepts(
+        self, images: Float[Tensor, "b 3 h w"]
+    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c"]]:
+        """Return raw logits, and those of all concepts' values side by side; c is 0 where a kind has none."""
+        logits: Tensor = self(images)
+        return logits, logits.new_zeros(len(images), 0)
+
     def with_temperatures(self, temperatures: dict[str, float]) -> Self:
         """Return a copy that uses `temperatures`: "final" for the classes, one a concept."""
         other = copy.copy(self)
         other.temperature = temperatures[FINAL]
         other.concept_temperatures = {c.name: temperatures[c.name] for c in self.concepts}
+        return other
+
+    def with_abstention(self, abstention: Abstention) -> Self:
+        """Return a copy whose predictions abstain as `abstention` says."""
+        other = copy.copy(self)
+        other.abstention = abstention
         return other
 
     def describe(self) -> dict[str, Any]:
@@ -107,6 +123,7 @@ class Classifier(nn.Module):
             "temperature": self.temperature,
             "concepts": [[concept.name, concept.values] for concept in self.concepts],
             "concept_temperatures": self.concept_temperatures,
+            "abstention": self.abstention,
             "provenance": self.provenance,
             "settings": self.settings,
         }
@@ -120,6 +137,7 @@ class Classifier(nn.Module):
         )
         classifier.temperature = float(described["temperature"])
         classifier.concept_temperatures = described["concept_temperatures"]
+        classifier.abstention = described.get("abstention")  # classifiers older than it have none
         return classifier
 
     def save(self, folder: Path) -> None:

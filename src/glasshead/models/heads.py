@@ -153,6 +153,13 @@ class GlassHeads(Classifier):
         logits: Tensor = self.bottleneck.meta(concepts)
         return logits
 
+    def logits_and_concepts(
+        self, images: Float[Tensor, "b 3 h w"]
+    ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c"]]:
+        """Return class logits and the heads' own, in one pass."""
+        concepts = self.bottleneck.concept_logits(self.embed(images))
+        return self.logits_from_concepts(self.bottleneck.to_probabilities(concepts)), concepts
+
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return class logits: pixels → CLIP → concepts → classes."""
         return self.logits_from_concepts(self.concept_probabilities(self.embed(images)))

@@ -1,4 +1,4 @@
-"""Fit one temperature per head on the calibration split and give it to the classifier."""
+"""Fit temperatures and the threshold of abstention on the calibration split and give them to the classifier."""
 
 from glasshead.pipelines.calibrate.pipeline import create_pipeline
 

@@ -5,6 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
+from glasshead.calibration.abstention import Abstention, fit_abstention
 from glasshead.calibration.heads import FINAL, HeadLogits, class_columns, read_heads
 from glasshead.calibration.temperature import fit_temperature, probabilities_at
 from glasshead.errors import ArtifactError, CalibrationError, SplitError
@@ -19,6 +20,9 @@ class Calibratable(Protocol):
 
     def with_temperatures(self, temperatures: dict[str, float]) -> "Calibratable":
         """Return a copy that uses these temperatures, `final` and one per subtask."""
+
+    def with_abstention(self, abstention: Abstention) -> "Calibratable":
+        """Return a copy that abstains below this confidence."""
 
 
 def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
@@ -48,6 +52,33 @@ def fit_temperatures(
     }
 
 
+def fit_threshold(
+    calibration_logits: pd.DataFrame, temperatures: dict[str, float], parameters: CalibrateParams
+) -> Abstention:
+    """Return the confidence below which the classifier abstains, so that its answers keep to the target error.
+
+    Where no threshold is shown to do so, it always abstains, with a warning.
+    """
+    head = read_heads(calibration_logits)[FINAL]
+    probabilities = probabilities_at(head.logits, temperatures[FINAL])
+    correct = probabilities.argmax(axis=1) == head.labels
+    found = fit_abstention(
+        probabilities.max(axis=1), correct, parameters.target_error, parameters.certainty
+    )
+    if found["threshold"] is None:
+        logger.warning(
+            "No confidence is shown to keep the error of answers below calibrate.target_error = %g by %d calibration "
+            "rows, so predictions always abstain: raise it, or the rows.",
+            parameters.target_error, found["rows"],
+        )  # fmt: skip
+    else:
+        logger.info(
+            "Answers above a confidence of %g: %.0f %% of the calibration rows, an error of %.4f, below %.4f at %g %%",
+            found["threshold"], 100 * found["coverage"], found["error"], found["error_bound"], 100 * found["certainty"],
+        )  # fmt: skip
+    return found
+
+
 def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
     """Return predicted class, confidence and calibrated probabilities of all heads, for all rows.
 
@@ -72,10 +103,10 @@ def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> 
 
 
 def calibrate_classifier(
-    uncalibrated: Calibratable, temperatures: dict[str, float]
+    uncalibrated: Calibratable, temperatures: dict[str, float], abstention: Abstention
 ) -> Calibratable:
-    """Return the classifier with its temperatures; its logits stay raw."""
-    return uncalibrated.with_temperatures(temperatures)
+    """Return the classifier with its temperatures and its threshold; its logits stay raw."""
+    return uncalibrated.with_temperatures(temperatures).with_abstention(abstention)
 
 
 def _temperature(name: str, head: HeadLogits, strict: bool) -> float:

@@ -6,12 +6,13 @@ from glasshead.pipelines.calibrate.nodes import (
     apply_temperatures,
     calibrate_classifier,
     fit_temperatures,
+    fit_threshold,
     select_calibration,
 )
 
 
 def create_pipeline() -> Pipeline:
-    """logits, uncalibrated → temperatures, predictions, classifier."""
+    """logits, uncalibrated → temperatures, abstention, predictions, classifier."""
     return Pipeline(
         [
             Node(select_calibration, "logits", "calibration_logits", name="select_calibration"),
@@ -22,6 +23,12 @@ def create_pipeline() -> Pipeline:
                 name="fit_temperatures",
             ),
             Node(
+                fit_threshold,
+                ["calibration_logits", "temperatures", "params:calibrate"],
+                "abstention",
+                name="fit_threshold",
+            ),
+            Node(
                 apply_temperatures,
                 ["logits", "temperatures"],
                 "predictions",
@@ -29,7 +36,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 calibrate_classifier,
-                ["uncalibrated", "temperatures"],
+                ["uncalibrated", "temperatures", "abstention"],
                 "classifier",
                 name="calibrate_classifier",
             ),

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from scipy.special import ndtri
 
 from glasshead.calibration import metrics as measures
+from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_intervals, mean_of
 from glasshead.calibration.heads import FINAL, HeadLogits, class_columns, read_heads
 from glasshead.calibration.temperature import probabilities_at
@@ -43,6 +44,7 @@ def compute_metrics(
     test_predictions: pd.DataFrame,
     controls: pd.DataFrame,
     temperatures: dict[str, float],
+    abstention: Abstention,
     parameters: EvaluateParams,
     seed: int,
 ) -> Metrics:
@@ -58,6 +60,7 @@ def compute_metrics(
     _check_one_training(test, heads, test_predictions, temperatures)
     statistics = (
         _classifier_statistics(heads[FINAL], temperatures[FINAL], parameters.n_bins)
+        | _abstention_statistics(test_predictions, abstention)
         | _control_statistics(test, controls)
         | _subtask_statistics(heads, temperatures, parameters.n_bins)
     )
@@ -231,6 +234,16 @@ def _classifier_statistics(
         "ece_debiased": measures.ece_debiased(calibrated, labels, n_bins),
         "ece_equal_mass": measures.ece_equal_mass(calibrated, labels, n_bins),
         "ece_classwise": measures.ece_classwise(calibrated, labels, n_bins),
+    }
+
+
+def _abstention_statistics(test: pd.DataFrame, abstention: Abstention) -> dict[str, Statistic]:
+    threshold = abstention["threshold"]
+    answered = (test["confidence"] > (1 if threshold is None else threshold)).to_numpy(bool)
+    wrong = (test["label"] != test["predicted"]).to_numpy(bool)
+    return {
+        "coverage": mean_of(answered.astype(float)),
+        "selective_risk": measures.selective_risk(answered, wrong),
     }
 
 

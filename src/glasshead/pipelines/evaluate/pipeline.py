@@ -17,7 +17,7 @@ from glasshead.pipelines.evaluate.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """logits, controls, temperatures, predictions, samples, images → metrics, tables and figures."""
+    """logits, controls, temperatures, abstention, predictions, samples, images → metrics, tables and figures."""
     return Pipeline(
         [
             Node(
@@ -33,6 +33,7 @@ def create_pipeline() -> Pipeline:
                     "test_predictions",
                     "controls",
                     "temperatures",
+                    "abstention",
                     "params:evaluate",
                     "params:seed",
                 ],

@@ -1,0 +1,65 @@
+"""Why this class: a prediction explained on the pixels that the classifier saw."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from glasshead.errors import ParameterError
+from glasshead.explainers.budget import Budget
+from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.files import write_atomically
+from glasshead.models.classifier import Classifier, as_images
+from glasshead.reporting.map_drawing import overlay
+
+SIDE = 224  # pixels that an image is enlarged to, or a little less
+
+
+def check_method(classifier: Classifier, name: str) -> None:
+    """Raise ParameterError, which names those to choose from, for a method that is unknown or does not apply."""
+    usable = [
+        each for each in real_methods(METHODS) if METHODS[each].applies_to(classifier) is None
+    ]
+    if name in usable:
+        return
+    known = name in real_methods(METHODS)
+    reason = METHODS[name].applies_to(classifier) if known else "there is no such method."
+    raise ParameterError(f"Cannot explain by {name}: {reason} Choose one of {', '.join(usable)}.")
+
+
+def write_explanation(
+    classifier: Classifier,
+    method: str,
+    pixels: UInt8[Tensor, "1 3 h w"],
+    probabilities: Mapping[str, float],
+    folder: Path,
+) -> Path | None:
+    """Write a PNG into `folder`, named after its content; return its path, None where the map is not finite.
+
+    Left the image as the classifier sees it, right what speaks for (blue) and against (orange) the predicted class.
+    """
+    target = torch.tensor([int(np.argmax(list(probabilities.values())))])
+    explained = METHODS[method](classifier, as_images(pixels), target, Budget())
+    if not np.isfinite(explained.maps).all():
+        return None
+    seen = pixels[0].numpy()
+    digest = hashlib.sha256(seen.tobytes() + repr(dict(probabilities)).encode()).hexdigest()
+    path = folder / f"{digest[:16]}-{method}.png"
+    with write_atomically(path) as temporary:
+        temporary.write_bytes(_draw(seen, overlay(seen, explained.maps[0])))
+    return path
+
+
+def _draw(seen: UInt8[np.ndarray, "3 h w"], coloured: np.ndarray) -> bytes:
+    right = (255 * coloured).round().astype(np.uint8)
+    sheet = np.concatenate([seen.transpose(1, 2, 0), right], axis=1)
+    factor = max(1, SIDE // len(sheet))
+    buffer = io.BytesIO()
+    Image.fromarray(sheet.repeat(factor, axis=0).repeat(factor, axis=1)).save(buffer, "PNG")
+    return buffer.getvalue()

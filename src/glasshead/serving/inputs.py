@@ -1,0 +1,82 @@
+"""Images to predict, as a person gives them: files, folders, globs, bytes, Pillow images."""
+
+import glob
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from glasshead.errors import ImageError
+from glasshead.images.decode import decode_rgb, to_rgb
+
+Given = str | os.PathLike[str] | bytes | Image.Image
+
+MAX_BYTES = 2**28  # a larger file is no image that the pixel limit of decoding would let through
+MAX_RATIO = 200  # of the longer to the shorter side: of such a strip, hardly anything lies in the square that is seen
+
+
+def find_files(argument: str) -> Iterator[str]:
+    """Yield the files that `argument` names: itself, those in a folder, those that a glob matches, in name order.
+
+    Names that begin with a dot are passed over in folders. Where there is nothing, `argument` itself is yielded, and
+    reading it says so.
+    """
+    matches = [argument]
+    if not os.path.lexists(argument) and glob.has_magic(argument):
+        matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  # any root
+    yield from [file for match in matches for file in _below(match)] or [argument]
+
+
+def _below(path: str) -> Iterator[str]:
+    """Yield `path`, or if it is a folder the files in it; and folders that cannot be read or are links."""
+    if not os.path.isdir(path):  # noqa: PTH112  # which Path's does not say of a name that is too long
+        yield path
+        return
+    unreadable: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=unreadable.append):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        names += [name for name in folders if Path(folder, name).is_symlink()]
+        yield from (str(Path(folder, name)) for name in sorted(names) if not name.startswith("."))
+    yield from (str(error.filename) for error in unreadable)
+
+
+def read_image(given: Given) -> Image.Image:
+    """Return an image as RGB; raises ImageError, and nothing else, with the reason."""
+    if isinstance(given, Image.Image):
+        image = _converted(given)
+    else:
+        image = decode_rgb(given if isinstance(given, bytes) else _read(Path(given)))
+    if max(image.size) >= MAX_RATIO * min(image.size):
+        size = f"{image.width} x {image.height}"
+        raise ImageError(f"too long: {size} pixels, a ratio of sides of {MAX_RATIO} or more")
+    return image
+
+
+def _read(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("a folder" if path.is_dir() else "not a regular file")
+        if status.st_size > MAX_BYTES:
+            raise ImageError(f"too large: {status.st_size} bytes, the limit is {MAX_BYTES}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a null byte in its name
+        raise ImageError(f"cannot be read: {error}") from error
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    try:
+        return to_rgb(image)
+    except (OSError, ValueError, SyntaxError) as error:  # of a file that it is only now read from
+        raise ImageError(f"cannot be decoded: {error}") from error
+
+
+def shown(given: Given, index: int) -> str:
+    """Return the path of an image, with bytes that are not UTF-8 as escapes; "#3" for the fourth that has none."""
+    if isinstance(given, bytes | Image.Image):
+        return f"#{index}"
+    return os.fsencode(given).decode(errors="backslashreplace")

@@ -1,0 +1,91 @@
+"""Predictions as lines: JSON for programs, CSV for tables, text for people. Numbers have six decimals, or fewer."""
+
+import csv
+import io
+import json
+from typing import Any
+
+from glasshead.models.classifier import Classifier
+from glasshead.serving.predictor import Prediction
+
+DECIMALS = 6  # float32 logits carry no more
+
+
+def json_line(found: Prediction, top: int, explained: bool = False) -> str:
+    """Return a JSON object as assets/prediction.schema.json describes it, in ASCII; `explanation` where `explained`."""
+    if found.error is not None:
+        return json.dumps({"image": found.image, "error": found.error})
+    best = [{"class": name, "probability": _rounded(p)} for name, p in found.top(top)]
+    record: dict[str, Any] = {
+        "image": found.image,
+        "class": best[0]["class"],
+        "confidence": best[0]["probability"],
+        "abstain": found.abstain,
+        "top": best,
+        "concepts": {
+            concept: {value: _rounded(p) for value, p in values.items()}
+            for concept, values in found.concepts.items()
+        },
+    }
+    return json.dumps(record | ({"explanation": found.explanation} if explained else {}))
+
+
+def csv_header(classifier: Classifier) -> str:
+    """Return the names of the columns that `csv_line` fills for predictions of `classifier`."""
+    classes = [f"probability/{name}" for name in classifier.classes]
+    concepts = [
+        f"concept/{name}/{value}" for name, values in classifier.concepts for value in values
+    ]
+    return _csv(
+        ["image", "class", "confidence", "abstain", *classes, *concepts, "explanation", "error"]
+    )
+
+
+def csv_line(found: Prediction, classifier: Classifier) -> str:
+    """Return one row; text is quoted, and cells of what is not known are empty."""
+    classes = [_rounded(found.probabilities.get(name)) for name in classifier.classes]
+    concepts = [
+        _rounded(found.concepts.get(name, {}).get(value))
+        for name, values in classifier.concepts
+        for value in values
+    ]
+    return _csv(
+        [
+            found.image,
+            found.predicted,
+            _rounded(found.confidence),
+            found.abstain,
+            *classes,
+            *concepts,
+            found.explanation,
+            found.error,
+        ]
+    )
+
+
+def text_line(found: Prediction, top: int, explained: bool = False) -> str:
+    """Return image, class, confidence and the next classes, between tabs; what would break the line is escaped."""
+    if found.error is not None:
+        return _one_line(found.image, f"cannot be used: {found.error}")
+    (name, confidence), *others = found.top(top)
+    said = f"{name} {confidence:.3f}" + " (abstains)" * bool(found.abstain)
+    parts = [said, ", ".join(f"{other} {p:.3f}" for other, p in others)]
+    return _one_line(found.image, *parts, *([found.explanation or "no finite map"] * explained))
+
+
+def _one_line(*parts: str) -> str:
+    return "\t".join("".join(map(_printable, part)) for part in parts if part)
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, DECIMALS)
+
+
+def _csv(cells: list[Any]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="").writerow(cells)
+    return buffer.getvalue()
