@@ -5,6 +5,8 @@ ONLY ?= *
 COMMA := ,
 SHIPPED := pretrain.training.steps=4000,pretrain.scenes.train=30000
 PYTEST_ARGS ?=
+# A process a core, each in one thread, and the files in the order of tests/conftest.py.
+PROCESSES := --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help run test bench browser lint viz gpu pretrain ship
@@ -21,7 +23,7 @@ run: $(SETUP)  ## Set up, then images to a calibrated, explained, tracked classi
 	$(BIN)/kedro run
 
 test: $(SETUP)  ## Set up, then the whole test suite
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PROCESSES) $(PYTEST_ARGS)
 
 browser: $(SETUP)  ## Chromium for the tests of pages: Debian's, else Playwright's; without one they are skipped
 	command -v chromium || (apt-get update && apt-get install --yes --no-install-recommends chromium fonts-dejavu-core) \
@@ -37,7 +39,7 @@ bench: $(SETUP)  ## Benchmarks against what a user would pick instead (ONLY=embe
 	for script in benchmarks/$(ONLY).py; do $(BIN)/python $$script || exit 1; done
 
 gpu: $(SETUP)  ## All that wants a GPU: benchmarks, then nano-clip at full size (CIFAR=FOLDER adds photographs)
-	for name in embed_gpu train explain; do $(MAKE) bench ONLY=$$name || exit 1; done
+	for name in embed_gpu train explain shapley; do $(MAKE) bench ONLY=$$name || exit 1; done
 	$(BIN)/kedro run --env gpu --pipelines=pretrain $(if $(CIFAR),--params=pretrain.parquet=$(CIFAR))
 
 viz: $(SETUP)  ## Look at the pipelines in a browser

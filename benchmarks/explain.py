@@ -2,8 +2,8 @@
 
 The peer batches the steps or samples of each image itself, as many at once as are fastest of those tried after a
 warm-up, and has all threads. Both alternate in one run. Gradients are compared before: saliency and Integrated
-Gradients must agree; SmoothGrad draws its own noise. Memory is what a process of its own holds at
-most above what it held before, looked at every two milliseconds.
+Gradients must agree; SmoothGrad draws its own noise. Memory is by how much a process of its own grows at most from
+when it holds the classifier and the images, looked at every two milliseconds.
 """
 
 import multiprocessing
@@ -123,9 +123,8 @@ def explain(case: str, whose: str, device: str, batch: int, count: int = IMAGES)
 
 
 def peak_memory(case: str, whose: str, batch: int, threads: int) -> float:
-    """Return by how many MB this process grows while it explains, after a small warm-up."""
+    """Return by how many MB this process grows while it explains, from when it holds the classifier and the images."""
     torch.set_num_threads(threads)
-    explain(case, whose, "cpu", batch, count=1)()
     action = explain(case, whose, "cpu", batch)
     process, done = psutil.Process(), threading.Event()
     held = [process.memory_info().rss]

@@ -8,14 +8,16 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glasshead.explainers.coalitions import Game
 from glasshead.explainers.shapley import exact_shapley, kernel_shapley
 from glasshead.explainers.two_layer import as_two_layer
-from report import Result, write_results
+from report import Result, pending, write_results
 
 ROUNDS = 5
 IMAGES, PEER_IMAGES = 1000, 10
@@ -36,40 +38,55 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def compare(case: str, temperature: float | None) -> Result:
-    """Return one case: logits where there is no temperature, else probabilities."""
+def compare(case: str, temperature: float | None, device: str) -> Result:
+    """Return one case: logits where there is no temperature, else probabilities; the peer is always on the CPU."""
     torch.manual_seed(0)
     columns = sum(WIDTHS)
     network = nn.Sequential(nn.Linear(columns, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, CLASSES))
-    function = as_two_layer(network, temperature)
-    assert function is not None
+    ours_on, peers = (
+        as_two_layer(each, temperature) for each in (deepcopy(network).to(device), network)
+    )
+    assert ours_on is not None
+    assert peers is not None
     rows, background = draw_concepts(IMAGES), draw_concepts(BACKGROUND)
+    here = rows.to(device), background.to(device)
     targets = torch.arange(IMAGES) % CLASSES
     groups = [list(part) for part in np.split(np.arange(columns), np.cumsum(WIDTHS)[:-1])]
 
     def ours(count: int = IMAGES) -> np.ndarray:
-        return exact_shapley(function, rows[:count], background, groups, targets[:count]).values
+        game = Game(ours_on, here[0][:count], here[1], groups, targets[:count])
+        return exact_shapley(game).values
 
     def peer() -> np.ndarray:
         some, target = rows[:PEER_IMAGES], targets[:PEER_IMAGES]
-        return kernel_shapley(function, some, background, groups, target).values
+        return kernel_shapley(Game(peers, some, background, groups, target)).values
 
     difference = float(np.abs(ours(PEER_IMAGES) - peer()).max())  # and a warm-up of both
     rounds = [(seconds(ours) / IMAGES, seconds(peer) / PEER_IMAGES) for _ in range(ROUNDS)]
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
     return {
-        "case": f"shapley/{case}",
+        "case": f"shapley/{case}" if device == "cpu" else f"shapley/{case}/cuda",
         "ours": round(statistics.median(1 / mine for mine, _ in rounds), 1),
         "peer": round(statistics.median(1 / other for _, other in rounds), 1),
         "ratio": round(statistics.median(other / mine for mine, other in rounds), 1),
         "unit": "images/s",
-        "device": f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)",
-        "note": f"peer: shap.KernelExplainer, all coalitions; largest difference {difference:.1e}",
+        "device": f"{device} ({name}, {torch.get_num_threads()} threads)",
+        "note": f"peer on the CPU: shap.KernelExplainer, all coalitions; largest difference {difference:.1e}",
     }
 
 
 def main() -> None:
-    """Run both cases and write the results."""
-    write_results("shapley", [compare("logits", None), compare("probabilities", 1.0)])
+    """Run both cases on the devices there are and write the results."""
+    cases = {"logits": None, "probabilities": 1.0}
+    results = [compare(case, temperature, "cpu") for case, temperature in cases.items()]
+    has_cuda = torch.cuda.is_available()
+    results += [
+        compare(case, temperature, "cuda")
+        if has_cuda
+        else pending(f"shapley/{case}/cuda", "images/s")
+        for case, temperature in cases.items()
+    ]
+    write_results("shapley", results)
 
 
 if __name__ == "__main__":

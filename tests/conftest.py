@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from hypothesis import settings
 from kedro.framework.project import configure_project
 from torchvision.datasets import CIFAR10
 
@@ -23,7 +24,11 @@ from glasshead.hooks import TrackingHooks
 from glasshead.images.scenes import CLASSES
 from glasshead.settings import HOOKS
 
+settings.register_profile("glasshead", deadline=None)  # a busy machine is no fault
+settings.load_profile("glasshead")
+
 ROOT = Path(__file__).parents[1]
+LONGEST = ("test_corridor.py", "test_transfer_corridor.py")  # minutes, where others take seconds
 
 
 @pytest.fixture(scope="session")
@@ -150,3 +155,8 @@ def run(
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("absent device: no CUDA GPU")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files begin, so that no process is left with one of them in the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)

@@ -220,7 +220,7 @@ class TestPipelines:
         self, run: Run, first_run: Result
     ) -> None:
         (REPORTING / "metrics.json").unlink()
-        result = run("--params=evaluate.minimum_accuracy=1.0")
+        result = run("--pipelines=evaluate", "--params=evaluate.minimum_accuracy=1.0")
         assert result.exit_code == 1
         assert "below evaluate.minimum_accuracy" in result.stderr
         assert "Traceback" not in result.stderr
@@ -358,6 +358,8 @@ class TestRealThing:
             "explain.images": 2,
             "explain.budget.steps": 2,
             "explain.budget.samples": 2,
+            "explain.budget.patch": 112,
+            "explain.budget.stride": 112,
             "explain.evidence.images": 1,
             "explain.evidence.deletion_steps": 2,
             "explain.evidence.infidelity_samples": 2,

@@ -47,6 +47,7 @@ STAGES = {
     "ingest",
     "preprocess",
     "embed",
+    "embed_texts",
     "train_heads",
     "train_cnn",
     "train_transfer",
@@ -57,9 +58,11 @@ STAGES = {
     "pretrain",
 }
 CONCEPT_NODES = {
+    "explain_answers",
     "explain_concepts",
     "find_neighbours",
     "intervene",
+    "plot_answer_maps",
     "plot_interactions",
     "plot_interventions",
     "plot_shapley_beeswarm",
@@ -68,7 +71,12 @@ CONCEPT_NODES = {
     "plot_shapley_mistake",
     "plot_shapley_right",
 }
-OTHERS = {"pretrain", "train_cnn", "train_transfer"}  # stages that are no part of the default
+OTHERS = {
+    "embed_texts",
+    "pretrain",
+    "train_cnn",
+    "train_transfer",
+}  # stages that are no part of the default
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +99,9 @@ def config() -> OmegaConfigLoader:
 class TestPipelines:
     def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
         composed = {"heads", "cnn", "cnn_ablation", "__default__"}
-        composed |= {
-            "transfer",
-            "transfer_comparison",
-            "ensemble",
-            "explain_full",
-            "report_comparison",
+        composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
+        composed |= {"report_comparison"} | {
+            f"explain_full_{name}" for name in ("cnn", "transfer", "ensemble")
         }
         assert STAGES | composed == pipelines.keys()
 

@@ -83,6 +83,17 @@ def halve_batch(
 
 
 @contextmanager
+def computing_on(model: "torch.nn.Module", device: str) -> Iterator[None]:
+    """Let `model` compute on `device`, in evaluation mode; it comes back to where it was."""
+    origin = next(model.parameters()).device
+    try:
+        model.to(device).eval()
+        yield
+    finally:
+        model.to(origin)
+
+
+@contextmanager
 def torch_threads(count: int | None) -> Iterator[int]:
     """Let torch compute in `count` threads, or as many as before where it is None.
 

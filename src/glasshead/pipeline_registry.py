@@ -36,6 +36,8 @@ SHARED = {
     "transfer_parents",
 }
 
+FULL = {"params:explain": "params:explain_full"}
+
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every pipeline by name. The bare names of a classifier's stages mean `heads`."""
@@ -51,16 +53,19 @@ def register_pipelines() -> dict[str, Pipeline]:
     whole = from_images(total(data.values()), heads, "heads")
     return {
         **data,
+        "embed_texts": embed.texts_pipeline(),
         "train_heads": for_classifier(heads, "heads"),
         "train_cnn": for_classifier(cnn, "cnn"),
         "train_transfer": for_classifier(transfer, "transfer"),
         **stages,
         "evaluate": with_gate(stages["evaluate"], "heads"),
-        "explain_full": for_classifier(
-            explain.create_pipeline(concepts=True),
-            "heads",
-            {"params:explain": "params:explain_full"},
-        ),
+        "explain_full": for_classifier(explain.create_pipeline(concepts=True), "heads", FULL),
+        **{
+            f"explain_full_{name}": for_classifier(
+                explain.create_pipeline(concepts=False), name, FULL
+            )
+            for name in ("cnn", "transfer", "ensemble")
+        },
         "pretrain": pretrain.create_pipeline(),
         "report_comparison": report.comparison_pipeline(),
         "heads": whole,

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -48,7 +48,6 @@ def test_corrected_interval_covers_the_true_ece(true_gap):
     assert covered >= 90
 
 
-@settings(deadline=None)
 @given(st.integers(2, 40), st.integers(2, 5), st.integers(0, 1000))
 def test_a_biased_statistics_interval_holds_its_value_and_stays_in_the_unit_interval(n, k, seed):
     rng = np.random.default_rng(seed)

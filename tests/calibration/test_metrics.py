@@ -79,7 +79,6 @@ def test_ece_agrees_with_torchmetrics_away_from_the_edges():
     assert metrics.ece(inner, labels).value == pytest.approx(oracle.item(), abs=1e-6)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(2, 6), st.integers(1, 20), st.integers(0, 10_000))
 def test_ece_and_classwise_ece_agree_with_a_loop(n, k, n_bins, seed):
     rng = np.random.default_rng(seed)
@@ -177,7 +176,7 @@ def test_class_wise_metrics_are_undefined_where_a_class_has_no_or_one_row(
 
 
 @pytest.mark.parametrize("metric", UNIT_RANGE)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(n=st.integers(1, 40), k=st.integers(2, 5), seed=st.integers(0, 10_000))
 def test_metrics_stay_in_range_and_ignore_the_order_of_rows(metric, n, k, seed):
     rng = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ def calibrated(n, k, seed=0):
     return logits, (cumulated < rng.random((n, 1))).sum(axis=1).clip(max=k - 1)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.floats(-3, 3), st.integers(0, 50))
 def test_scaling_the_logits_scales_the_temperature(log_scale, seed):
     logits, labels = calibrated(200, 3, seed)
@@ -44,7 +44,7 @@ def test_a_planted_temperature_is_found():
     assert fit.temperature == pytest.approx(2.5, rel=0.02)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(5, 60), st.integers(2, 6), st.integers(0, 10_000))
 def test_the_optimum_is_that_of_a_bounded_scalar_search(n, k, seed):
     logits, labels = calibrated(n, k, seed)

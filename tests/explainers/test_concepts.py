@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from glasshead.explainers.concepts import concept_interactions, concept_shapley, player_columns
+from glasshead.explainers.concepts import concept_game, player_columns, shapley_values
 from glasshead.explainers.permutation_shapley import SampledAttribution
+from glasshead.explainers.shapley import shapley_interactions
 
 CLASSES = 3
 
@@ -47,24 +48,21 @@ def test_engines_agree_on_the_output_asked_for(activation, output, players):
     widths, targets = (2, 3, 2), torch.tensor([2, 0, 1])
     classifier = bottleneck(widths, activation)
     rows, background = probabilities(0, 3, widths), probabilities(1, 9, widths)
-    exact, kernel = (
-        concept_shapley(
-            classifier, rows, background, targets, engine, 4096, 0, players=players, output=output
-        )
-        for engine in ("exact", "kernel")
-    )
+    game = concept_game(classifier, rows, background, targets, players, output)
+    exact, kernel = (shapley_values(game, engine, 4096, 0) for engine in ("exact", "kernel"))
     np.testing.assert_allclose(exact.values, kernel.values, atol=1e-6)
     logits = classifier.meta_learner(rows).detach()
     outputs = logits if output == "logit" else (logits / 0.5).softmax(dim=1)
     np.testing.assert_allclose(exact.output, outputs[range(3), targets], atol=1e-12)
-    pairs = concept_interactions(classifier, rows, background, targets, players, output)
+    pairs = shapley_interactions(game)
     np.testing.assert_allclose(pairs.values.sum(axis=2), exact.values, atol=1e-12)
 
 
 def test_too_many_players_are_estimated_with_error_bars(caplog):
     widths = (8, 8, 2)
     given = bottleneck(widths, nn.ReLU()), probabilities(0, 2, widths), probabilities(1, 5, widths)
-    found = concept_shapley(*given, torch.tensor([0, 1]), "exact", 500, 0, players="values")
+    game = concept_game(*given, torch.tensor([0, 1]), players="values")
+    found = shapley_values(game, "exact", 500, 0)
     assert isinstance(found, SampledAttribution)
     assert "18 players are too many" in caplog.text
     assert found.standard_error.shape == found.values.shape == (2, 18)

@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glasshead.explainers.deletion import deletion_auc, insertion_auc, pixel_curves
+from glasshead.errors import ParameterError
+from glasshead.explainers.deletion import pixel_auc, pixel_curves
 
 SIDE = 4
 WEIGHTS = torch.rand(2, SIDE, SIDE, generator=torch.Generator().manual_seed(0)) / SIDE**2
@@ -22,7 +23,7 @@ def linear(images: torch.Tensor) -> torch.Tensor:
 def test_the_curves_of_a_linear_model_are_sums_of_sorted_weights(steps, images_per_pass):
     images, targets = torch.ones(2, 3, SIDE, SIDE), torch.tensor([0, 1])
     shares, curves = pixel_curves(
-        linear, images, targets, WEIGHTS.numpy(), 0.25, steps, images_per_pass, insert=False
+        linear, images, images / 4, targets, WEIGHTS.numpy(), steps, images_per_pass
     )
     counts = np.round(np.linspace(0, SIDE**2, steps + 1)).astype(int)
     np.testing.assert_allclose(shares, counts / SIDE**2)
@@ -33,25 +34,27 @@ def test_the_curves_of_a_linear_model_are_sums_of_sorted_weights(steps, images_p
 
 
 def test_a_map_of_the_weights_is_the_best_there_is():
-    images, targets = torch.ones(2, 3, SIDE, SIDE), torch.tensor([0, 1])
-    given = linear, images, targets
-    best = WEIGHTS.numpy()
+    image, targets = torch.ones(2, 3, SIDE, SIDE), torch.tensor([0, 1])
+    nothing, best = 0 * image, WEIGHTS.numpy()
+
+    def areas(maps):
+        there = pixel_auc(linear, image, nothing, targets, maps, steps=16)
+        return there, pixel_auc(linear, nothing, image, targets, maps, steps=16)
+
     draw = np.random.default_rng(0)
     for _ in range(5):
         other = draw.permuted(best.reshape(2, -1), axis=1).reshape(best.shape)
-        assert (deletion_auc(*given, best, steps=16) < deletion_auc(*given, other, steps=16)).all()
-        assert (
-            insertion_auc(*given, best, steps=16) > insertion_auc(*given, other, steps=16)
-        ).all()
+        (deletion, insertion), (worse, less) = areas(best), areas(other)
+        assert (deletion < worse).all()
+        assert (insertion > less).all()
 
 
 def test_constant_probabilities_are_their_own_area():
     images, targets = torch.rand(3, 3, SIDE, SIDE), torch.tensor([0, 1, 1])
     maps = np.random.default_rng(0).normal(size=(3, SIDE, SIDE))
-    half = deletion_auc(
-        lambda x: torch.tensor([[0.2, 0.8]]).repeat(len(x), 1), images, targets, maps, steps=5
-    )
-    np.testing.assert_allclose(half, [0.2, 0.8, 0.8], rtol=1e-6)
+    constant = torch.tensor([[0.2, 0.8]])
+    area = pixel_auc(lambda x: constant.repeat(len(x), 1), images, 0 * images, targets, maps, 5)
+    np.testing.assert_allclose(area, [0.2, 0.8, 0.8], rtol=1e-6)
 
 
 @given(st.integers(0, 1000), st.integers(1, SIDE**2))
@@ -59,17 +62,21 @@ def test_inserting_the_highest_is_deleting_the_lowest_backwards(seed, steps):
     draw = torch.Generator().manual_seed(seed)
     images, fill = torch.rand(2, 2, 3, SIDE, SIDE, generator=draw)
     maps = np.random.default_rng(seed).permuted(np.arange(2.0 * SIDE**2)).reshape(2, SIDE, SIDE)
-    given_images = (lambda x: linear(x).softmax(dim=1)), images, torch.tensor([1, 0])
-    insertion = pixel_curves(*given_images, maps, fill, SIDE**2, 64, insert=True)[1]
-    deletion = pixel_curves(*given_images, -maps, fill, SIDE**2, 64, insert=False)[1]
+    targets = torch.tensor([1, 0])
+
+    def probabilities(images):
+        return linear(images).softmax(dim=1)
+
+    insertion = pixel_curves(probabilities, fill, images, targets, maps, SIDE**2, 64)[1]
+    deletion = pixel_curves(probabilities, images, fill, targets, -maps, SIDE**2, 64)[1]
     np.testing.assert_allclose(insertion, deletion[:, ::-1], atol=1e-6)
-    assert (insertion_auc(*given_images, maps, fill, steps) > 0).all()
+    assert (pixel_auc(probabilities, fill, images, targets, maps, steps) > 0).all()
 
 
 def test_tied_pixels_go_in_row_major_order():
     images, targets = torch.ones(1, 3, SIDE, SIDE), torch.tensor([0])
     _, curves = pixel_curves(
-        linear, images, targets, np.zeros((1, SIDE, SIDE)), 0.0, SIDE**2, 64, insert=False
+        linear, images, 0 * images, targets, np.zeros((1, SIDE, SIDE)), SIDE**2, 64
     )
     total = WEIGHTS[0].flatten().double()
     expected = total.sum() - torch.cat([torch.zeros(1).double(), total.cumsum(0)])
@@ -80,14 +87,13 @@ def test_a_map_with_a_nan_has_no_area():
     images, targets = torch.ones(2, 3, SIDE, SIDE), torch.tensor([0, 1])
     maps = WEIGHTS.numpy().copy()
     maps[1, 0, 0] = np.nan
-    for measure in (deletion_auc, insertion_auc):
-        np.testing.assert_array_equal(
-            np.isnan(measure(linear, images, targets, maps, steps=4)), [False, True]
-        )
+    for ends in ((images, 0 * images), (0 * images, images)):
+        area = pixel_auc(linear, *ends, targets, maps, steps=4)
+        np.testing.assert_array_equal(np.isnan(area), [False, True])
 
 
 @pytest.mark.parametrize("steps", [0, SIDE**2 + 1])
 def test_impossible_steps_are_refused(steps):
     images, targets = torch.ones(1, 3, SIDE, SIDE), torch.tensor([0])
-    with pytest.raises(ValueError, match="between 1 and the 16 pixels"):
-        deletion_auc(linear, images, targets, WEIGHTS[:1].numpy(), steps=steps)
+    with pytest.raises(ParameterError, match="between 1 and the 16 pixels"):
+        pixel_auc(linear, images, 0 * images, targets, WEIGHTS[:1].numpy(), steps=steps)

@@ -25,7 +25,7 @@ def test_completeness_is_the_mean_gap_and_its_share_of_the_step():
 def test_nothing_to_explain_has_no_relative_gap():
     explained = Attribution(np.zeros((4, 2)), base=np.ones(4), output=np.ones(4))
     found = completeness(explained, 50, seed=0)
-    assert found["completeness_gap"] == {"value": 0, "low": 0, "high": 0, "better": "lower"}
+    assert found["completeness_gap"] == {"value": 0, "low": 0, "high": 0, "better": "lower", "n": 4}
     assert found["completeness_gap_relative"]["value"] is None
 
 
@@ -34,14 +34,15 @@ def test_images_without_an_answer_do_not_count():
     assert found["iou"]["value"] == pytest.approx(0.3)
     assert 0.2 <= found["iou"]["low"] < 0.3 < found["iou"]["high"] <= 0.4 + 1e-12
     assert found["iou"]["better"] == "higher"
-    assert found["infidelity"] == {"value": 1, "low": 1, "high": 1, "better": "lower"}
+    assert found["iou"]["n"] == 18
+    assert found["infidelity"] == {"value": 1, "low": 1, "high": 1, "better": "lower", "n": 27}
 
 
 def test_a_measure_without_any_answer_is_null():
     found = summarise({"iou": np.full(4, np.nan)}, 50, 0)["iou"]
-    assert found == {"value": None, "low": None, "high": None, "better": "higher"}
+    assert found == {"value": None, "low": None, "high": None, "better": "higher", "n": 0}
 
 
 def test_what_was_taken_once_has_no_interval():
-    found = without_interval("seconds_per_image", 0.25)
-    assert found == {"value": 0.25, "low": None, "high": None, "better": "lower"}
+    found = without_interval("seconds_per_image", 0.25, 8)
+    assert found == {"value": 0.25, "low": None, "high": None, "better": "lower", "n": 8}

@@ -6,7 +6,7 @@ import torch
 from captum.metrics import infidelity as captum_infidelity
 from torch import nn
 
-from glasshead.explainers.faithfulness import infidelity, max_sensitivity, noise_response
+from glasshead.explainers.faithfulness import Noise, infidelity, max_sensitivity, noise_response
 
 SIDE = 4
 WEIGHTS = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -26,13 +26,23 @@ def linear(images: torch.Tensor) -> torch.Tensor:
     return torch.einsum("bchw,kchw->bk", images, WEIGHTS)
 
 
+NUMBERS = np.arange(5)
+
+
+def missed(
+    maps: np.ndarray, images: torch.Tensor, targets: torch.Tensor, noise: Noise
+) -> np.ndarray:
+    """Return the infidelity of maps of the linear model."""
+    return infidelity(maps, NUMBERS, noise, noise_response(linear, images, targets, NUMBERS, noise))
+
+
 def true_maps(targets: torch.Tensor) -> np.ndarray:
     return WEIGHTS.sum(dim=1)[targets].numpy()
 
 
 @pytest.mark.parametrize("scale", [1.0, -3.0, 100.0])
 def test_the_weights_of_a_linear_model_are_faithful_at_any_scale(images, targets, scale):
-    found = infidelity(scale * true_maps(targets), *noise_response(linear, images, targets, seed=0))
+    found = missed(scale * true_maps(targets), images, targets, Noise(0))
     np.testing.assert_allclose(found, 0, atol=1e-6)
 
 
@@ -42,24 +52,27 @@ def test_an_unrelated_map_misses_all_of_the_variance(images, targets):
     true = true_maps(targets).astype(float)
     for row, weights in zip(maps, true, strict=True):
         row -= weights * (row * weights).sum() / (weights**2).sum()
-    response = noise_response(linear, images, targets, seed=0, noise=0.5, samples=4000)
-    found = infidelity(maps, *response)
+    found = missed(maps, images, targets, Noise(0, samples=4000, scale=0.5))
     np.testing.assert_allclose(found, 0.25 * (true**2).sum(axis=(1, 2)), rtol=0.1)
 
 
 def test_a_map_of_zeros_says_nothing_and_a_broken_one_has_no_answer(images, targets):
     maps = np.zeros((5, SIDE, SIDE))
     maps[0, 0, 0] = np.nan
-    found = infidelity(maps, *noise_response(linear, images, targets, seed=0))
+    found = missed(maps, images, targets, Noise(0))
     assert np.isnan(found[0])
     assert (found[1:] > 0).all()
 
 
-def test_the_seed_decides(images, targets):
-    first, again, other = (noise_response(linear, images, targets, seed=s) for s in (0, 0, 1))
-    for one, same, another in zip(first, again, other, strict=True):
-        np.testing.assert_array_equal(one, same)
-        assert (one != another).all()
+def test_seed_and_number_decide_whatever_the_batch(images, targets):
+    first, other = (noise_response(linear, images, targets, NUMBERS, Noise(s)) for s in (0, 1))
+    assert (first != other).all()
+    some = [3, 1]
+    again = noise_response(linear, images[some], targets[some], NUMBERS[some], Noise(0), 7)
+    np.testing.assert_allclose(again, first[some], rtol=1e-5, atol=1e-6)
+    samples = Noise(0).of(3, (SIDE, SIDE))
+    assert samples.shape == (32, SIDE, SIDE)
+    assert (samples != Noise(0).of(1, (SIDE, SIDE))).all()
 
 
 def test_infidelity_is_captums(images, targets):
@@ -67,10 +80,12 @@ def test_infidelity_is_captums(images, targets):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 9), nn.Tanh(), nn.Linear(9, 2)).eval()
     maps = np.random.default_rng(0).normal(size=(5, SIDE, SIDE)).astype(np.float32)
-    noise, falls = noise_response(model, images, targets, seed=0, samples=6)
+    noise = Noise(0, samples=6)
+    falls = noise_response(model, images, targets, NUMBERS, noise)
 
     def perturb(batch):
-        change = torch.from_numpy(noise).flatten(0, 1)[:, None].expand(-1, 3, -1, -1)
+        drawn = np.concatenate([noise.of(number, (SIDE, SIDE)) for number in NUMBERS.tolist()])
+        change = torch.from_numpy(drawn)[:, None].expand(-1, 3, -1, -1)
         return change, batch - change
 
     spread = torch.from_numpy(maps / 3)[:, None].expand(-1, 3, -1, -1)
@@ -78,7 +93,7 @@ def test_infidelity_is_captums(images, targets):
         expected = captum_infidelity(
             model, perturb, images, spread, target=targets, n_perturb_samples=6, normalize=True
         )
-    np.testing.assert_allclose(infidelity(maps, noise, falls), expected, rtol=1e-4)
+    np.testing.assert_allclose(infidelity(maps, NUMBERS, noise, falls), expected, rtol=1e-4)
 
 
 def gradient(model, images, targets):

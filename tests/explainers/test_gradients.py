@@ -172,13 +172,3 @@ def test_maps_of_contributions_are_summed_over_channels():
     values = np.array([1.0, -3.0, 0.5]).reshape(1, 3, 1, 1)
     assert Attribution(values, np.zeros(1), np.zeros(1)).maps.item() == -1.5
     assert Explanation(values).maps.item() == 3.0
-
-
-def test_what_says_nothing_is_degenerate():
-    values = np.zeros((5, 2, 2))
-    values[1, 0, 0] = 1.0
-    values[2, 1, 1] = np.nan
-    values[3] = np.inf
-    values[4] = -0.1
-    found = Explanation(values).is_degenerate
-    np.testing.assert_array_equal(found, [True, False, True, True, False])

@@ -10,7 +10,7 @@ from glasshead.errors import EmbeddingError
 from glasshead.explainers.neighbours import NOBODY, nearest_by_class, shared_concepts
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1000), st.integers(1, 40), st.integers(1, 6))
 def test_rows_are_those_that_scikit_learn_finds_in_each_class(seed, block, count):
     draw = np.random.default_rng(seed)

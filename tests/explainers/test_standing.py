@@ -19,6 +19,16 @@ def test_a_method_stands_as_its_randomisation_check_says(similarity, expected):
     assert standing("lime", {"lime": measures(0.5, similarity)}) == expected
 
 
+def test_one_whose_interval_holds_the_threshold_is_open():
+    known = measures(0.5, 0.69)
+    known["randomisation"]["high"] = 0.75
+    assert standing("lime", {"lime": known}) == "unresolved"
+    evidence = {"lime": known, "occlusion": measures(0.1), "saliency": measures(0.9, 0.9)}
+    assert best_methods(evidence, evidence, 9) == ["occlusion"]
+    del evidence["occlusion"]
+    assert best_methods(evidence, evidence, 9) == ["lime"]
+
+
 def test_a_method_without_that_measure_is_not_checked():
     checked = measures(0.5)
     del checked["randomisation"]

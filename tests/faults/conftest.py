@@ -1,6 +1,9 @@
-"""What tests of faults share: permissions that bind this process even where it is root's."""
+"""What tests of faults share: other processes, and permissions that bind this one even where it is root's."""
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -8,7 +11,43 @@ from pathlib import Path
 
 import pytest
 
+import glasshead
+
 NOBODY = 65534
+RunPython = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def run_python() -> RunPython:
+    """Return a function that runs this Python with the project's sources; keywords are of its environment."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        sources = str(Path(glasshead.__file__).parents[1])
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**os.environ, "PYTHONPATH": sources, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def try_failpoints(
+    run_python: RunPython, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, list[str]], dict[str, dict]]:
+    """Return a function that runs a script of this folder, and returns what it found by failpoint."""
+
+    def run(script: str, failpoints: list[str]) -> dict[str, dict]:
+        path = Path(__file__).with_name(script)
+        done = run_python(str(path), str(tmp_path_factory.mktemp("killed")), *failpoints)
+        assert done.returncode == 0, done.stderr
+        return {line["failpoint"]: line for line in map(json.loads, done.stdout.splitlines())}
+
+    return run
 
 
 @contextmanager

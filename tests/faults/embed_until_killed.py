@@ -1,14 +1,11 @@
 """Embed some tiny images into a store, be killed on the way, and embed them again; run by test_atomic_writes.py.
 
-Arguments: a folder, then failpoints. Prints one JSON object a failpoint: how the first try ended, which files it left
-in the store, how many images the second try encoded, and the digest of its embeddings. Each try is a fork, so that
-torch is imported once.
+Prints what forks.py does, with the files that the first try left in the store, how many images the second one encoded,
+and the digest of its embeddings.
 """
 
 import hashlib
 import json
-import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +13,10 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from forks import try_failpoints
 from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
-from glasshead.files import FAILPOINT
 
 
 class Pictures:
@@ -61,36 +58,10 @@ def embed(root: Path) -> None:
     )
 
 
-def in_a_fork(root: Path, failpoint: str) -> int:
-    """Return the signal that ended `embed`, 0 if none did, -1 for an error."""
-    child = os.fork()
-    if child:
-        status = os.waitpid(child, 0)[1]
-        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
-    os.environ[FAILPOINT] = failpoint
-    try:
-        embed(root)
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
-
-
-def main() -> None:
-    """Two tries for each failpoint, each in its own folder."""
-    torch.set_num_threads(1)  # threads do not survive a fork
-    for number, failpoint in enumerate(sys.argv[2:]):
-        root = Path(sys.argv[1]) / str(number)
-        root.mkdir()
-        ended = in_a_fork(root, failpoint)
-        left = sorted(
-            str(path.relative_to(root / "store/tiny.float32.float32"))
-            for path in (root / "store/tiny.float32.float32").iterdir()
-        )
-        again = in_a_fork(root, "")
-        result = json.loads((root / "result.json").read_text())
-        line = {"failpoint": failpoint, "ended": ended, "left": left, "again": again, **result}
-        sys.stdout.write(json.dumps(line) + "\n")
+def files_left(root: Path) -> dict[str, list[str]]:
+    folder = root / "store/tiny.float32.float32"
+    return {"left": sorted(str(path.relative_to(folder)) for path in folder.iterdir())}
 
 
 if __name__ == "__main__":
-    main()
+    try_failpoints(embed, files_left)

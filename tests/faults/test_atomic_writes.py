@@ -5,8 +5,6 @@ import hashlib
 import json
 import logging
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -19,7 +17,6 @@ import torch
 from kedro.io import DatasetError
 from PIL import Image
 
-import glasshead
 from glasshead.datasets.atomic import AtomicJSON, AtomicText
 from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.local import embed_images
@@ -27,22 +24,7 @@ from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, EmbeddingError
 from glasshead.files import FAILPOINT, replace_folder, write_atomically
 
-SOURCES = str(Path(glasshead.__file__).parents[1])
 STEPS = ("write/filled", "write/synced", "write/renamed")
-
-
-def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python on `arguments` with the project's sources."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": SOURCES, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 KEY = "tiny.float32.float32"
 
 
@@ -92,13 +74,10 @@ def embed(root: Path, encoder: Encoder) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory) -> dict[str, dict]:
+def killed(try_failpoints) -> dict[str, dict]:
     """Return, by failpoint, what embed_until_killed.py found: a kill at each step of each of its four writes."""
     failpoints = ["", *(f"kill:{step}:{write}" for step in STEPS for write in (1, 2, 3, 4))]
-    script = Path(__file__).with_name("embed_until_killed.py")
-    done = run_python(str(script), str(tmp_path_factory.mktemp("killed")), *failpoints)
-    assert done.returncode == 0, done.stderr
-    return {line["failpoint"]: line for line in map(json.loads, done.stdout.splitlines())}
+    return try_failpoints("embed_until_killed.py", failpoints)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +97,7 @@ def test_killed_embedding_shows_no_partial_shard_and_resumes_to_the_same_bits(ki
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_killed_write_leaves_the_old_file_or_the_new_one(tmp_path, step):
+def test_a_killed_write_leaves_the_old_file_or_the_new_one(tmp_path, run_python, step):
     path = tmp_path / "metrics.json"
     path.write_text("old")
     code = (
@@ -130,7 +109,7 @@ def test_a_killed_write_leaves_the_old_file_or_the_new_one(tmp_path, step):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_killed_replacement_leaves_the_old_folder_or_the_new_one(tmp_path, step):
+def test_a_killed_replacement_leaves_the_old_folder_or_the_new_one(tmp_path, run_python, step):
     folder = tmp_path / "calibrated"
     folder.mkdir()
     (folder / "old").touch()
@@ -313,7 +292,7 @@ for number in range(20):
 """
 
 
-def test_two_processes_that_append_at_once_lose_no_shard(tmp_path):
+def test_two_processes_that_append_at_once_lose_no_shard(tmp_path, run_python):
     with ThreadPoolExecutor(2) as pool:
         writers = list(
             pool.map(lambda writer: run_python("-c", APPEND, str(tmp_path), writer), "01")

@@ -1,26 +1,22 @@
 """Killed, refused and damaged trainings: FAULTS rows 2, 3, 24, 25 and 34 where they concern the loop."""
 
-import json
 import logging
-import os
 import signal
-import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-import glasshead
 from glasshead.errors import ArtifactError
 from glasshead.files import FAILPOINT
+from glasshead.hooks.processes import exit_on_sigterm
 from glasshead.training.batches import TensorBatches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
 from glasshead.training.loop import TrainingParams, fit
 
-SOURCES = str(Path(glasshead.__file__).parents[1])
 # Six steps in two epochs and up to six writes: last after step 2, best and last after 3, last after 5, best, last.
 STEPS = [f"train/step:{passage}" for passage in range(1, 7)]
 WRITES = [
@@ -31,26 +27,11 @@ WRITES = [
 LEFT = {"train/step:1": 6, "train/step:3": 4, "train/step:4": 3, "train/step:6": 1}
 
 
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run this Python on `arguments` with the project's sources."""
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": SOURCES},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory) -> dict[str, dict]:
+def killed(try_failpoints) -> dict[str, dict]:
     """Return, by failpoint, what train_until_killed.py found."""
     failpoints = ["", *(f"kill:{step}" for step in (*STEPS, *WRITES))]
-    script = Path(__file__).with_name("train_until_killed.py")
-    done = run_python(str(script), str(tmp_path_factory.mktemp("killed")), *failpoints)
-    assert done.returncode == 0, done.stderr
-    return {line["failpoint"]: line for line in map(json.loads, done.stdout.splitlines())}
+    return try_failpoints("train_until_killed.py", failpoints)
 
 
 @pytest.mark.parametrize("step", [*STEPS, *WRITES])
@@ -106,15 +87,40 @@ def test_a_full_disk_is_a_clear_error_and_what_was_there_stays(tmp_path, monkeyp
     assert outcome(root) == expected
 
 
-def interrupt(images: Tensor, labels: Tensor, seed: int, epoch: int) -> tuple[Tensor, Tensor]:
-    signal.raise_signal(signal.SIGINT)
-    raise AssertionError
+@pytest.fixture
+def signals_of_a_run() -> Iterator[None]:
+    """Let SIGINT and SIGTERM do what they do in `kedro run`, even where tests run in the background."""
+    wanted = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    exit_on_sigterm()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-def test_ctrl_c_passes_and_leaves_nothing_half_written(tmp_path):
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, interrupt)
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.usefixtures("signals_of_a_run")
+@pytest.mark.parametrize("stopped", [0, 1])
+@pytest.mark.parametrize(
+    ("number", "raised", "code"),
+    [(signal.SIGINT, KeyboardInterrupt, None), (signal.SIGTERM, SystemExit, "143")],
+)
+def test_a_signal_passes_leaves_nothing_half_written_and_training_goes_on(
+    tmp_path, number, raised, code, stopped
+):
+    expected = outcome(tmp_path / "whole")
+
+    def interrupt(images, labels, seed, epoch):
+        if epoch == stopped:
+            signal.raise_signal(number)
+            raise AssertionError
+        return images / 255, nn.functional.one_hot(labels, 2).float()
+
+    root = tmp_path / "stopped"
+    root.mkdir()
+    with pytest.raises(raised, match=code):
+        train(root, interrupt)
+    assert {path.name for path in root.iterdir()} == [set(), {"best", "last"}][stopped]
+    assert outcome(root) == expected
 
 
 @pytest.mark.parametrize(

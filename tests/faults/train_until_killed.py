@@ -1,12 +1,10 @@
 """Train a tiny network, be killed on the way, and train it again; run by test_training.py.
 
-Arguments: a folder, then failpoints. Prints one JSON object a failpoint: how the first try ended, how many steps the
-second one took, and the digest of its weights and curves. Each try is a fork, so that torch is imported once.
+Prints what forks.py does, with how many steps the second try took, and the digest of its weights and curves.
 """
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -15,7 +13,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from glasshead.files import FAILPOINT
+from forks import try_failpoints
 from glasshead.training.batches import TensorBatches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import TrainingParams, fit
@@ -53,34 +51,8 @@ def train(root: Path) -> None:
     (root / "result.json").write_text(json.dumps(result))
 
 
-def in_a_fork(root: Path, failpoint: str) -> int:
-    """Return the signal that ended `train`, 0 if none did, -1 for an error."""
-    child = os.fork()
-    if child:
-        status = os.waitpid(child, 0)[1]
-        return os.WTERMSIG(status) if os.WIFSIGNALED(status) else -os.WEXITSTATUS(status)
-    os.environ[FAILPOINT] = failpoint
-    try:
-        train(root)
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
-
-
-def main() -> None:
-    """Two tries for each failpoint, each in its own folder."""
-    torch.set_num_threads(1)  # threads do not survive a fork
+if __name__ == "__main__":
+    torch.set_num_threads(1)  # before the first operation, as threads do not survive a fork
     train(warm := Path(sys.argv[1]) / "warm")  # imports what torch imports late
     shutil.rmtree(warm)
-    for number, failpoint in enumerate(sys.argv[2:]):
-        root = Path(sys.argv[1]) / str(number)
-        root.mkdir()
-        ended = in_a_fork(root, failpoint)
-        again = in_a_fork(root, "")
-        result = json.loads((root / "result.json").read_text())
-        line = {"failpoint": failpoint, "ended": ended, "again": again, **result}
-        sys.stdout.write(json.dumps(line) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+    try_failpoints(train)

@@ -131,7 +131,7 @@ ENCODED = {
 }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(form=st.sampled_from(sorted(ENCODED)), share=st.floats(0, 1, exclude_max=True))
 def test_a_truncated_image_is_refused_or_whole_never_padded(form, share):
     whole = ENCODED[form]

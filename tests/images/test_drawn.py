@@ -46,7 +46,7 @@ def test_a_scene_is_drawn_once_and_only_if_asked_for(monkeypatch):
     assert torch.equal(first.flip(0), again[:2])
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(st.lists(st.integers(0, 29), min_size=1, max_size=40))
 def test_threads_and_order_change_nothing(rows):
     expected = DrawnScenes(PARAMS, 7, "train")(torch.tensor(rows))

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from glasshead.errors import SplitError
@@ -31,7 +31,6 @@ copied_rows = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(rows, shares, shares)
 def test_each_class_gets_its_shares_within_rounding(labels, validation, calibration):
     data = distinct(labels, "train")
@@ -45,7 +44,6 @@ def test_each_class_gets_its_shares_within_rounding(labels, validation, calibrat
             assert abs(found["validation"] - max(n * validation, 1)) <= 1
 
 
-@settings(deadline=None)
 @given(copied_rows, st.randoms(use_true_random=False))
 def test_row_order_does_not_matter(pairs, random):
     data = frame(*zip(*pairs, strict=True))
@@ -55,7 +53,6 @@ def test_row_order_does_not_matter(pairs, random):
     assert shuffled.sort_index().equals(assign_splits(data, 0.2, 0.2, 0.2))
 
 
-@settings(deadline=None)
 @given(copied_rows)
 def test_copies_never_straddle(pairs):
     data = frame(*zip(*pairs, strict=True))
@@ -63,7 +60,6 @@ def test_copies_never_straddle(pairs):
     assert (splits.groupby(data["content_hash"]).nunique() == 1).all()
 
 
-@settings(deadline=None)
 @given(st.integers(8, 200), shares, shares)
 def test_one_more_image_moves_at_most_one_old_row_across_each_cut(n, validation, calibration):
     data = distinct(["cat"] * (n + 1))

@@ -8,29 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as tv
 
-from glasshead.models.interpolation import (
-    high_frequency_share,
-    radial_power_spectrum,
-    resize,
-)
+from glasshead.models.interpolation import high_frequency_share, resize
 
 SIZE = 32
 
 
-def stripes(cycles: int) -> torch.Tensor:
+def wave(cycles: int) -> torch.Tensor:
     """Grey stripes, `cycles` an image, with an extremum at each border: repeating the border pixel continues them."""
     places = (torch.arange(SIZE, dtype=torch.float64) + 0.5) / SIZE
     row = 127.5 + 127 * torch.cos(2 * math.pi * cycles * places)
-    return row.expand(1, 3, SIZE, SIZE)
+    return row.round().to(torch.uint8).expand(1, 3, SIZE, SIZE)
 
 
-def wave(cycles: int) -> torch.Tensor:
-    return stripes(cycles).round().to(torch.uint8)
-
-
-def noise(count: int = 4, size: int = SIZE) -> torch.Tensor:
+def noise(count: int = 4) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+    return torch.randint(0, 256, (count, 3, SIZE, SIZE), generator=generator, dtype=torch.uint8)
 
 
 class TestResize:
@@ -58,29 +50,6 @@ class TestResize:
         for interpolation in ("bilinear", "bicubic"):
             (gradient,) = torch.autograd.grad(resize(images, 48, interpolation).sum(), images)
             assert (gradient != 0).all()
-
-
-class TestSpectrum:
-    @pytest.mark.parametrize("cycles", [1, 5, 11])
-    def test_a_wave_has_its_power_at_its_frequency(self, cycles):
-        """A cosine of amplitude A has the mean square A² / 2, in two of the plane's frequencies."""
-        spectrum = radial_power_spectrum(stripes(cycles))
-        assert spectrum[0, 1:].argmax() + 1 == cycles
-        count = ring_sizes(SIZE)[cycles]
-        assert float(spectrum[0, cycles] * count) == pytest.approx(3 * 127**2 / 2)
-        assert float(spectrum[0, 0]) == pytest.approx(3 * 127.5**2)
-
-    @pytest.mark.parametrize("size", [15, 32])
-    def test_it_sums_to_the_mean_square(self, size):
-        images = noise(size=size).double()
-        total = (radial_power_spectrum(images) * ring_sizes(size)).sum(dim=1)
-        torch.testing.assert_close(total, images.square().mean(dim=(2, 3)).sum(dim=1))
-
-    def test_white_noise_is_flat(self):
-        spectrum = radial_power_spectrum(noise(200).double())[:, 1:].mean(dim=0)
-        variance = 3 * (256**2 - 1) / 12
-        flat = torch.full_like(spectrum, variance / SIZE**2)
-        torch.testing.assert_close(spectrum, flat, rtol=0.1, atol=0)
 
 
 class TestHighFrequencyShare:
@@ -123,10 +92,3 @@ class TestHighFrequencyShare:
     def test_one_colour_has_no_share(self, interpolation):
         flat = torch.tensor([10, 100, 233], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 30, 30)
         assert high_frequency_share(flat, 70, interpolation).isnan().all()
-
-
-def ring_sizes(size: int) -> torch.Tensor:
-    """Count the frequencies at each rounded radius, from plain loops."""
-    cycles = [k if k < (size + 1) // 2 else k - size for k in range(size)]
-    radii = [round(math.hypot(x, y)) for x in cycles for y in cycles]
-    return torch.tensor([radii.count(k) for k in range(max(radii) + 1)], dtype=torch.float64)

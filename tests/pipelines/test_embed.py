@@ -18,13 +18,13 @@ from pydantic import ValidationError
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from glasshead.embedding.store import EmbeddingStore
-from glasshead.errors import ArtifactError
+from glasshead.errors import ArtifactError, BackboneError
 from glasshead.images.captions import all_words
 from glasshead.images.table import ImageTable, Record
 from glasshead.models.clip import BackboneParams, ImageEncoder, load_encoder, processor_settings
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.models.text import load_text_encoder
-from glasshead.pipelines.embed import create_pipeline, nodes
+from glasshead.pipelines.embed import create_pipeline, nodes, texts_pipeline
 from glasshead.pipelines.embed.params import EmbedParams
 
 TAXONOMY = {
@@ -90,9 +90,10 @@ def run(
     samples: pd.DataFrame,
     backbone: BackboneParams,
     processor: dict[str, Any] | None = None,
+    pipeline: Pipeline | None = None,
     **params: Any,
 ) -> DataCatalog:
-    """Run the pipeline on the catalog entries of conf/base, their files moved below `folder`."""
+    """Run the pipeline, or another, on the catalog entries of conf/base, their files moved below `folder`."""
     text = (CONF / "catalog_embed.yml").read_text()
     entries = yaml.safe_load(text.replace("${globals:embedding_store}", "data/04_feature/store"))
     for entry in entries.values():
@@ -105,7 +106,7 @@ def run(
     catalog["params:backbone"] = backbone
     catalog["params:embed"] = EmbedParams(batch_size=4, shard_rows=4, device="cpu", **params)
     catalog["taxonomy"] = TAXONOMY
-    SequentialRunner().run(create_pipeline(), catalog)
+    SequentialRunner().run(pipeline or create_pipeline(), catalog)
     return catalog
 
 
@@ -159,7 +160,7 @@ def whole(tmp_path_factory) -> BackboneParams:
 class TestTexts:
     def test_there_is_a_row_a_prompt_as_the_text_encoder_gives_it(self, tmp_path, whole, caplog):
         caplog.set_level(logging.INFO)
-        catalog = run(tmp_path, table(4), table(4).frame(), whole, texts=True)
+        catalog = run(tmp_path, table(4), table(4).frame(), whole, pipeline=texts_pipeline())
         found = catalog["text_embeddings"].load()
         assert found[["kind", "subtask", "value"]].fillna("").to_numpy().tolist() == [
             ["class", "", "cat"],
@@ -176,15 +177,9 @@ class TestTexts:
         np.testing.assert_allclose(values, encoder(list(found["prompt"])).numpy(), atol=1e-6)
         assert values.shape[1] == load_encoder(whole).dimension
 
-    def test_there_are_none_unless_asked_for(self, tmp_path, whole):
-        found = run(tmp_path, table(4), table(4).frame(), whole)["text_embeddings"].load()
-        columns = ["prompt", "kind", "subtask", "value", "embedding", "encoder_key"]
-        assert (len(found), list(found)) == (0, columns)
-
-    def test_a_backbone_without_text_is_told_and_skipped(self, tmp_path, backbone, caplog):
-        catalog = run(tmp_path, table(4), table(4).frame(), backbone, texts=True)
-        assert len(catalog["text_embeddings"].load()) == 0
-        assert "has no text tower: no text embeddings" in caplog.text
+    def test_a_backbone_without_text_is_refused(self, tmp_path, backbone):
+        with pytest.raises(BackboneError, match="has no text tower"):
+            run(tmp_path, table(4), table(4).frame(), backbone, pipeline=texts_pipeline())
 
 
 def test_a_grown_table_encodes_only_the_new_rows(tmp_path, backbone, passes):
@@ -245,9 +240,3 @@ def test_the_engine_and_its_parameters_reach_ray(tmp_path, backbone, monkeypatch
     assert done == ("embeddings", {})
     assert (asked["address"], asked["workers"], asked["max_retries"]) == ("head:6379", 3, 1)
     assert asked["batch_size"] is None
-
-
-def test_the_nodes_are_named_after_their_functions():
-    pipeline: Pipeline = create_pipeline()
-    assert [node.name for node in pipeline.nodes] == ["embed_images", "embed_texts"]
-    assert pipeline.outputs() == {"embeddings", "embed_summary", "text_embeddings"}

@@ -1,38 +1,39 @@
 """The `explain` pipeline in memory, over a small bottleneck and a classifier without concepts."""
 
-import contextlib
 import io
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
-from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import Pipeline
-from kedro.runner import SequentialRunner
 from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from glasshead.embedding.store import Embeddings
-from glasshead.errors import ArtifactError
+from glasshead.errors import ArtifactError, ParameterError
+from glasshead.explainers.attribution import Explanation
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.report_card import Evidence
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain import create_pipeline
+from glasshead.pipelines.explain.answer_nodes import explain_answers
 from glasshead.pipelines.explain.concept_nodes import explain_concepts
-from glasshead.pipelines.explain.nodes import explain_pixels
+from glasshead.pipelines.explain.concept_params import ConceptParams
+from glasshead.pipelines.explain.nodes import explain_pixels, measure_explanations
 from glasshead.pipelines.explain.params import ExplainParams
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("cat", "dog", "ship")
 SIZE = 6
 ROWS = 40
+WITH_CONCEPTS, PIXELS = (create_pipeline(concepts=concepts) for concepts in (True, False))
 
 
 class Plain(nn.Module):
@@ -81,8 +82,12 @@ class Bottleneck(Plain):
     def embed(self, images: Tensor) -> Tensor:
         return self.encoder(images.flatten(1)).tanh()
 
+    def concept_logits(self, embeddings: Tensor) -> Tensor:
+        return torch.cat([head(embeddings) for head in self.heads], dim=1)
+
     def concept_probabilities(self, embeddings: Tensor) -> Tensor:
-        return torch.cat([head(embeddings).softmax(dim=1) for head in self.heads], dim=1)
+        parts = self.concept_logits(embeddings).split([3, 2, 3], dim=1)
+        return torch.cat([part.softmax(dim=1) for part in parts], dim=1)
 
     def logits_from_concepts(self, concepts: Tensor) -> Tensor:
         return self.meta_learner(concepts)
@@ -126,6 +131,7 @@ def parameters() -> ExplainParams:
         evidence=Evidence(images=8, deletion_steps=4, infidelity_samples=3, sensitivity_images=2),
         background=10,
         n_resamples=50,
+        concepts=ConceptParams(maps=("grad_cam", "saliency"), mapped=2),
     )
 
 
@@ -168,32 +174,11 @@ def inputs(classifier: Plain, images: ImageTable, parameters: ExplainParams) -> 
     }
 
 
-def run(contents: dict[str, object], folder: Path) -> dict[str, object]:
-    """Run the pipeline as `heads` over this project's own catalog in `folder`; return all that it saved."""
-    shared = {"images", "planted", "samples", "embeddings"}
-    parameters = {"params:explain", "params:seed"}
-    template = create_pipeline(concepts=bool(contents["classifier"].concepts))
-    pipeline = Pipeline(
-        template, namespace="heads", inputs=shared & template.inputs(), parameters=parameters
-    )
-    entries = {}
-    for name in ("explain", "evaluate"):  # evaluate's has the pattern of all figures
-        entries |= yaml.safe_load((ROOT / f"conf/base/catalog_{name}.yml").read_text())
-    catalog = DataCatalog.from_config(entries)
-    for name, content in contents.items():
-        full = name if name in shared | parameters else f"heads.{name}"
-        catalog[full] = MemoryDataset(content, copy_mode="assign")
-    with contextlib.chdir(folder):
-        SequentialRunner().run(pipeline, catalog)
-        outputs = {output for node in template.nodes for output in node.outputs}
-        return {name: catalog.load(f"heads.{name}") for name in outputs}
-
-
 @pytest.fixture(scope="module")
-def bottleneck(images, parameters, tmp_path_factory):
+def bottleneck(images, parameters, explain_heads, tmp_path_factory):
     """Return a bottleneck's inputs and results."""
     contents = inputs(Bottleneck(), images, parameters)
-    return contents, run(contents, tmp_path_factory.mktemp("run"))
+    return contents, explain_heads(WITH_CONCEPTS, contents, tmp_path_factory.mktemp("run"))
 
 
 def test_only_test_images_are_explained_right_and_wrong(bottleneck):
@@ -286,13 +271,15 @@ def test_slow_methods_explain_some_of_the_measured_and_others_say_why_not(bottle
     assert not others
 
 
-def test_masks_and_marks_are_where_the_classifier_sees_them(images, parameters, tmp_path):
+def test_masks_and_marks_are_where_the_classifier_sees_them(
+    images, parameters, explain_heads, tmp_path
+):
     contents = inputs(Plain(), images, parameters)
     contents["planted"] = pd.DataFrame(
         [(f"all/{row}", "shortcut", "1,2,3,2") for row in range(ROWS)],
         columns=["image_id", "defect", "detail"],
     )
-    results = run(contents, tmp_path)
+    results = explain_heads(PIXELS.to_outputs("explanations"), contents, tmp_path)
     expected = np.zeros((SIZE, SIZE), bool)
     expected[2:4, 1:4] = True
     assert (results["example_images"]["marks"] == expected).all()
@@ -301,9 +288,10 @@ def test_masks_and_marks_are_where_the_classifier_sees_them(images, parameters, 
         assert 0 <= measures["mass_on_mark"]["value"] <= 1
 
 
-def test_two_runs_agree_to_the_bit(bottleneck, tmp_path):
+def test_two_runs_agree(bottleneck, explain_heads, tmp_path):
     contents, results = bottleneck
-    again = run(contents, tmp_path)
+    compared = WITH_CONCEPTS.to_outputs("explanations", "shapley_images_figure")
+    again = explain_heads(compared, contents, tmp_path)
     for name in ("shapley", "attributions"):
         for key, array in results[name].items():
             if not key.endswith("/seconds"):
@@ -316,6 +304,55 @@ def test_two_runs_agree_to_the_bit(bottleneck, tmp_path):
     assert again["shapley_images_figure"] == results["shapley_images_figure"]
 
 
+def test_answers_of_shown_images_are_explained_by_the_first_method_that_applies(bottleneck):
+    contents, results = bottleneck
+    found, examples = results["answer_maps"], results["examples"]
+    assert found["method"] == "saliency"
+    order = np.abs(results["shapley"]["values"]).mean(axis=0).argsort()[::-1]
+    assert found["subtasks"].tolist() == results["shapley"]["players"][order[:2]].tolist()
+    assert found["all"] == 3
+    shown = examples["shown"].to_numpy()
+    assert found["image_id"].tolist() == examples["image_id"][shown].tolist()
+    classifier = contents["classifier"]
+    pixels = torch.from_numpy(results["example_images"]["pixels"][shown]) / 255
+    pixels.requires_grad_()
+    names = [task.name for task in classifier.concepts]
+    for place, name in enumerate(found["subtasks"].tolist()):
+        task = names.index(name)
+        logits = classifier.heads[task](classifier.embed(pixels))
+        best = logits.softmax(dim=1).max(dim=1)
+        expected = [classifier.concepts[task].values[index] for index in best.indices]
+        assert found["answers"][:, place].tolist() == expected
+        np.testing.assert_allclose(found["probabilities"][:, place], best.values.detach(), 1e-5)
+        assert (found["right"][:, place] == (best.indices == 0).numpy()).all()  # the samples' own
+        (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), pixels)
+        maps = Explanation(gradient.numpy()).maps
+        np.testing.assert_allclose(found["maps"][:, place], maps, rtol=1e-3, atol=1e-6)
+
+
+def test_no_method_for_answers_means_no_maps(bottleneck, parameters):
+    contents, results = bottleneck
+    chosen = parameters.model_copy(update={"concepts": ConceptParams(maps=("grad_cam",))})
+    given = (contents["classifier"], results["example_images"], results["examples"])
+    found = explain_answers(*given, contents["samples"], results["shapley"], chosen, 0)
+    assert found["method"] == ""
+    assert found["maps"].shape == (6, 0, SIZE, SIZE)
+
+
+def test_a_gpu_that_is_not_there_is_refused(bottleneck, parameters):
+    contents, results = bottleneck
+    chosen = parameters.model_copy(update={"device": "cuda"})
+    given = contents["classifier"], results["example_images"], results["examples"]
+    refused = pytest.raises(ParameterError, match=r"explain\.device is cuda")
+    with patch("torch.cuda.is_available", return_value=False):
+        with refused:
+            explain_pixels(*given, chosen, 0)
+        with refused:
+            measure_explanations(*given, results["attributions"], chosen, 0)
+        with refused:
+            explain_answers(*given, contents["samples"], results["shapley"], chosen, 0)
+
+
 def test_engines_agree(images, parameters):
     contents = inputs(Bottleneck(), images, parameters)
     examples = contents["predictions"].query("split == 'test'").head(3)
@@ -325,8 +362,10 @@ def test_engines_agree(images, parameters):
     np.testing.assert_allclose(exact["values"], kernel["values"], atol=1e-6)
 
 
-def test_a_classifier_without_concepts_is_explained_by_its_pixels(images, parameters, tmp_path):
-    results = run(inputs(Plain(), images, parameters), tmp_path)
+def test_a_classifier_without_concepts_is_explained_by_its_pixels(
+    images, parameters, explain_heads, tmp_path
+):
+    results = explain_heads(PIXELS, inputs(Plain(), images, parameters), tmp_path)
     assert not {"shapley", "neighbours"} & set(results)
     assert set(results["explanations"]) == {"integrated_gradients", "occlusion", "edge_detector"}
 
@@ -354,7 +393,7 @@ def test_embeddings_of_other_images_are_refused(images, parameters):
 
 
 @pytest.mark.parametrize("stale", ["predictions", "images", "embeddings"])
-def test_what_is_not_of_one_run_is_refused(images, parameters, tmp_path, stale):
+def test_what_is_not_of_one_run_is_refused(images, parameters, explain_heads, tmp_path, stale):
     contents = inputs(Bottleneck(), images, parameters)
     match stale:
         case "predictions":
@@ -364,7 +403,7 @@ def test_what_is_not_of_one_run_is_refused(images, parameters, tmp_path, stale):
         case "embeddings":
             contents["embeddings"] = replace(contents["embeddings"], encoder_key="another")
     with pytest.raises(ArtifactError, match="again"):
-        run(contents, tmp_path)
+        explain_heads(WITH_CONCEPTS, contents, tmp_path)
 
 
 def test_the_shipped_parameters_are_valid():

@@ -1,6 +1,5 @@
 """The nodes of `explain` for bottlenecks, on one whose class is one concept: what they must find is known."""
 
-import contextlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,10 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
-from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import Pipeline
-from kedro.runner import SequentialRunner
 from matplotlib import pyplot
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -27,8 +22,6 @@ from glasshead.pipelines.explain.pipeline import concepts_pipeline
 ROOT = Path(__file__).parents[2]
 CLASSES = ("wild", "tame")
 ROWS, TRAIN = 60, 20
-SHARED = {"embeddings", "samples"}
-PARAMETERS = {"params:explain", "params:seed"}
 
 
 class Planted:
@@ -103,20 +96,8 @@ def contents() -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def results(contents, tmp_path_factory) -> dict[str, object]:
-    """Run the nodes as `heads` over this project's own catalog; return all that they saved."""
-    template = concepts_pipeline()
-    pipeline = Pipeline(template, namespace="heads", inputs=SHARED, parameters=PARAMETERS)
-    entries = {}
-    for name in ("explain", "evaluate"):  # evaluate's has the pattern of all figures
-        entries |= yaml.safe_load((ROOT / f"conf/base/catalog_{name}.yml").read_text())
-    catalog = DataCatalog.from_config(entries)
-    for name, content in contents.items():
-        full = name if name in SHARED | PARAMETERS else f"heads.{name}"
-        catalog[full] = MemoryDataset(content, copy_mode="assign")
-    with contextlib.chdir(tmp_path_factory.mktemp("run")):
-        SequentialRunner().run(pipeline, catalog)
-        return {name: catalog.load(f"heads.{name}") for name in template.all_outputs()}
+def results(contents, explain_heads, tmp_path_factory) -> dict[str, object]:
+    return explain_heads(concepts_pipeline(), contents, tmp_path_factory.mktemp("run"))
 
 
 def with_concepts(contents, **changed) -> ExplainParams:

@@ -1,6 +1,5 @@
 """The galleries of `explain` in memory, over planted embeddings, maps and evidence."""
 
-import contextlib
 import io
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,9 +9,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from kedro.io import DataCatalog, MemoryDataset
-from kedro.pipeline import Pipeline
-from kedro.runner import SequentialRunner
 from PIL import Image
 from pydantic import ValidationError
 
@@ -22,7 +18,7 @@ from glasshead.images.scenes import CLASSES as SCENES
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain.gallery_nodes import find_neighbours, plot_explanation_views
 from glasshead.pipelines.explain.gallery_params import VIEWS
-from glasshead.pipelines.explain.gallery_pipeline import gallery_pipeline
+from glasshead.pipelines.explain.gallery_pipeline import gallery_pipeline, neighbours_pipeline
 from glasshead.pipelines.explain.params import ExplainParams
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +103,7 @@ def contents(images: ImageTable) -> dict[str, object]:
         "shapley": {
             "image_id": np.array(test),
             "players": np.array(["legs", "wheels"]),
+            "unit": np.array("probability"),
             "values": np.array([[0.1, 0.2], [0.3, -0.1]]),
             "concepts": np.array([[1.0, 0.9, 0.1]] * 2),
             "concept_value": np.array(["four", "no", "yes"]),
@@ -116,27 +113,10 @@ def contents(images: ImageTable) -> dict[str, object]:
     }
 
 
-def run(contents: dict[str, object], folder: Path, *, concepts: bool) -> dict[str, object]:
-    """Run the pipeline as `heads` over this project's own catalog in `folder`; return all that it saved."""
-    template = gallery_pipeline(concepts=concepts)
-    shared = {"images", "samples", "embeddings"} & template.inputs()
-    pipeline = Pipeline(template, namespace="heads", inputs=shared, parameters={"params:explain"})
-    entries = {}
-    for name in ("explain", "evaluate"):  # evaluate's has the pattern of all figures
-        entries |= yaml.safe_load((ROOT / f"conf/base/catalog_{name}.yml").read_text())
-    catalog = DataCatalog.from_config(entries)
-    for name in template.inputs():
-        full = name if name in shared | {"params:explain"} else f"heads.{name}"
-        catalog[full] = MemoryDataset(contents[name], copy_mode="assign")
-    with contextlib.chdir(folder):
-        SequentialRunner().run(pipeline, catalog)
-        return {name: catalog.load(f"heads.{name}") for name in template.outputs()} | (
-            {"neighbours": catalog.load("heads.neighbours")} if concepts else {}
-        )
-
-
-def test_neighbours_are_those_planted_with_the_concepts_they_share(contents, tmp_path):
-    found = run(contents, tmp_path, concepts=True)["neighbours"]
+def test_neighbours_are_those_planted_with_the_concepts_they_share(
+    contents, explain_heads, tmp_path
+):
+    found = explain_heads(neighbours_pipeline(), contents, tmp_path)["neighbours"]
     wrong, right = (
         [tuple(row) for row in part[["same_class", "rank", "neighbour_id", "label"]].to_numpy()]
         for _, part in found.groupby("image_id", sort=True)
@@ -178,10 +158,10 @@ def test_embeddings_of_another_encoder_are_refused(contents):
         find_neighbours(other, *given, contents["params:explain"])
 
 
-def test_all_figures_are_drawn_with_and_without_concepts(contents, tmp_path):
+def test_all_figures_are_drawn_with_and_without_concepts(contents, explain_heads, tmp_path):
     figures = {"explanation_gallery_figure", "mistakes_figure", "explanation_views_figure"}
     for concepts in (True, False):
-        results = run(contents, tmp_path, concepts=concepts)
+        results = explain_heads(gallery_pipeline(concepts=concepts), contents, tmp_path)
         assert figures <= set(results)
         for name in figures:
             assert Image.open(io.BytesIO(results[name])).width > 1000, name

@@ -1,6 +1,5 @@
 """`train_cnn` as Kedro runs it, on small images whose class is a colour; what it fits on, resumes and reports."""
 
-import io
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,10 @@ import torch
 import yaml
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
-from PIL import Image
 from pydantic import ValidationError
 
 from glasshead.calibration.heads import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError, TrainingError
-from glasshead.images.fitting import select_fitting_samples
-from glasshead.images.sources.base import plain_record
-from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
 from glasshead.models.cnn import CNNClassifier
 from glasshead.pipelines.train_cnn import create_pipeline
@@ -32,8 +27,6 @@ from glasshead.training.augment import PRESETS
 from glasshead.training.checkpoint import CheckpointFolder
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-CLASSES = ("red", "green", "blue")
-SPLITS = ["train", "train", "train", "validation", "calibration", "test"]
 SMALL = {
     "width": 0.05,
     "training": {
@@ -46,51 +39,10 @@ PARAMETERS = TrainCNNParams.model_validate(SMALL)
 
 
 @pytest.fixture(scope="module")
-def images() -> ImageTable:
-    """Noise of 20 x 16 pixels, a channel brighter; rows are in no order of class or split."""
-    rng = np.random.default_rng(0)
-
-    def record(row: int):
-        pixels = rng.integers(0, 150, (16, 20, 3), dtype=np.uint8)
-        pixels[..., row % 3] += 80
-        data = io.BytesIO()
-        Image.fromarray(pixels).save(data, "PNG")
-        return plain_record(f"train/{row:03d}", data.getvalue(), CLASSES[row % 3], None)
-
-    return ImageTable.from_records(map(record, rng.permutation(180)), CLASSES)
-
-
-@pytest.fixture(scope="module")
-def samples(images) -> pd.DataFrame:
-    frame = images.frame()
-    index = frame["label"].map({name: k for k, name in enumerate(CLASSES)})
-    return frame.assign(class_index=index.astype("int64"), split=np.resize(SPLITS, len(frame)))
-
-
-@pytest.fixture(scope="module")
-def fitting(images, samples) -> pd.DataFrame:
-    return select_fitting_samples(images, samples)
-
-
-@pytest.fixture(scope="module")
-def catalog(images, samples, tmp_path_factory) -> DataCatalog:
-    """The catalog after a run of the pipeline on the entries of conf/base, their files in a folder of its own."""
-    folder = tmp_path_factory.mktemp("train_cnn")
-    entries = {}
-    for name in ("train_heads", "train_cnn", "evaluate"):
-        entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
-    entries = {
-        name.replace("{classifier}.", "").replace("{name}", "training_history"): {
-            key: str(folder / value.format(classifier="cnn", name="history"))
-            if key == "filepath"
-            else value
-            for key, value in entry.items()
-        }
-        for name, entry in entries.items()
-    }
-    catalog = DataCatalog.from_config(entries)
-    catalog["images"], catalog["samples"] = images, samples
-    catalog["params:train_cnn"], catalog["params:seed"] = PARAMETERS, 0
+def catalog(training_catalog) -> DataCatalog:
+    """The catalog after a run of the pipeline on the entries of conf/base."""
+    catalog = training_catalog()
+    catalog["params:train_cnn"] = PARAMETERS
     SequentialRunner().run(create_pipeline(), catalog)
     return catalog
 
@@ -140,17 +92,17 @@ class TestRun:
 
 
 class TestFit:
-    def test_normalisation_is_that_of_train_pixels_alone(self, images, fitting, tmp_path):
-        classifier, _, _ = train(images, fitting, tmp_path)
+    def test_normalisation_is_that_of_train_pixels_alone(self, catalog, images, fitting):
+        classifier = catalog.load("uncalibrated")
         rows = fitting.loc[fitting["split"] == "train", "image_id"]
         places = pd.Index(images.ids()).get_indexer(rows)
         pixels = classifier.prepare([images.pil(int(row)) for row in places]).double() / 255
         assert classifier.settings["mean"] == pytest.approx(pixels.mean(dim=(0, 2, 3)).tolist())
 
     def test_a_training_that_was_killed_ends_as_one_that_was_not(
-        self, images, fitting, tmp_path, monkeypatch
+        self, catalog, images, fitting, tmp_path, monkeypatch
     ):
-        whole, expected, _ = train(images, fitting, tmp_path / "whole")
+        expected = catalog.load("audit_log")
         calls = iter(range(8))
 
         def stop(step: str) -> None:
@@ -160,18 +112,17 @@ class TestFit:
         with monkeypatch.context() as patch:
             patch.setattr("glasshead.training.run.failpoint", stop)
             with pytest.raises(KeyboardInterrupt):
-                train(images, fitting, tmp_path / "killed")
-        resumed, log, _ = train(images, fitting, tmp_path / "killed")
-        assert weights_agree(resumed, whole)
+                train(images, fitting, tmp_path)
+        resumed, log, _ = train(images, fitting, tmp_path)
+        assert weights_agree(resumed, catalog.load("uncalibrated"))
         pd.testing.assert_frame_equal(log.drop(columns="seconds"), expected.drop(columns="seconds"))
 
-    def test_a_finished_training_is_not_repeated(self, images, fitting, tmp_path, monkeypatch):
-        first, log, steps = train(images, fitting, tmp_path)
+    def test_a_finished_training_is_not_repeated(self, catalog, images, fitting, monkeypatch):
         monkeypatch.setattr("glasshead.training.run.failpoint", None)  # a step would call it
-        again, log_again, steps_again = train(images, fitting, tmp_path)
-        assert weights_agree(first, again)
-        pd.testing.assert_frame_equal(log, log_again)
-        pd.testing.assert_frame_equal(steps, steps_again)
+        again, log, steps = fit_cnn(images, fitting, catalog.load("checkpoints"), PARAMETERS, 0)
+        assert weights_agree(again, catalog.load("uncalibrated"))
+        pd.testing.assert_frame_equal(log, catalog.load("audit_log"))
+        pd.testing.assert_frame_equal(steps, catalog.load("step_log"))
 
     @pytest.mark.parametrize("change", ["augmentation", "split", "seed", "width"])
     def test_another_training_does_not_go_on_from_it(self, images, fitting, tmp_path, change):
@@ -187,12 +138,14 @@ class TestFit:
         train(images, fitting, tmp_path, chosen, seed=int(change == "seed"))
         assert (tmp_path / "last" / "state.json").read_text() != before
 
-    def test_streaming_gives_the_same_weights(self, images, fitting, tmp_path, monkeypatch):
-        whole, _, _ = train(images, fitting, tmp_path / "memory")
+    def test_streaming_gives_the_same_weights(
+        self, catalog, images, fitting, tmp_path, monkeypatch
+    ):
         held = "glasshead.training.batches.TensorBatches"
         monkeypatch.setattr(held, lambda *args: pytest.fail("the images were held in memory"))
         monkeypatch.setattr("glasshead.pipelines.train_cnn.nodes.MEGABYTE", 1)
-        assert weights_agree(train(images, fitting, tmp_path / "streamed")[0], whole)
+        streamed, _, _ = train(images, fitting, tmp_path)
+        assert weights_agree(streamed, catalog.load("uncalibrated"))
 
     def test_a_variant_is_its_preset_from_the_seeds_of_its_replicate(
         self, images, fitting, tmp_path

@@ -31,7 +31,7 @@ from glasshead.pipelines.train_heads.nodes import (
     random_codes,
 )
 from glasshead.pipelines.train_heads.params import TrainHeadsParams
-from glasshead.reporting.training_figures import training_history_figure
+from glasshead.reporting.training_figures import plot_training_history
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 CLASSES = ("bird", "cat", "dog", "ship")
@@ -407,7 +407,7 @@ def test_the_history_is_drawn_with_a_line_between_phases(mode):
             "validation_accuracy": [0.1, 0.2, 0.3, 0.4],
         }
     )
-    losses, right = training_history_figure(log).axes
+    losses, right = plot_training_history(log).axes
     for axes, measure in ((losses, "loss"), (right, "accuracy")):
         curves = {line.get_label(): line.get_ydata() for line in axes.lines}
         drawn = {split for split in ("train", "validation") if f"{split}_{measure}" in log}

@@ -1,6 +1,6 @@
 """`train_transfer` as Kedro runs it, on small images whose class is a colour; parents, phases, resuming, reports."""
 
-import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +10,11 @@ import torch
 import yaml
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
-from PIL import Image
 from pydantic import ValidationError
 
 from glasshead.calibration.heads import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError
-from glasshead.images.fitting import select_fitting_samples
 from glasshead.images.scenes import scene_at
-from glasshead.images.sources.base import plain_record
-from glasshead.images.table import ImageTable
 from glasshead.models.store import ClassifierStore
 from glasshead.models.transfer import TransferClassifier
 from glasshead.pipelines.train_transfer import create_pipeline, parent_pipeline
@@ -28,8 +24,6 @@ from glasshead.pipelines.train_transfer.parent import pretrain_parent, pretrain_
 from glasshead.training.checkpoint import CheckpointFolder
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
-CLASSES = ("red", "green", "blue")
-SPLITS = ["train", "train", "train", "validation", "calibration", "test"]
 ADAMW = {"name": "adamw", "learning_rate": 0.01}
 SMALL = {
     "network": {"width": 0.125, "pretrained": "none", "backbone_size": 32},
@@ -54,64 +48,30 @@ def params(**changes: object) -> TrainTransferParams:
     return TrainTransferParams.model_validate(SMALL | merged)
 
 
+def own(**changes: object) -> TrainTransferParams:
+    """Return those whose network begins with a parent that the run trains."""
+    return params(network={"pretrained": "own"} | changes)
+
+
+OWN = own()
 COMPARED = TrainTransferParams.model_validate(
     SMALL | {"strategy": {"backbone_rate": 1.0}}  # nothing that a comparison chooses
 )
 
 
 @pytest.fixture(scope="module")
-def images() -> ImageTable:
-    """Noise of 20 x 16 pixels, a channel brighter; rows are in no order of class or split."""
-    rng = np.random.default_rng(0)
-
-    def record(row: int):
-        pixels = rng.integers(0, 150, (16, 20, 3), dtype=np.uint8)
-        pixels[..., row % 3] += 80
-        data = io.BytesIO()
-        Image.fromarray(pixels).save(data, "PNG")
-        return plain_record(f"train/{row:03d}", data.getvalue(), CLASSES[row % 3], None)
-
-    return ImageTable.from_records(map(record, rng.permutation(180)), CLASSES)
-
-
-@pytest.fixture(scope="module")
-def samples(images) -> pd.DataFrame:
-    frame = images.frame()
-    index = frame["label"].map({name: k for k, name in enumerate(CLASSES)})
-    return frame.assign(class_index=index.astype("int64"), split=np.resize(SPLITS, len(frame)))
-
-
-@pytest.fixture(scope="module")
-def fitting(images, samples) -> pd.DataFrame:
-    return select_fitting_samples(images, samples)
-
-
-@pytest.fixture(scope="module")
-def catalog(images, samples, tmp_path_factory) -> DataCatalog:
-    """The catalog after a run of parent and training on the entries of conf/base, in a folder of its own."""
-    folder = tmp_path_factory.mktemp("train_transfer")
-    entries = {}
-    for name in ("train_heads", "train_cnn", "train_transfer", "evaluate"):
-        entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
-    entries = {
-        name.replace("{classifier}.", "").replace("{name}", "training_history"): {
-            key: str(folder / value.format(classifier="transfer", name="history"))
-            if key == "filepath"
-            else value
-            for key, value in entry.items()
-        }
-        for name, entry in entries.items()
-    }
-    catalog = DataCatalog.from_config(entries)
-    catalog["images"], catalog["samples"] = images, samples
-    catalog["params:train_transfer"] = params(network={"pretrained": "own"})
-    catalog["params:seed"] = 0
+def catalog(training_catalog) -> DataCatalog:
+    """The catalog after a run of parent and training on the entries of conf/base."""
+    catalog = training_catalog()
+    catalog["params:train_transfer"] = OWN
     SequentialRunner().run(parent_pipeline() + create_pipeline(), catalog)
     return catalog
 
 
 @pytest.fixture
-def parents(tmp_path) -> ClassifierStore:
+def parents(catalog, tmp_path) -> ClassifierStore:
+    """A copy of the store with the parent that the run trained."""
+    shutil.copytree(catalog.load("transfer_parents").path, tmp_path / "parents")
     return ClassifierStore(tmp_path / "parents", "classifier")
 
 
@@ -153,12 +113,12 @@ class TestRun:
             expected = classifier(pixels / 255).numpy()
         np.testing.assert_allclose(table.iloc[[3, 77], 3:].to_numpy(), expected, atol=1e-4)
 
-    def test_the_majority_is_for_rows_that_nothing_was_fitted_on(self, catalog, samples):
+    def test_the_majority_is_for_rows_that_nothing_was_fitted_on(self, catalog, images, samples):
         controls = catalog.load("controls")
         rest = samples[samples["split"].isin(["calibration", "test"])]
         assert controls["image_id"].tolist() == rest["image_id"].tolist()
         train = samples.loc[samples["split"] == "train", "class_index"]
-        assert controls["majority"].unique().tolist() == [CLASSES[train.mode()[0]]]
+        assert controls["majority"].unique().tolist() == [images.classes[train.mode()[0]]]
 
     def test_logs_have_a_row_an_epoch_and_a_row_a_step(self, catalog):
         assert catalog.load("audit_log")["epoch"].tolist() == [1, 2, 3]
@@ -166,18 +126,14 @@ class TestRun:
 
 
 class TestParent:
-    def own(self, parents: ClassifierStore, **changes: object) -> TrainTransferParams:
-        return params(network={"pretrained": "own"} | changes)
-
-    def test_a_folder_of_ones_own_gets_a_parent_that_reads_scenes(self, parents):
-        source, log = pretrain_parent(parents, self.own(parents), 0)
-        parent = parents.load("resnet18")
-        assert source == {"pretrained": str(parents.folder("resnet18"))}
+    def test_a_folder_of_ones_own_gets_a_parent_that_reads_scenes(self, catalog):
+        store = catalog.load("transfer_parents")
+        parent = store.load("resnet18")
+        assert catalog.load("parent") == {"pretrained": str(store.folder("resnet18"))}
         assert (parent.architecture, parent.width, parent.input_size) == ("resnet18", 0.125, 32)
-        assert len(log) == 2
+        assert len(catalog.load("parent_audit_log")) == 2
 
-    def test_a_finished_one_is_neither_trained_nor_drawn_again(self, parents, monkeypatch):
-        _, log = pretrain_parent(parents, self.own(parents), 0)
+    def test_a_finished_one_is_neither_trained_nor_drawn_again(self, catalog, parents, monkeypatch):
         before = parents.load("resnet18")
         monkeypatch.setattr("glasshead.training.run.failpoint", None)  # a step would call it
         drawn = []
@@ -187,34 +143,32 @@ class TestParent:
             return scene_at(*args)
 
         monkeypatch.setattr("glasshead.images.drawn.scene_at", spy)
-        _, again = pretrain_parent(parents, self.own(parents), 0)
-        pd.testing.assert_frame_equal(log, again)
+        _, again = pretrain_parent(parents, OWN, 0)
+        pd.testing.assert_frame_equal(again, catalog.load("parent_audit_log"))
         assert equal(parents.load("resnet18"), before)
         assert len(drawn) == 1  # the loop looks at one image's logits
 
     def test_interpolation_does_not_ask_for_another_parent(self, parents):
         """Which would make a comparison of interpolations one of parents."""
-        pretrain_parent(parents, self.own(parents), 0)
         before = parents.load("resnet18")
-        pretrain_parent(parents, self.own(parents, interpolation="none"), 0)
+        pretrain_parent(parents, own(interpolation="none"), 0)
         assert equal(parents.load("resnet18"), before)
 
     @pytest.mark.parametrize("seed", [0, 1])
     def test_another_width_or_seed_does(self, parents, seed):
-        pretrain_parent(parents, self.own(parents), 0)
         before = parents.load("resnet18").state_dict()
-        pretrain_parent(parents, self.own(parents, width=0.125 if seed else 0.25), seed)
+        pretrain_parent(parents, own(width=0.125 if seed else 0.25), seed)
         after = parents.load("resnet18").state_dict()
         assert any(not torch.equal(after[k], v) for k, v in before.items() if k in after)
 
     def test_each_network_has_its_own(self, parents):
-        pretrain_parent(parents, self.own(parents), 0)
-        source, _ = pretrain_variant("resnet50")(parents, self.own(parents), 0)
+        source, _ = pretrain_variant("resnet50")(parents, OWN, 0)
         assert parents.names() == ["resnet18", "resnet50"]
         assert source == {"pretrained": str(parents.folder("resnet50"))}
 
     @pytest.mark.parametrize("pretrained", ["imagenet", "none", "elsewhere"])
-    def test_anything_else_is_passed_on(self, parents, pretrained):
+    def test_anything_else_is_passed_on(self, tmp_path, pretrained):
+        parents = ClassifierStore(tmp_path / "parents", "classifier")
         source, log = pretrain_parent(parents, params(network={"pretrained": pretrained}), 0)
         assert source == {"pretrained": pretrained}
         assert log.empty
@@ -226,8 +180,7 @@ class TestFit:
     def test_a_frozen_backbone_stays_its_parents(
         self, images, fitting, parents, tmp_path, strategy
     ):
-        own = params(network={"pretrained": "own"})
-        source, _ = pretrain_parent(parents, own, 0)
+        source = {"pretrained": str(parents.folder("resnet18"))}
         chosen = params(strategy={"strategy": strategy})
         child, _, _ = train(images, fitting, tmp_path / "child", chosen, parent=source)
         parent = parents.load("resnet18")
@@ -272,8 +225,7 @@ class TestFit:
         if change == "split":
             fitting = fitting.assign(split=fitting["split"].iloc[::-1].to_numpy())
         if change == "parent":
-            own = params(network={"pretrained": "own"})
-            parent, _ = pretrain_parent(parents, own, 0)
+            parent = {"pretrained": str(parents.folder("resnet18"))}
         chosen = params(**short | changes.get(change, {}))
         train(images, fitting, tmp_path / "run", chosen, int(change == "seed"), parent)
         assert (tmp_path / "run" / "last" / "state.json").read_text() != before

@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from glasshead.explainers.evidence import Measure
+
 ROWS = 4
+
+
+def measure(value: float | None, n: int = 4, better: str = "higher") -> Measure:
+    return Measure(value=value, low=value, high=value, better=better, n=n)
 
 
 @pytest.fixture
@@ -34,8 +40,8 @@ def explained() -> dict[str, object]:
         "example_images": {"pixels": draw.integers(0, 255, (ROWS, 3, 8, 8), dtype=np.uint8)},
         "attributions": arrays,
         "explanations": {
-            "saliency": {"insertion_auc": {"value": 0.4}, "randomisation": {"value": 0.1}},
-            "occlusion": {"insertion_auc": {"value": 0.9}, "randomisation": {"value": 0.95}},
+            "saliency": {"insertion_auc": measure(0.4), "randomisation": measure(0.1)},
+            "occlusion": {"insertion_auc": measure(0.9), "randomisation": measure(0.95)},
         },
     }
 
@@ -50,4 +56,5 @@ def concepts() -> dict[str, np.ndarray]:
         "concepts": np.array([[0, 1, 0, 1.0]] * 3 + [[0.2, 0.8, 0.9, 0.1]]),
         "concept_value": np.array(["two", "four", "no", "yes"]),
         "concept_player": np.array([0, 0, 1, 1]),
+        "unit": np.array("logit"),
     }

@@ -107,6 +107,15 @@ def test_bars_are_signed_sorted_and_named_by_the_likeliest_value(examples, examp
     assert [to_hex(bar.get_facecolor()).upper() for bar in first.patches] == [AGAINST, FOR]
 
 
+def test_what_rounds_to_nothing_has_no_sign(examples, example_images, shapley):
+    shapley["values"][0] = [-0.001, 0.004]
+    shapley["base"][0] = -0.001
+    figure = plot_shapley_images(examples, example_images, shapley)
+    first, second, _ = ([text.get_text() for text in axes.texts] for axes in bars(figure))
+    assert (first, second) == (["0.00", "0.00"], ["+0.10", "-0.40"])
+    assert "dog:\n0.00 → 0.30" in drawn_texts(figure)
+
+
 def test_rows_that_are_not_shown_leave_images_and_bars_in_step(examples, example_images, shapley):
     last = examples.assign(shown=[False, False, True, True])
     figure = plot_shapley_images(last, example_images, shapley)

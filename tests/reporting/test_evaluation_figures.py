@@ -77,10 +77,26 @@ def test_recall_puts_the_worst_class_on_top_and_keeps_the_undefined():
 def test_reliability_has_a_panel_a_head_with_both_errors(heads):
     panels = {f"head {k}": (curve(0.2), curve(0.01)) for k in range(heads)}
     figure = reliability_figure(panels)
-    assert [axes.get_title() for axes in figure.axes] == list(panels)
-    legend = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert legend == ["0.200 before", "0.010 after"]
+    assert [axes.get_title() for axes in figure.axes] == [
+        f"{name}\nECE 0.200 → 0.010" for name in panels
+    ]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[:3] == ["calibrated", "before scaling", "after scaling"]
     assert render(figure).size
+
+
+def test_the_marks_of_reliability_are_as_large_as_those_that_its_legend_explains():
+    ten = ReliabilityCurve(np.array([0.4, 0.9]), np.array([0.5, 0.9]), np.array([0.1, 0.9]))
+    figure = reliability_figure({"classifier": (ten, ten)})
+    (legend,) = figure.legends
+    sizes = {
+        text.get_text(): handle.get_sizes()[0]
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)
+        if hasattr(handle, "get_sizes")
+    }
+    small, large = figure.axes[0].collections[0].get_sizes()
+    assert sizes["bin with 10% of the images"] == pytest.approx(small)
+    assert sizes["bin with 50% of the images"] < large
 
 
 def test_confused_pairs_show_the_images_by_id():

@@ -10,6 +10,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from glasshead.reporting.answer_maps_figure import NO_MAPS, plot_answer_maps
 from glasshead.reporting.gallery_figure import plot_explanation_gallery
 from glasshead.reporting.map_drawing import overlay, relative
 from glasshead.reporting.mistake_figures import NO_MISTAKES, mistakes_figure
@@ -106,6 +107,40 @@ class TestGallery:
         assert "No pixel method" in drawn_texts(plot_explanation_gallery(**explained))[0]
 
 
+class TestAnswerMaps:
+    @pytest.fixture
+    def answers(self) -> dict[str, np.ndarray]:
+        draw = np.random.default_rng(1)
+        return {
+            "method": np.array("occlusion"),
+            "subtasks": np.array(["legs", "wheels"]),
+            "all": np.array(7),
+            "maps": draw.normal(size=(3, 2, 8, 8)).astype(np.float32),
+            "answers": np.array([["four", "no"], ["two", "no"], ["four", "yes"]]),
+            "probabilities": np.array([[0.81, 0.9], [0.62, 0.7], [0.93, 0.51]]),
+            "right": np.array([[True, True], [False, True], [True, True]]),
+        }
+
+    def test_every_shown_image_stands_beside_a_map_of_each_answer(self, explained, answers):
+        del explained["attributions"]
+        figure = plot_answer_maps(answer_maps=answers, **explained)
+        texts, images = drawn_texts(figure), drawn_images(figure)
+        assert {"legs", "wheels", "four 0.81", "yes 0.51", "✗ two 0.62"} <= set(texts)
+        assert texts.count("✗") == 3 * 2  # occlusion fails the randomisation check
+        assert "… the answer" in texts
+        assert "the 2 concepts that count most of 7" in texts[0]
+        pictures = [image for image in images if image.shape == (8, 8, 3)]
+        assert len(pictures) == 3 * (1 + 2)
+        pixels = explained["example_images"]["pixels"]
+        expected = overlay(pixels[1], answers["maps"][1, 0])
+        np.testing.assert_allclose(pictures[4], expected, atol=1e-6)
+
+    def test_without_maps_it_says_why(self, explained, answers):
+        del explained["attributions"]
+        answers["subtasks"] = np.array([], dtype=str)
+        assert drawn_texts(plot_answer_maps(answer_maps=answers, **explained))[0] == NO_MAPS
+
+
 class TestMistakes:
     def test_a_card_says_all_that_is_known(self, explained, concepts, near):
         figure = mistakes_figure(
@@ -137,7 +172,7 @@ class TestMistakes:
         )
 
     def test_where_none_passes_the_best_is_marked(self, explained):
-        explained["explanations"]["saliency"]["randomisation"]["value"] = 0.99
+        explained["explanations"]["saliency"]["randomisation"] |= {"low": 0.98, "high": 0.99}
         texts = drawn_texts(mistakes_figure(**explained))
         assert texts.count("occlusion\n✗ fails the\nrandomisation check") == 2
         assert texts.count("✗") == 4

@@ -327,7 +327,7 @@ RECIPES = st.fixed_dictionaries(
 
 
 class TestResuming:
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(
         RECIPES,
         st.sampled_from([0.0, 0.3]),

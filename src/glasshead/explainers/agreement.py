@@ -59,9 +59,11 @@ def mean_agreement(
 
     A comparison that is undefined does not count; NaN where none is left.
     """
+    pairs = {frozenset((name, other)) for name in maps for other in among if other != name}
+    compared = {pair: compare(*(maps[name] for name in sorted(pair))) for pair in pairs}
     agreement = {}
     for name, own in maps.items():
-        found = np.array([compare(own, maps[other]) for other in among if other != name])
+        found = np.array([compared[frozenset((name, other))] for other in among if other != name])
         found = found.reshape(-1, len(own))
         known = np.isfinite(found)
         agreement[name] = divide(np.where(known, found, 0).sum(axis=0), known.sum(axis=0))

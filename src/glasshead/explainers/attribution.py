@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,6 @@ class Explanation:
         """Return one value a pixel: a map as it is; of channels the largest magnitude (Simonyan et al. 2013)."""
         maps: Float[np.ndarray, "n h w"] = self.values
         return np.abs(maps).max(axis=1) if self.values.ndim == 4 else maps
-
-    @property
-    def is_degenerate(self) -> Bool[np.ndarray, " n"]:
-        """Return (n,) whether an image's values say nothing: NaN or infinite somewhere, or 0 everywhere."""
-        flat = self.values.reshape(len(self.values), -1)
-        degenerate: Bool[np.ndarray, " n"] = ~np.isfinite(flat).all(axis=1) | (flat == 0).all(
-            axis=1
-        )
-        return degenerate
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ The worth of a coalition S is v(S) = mean over background rows of f(x on S, back
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -16,6 +18,38 @@ Function = Callable[[Float[Tensor, "m c"]], Float[Tensor, "m k"]]
 Groups = Sequence[Sequence[int]]
 
 MAX_EXACT_PLAYERS = 16
+BATCH_ROWS = 2**15  # of one call of a function, unless one coalition's are more
+
+
+@dataclass(frozen=True)
+class Game:
+    """A game for each row, whose players are groups of columns; ValueError unless each column belongs to one player.
+
+    Attributes:
+        function: what is played for, at its output `targets` (n,).
+        rows: (n, c) to explain.
+        background: (b, c) rows that stand in for absent players.
+        groups: the columns of each player.
+    """
+
+    function: Function
+    rows: Float[Tensor, "n c"]
+    background: Float[Tensor, "b c"]
+    groups: Groups
+    targets: Int[Tensor, " n"]
+
+    def __post_init__(self) -> None:
+        columns = self.rows.shape[1]
+        if sorted(chain.from_iterable(self.groups)) != list(range(columns)):
+            raise ValueError(f"the groups must hold each of the {columns} columns exactly once")
+
+    @property
+    def membership(self) -> Bool[np.ndarray, "p c"]:
+        """Return which columns belong to which player."""
+        table = np.zeros((len(self.groups), self.rows.shape[1]), dtype=bool)
+        for player, group in enumerate(self.groups):
+            table[player, list(group)] = True
+        return table
 
 
 def coalitions(players: int) -> Bool[np.ndarray, "s p"]:
@@ -31,37 +65,17 @@ def coalitions(players: int) -> Bool[np.ndarray, "s p"]:
     return (bits % 2).astype(bool)
 
 
-def membership(groups: Groups, columns: int) -> Bool[np.ndarray, "p c"]:
-    """Return (players, columns) booleans; ValueError unless each column belongs to exactly one player."""
-    table = np.zeros((len(groups), columns), dtype=bool)
-    for player, group in enumerate(groups):
-        table[player, list(group)] = True
-    if sum(map(len, groups)) != columns or not (table.sum(axis=0) == 1).all():
-        raise ValueError(f"the groups must hold each of the {columns} columns exactly once")
-    return table
-
-
-def function_worths(
-    function: Function,
-    members: Bool[np.ndarray, "s p"],
-    rows: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    groups: Groups,
-    targets: Int[Tensor, " n"],
-    batch_rows: int = 2**15,
-) -> Float64[np.ndarray, "n s"]:
-    """Return (n, s) what each coalition of `members` is worth to the target output of each row.
-
-    `function` is called with at most `batch_rows` rows (or one coalition's, if those are more).
-    """
-    kept = torch.from_numpy(members @ membership(groups, rows.shape[1])).to(rows.device)  # (s, c)
-    per_batch = max(1, batch_rows // len(background))
+def function_worths(game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
+    """Return (n, s) what each coalition of `members` is worth to each row, for any function."""
+    rows, background = game.rows, game.background
+    kept = torch.from_numpy(members @ game.membership).to(rows.device)  # (s, c)
+    per_batch = max(1, BATCH_ROWS // len(background))
     worths = np.empty((len(rows), len(members)))
-    for row, target, worth in zip(rows, targets.tolist(), worths, strict=True):
+    for row, target, worth in zip(rows, game.targets.tolist(), worths, strict=True):
         for start in range(0, len(members), per_batch):
             part = kept[start : start + per_batch]
             mixed = torch.where(part[:, None, :], row, background).flatten(0, 1)  # (s * b, c)
-            outputs = evaluate(function, mixed)[:, target].view(len(part), -1)
+            outputs = evaluate(game.function, mixed)[:, target].view(len(part), -1)
             worth[start : start + per_batch] = outputs.mean(dim=1).cpu().numpy()
     return worths
 

@@ -1,11 +1,12 @@
 """Why *wheels*? One concept of a bottleneck as a classifier of its own, for every method that explains images."""
 
+from typing import Any
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from glasshead.errors import ParameterError
 from glasshead.explainers.concepts import subtask_columns
-from glasshead.models.heads import GlassHeads
 
 
 class ConceptLogits(nn.Module):
@@ -19,29 +20,32 @@ class ConceptLogits(nn.Module):
 
     def __init__(self, classifier: nn.Module, concept: str) -> None:
         super().__init__()
-        if not isinstance(classifier, GlassHeads):
+        concepts = getattr(classifier, "concepts", ())
+        if not concepts:
             raise ParameterError(
                 f"A {type(classifier).__name__} has no concepts to explain. Explain its classes instead."
             )
-        names = [each.name for each in classifier.concepts]
+        names = [each.name for each in concepts]
         if concept not in names:
             raise ParameterError(
                 f"The classifier has no concept {concept!r}. Choose one of {', '.join(names)}."
             )
         index = names.index(concept)
-        self.classifier = classifier
-        self.classes = classifier.concepts[index].values
-        self._columns = list(subtask_columns(classifier.concepts)[index])
+        self.classifier: Any = classifier
+        self.classes: tuple[str, ...] = concepts[index].values
+        self._columns = list(subtask_columns(concepts)[index])
 
     def cam_layer(self) -> nn.Module:
         """Return the classifier's last convolutional map."""
-        return self.classifier.cam_layer()
+        layer: nn.Module = self.classifier.cam_layer()
+        return layer
 
     def transformer_layers(self) -> list[nn.Module]:
-        """Return the classifier's transformer layers."""
-        return self.classifier.transformer_layers()
+        """Return the classifier's transformer layers, none where it has no such thing."""
+        layers: list[nn.Module] = getattr(self.classifier, "transformer_layers", list)()
+        return layers
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b v"]:
         """Return the raw logits of the concept's answers."""
-        embeddings = self.classifier.embed(images)
-        return self.classifier.bottleneck.concept_logits(embeddings)[:, self._columns]
+        logits: Tensor = self.classifier.concept_logits(self.classifier.embed(images))
+        return logits[:, self._columns]

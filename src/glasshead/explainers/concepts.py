@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function
+from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function, Game
 from glasshead.explainers.permutation_shapley import permutation_shapley
-from glasshead.explainers.shapley import exact_shapley, kernel_shapley, shapley_interactions
+from glasshead.explainers.shapley import exact_shapley, kernel_shapley
 from glasshead.explainers.two_layer import as_two_layer
 
 logger = logging.getLogger(__name__)
@@ -61,54 +61,41 @@ def player_columns(subtasks: Sequence[Subtask], players: Players) -> dict[str, r
     }
 
 
-def concept_shapley(
+def concept_game(
     classifier: Bottleneck,
     concepts: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     targets: Int[Tensor, " n"],
-    engine: Engine,
-    max_coalitions: int,
-    seed: int,
     players: Players = "subtasks",
     output: Output = "probability",
-) -> Attribution:
-    """Return the Shapley values (n, players) for each row's target class, in the order of `player_columns`.
+) -> Game:
+    """Return what is played for each row's target class by the players of `player_columns`, in their order.
 
-    `concepts` and `background` are concept probabilities. Above 16 players the exact engine gives way, with a warning,
-    to estimates with standard errors from at most `max_coalitions` coalitions (`permutation_shapley`).
+    `concepts` and `background` are concept probabilities.
 
     Args:
         output: the calibrated probability of the class, or its raw logit.
     """
     function = _output_function(classifier, output)
     groups = list(player_columns(classifier.concepts, players).values())
-    given = function, concepts, background, groups, targets
-    if engine == "exact" and len(groups) <= MAX_EXACT_PLAYERS:
-        return exact_shapley(*given)
+    return Game(function, concepts, background, groups, targets)
+
+
+def shapley_values(game: Game, engine: Engine, max_coalitions: int, seed: int) -> Attribution:
+    """Return the Shapley values (n, players) by an engine.
+
+    Above 16 players the exact one gives way, with a warning, to estimates with standard errors from at most
+    `max_coalitions` coalitions (`permutation_shapley`).
+    """
+    if engine == "exact" and len(game.groups) <= MAX_EXACT_PLAYERS:
+        return exact_shapley(game)
     if engine == "exact":
         logger.warning(
             "%d players are too many for exact Shapley values; estimating them from %d coalitions.",
-            len(groups), max_coalitions,
+            len(game.groups), max_coalitions,
         )  # fmt: skip
     estimate = kernel_shapley if engine == "kernel" else permutation_shapley
-    return estimate(*given, max_coalitions, seed)
-
-
-def concept_interactions(
-    classifier: Bottleneck,
-    concepts: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    targets: Int[Tensor, " n"],
-    players: Players = "subtasks",
-    output: Output = "probability",
-) -> Attribution:
-    """Return the interactions (n, players, players) for each row's target class; see `shapley_interactions`.
-
-    Raises ValueError above 16 players.
-    """
-    function = _output_function(classifier, output)
-    groups = list(player_columns(classifier.concepts, players).values())
-    return shapley_interactions(function, concepts, background, groups, targets)
+    return estimate(game, max_coalitions, seed)
 
 
 def _output_function(classifier: Bottleneck, output: Output) -> Function:

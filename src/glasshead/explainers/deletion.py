@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from glasshead.errors import ParameterError
 from glasshead.explainers.maps import where_finite
 from glasshead.explainers.passes import in_passes
 
@@ -17,70 +18,51 @@ from glasshead.explainers.passes import in_passes
 Probabilities = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 
 
-def deletion_auc(
+def pixel_auc(
     probabilities: Probabilities,
-    images: Float[Tensor, "n 3 h w"],
+    before: Float[Tensor, "n 3 h w"],
+    after: Float[Tensor, "n 3 h w"],
     targets: Int[Tensor, " n"],
     maps: Float[np.ndarray, "n h w"],
-    fill: float | Float[Tensor, "#n #c #h #w"] = 0.0,
     steps: int = 32,
     images_per_pass: int = 32,
 ) -> Float64[np.ndarray, " n"]:
-    """Return (n,) areas under the target's probability as the highest pixels are replaced by `fill`; lower is better.
+    """Return (n,) areas under the target's probability as the highest pixels of `before` become those of `after`.
+
+    From the image to nothing, such as grey, it is the deletion AUC, of which lower is better; from nothing to the image
+    the insertion AUC, of which higher is better.
 
     Args:
-        fill: what stands for "nothing": a grey level in [0, 1], or images that broadcast, such as blurred ones.
         steps: equal shares of the pixels that go one after the other; the area is by the trapezoidal rule.
         images_per_pass: images at once in one pass through the model.
 
-    NaN where a map is not finite. Raises ValueError for fewer than one step, or more than there are pixels.
+    NaN where a map is not finite. Raises ParameterError for fewer than one step, or more than there are pixels.
     """
     shares, curves = pixel_curves(
-        probabilities, images, targets, maps, fill, steps, images_per_pass, insert=False
-    )
-    return where_finite(maps, np.trapezoid(curves, shares, axis=1))
-
-
-def insertion_auc(
-    probabilities: Probabilities,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
-    maps: Float[np.ndarray, "n h w"],
-    fill: float | Float[Tensor, "#n #c #h #w"] = 0.0,
-    steps: int = 32,
-    images_per_pass: int = 32,
-) -> Float64[np.ndarray, " n"]:
-    """Return (n,) areas under the target's probability as the highest pixels come back; higher is better.
-
-    It begins with `fill` alone; arguments as of `deletion_auc`.
-    """
-    shares, curves = pixel_curves(
-        probabilities, images, targets, maps, fill, steps, images_per_pass, insert=True
+        probabilities, before, after, targets, maps, steps, images_per_pass
     )
     return where_finite(maps, np.trapezoid(curves, shares, axis=1))
 
 
 def pixel_curves(
     probabilities: Probabilities,
-    images: Float[Tensor, "n 3 h w"],
+    before: Float[Tensor, "n 3 h w"],
+    after: Float[Tensor, "n 3 h w"],
     targets: Int[Tensor, " n"],
     maps: Float[np.ndarray, "n h w"],
-    fill: float | Float[Tensor, "#n #c #h #w"],
     steps: int,
     images_per_pass: int,
-    *,
-    insert: bool,
 ) -> tuple[Float64[np.ndarray, " s"], Float64[np.ndarray, "n s"]]:
     """Return the shares of pixels changed (steps + 1,), 0 to 1, and the target's probability at each of them."""
-    n, _, height, width = images.shape
+    n, _, height, width = before.shape
     pixels = height * width
     if not 1 <= steps <= pixels:
-        raise ValueError(f"{steps} steps are not between 1 and the {pixels} pixels")
+        raise ParameterError(
+            f"explain.evidence.deletion_steps is {steps}; it must be between 1 and the {pixels} pixels of an image."
+        )
     counts = np.round(np.linspace(0, pixels, steps + 1)).astype(int)
     order = np.argsort(-maps.reshape(n, pixels), axis=1, kind="stable")
-    rank = torch.from_numpy(np.argsort(order, axis=1)).view(n, 1, height, width).to(images.device)
-    filled = torch.as_tensor(fill, dtype=images.dtype, device=images.device).expand_as(images)
-    before, after = (filled, images) if insert else (images, filled)
+    rank = torch.from_numpy(np.argsort(order, axis=1)).view(n, 1, height, width).to(before.device)
     image, count = (part.ravel() for part in np.meshgrid(np.arange(n), counts, indexing="ij"))
 
     @torch.no_grad()
@@ -88,6 +70,6 @@ def pixel_curves(
         mixed = torch.where(rank[row] < changed.view(-1, 1, 1, 1), after[row], before[row])
         return probabilities(mixed).double().gather(1, targets[row, None])[:, 0]
 
-    places = (torch.from_numpy(part).to(images.device) for part in (image, count))
+    places = (torch.from_numpy(part).to(before.device) for part in (image, count))
     found = in_passes(chosen, images_per_pass, *places)
     return counts / pixels, found.cpu().numpy().reshape(n, steps + 1)

@@ -33,12 +33,13 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
 
 
 class Measure(TypedDict):
-    """A measure of a method; null where it is undefined. `better` is "higher" or "lower"."""
+    """A measure of a method; null where it is undefined. `better` is "higher" or "lower", `n` the number of images."""
 
     value: float | None
     low: float | None
     high: float | None
     better: str
+    n: int
 
 
 def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[str, Measure]:
@@ -58,28 +59,33 @@ def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[st
 def summarise(
     values: Mapping[str, Float[np.ndarray, " n"]], n_resamples: int, seed: int
 ) -> dict[str, Measure]:
-    """Return the mean of each measure of the same n images, over those for which it is defined (not NaN).
+    """Return the mean of each measure of the same images, over those for which it is defined (not NaN), `n` of them.
 
     Raises KeyError for a measure that `BETTER` does not know.
     """
-    statistics = {}
-    for name, each in values.items():
-        defined = ~np.isnan(each)
-        terms = np.stack([np.where(defined, each, 0), defined], axis=1)
-        statistics[name] = Statistic(terms, _ratio)
-    return _measures(statistics, n_resamples, seed)
+    defined = {name: ~np.isnan(each) for name, each in values.items()}
+    statistics = {
+        name: Statistic(np.stack([np.where(known, values[name], 0), known], axis=1), _ratio)
+        for name, known in defined.items()
+    }
+    measures = _measures(statistics, n_resamples, seed)
+    for name, known in defined.items():
+        measures[name]["n"] = int(known.sum())
+    return measures
 
 
-def without_interval(name: str, value: float) -> Measure:
-    """Return a measure that was taken once, such as seconds per image, and has no resamples."""
-    return Measure(value=value, low=None, high=None, better=BETTER[name])
+def without_interval(name: str, value: float, n: int) -> Measure:
+    """Return a measure that was taken once of n images, such as seconds per image, and has no resamples."""
+    return Measure(value=value, low=None, high=None, better=BETTER[name], n=n)
 
 
 def _measures(
     statistics: Mapping[str, Statistic], n_resamples: int, seed: int
 ) -> dict[str, Measure]:
     return {
-        name: Measure(value=found.value, low=found.low, high=found.high, better=BETTER[name])
+        name: Measure(
+            value=found.value, low=found.low, high=found.high, better=BETTER[name], n=found.n
+        )
         for name, found in bootstrap_intervals(statistics, n_resamples, seed).items()
     }
 

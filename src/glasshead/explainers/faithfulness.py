@@ -3,6 +3,8 @@
 Yeh et al. 2019, arXiv:1901.09392.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -15,45 +17,63 @@ from glasshead.explainers.passes import Model, target_logits
 from glasshead.seeds import generator, stream_seed, torch_seeded
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise that each image is known by a number for: nothing of it is kept.
+
+    scale: standard deviation, of a pixel's range of 1. samples: for each image.
+    """
+
+    seed: int
+    samples: int = 32
+    scale: float = 0.1
+
+    def of(self, number: int, size: Sequence[int]) -> Float32[np.ndarray, "s h w"]:
+        """Return the samples for the image `number`, of `size` h, w; a pixel's is the same in all channels."""
+        draw = generator(self.seed, "explain", "infidelity", number)
+        return self.scale * draw.standard_normal((self.samples, *size), np.float32)
+
+
 def noise_response(
     model: Model,
     images: Float[Tensor, "n 3 h w"],
     targets: Int[Tensor, " n"],
-    seed: int,
-    noise: float = 0.1,
-    samples: int = 32,
+    numbers: Int[np.ndarray, " n"],
+    noise: Noise,
     images_per_pass: int = 32,
-) -> tuple[Float32[np.ndarray, "n s h w"], Float64[np.ndarray, "n s"]]:
-    """Return normal noise for each image, and by how much the target logit falls when it is taken away.
+) -> Float64[np.ndarray, "n s"]:
+    """Return by how much each image's target logit falls when its noise is taken away.
 
-    A pixel's noise is the same in all channels, as a map has but one value for it. All methods are measured by one
-    response: it does not depend on them.
-
-    Args:
-        noise: standard deviation, of a pixel's range of 1.
-        samples: of the noise, s, for each image, under `seed`.
+    All methods are measured by one response: it does not depend on them.
     """
-    draw = generator(seed, "explain", "infidelity")
-    changes = noise * draw.standard_normal((len(images), samples, *images.shape[2:]), np.float32)
-    disturbed = images[:, None] - torch.from_numpy(changes).to(images)[:, :, None]
     before = target_logits(model, images, targets, images_per_pass)
-    after = target_logits(
-        model, disturbed.flatten(0, 1), targets.repeat_interleave(samples), images_per_pass
-    )
-    return changes, (before[:, None] - after.view(len(images), samples)).cpu().numpy()
+    falls = []
+    for row, number in enumerate(numbers.tolist()):
+        changes = torch.from_numpy(noise.of(number, images.shape[2:])).to(images)
+        target = targets[row].expand(len(changes))
+        after = target_logits(model, images[row] - changes[:, None], target, images_per_pass)
+        falls.append(before[row] - after)
+    return torch.stack(falls).cpu().numpy()
 
 
 def infidelity(
     maps: Float[np.ndarray, "n h w"],
-    noise: Float[np.ndarray, "n s h w"],
+    numbers: Int[np.ndarray, " n"],
+    noise: Noise,
     falls: Float[np.ndarray, "n s"],
 ) -> Float64[np.ndarray, " n"]:
-    """Return (n,) E(noise · map - fall of the target logit)², at least 0; lower is better. From `noise_response`.
+    """Return (n,) E(noise · map - fall of the target logit)², at least 0; lower is better. See `noise_response`.
 
     The map is scaled by the factor that suits it best, so that methods of different units compare. NaN where a map is
     not finite.
     """
-    said = np.einsum("nshw,nhw->ns", noise, np.nan_to_num(maps, posinf=0, neginf=0).astype(float))
+    finite = np.nan_to_num(maps, posinf=0, neginf=0).astype(float)
+    said = np.stack(
+        [
+            np.tensordot(noise.of(number, values.shape), values, axes=2)
+            for number, values in zip(numbers.tolist(), finite, strict=True)
+        ]
+    )
     scale = np.nan_to_num(divide((said * falls).sum(axis=1), (said**2).sum(axis=1)))
     return where_finite(maps, ((scale[:, None] * said - falls) ** 2).mean(axis=1))
 
@@ -86,7 +106,7 @@ def max_sensitivity(
                 perturb_radius=radius, n_perturb_samples=samples,
                 max_examples_per_batch=min(batch_size, samples * len(batch)),
             )  # fmt: skip
-            found.append(change.double().numpy())
+            found.append(change.double().cpu().numpy())
     values = np.concatenate(found)
     return np.where(np.isfinite(values), values, np.nan)
 

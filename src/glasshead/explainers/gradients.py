@@ -39,12 +39,13 @@ def smoothgrad(
 ) -> Explanation:
     """Return the mean gradients (n, 3, h, w) at images with noise. Smilkov et al. 2017, arXiv:1706.03825.
 
-    Reads `samples` and `noise`; noisy pixels are not clipped to [0, 1], which would make the noise biased.
+    Reads `samples` and `noise`; noisy pixels are not clipped to [0, 1], which would make the noise biased. All images
+    share the noise, so that maps differ by images and classifiers alone.
     """
-    draw = _generator(budget, "smoothgrad", images)
+    draw = _generator(budget, "smoothgrad")
     points = (
         (
-            images + budget.noise * torch.randn(images.shape, generator=draw, device=images.device),
+            images + budget.noise * torch.randn(images.shape[1:], generator=draw).to(images),
             1 / budget.samples,
         )
         for _ in range(budget.samples)
@@ -75,19 +76,18 @@ def gradient_shap(
 ) -> Attribution:
     """Return expected gradients (n, 3, h, w): the SHAP values' estimate of Lundberg & Lee 2017, arXiv:1705.07874.
 
-    `samples` gradients an image, each at a random point between it and a random one of `GREYS`; the base is the mean
-    over these. The gap is an error of sampling, which more samples close. Erion et al. 2021, arXiv:1906.10670.
+    `samples` gradients an image, each at a random point between it and a random one of `GREYS`, the same for all
+    images; the base is the mean over these. The gap is an error of sampling, which more samples close. Erion et al.
+    2021, arXiv:1906.10670.
     """
-    draw = _generator(budget, "gradient_shap", images)
-    shape = (len(images), 1, 1, 1)
-    greys = torch.tensor(GREYS, device=images.device)
+    draw = _generator(budget, "gradient_shap")
+    chosen = torch.randint(len(GREYS), (budget.samples,), generator=draw).tolist()
+    places = torch.rand(budget.samples, generator=draw).tolist()
 
     def points() -> Iterator[tuple[Tensor, Tensor]]:
-        for _ in range(budget.samples):
-            chosen = torch.randint(len(GREYS), shape, generator=draw, device=images.device)
-            place = torch.rand(shape, generator=draw, device=images.device)
-            way = images - greys[chosen]
-            yield greys[chosen] + place * way, way / budget.samples
+        for grey, place in zip([GREYS[index] for index in chosen], places, strict=True):
+            way = images - grey
+            yield grey + place * way, way / budget.samples
 
     values = _gradient_sum(classifier, images, targets, points(), budget)
     bases = torch.stack([_grey_logits(classifier, images, grey) for grey in GREYS])
@@ -127,5 +127,5 @@ def _attribution(
     return Attribution(values.cpu().numpy(), base.cpu().numpy(), output.cpu().numpy())
 
 
-def _generator(budget: Budget, name: str, images: Tensor) -> torch.Generator:
-    return torch.Generator(images.device).manual_seed(stream_seed(budget.seed, "explain", name))
+def _generator(budget: Budget, name: str) -> torch.Generator:
+    return torch.Generator().manual_seed(stream_seed(budget.seed, "explain", name))

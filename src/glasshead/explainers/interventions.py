@@ -19,16 +19,10 @@ from glasshead.seeds import generator
 
 @dataclass(frozen=True)
 class Flips:
-    """What an intervention changes.
-
-    before, after: (n,) predicted class. probability_before, probability_after: (n,) calibrated, of the class that was
-    predicted before, in [0, 1].
-    """
+    """What an intervention changes: the predicted class (n,) before and after."""
 
     before: Int[np.ndarray, " n"]
     after: Int[np.ndarray, " n"]
-    probability_before: Float64[np.ndarray, " n"]
-    probability_after: Float64[np.ndarray, " n"]
 
     @property
     def flipped(self) -> Bool[np.ndarray, " n"]:
@@ -91,13 +85,11 @@ def compare_decisions(
     classifier: Bottleneck, concepts: Float[Tensor, "n c"], changed: Float[Tensor, "n c"]
 ) -> Flips:
     """Return what is decided from `concepts`, and from `changed`."""
-    first, second = (
-        (classifier.logits_from_concepts(rows) / classifier.temperature).double().softmax(dim=1)
+    before, after = (
+        classifier.logits_from_concepts(rows).argmax(dim=1).cpu().numpy()
         for rows in (concepts, changed)
     )
-    before = first.argmax(dim=1)
-    of_before = (part.gather(1, before[:, None])[:, 0].cpu().numpy() for part in (first, second))
-    return Flips(before.cpu().numpy(), second.argmax(dim=1).cpu().numpy(), *of_before)
+    return Flips(before, after)
 
 
 def intervention_curve(

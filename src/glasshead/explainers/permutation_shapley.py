@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
 
+from glasshead.errors import ParameterError
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.coalitions import Function, Groups
+from glasshead.explainers.coalitions import Game
 from glasshead.explainers.shapley import attribution_of, coalition_worths
 from glasshead.seeds import generator
 
@@ -20,13 +20,7 @@ class SampledAttribution(Attribution):
 
 
 def permutation_shapley(
-    function: Function,
-    rows: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    groups: Groups,
-    targets: Int[Tensor, " n"],
-    max_coalitions: int = 4096,
-    seed: int = 0,
+    game: Game, max_coalitions: int = 4096, seed: int = 0
 ) -> SampledAttribution:
     """Return estimates of the Shapley values (n, players), with standard errors, for any number of players.
 
@@ -37,14 +31,14 @@ def permutation_shapley(
     Args:
         max_coalitions: evaluated for each row; a sample takes 2 (players - 1), and two samples are the least.
 
-    Raises ValueError if `max_coalitions` is too small, or if the groups do not partition the columns.
+    Raises ParameterError if `max_coalitions` is too small.
     """
-    players = len(groups)
+    players = len(game.groups)
     samples = (max_coalitions - 2) // max(1, 2 * (players - 1))
     if samples < 2:
-        raise ValueError(
-            f"{max_coalitions} coalitions are too few for an error bar: {players} players take "
-            f"{4 * (players - 1) + 2} at least"
+        raise ParameterError(
+            f"explain.max_coalitions of {max_coalitions} is too few for an error bar: {players} players take "
+            f"{4 * (players - 1) + 2} at least."
         )
     draw = generator(seed, "shapley", "permutations")
     forward = draw.permuted(np.tile(np.arange(players), (samples, 1)), axis=1)
@@ -53,11 +47,9 @@ def permutation_shapley(
     place = np.argsort(orders, axis=-1)
     steps = place[..., None, :] < np.arange(players + 1)[:, None]  # (samples, 2, p + 1, p)
     members, index = np.unique(steps.reshape(-1, players), axis=0, return_inverse=True)
-    worths = coalition_worths(function, members, rows, background, groups, targets)[
-        :, index.ravel()
-    ]
-    gains = np.diff(worths.reshape(len(rows), samples, 2, players + 1), axis=-1)
+    worths = coalition_worths(game, members)[:, index.ravel()]
+    gains = np.diff(worths.reshape(-1, samples, 2, players + 1), axis=-1)
     each = np.take_along_axis(gains, place[None], axis=-1).mean(axis=2)  # (n, samples, players)
-    estimate = attribution_of(each.mean(axis=1), function, rows, background, targets)
+    estimate = attribution_of(game, each.mean(axis=1))
     error = each.std(axis=1, ddof=1) / np.sqrt(samples)
     return SampledAttribution(estimate.values, estimate.base, estimate.output, error)

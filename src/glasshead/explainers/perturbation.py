@@ -49,7 +49,7 @@ def lime(
     """Return the weight (n, h, w) of each square in a linear model of the target logit. Ribeiro et al. 2016.
 
     Squares of `patch` pixels side by side are shown or hidden in the `baseline` grey, with even odds, `lime_samples`
-    times an image; samples count by their likeness to the image. arXiv:1602.04938.
+    times an image, the same for all; samples count by their likeness to the image. arXiv:1602.04938.
 
     Raises ExplanationError where the square is larger than the images.
     """
@@ -57,10 +57,11 @@ def lime(
     from captum.attr import Lime
 
     regions = square_regions(images, _patch(images, budget))
+    squares = regions.cpu()
     method = Lime(classifier, interpretable_model=SkLearnRidge(alpha=RIDGE))
     maps = []
-    with torch.no_grad(), torch_seeded(stream_seed(budget.seed, "explain", "lime")):
-        for image, target in zip(images.split(1), targets.split(1), strict=True):
+    for image, target in zip(images.split(1), targets.split(1), strict=True):
+        with torch.no_grad(), torch_seeded(stream_seed(budget.seed, "explain", "lime")):
             weights = method.attribute(
                 image,
                 budget.baseline,
@@ -70,8 +71,8 @@ def lime(
                 perturbations_per_eval=budget.images_per_pass,
                 return_input_shape=False,
             )
-            maps.append(weights[0][regions])
-    return Explanation(torch.stack(maps).float().cpu().numpy())
+            maps.append(weights[0].cpu()[squares])
+    return Explanation(torch.stack(maps).float().numpy())
 
 
 def square_regions(images: Float[Tensor, "n 3 h w"], patch: int) -> Int[Tensor, "h w"]:

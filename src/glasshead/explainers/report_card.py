@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Float64, Int
 from pydantic import BaseModel, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 from glasshead.explainers.attribution import Attribution, Explanation
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.class_token import class_token_alone
-from glasshead.explainers.deletion import deletion_auc, insertion_auc
+from glasshead.explainers.deletion import pixel_auc
 from glasshead.explainers.evidence import Measure, completeness, summarise
-from glasshead.explainers.faithfulness import infidelity, max_sensitivity
+from glasshead.explainers.faithfulness import Noise, infidelity, max_sensitivity
 from glasshead.explainers.localisation import (
     mask_iou,
     mass_in_mask,
@@ -21,7 +22,7 @@ from glasshead.explainers.localisation import (
 )
 from glasshead.explainers.maps import map_faults, sparsity
 from glasshead.explainers.methods import Method
-from glasshead.explainers.randomisation import randomisation_test
+from glasshead.explainers.randomisation import map_similarity
 from glasshead.models.classifier import Classifier
 
 Values = dict[str, Float64[np.ndarray, " n"]]
@@ -55,14 +56,14 @@ class Subject:
         images: in [0, 1].
         targets: the class that is explained.
         masks, marks: where the object and a planted mark are, nowhere if that is not known.
-        noise, falls: see `noise_response`.
+        numbers, falls: see `noise_response`.
     """
 
     images: Float[Tensor, "n 3 h w"]
     targets: Int[Tensor, " n"]
     masks: Bool[np.ndarray, "n h w"]
     marks: Bool[np.ndarray, "n h w"]
-    noise: Float[np.ndarray, "n s h w"]
+    numbers: Int[np.ndarray, " n"]
     falls: Float[np.ndarray, "n s"]
 
     def __len__(self) -> int:
@@ -76,6 +77,7 @@ class Subject:
 def measure_method(
     method: Method,
     classifier: Classifier,
+    randomised: Classifier,
     subject: Subject,
     explained: Explanation,
     budget: Budget,
@@ -84,6 +86,9 @@ def measure_method(
     seed: int,
 ) -> dict[str, Measure]:
     """Return all measures of the maps `explained` that `method` made of `subject`, with 95 % bootstrap intervals.
+
+    The first images of `subject` are those that are explained again, so let them stand in random order. `randomised` is
+    the classifier with shuffled weights, whose maps should be others.
 
     Completeness is measured of methods whose contributions must add up, `mass_on_mark` where there are marks.
     """
@@ -96,18 +101,15 @@ def measure_method(
         subject.at(slice(evidence.randomisation_images)),
         subject.at(slice(evidence.sensitivity_images)),
     )
-    randomised = randomisation_test(
-        explain, classifier, some.images, some.targets, seed, maps=maps[: len(some)]
+    correlation, similarity = map_similarity(
+        maps[: len(some)], explain(randomised, some.images, some.targets)
     )
     samples = evidence.sensitivity_samples
     groups = [
-        _faithfulness(classifier, subject, maps, budget, evidence),
+        _faithfulness(classifier, subject, maps, budget, evidence, seed),
         _localisation(subject, maps),
         {"sparsity": sparsity(maps), **map_faults(maps)},
-        {
-            "randomisation": randomised.rank_correlation[-1],
-            "randomisation_ssim": randomised.ssim[-1],
-        },
+        {"randomisation": correlation, "randomisation_ssim": similarity},
     ]
     if len(few):
         changes = max_sensitivity(
@@ -128,14 +130,16 @@ def _faithfulness(
     maps: Float[np.ndarray, "n h w"],
     budget: Budget,
     evidence: Evidence,
+    seed: int,
 ) -> Values:
-    given = classifier.probabilities, subject.images, subject.targets, maps
-    changed = budget.baseline, evidence.deletion_steps, budget.images_per_pass
+    image, nothing = subject.images, torch.full_like(subject.images, budget.baseline)
+    given = subject.targets, maps, evidence.deletion_steps, budget.images_per_pass
+    noise = Noise(seed, evidence.infidelity_samples)
     with class_token_alone(classifier):
         return {
-            "deletion_auc": deletion_auc(*given, *changed),
-            "insertion_auc": insertion_auc(*given, *changed),
-            "infidelity": infidelity(maps, subject.noise, subject.falls),
+            "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *given),
+            "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *given),
+            "infidelity": infidelity(maps, subject.numbers, noise, subject.falls),
         }
 
 

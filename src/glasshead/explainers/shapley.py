@@ -3,82 +3,42 @@
 Shapley 1953; the game is that of `glasshead.explainers.coalitions`.
 """
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int
-from torch import Tensor
+from jaxtyping import Bool, Float, Float64
 
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.coalitions import (
-    Function,
-    Groups,
-    coalitions,
-    evaluate,
-    function_worths,
-    membership,
-)
+from glasshead.explainers.coalitions import Game, coalitions, evaluate, function_worths
 from glasshead.explainers.two_layer import TwoLayer
 from glasshead.seeds import numpy_seeded
 
 HELD_WORTHS = 2**24  # 128 MB
 
 
-def exact_shapley(
-    function: Function,
-    rows: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    groups: Groups,
-    targets: Int[Tensor, " n"],
-    batch_rows: int = 2**15,
-) -> Attribution:
-    """Return the Shapley values (n, players) of `function(...)[:, target]`, by enumeration of all coalitions.
+def exact_shapley(game: Game) -> Attribution:
+    """Return the Shapley values (n, players), by enumeration of all coalitions; a `TwoLayer` takes a fast path.
 
-    Args:
-        function: (m, c) to (m, k). A `TwoLayer` takes a fast path; any other is called with at most `batch_rows`
-            rows (or one coalition's, if those are more).
-        rows: (n, c) to explain; `targets` (n,) says which of the k outputs of each.
-        background: (b, c) rows that stand in for absent players.
-        groups: the columns of each player; together they must hold each column once.
-
-    Raises ValueError above 16 players (65,536 coalitions), or if the groups do not partition the columns.
+    Raises ValueError above 16 players (65,536 coalitions).
     """
-    return _weighted(
-        shapley_weights(len(groups)), function, rows, background, groups, targets, batch_rows
-    )
+    return _weighted(shapley_weights(len(game.groups)), game)
 
 
-def shapley_interactions(
-    function: Function,
-    rows: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    groups: Groups,
-    targets: Int[Tensor, " n"],
-    batch_rows: int = 2**15,
-) -> Attribution:
-    """Return the interactions (n, players, players) of `function(...)[:, target]`; arguments as of `exact_shapley`.
+def shapley_interactions(game: Game) -> Attribution:
+    """Return the interactions (n, players, players), by enumeration as `exact_shapley`.
 
     Off the diagonal stands half the Shapley interaction index of a pair (Grabisch & Roubens 1999), as both entries
     share it; on the diagonal what is left of the player's Shapley value, so that each row adds up to that (Lundberg et
     al. 2020, Nature Machine Intelligence 2, 56-67).
 
-    Raises ValueError above 16 players, or if the groups do not partition the columns.
+    Raises ValueError above 16 players.
     """
-    return _weighted(
-        interaction_weights(len(groups)), function, rows, background, groups, targets, batch_rows
-    )
+    return _weighted(interaction_weights(len(game.groups)), game)
 
 
-def kernel_shapley(
-    function: Function,
-    rows: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    groups: Groups,
-    targets: Int[Tensor, " n"],
-    max_coalitions: int = 4096,
-    seed: int = 0,
-) -> Attribution:
+def kernel_shapley(game: Game, max_coalitions: int = 4096, seed: int = 0) -> Attribution:
     """Return the same as `exact_shapley` from `shap.KernelExplainer`, any number of players.
 
     It is exact, without sampling, where all 2^players - 2 proper coalitions fit into `max_coalitions`. Otherwise
@@ -87,19 +47,18 @@ def kernel_shapley(
     import shap  # takes seconds, and exact enumeration does without it
     from shap.utils._legacy import DenseData  # shap has no public way to name groups of columns
 
-    columns = [np.asarray(group) for group in groups]
-    membership(groups, rows.shape[1])
-
     def outputs(features: Float[np.ndarray, "m c"]) -> Float64[np.ndarray, "m k"]:
-        return evaluate(function, torch.as_tensor(features, dtype=rows.dtype)).numpy()
+        return evaluate(game.function, torch.as_tensor(features, dtype=game.rows.dtype)).numpy()
 
-    data = DenseData(background.numpy(), [str(player) for player in range(len(groups))], columns)
-    budget = min(2 ** len(groups) - 2, max_coalitions)
+    players = [str(player) for player in range(len(game.groups))]
+    columns = [np.asarray(group) for group in game.groups]
+    data = DenseData(game.background.numpy(), players, columns)
+    budget = min(2 ** len(players) - 2, max_coalitions)
     with numpy_seeded(seed):
         explainer = shap.KernelExplainer(outputs, data)
-        values = explainer.shap_values(rows.numpy(), nsamples=budget, l1_reg=0, silent=True)
-    chosen = np.take_along_axis(values, targets.numpy()[:, None, None], axis=2)[..., 0]
-    return attribution_of(chosen, function, rows, background, targets)
+        values = explainer.shap_values(game.rows.numpy(), nsamples=budget, l1_reg=0, silent=True)
+    chosen = np.take_along_axis(values, game.targets.numpy()[:, None, None], axis=2)[..., 0]
+    return attribution_of(game, chosen)
 
 
 def shapley_weights(players: int) -> Float64[np.ndarray, "s p"]:
@@ -133,50 +92,28 @@ def interaction_weights(players: int) -> Float64[np.ndarray, "s p p"]:
     return weights
 
 
-def coalition_worths(
-    function: Function,
-    members: Bool[np.ndarray, "s p"],
-    rows: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    groups: Groups,
-    targets: Int[Tensor, " n"],
-    batch_rows: int = 2**15,
-) -> Float64[np.ndarray, "n s"]:
+def coalition_worths(game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
     """Return (n, s) what each coalition of `members` is worth to the target output of each row."""
-    if isinstance(function, TwoLayer):
-        return function.worths(members, rows, background, groups, targets)
-    return function_worths(function, members, rows, background, groups, targets, batch_rows)
+    if isinstance(game.function, TwoLayer):
+        return game.function.worths(game, members)
+    return function_worths(game, members)
 
 
-def _weighted(
-    weights: Float64[np.ndarray, "s ..."],
-    function: Function,
-    rows: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    groups: Groups,
-    targets: Int[Tensor, " n"],
-    batch_rows: int,
-) -> Attribution:
+def _weighted(weights: Float64[np.ndarray, "s ..."], game: Game) -> Attribution:
     """Return the weighted sums of the worths of all coalitions, for as many rows at once as memory should hold."""
-    members = coalitions(len(groups))
+    members = coalitions(len(game.groups))
     held = max(1, HELD_WORTHS // len(members))
     parts = [
-        coalition_worths(function, members, some, background, groups, target, batch_rows)
-        for some, target in zip(rows.split(held), targets.split(held), strict=True)
+        coalition_worths(replace(game, rows=rows, targets=targets), members)
+        for rows, targets in zip(game.rows.split(held), game.targets.split(held), strict=True)
     ]
     values = np.concatenate([np.tensordot(worths, weights, axes=1) for worths in parts])
-    return attribution_of(values, function, rows, background, targets)
+    return attribution_of(game, values)
 
 
-def attribution_of(
-    values: Float64[np.ndarray, "n ..."],
-    function: Function,
-    rows: Float[Tensor, "n c"],
-    background: Float[Tensor, "b c"],
-    targets: Int[Tensor, " n"],
-) -> Attribution:
+def attribution_of(game: Game, values: Float64[np.ndarray, "n ..."]) -> Attribution:
     """Return `values` with base and output computed apart from them, so that their gap is a real check."""
-    targets = targets.to(rows.device)
-    base = evaluate(function, background).mean(dim=0)[targets]
-    output = evaluate(function, rows).gather(1, targets[:, None])[:, 0]
+    targets = game.targets.to(game.rows.device)
+    base = evaluate(game.function, game.background).mean(dim=0)[targets]
+    output = evaluate(game.function, game.rows).gather(1, targets[:, None])[:, 0]
     return Attribution(values, base.cpu().numpy(), output.cpu().numpy())

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from glasshead.explainers.evidence import Measure
-from glasshead.explainers.randomisation import passes_randomisation
+from glasshead.explainers.randomisation import randomisation_verdict
 
-Standing = Literal["passes", "not checked", "fails"]
+Standing = Literal["passes", "unresolved", "not checked", "fails"]
 Evidence = Mapping[str, Mapping[str, Measure]]  # of each method, each measure
 
-STANDINGS: tuple[Standing, ...] = ("passes", "not checked", "fails")  # best first
+STANDINGS: tuple[Standing, ...] = ("passes", "unresolved", "not checked", "fails")  # best first
 
 
 def standing(name: str, evidence: Evidence) -> Standing:
@@ -17,7 +17,7 @@ def standing(name: str, evidence: Evidence) -> Standing:
     measures = evidence.get(name, {})
     if "randomisation" not in measures:
         return "not checked"
-    return "passes" if passes_randomisation(measures["randomisation"]) else "fails"
+    return randomisation_verdict(measures["randomisation"])
 
 
 def best_methods(names: Iterable[str], evidence: Evidence, most: int) -> list[str]:

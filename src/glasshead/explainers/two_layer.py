@@ -15,10 +15,11 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
 from glasshead.device import torch_threads
-from glasshead.explainers.coalitions import Groups, membership
+from glasshead.explainers.coalitions import Game, Groups
 from glasshead.explainers.mean_relu import mean_relu
 
 HELD = {"cpu": 2**19, "cuda": 2**28}  # hidden values held at once: what a core's cache keeps, 1 GB
+SUMS = {"cpu": 2**23, "cuda": 2**28}  # values of the rows' own parts held at once: 32 MB, 1 GB
 ROWS = 512  # whose hidden values are held at once, for the coalitions of one block
 
 
@@ -38,22 +39,17 @@ class TwoLayer:
         logits: Tensor = self.second(self.first(features).relu())
         return logits if self.temperature is None else (logits / self.temperature).softmax(dim=1)
 
-    def worths(
-        self,
-        members: Bool[np.ndarray, "s p"],
-        rows: Float[Tensor, "n c"],
-        background: Float[Tensor, "b c"],
-        groups: Groups,
-        targets: Int[Tensor, " n"],
-    ) -> Float64[np.ndarray, "n s"]:
-        """Return (n, s) what `function_worths` would, up to rounding in the dtype of the weights.
+    def worths(self, game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
+        """Return (n, s) what `function_worths` would, this being the game's function, up to rounding in its dtype.
 
         On a CPU each of torch's threads takes blocks of coalitions; their number does not change the result.
         """
-        membership(groups, rows.shape[1])
-        taken, targets = torch.from_numpy(members).to(rows), targets.to(rows.device)
-        others = self._parts(background, groups)
-        per_block = max(1, HELD[rows.device.type] // others[0].numel())
+        rows, targets = game.rows, game.targets.to(game.rows.device)
+        taken = torch.from_numpy(members).to(rows)
+        others = self._parts(game.background, game.groups)
+        units, kind = self.first.out_features, rows.device.type
+        held = HELD[kind] // (len(game.background) * units)
+        per_block = max(1, min(held, SUMS[kind] // (min(len(rows), ROWS) * units)))
         worths = np.empty((len(rows), len(members)))
 
         def fill(some: slice, own: Float[Tensor, "p n h"], start: int) -> None:
@@ -64,7 +60,7 @@ class TwoLayer:
         with torch_threads(1) as threads:
             for first in range(0, len(rows), ROWS):
                 some = slice(first, first + ROWS)
-                own = self._parts(rows[some], groups)
+                own = self._parts(rows[some], game.groups)
                 with ThreadPoolExecutor(threads if rows.device.type == "cpu" else 1) as pool:
                     list(pool.map(partial(fill, some, own), range(0, len(members), per_block)))
         return worths

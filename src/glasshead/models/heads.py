@@ -155,9 +155,13 @@ class GlassHeads(Classifier):
         """Return the last stage of a ResNet; ParameterError where the backbone is a transformer."""
         return self.encoder.cam_layer()
 
+    def concept_logits(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
+        """Return the subtasks' raw logits side by side, in the order of `concepts`."""
+        return self.bottleneck.concept_logits(embeddings)
+
     def concept_probabilities(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
         """Return what the meta-learner reads: the subtasks' raw probabilities, in the order of `concepts`."""
-        return self.bottleneck.to_probabilities(self.bottleneck.concept_logits(embeddings))
+        return self.bottleneck.to_probabilities(self.concept_logits(embeddings))
 
     def logits_from_concepts(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]:
         """Return class logits for concept probabilities, real or made up."""

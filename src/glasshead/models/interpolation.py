@@ -23,18 +23,6 @@ def resize(
     return F.interpolate(images, (size, size), mode=interpolation, antialias=True)
 
 
-def radial_power_spectrum(images: Float[Tensor, "n c s s"]) -> Float64[Tensor, "n k"]:
-    """Return the mean power at each whole radius k = 0, 1, … of the plane of frequencies, in cycles per image.
-
-    Radii are rounded to the nearest; the last, s / √2, is the corner's. Power |F|² / s⁴ is summed over channels.
-    Weighted by how many frequencies have each radius, it sums to the mean square of the image (Parseval).
-    """
-    power, radius = _power(images), _radius(images.shape[-1]).to(images.device)
-    ring = radius.round().long().flatten()
-    sums = power.new_zeros(len(images), int(ring.max()) + 1)
-    return sums.index_add(1, ring, power.flatten(1)) / ring.bincount()
-
-
 def high_frequency_share(
     images: UInt8[Tensor, "n 3 s s"], size: int, interpolation: Interpolation
 ) -> Float64[Tensor, " n"]:

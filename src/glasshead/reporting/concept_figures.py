@@ -47,7 +47,7 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
         picture, bars = cell.subplots(1, 2, width_ratios=(1, 1.8))
         draw_image(picture, example_images["pixels"][index])
         base, output = shapley["base"][index], shapley["output"][index]
-        picture.set_xlabel(f"{plain(example.predicted)}:\n{base:.2f} → {output:.2f}", fontsize=9)
+        picture.set_xlabel(f"{plain(example.predicted)}:\n{base:z.2f} → {output:z.2f}", fontsize=9)
         draw_concept_bars(bars, shapley, int(index), limit, DISPLAYED)
         cell.suptitle(verdict(example), fontsize=10)
     estimated = " (estimates with 95 % error bars)" if "standard_error" in shapley else ""

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -20,7 +20,7 @@ from glasshead.reporting.figures import message_figure, plain
 # Okabe & Ito's, told apart by colour-blind readers too.
 BEFORE, AFTER, NEUTRAL = "#D55E00", "#0072B2", "#555555"
 MAX_ANNOTATED = 25  # classes: beyond, counts would not be legible
-MAX_NAME = 24  # characters
+MARKED = (0.01, 0.1, 0.5)  # shares of the images that the legend of reliability shows
 
 
 @runtime_checkable
@@ -90,25 +90,37 @@ def reliability_figure(
 ) -> Figure:
     """Return one panel per name: accuracy against confidence, before and after temperature scaling.
 
-    The area of a mark is the share of images in its bin.
+    The area of a mark shows the share of images in its bin.
     """
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(2.75 * max(columns, 2), 2.6 * rows + 0.9), layout="constrained")
+    figure = Figure(figsize=(2.75 * max(columns, 2), 2.9 * rows + 1.0), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, (name, (before, after)) in zip(grid.flat, panels.items(), strict=False):
-        axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":")
-        _draw_curve(axes, before, BEFORE, "s", "before")
-        _draw_curve(axes, after, AFTER, "o", "after")
-        axes.set_title(plain(name), fontsize=11)
-        axes.legend(loc="lower right", fontsize=7.5, frameon=False, title="ECE", title_fontsize=7.5)
+        axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="calibrated")
+        _draw_curve(axes, before, BEFORE, "s", "before scaling")
+        _draw_curve(axes, after, AFTER, "o", "after scaling")
+        axes.set_title(f"{plain(name)}\nECE {before.ece:.3f} → {after.ece:.3f}", fontsize=10)
         axes.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal", xticks=[0, 0.5, 1])
     for axes in grid.flat[len(panels) :]:
         axes.remove()
     for axes in grid.flat[max(len(panels) - columns, 0) : len(panels)]:
         axes.tick_params(labelbottom=True)
-    figure.supxlabel("mean confidence of bin; the area of a mark is its share of the images")
-    figure.supylabel("accuracy in bin")
+        axes.set_xlabel("mean confidence of bin")
+    for share in MARKED:
+        label = f"bin with {share:.0%} of the images"
+        grid[0, 0].scatter([], [], _area(share), NEUTRAL, linewidths=0, label=label)
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=3 if columns > 2 else 2,
+        fontsize=8,
+        frameon=False,
+    )
+    for axes in grid[:, 0]:
+        axes.set_ylabel("accuracy in bin")
     figure.suptitle("Reliability on test images, before and after temperature scaling")
     return figure
 
@@ -136,10 +148,14 @@ def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
 
 
 def _draw_curve(axes: Axes, curve: ReliabilityCurve, colour: str, marker: str, name: str) -> None:
-    x, y, area = curve.confidence, curve.accuracy, 8 + 110 * curve.share
-    label = f"{curve.ece:.3f} {name}"
-    axes.plot(x, y, color=colour, marker=marker, markersize=3, linewidth=1, label=label)
-    axes.scatter(x, y, s=area, color=colour, marker=marker, alpha=0.5, linewidths=0)
+    x, y = curve.confidence, curve.accuracy
+    axes.plot(x, y, color=colour, marker=marker, markersize=3, linewidth=1, label=name)
+    axes.scatter(x, y, _area(curve.share), colour, marker=marker, alpha=0.6, linewidths=0)
+
+
+def _area(share: Float[np.ndarray, " b"] | float) -> Float[np.ndarray, " b"] | float:
+    """Return the area of a mark in square points; a bin of a single image is still seen."""
+    return 8 + 150 * share
 
 
 def _pair_text(pair: pd.Series) -> str:

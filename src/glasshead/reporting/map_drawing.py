@@ -19,6 +19,7 @@ MAP_PERCENTILE = 99
 PATCH = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.2}
 MARKS = {
     "passes": "",
+    "unresolved": "? the randomisation check leaves it open",
     "not checked": "? not checked",
     "fails": "✗ fails the randomisation check",
 }
@@ -28,7 +29,7 @@ SCALE_NOTE = (
     "Unsigned methods, such as saliency and attention, have no negative values: blue says how much a pixel matters, "
     "not for what.\n"
     "✗ on a map: its method fails the randomisation check; it draws much the same for a network of random weights, so "
-    "do not believe it. ?: not checked."
+    "do not believe it. ?: not checked, or open."
 )
 
 
@@ -79,14 +80,14 @@ def method_title(name: str, explained: MethodMaps, evidence: Evidence, longest: 
     return "\n".join(fill(part, longest) for part in parts if part)
 
 
-def draw_scale(sheet: Sheet, x: float, y: float) -> None:
-    """Draw the legend of the signed scale, 3 inches wide, and beside it what it means."""
+def draw_scale(sheet: Sheet, x: float, y: float, of: str = "the predicted class") -> None:
+    """Draw the legend of the signed scale of maps `of` something, 3 inches wide, and beside it what it means."""
     bar = sheet.figure.colorbar(
         ScalarMappable(Normalize(-1, 1), SIGNED), cax=sheet.axes(x + 0.4, y, 2.2, 0.14),
         orientation="horizontal", ticks=(-1, 0, 1),
     )  # fmt: skip
     bar.ax.set_xticklabels(["speaks against", "0", "speaks for"], fontsize=8)
-    sheet.text(x, y + 0.36, "… the predicted class", 8)
+    sheet.text(x, y + 0.36, f"… {of}", 8)
     sheet.text(x + 3.2, y - 0.04, SCALE_NOTE, 8)
 
 

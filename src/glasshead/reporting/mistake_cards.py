@@ -11,7 +11,7 @@ from glasshead.explainers.standing import Evidence, best_methods, standing
 from glasshead.explainers.stored import MethodMaps
 from glasshead.reporting.figures import plain
 from glasshead.reporting.map_drawing import draw_map, method_title
-from glasshead.reporting.panels import Arrays, draw_concept_bars, rows_of, verdict
+from glasshead.reporting.panels import Arrays, count_subtasks, draw_concept_bars, rows_of, verdict
 from glasshead.reporting.sheet import Sheet
 
 Thumbnails = Mapping[str, UInt8[np.ndarray, "h w 3"]]
@@ -88,7 +88,7 @@ def _draw_concepts(sheet: Sheet, image_id: str, shapley: Arrays, x: float, top: 
     sheet.text(
         x + 0.1,
         top - 0.03,
-        "concepts that count most: likeliest value,\nShapley value in probability",
+        f"concepts that count most: likeliest value,\nShapley value in {shapley['unit']}",
         7,
         va="bottom",
     )
@@ -99,7 +99,7 @@ def _draw_neighbours(sheet: Sheet, example: pd.Series, known: Known, x: float, t
     assert known.neighbours is not None
     mine = known.neighbours[known.neighbours["image_id"] == example["image_id"]]
     step = known.near * (THUMB + GAP) + GAP
-    players = 0 if known.shapley is None else len(known.shapley["players"])
+    subtasks = 0 if known.shapley is None else count_subtasks(known.shapley)
     predicted, label = plain(example["predicted"], 18), plain(example["label"], 18)
     for place, (same, name, meaning) in enumerate(
         ((True, predicted, "predicted"), (False, label, "its true class"))
@@ -110,5 +110,5 @@ def _draw_neighbours(sheet: Sheet, example: pd.Series, known: Known, x: float, t
             at = left + (near.rank - 1) * (THUMB + GAP)
             sheet.image(known.thumbnails[near.neighbour_id], at, top, THUMB)
             shared = len(near.shared_concepts.split(", ")) if near.shared_concepts else 0
-            text = f"cosine {near.cosine:.2f}\n{shared} of {players}\nconcepts"
+            text = f"cosine {near.cosine:.2f}\n{shared} of {subtasks}\nconcepts"
             sheet.text(at + THUMB / 2, top + THUMB + 0.03, text, 7, ha="center")

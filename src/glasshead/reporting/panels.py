@@ -71,7 +71,7 @@ def draw_concept_bars(
         color=np.where(values[order] < 0, AGAINST, FOR),
         error_kw={"linewidth": 0.8, "capsize": 1.5},
     )
-    axes.bar_label(bars, fmt="%+.2f", padding=2, fontsize=7)
+    axes.bar_label(bars, fmt=signed, padding=2, fontsize=7)
     labels = [likeliest_value(shapley, index, player, longest) for player in order]
     axes.set_yticks(places, labels, fontsize=8)
     axes.set_xlim(-1.45 * limit, 1.45 * limit)  # room for the numbers
@@ -79,6 +79,12 @@ def draw_concept_bars(
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=7)
     axes.spines[["top", "right", "left"]].set_visible(False)
+
+
+def signed(value: float) -> str:
+    """Return two decimals with their sign, or 0.00 without one."""
+    text = f"{value:+.2f}"
+    return text if float(text) else text[1:]
 
 
 def likeliest_value(shapley: Arrays, index: int, player: int, longest: int = LONGEST) -> str:
@@ -92,3 +98,8 @@ def likeliest_value(shapley: Arrays, index: int, player: int, longest: int = LON
     name = str(shapley["players"][player]).removesuffix(f"/{value}")
     probability = shapley["concepts"][index, likeliest]
     return f"{plain(name, longest)}: {plain(value, longest)} {probability:.2f}"
+
+
+def count_subtasks(shapley: Arrays) -> int:
+    """Return the number of concepts, whether each is a player or each of its values is one, such as legs/four."""
+    return len({str(player).split("/")[0] for player in shapley["players"]})

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from glasshead.explainers.evidence import Measure
 from glasshead.explainers.methods import real_methods
-from glasshead.explainers.randomisation import passes_randomisation
+from glasshead.explainers.randomisation import MAX_SIMILARITY, Verdict, randomisation_verdict
 
 COLUMNS = {
     "pointing_game": "pointing\ngame",
@@ -27,6 +27,8 @@ COLUMNS = {
     "top_agreement": "top 10 %\nagreement",
     "sparsity": "sparsity",
     "completeness_gap_relative": "relative\ngap",
+    "not_finite": "not\nfinite",
+    "constant": "constant",
     "seconds_per_image": "seconds\nan image",
 }
 COMPARED = (
@@ -38,7 +40,10 @@ COMPARED = (
     "insertion_auc",
     "infidelity",
 )
+FAULTS = ("not_finite", "constant")  # shown where there are any
 BETTER, WORSE = "#9ecae9", "#f6c9a8"  # tints of Okabe and Ito's blue and vermillion
+FOOT_CHARACTERS = 16  # an inch, at 8 points
+MARKS: dict[Verdict, str] = {"passes": "", "unresolved": "? ", "fails": "✗ "}
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 Measures = Mapping[str, Measure]
@@ -54,12 +59,14 @@ def plot_report_card(
     names = attributions["methods"].tolist()
     methods = real_methods(names)
     baselines = [name for name in names if name not in methods]
-    shown = [column for column in COLUMNS if any(column in explanations[name] for name in names)]
-    foot = _foot(attributions, explanations, methods)
+    shown = [column for column in COLUMNS if _is_worth_a_column(column, explanations, names)]
+    width = 2.6 + 0.95 * len(shown)
+    foot = _foot(attributions, explanations, methods, int(width * FOOT_CHARACTERS))
     height = 1.5 + 0.42 * len(names) + 0.2 * foot.count("\n")
-    figure = Figure(figsize=(2.6 + 0.95 * len(shown), height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(
-        "Which explanation to believe: each method's evidence on the same test images", fontsize=13
+        "Which explanation to believe: each method's evidence on the same random test images",
+        fontsize=13,
     )
     axes = figure.subplots()
     axes.set(xlim=(-0.5, len(shown) - 0.5), ylim=(len(names) - 0.5, -0.5))
@@ -106,16 +113,25 @@ def _label(
     ]
     axes.set_xticks(range(len(shown)), labels, fontsize=8)
     axes.xaxis.tick_top()
-    marks = [
-        "" if passes_randomisation(explanations[name]["randomisation"]) else "✗ " for name in names
-    ]
+    marks = [MARKS[randomisation_verdict(explanations[name]["randomisation"])] for name in names]
+    counts = [explanations[name]["insertion_auc"]["n"] for name in names]
     axes.set_yticks(
         range(len(names)),
-        [f"{mark}{name}" for mark, name in zip(marks, names, strict=True)],
+        [
+            f"{mark}{name}" + (f"\non {count} images" if count < max(counts) else "")
+            for mark, name, count in zip(marks, names, counts, strict=True)
+        ],
         fontsize=9,
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
+
+
+def _is_worth_a_column(
+    measure: str, explanations: Mapping[str, Measures], names: list[str]
+) -> bool:
+    found = [explanations[name][measure] for name in names if measure in explanations[name]]
+    return any(each["value"] for each in found) if measure in FAULTS else bool(found)
 
 
 def _direction(measure: str, explanations: Mapping[str, Measures]) -> str:
@@ -142,24 +158,42 @@ def _oriented(found: Measure) -> tuple[float, float]:
 
 
 def _foot(
-    attributions: dict[str, np.ndarray], explanations: Mapping[str, Measures], methods: list[str]
+    attributions: dict[str, np.ndarray],
+    explanations: Mapping[str, Measures],
+    methods: list[str],
+    characters: int,
 ) -> str:
+    """Return the legend, each of its lines folded at `characters` and what is folded set in."""
     lines = [
         "Value and 95 % bootstrap interval; ↑ higher or ↓ lower is better. Blue: better than every baseline (below the "
         "line); vermillion: worse than the best of them; intervals apart."
     ]
-    failing = [
-        name for name in methods if not passes_randomisation(explanations[name]["randomisation"])
-    ]
+    verdicts = {
+        name: randomisation_verdict(explanations[name]["randomisation"]) for name in methods
+    }
+    failing = [name for name, verdict in verdicts.items() if verdict == "fails"]
+    open_ones = [name for name, verdict in verdicts.items() if verdict == "unresolved"]
     lines.append(
-        "✗ fails the randomisation check: its maps stay alike when the weights are shuffled"
+        "✗ fails the randomisation check: its maps stay alike when the weights are shuffled, by a rank correlation of "
+        f"{MAX_SIMILARITY} or more"
         + (f" ({', '.join(failing)})." if failing else "; baselines must, no method here does.")
+        + (
+            f" ?: {MAX_SIMILARITY} is inside the interval ({', '.join(open_ones)})."
+            if open_ones
+            else ""
+        )
+    )
+    most = max(
+        explanations[name]["insertion_auc"]["n"] for name in attributions["methods"].tolist()
+    )
+    lines.append(
+        f"{most} images, of which slow methods have some. Random weights and sensitivity were tried on fewer."
     )
     lines += [
         f"{name} is not applicable: {reason}"
         for name, reason in attributions["not_applicable"].tolist()
     ]
-    return "\n".join(textwrap.fill(line, 165) for line in lines)
+    return "\n".join(textwrap.fill(line, characters, subsequent_indent="    ") for line in lines)
 
 
 def _short(value: float | None) -> str:

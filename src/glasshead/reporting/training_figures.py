@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 COLOURS = {"train": "#0072B2", "validation": "#D55E00"}  # Okabe & Ito 2008
 
 
-def training_history_figure(audit_log: pd.DataFrame) -> Figure:
+def plot_training_history(audit_log: pd.DataFrame) -> Figure:
     """Return loss (nats) and accuracy by epoch, of train and validation as far as the log has them.
 
     A vertical line stands where a new phase begins. A log of one epoch shows as points.

@@ -71,7 +71,8 @@ def draw_side_bars(axes: Axes, examples: pd.DataFrame, shapley: Arrays, sides: S
         )  # fmt: skip
     axes.set_yticks(np.arange(len(order)), [plain(name, 18) for name in shapley["players"][order]])
     axes.tick_params(labelsize=7)
-    axes.set_xlabel("mean |Shapley value| in probability,\nof images drawn at random", fontsize=7.5)
+    label = f"mean |Shapley value| in {shapley['unit']},\nof images drawn at random"
+    axes.set_xlabel(label, fontsize=7.5)
     axes.legend(
         fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0
     )

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from glasshead.device import FittingBatches
+from glasshead.device import FittingBatches, computing_on
 from glasshead.errors import ParameterError
 from glasshead.images.fitting import table_rows
 from glasshead.images.pixels import PixelSource
@@ -31,8 +31,6 @@ def logits_of(
 
     Raises ParameterError where one image alone does not fit.
     """
-    origin = next(model.parameters()).device
-    model.to(device).eval()
     run = compute or model
     fitting = FittingBatches(
         device, ParameterError, "Use a smaller classifier, or let it compute on the CPU."
@@ -41,10 +39,8 @@ def logits_of(
     def logits(pixels: Tensor) -> Tensor:
         return run(as_images(pixels.to(device))).float().cpu()
 
-    try:
+    with computing_on(model, device):
         parts = [fitting(logits, take(places)) for places in torch.arange(rows).split(BATCH)]
-    finally:
-        model.to(origin)
     return torch.cat(parts).numpy()
 
 

@@ -13,7 +13,7 @@ from glasshead.images.prompts import write_prompts
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy
 from glasshead.models.clip import BackboneParams, load_encoder, processor_settings
-from glasshead.models.text import has_text_tower, load_text_encoder
+from glasshead.models.text import load_text_encoder
 from glasshead.pipelines.embed.params import EmbedParams
 
 logger = logging.getLogger(__name__)
@@ -52,21 +52,15 @@ def embed_images(
 
 
 def embed_texts(
-    taxonomy: dict[str, Any], images: ImageTable, backbone: BackboneParams, params: EmbedParams
+    taxonomy: dict[str, Any], images: ImageTable, backbone: BackboneParams
 ) -> pd.DataFrame:
     """Return one row a prompt: prompt, kind, subtask, value, embedding (d float32), encoder_key.
 
-    `kind` is class or value; a class has no subtask. There are no rows unless `embed.texts` asks for them and the
-    backbone has a text tower.
+    `kind` is class or value; a class has no subtask. Raises BackboneError where the backbone has no text tower.
     """
-    prompts = write_prompts(Taxonomy.model_validate(taxonomy), images.classes)
-    table = pd.DataFrame(prompts, columns=["prompt", "kind", "subtask", "value"])
-    wanted = params.texts and has_text_tower(backbone)
-    if params.texts and not wanted:
-        logger.warning("The backbone %s has no text tower: no text embeddings", backbone.name)
-    if not wanted:
-        return table.assign(embedding=None, encoder_key=None).head(0)
     encoder = load_text_encoder(backbone)
+    prompts = write_prompts(Taxonomy.model_validate(taxonomy), images.classes)
     vectors = encoder([prompt.text for prompt in prompts])
     logger.info("%d prompts embedded", len(prompts))
+    table = pd.DataFrame(prompts, columns=["prompt", "kind", "subtask", "value"])
     return table.assign(embedding=list(vectors.numpy()), encoder_key=encoder.key)

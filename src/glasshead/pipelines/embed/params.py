@@ -20,7 +20,7 @@ class RayParams(BaseModel, extra="forbid", frozen=True):
 class EmbedParams(BaseModel, extra="forbid", frozen=True):
     """`batch_size` images a forward pass; `shard_rows` images a shard, the most that a killed run loses.
 
-    `output` is what the image encoder gives; `texts` embeds the taxonomy's prompts too.
+    `output` is what the image encoder gives.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -30,5 +30,4 @@ class EmbedParams(BaseModel, extra="forbid", frozen=True):
     dtype: Literal["float32", "float16"] = "float32"
     device: Device = "auto"
     output: Output = "projected"
-    texts: bool = False
     ray: RayParams = RayParams()

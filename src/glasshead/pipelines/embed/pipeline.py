@@ -6,7 +6,7 @@ from glasshead.pipelines.embed.nodes import embed_images, embed_texts
 
 
 def create_pipeline() -> Pipeline:
-    """images, samples, processor, embedding_store, taxonomy → embeddings, embed_summary, text_embeddings."""
+    """images, samples, processor, embedding_store → embeddings, embed_summary."""
     return Pipeline(
         [
             Node(
@@ -22,11 +22,19 @@ def create_pipeline() -> Pipeline:
                 ["embeddings", "embed_summary"],
                 name="embed_images",
             ),
+        ]
+    )
+
+
+def texts_pipeline() -> Pipeline:
+    """taxonomy, images → text_embeddings."""
+    return Pipeline(
+        [
             Node(
                 embed_texts,
-                ["taxonomy", "images", "params:backbone", "params:embed"],
+                ["taxonomy", "images", "params:backbone"],
                 "text_embeddings",
                 name="embed_texts",
-            ),
+            )
         ]
     )

@@ -17,15 +17,16 @@ from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
 from glasshead.explainers.concepts import (
     Subtask,
-    concept_interactions,
-    concept_shapley,
+    concept_game,
     player_columns,
+    shapley_values,
     subtask_columns,
 )
 from glasshead.explainers.flips import COLUMNS as FLIP_COLUMNS
 from glasshead.explainers.flips import measure_flips
 from glasshead.explainers.interventions import intervention_curve, known_concepts_curve
 from glasshead.explainers.permutation_shapley import SampledAttribution
+from glasshead.explainers.shapley import shapley_interactions
 from glasshead.pipelines.explain.nodes import Arrays, Explainable, class_indices, identity
 from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.seeds import generator, stream_seed
@@ -108,8 +109,8 @@ def intervene(
     train = samples.loc[samples["split"] == "train", "content_hash"]
     concepts = _concept_probabilities(classifier, embeddings, test["content_hash"])
     known = _concept_probabilities(classifier, embeddings, train)
-    answers, labels = _answers(subtasks, test), class_indices(classifier.classes, test["label"])
-    order = _rank_subtasks(subtasks, shapley)
+    answers, labels = true_answers(subtasks, test), class_indices(classifier.classes, test["label"])
+    order = rank_subtasks(subtasks, shapley)
     curves = _intervention_curves(
         classifier, concepts, answers, labels, parameters.concepts.random_orders, seed
     )
@@ -130,15 +131,14 @@ def _explain(
     seed: int,
 ) -> Arrays:
     """Return the arrays of `_attributed`; all coalitions, where they are few, are worth evaluating but once."""
-    given = classifier, concepts, background, predicted
     players, output = parameters.concepts.players, parameters.concepts.output
-    count = len(player_columns(classifier.concepts, players))
-    if parameters.engine == "exact" and count <= MAX_EXACT_PLAYERS:
-        pairs = concept_interactions(*given, players, output)
+    game = concept_game(classifier, concepts, background, predicted, players, output)
+    if parameters.engine == "exact" and len(game.groups) <= MAX_EXACT_PLAYERS:
+        pairs = shapley_interactions(game)
         whole = replace(pairs, values=pairs.values.sum(axis=2))
         return _attributed(whole) | {"interactions": pairs.values}
     coalitions = parameters.max_coalitions, stream_seed(seed, "explain", "coalitions")
-    return _attributed(concept_shapley(*given, parameters.engine, *coalitions, players, output))
+    return _attributed(shapley_values(game, parameters.engine, *coalitions))
 
 
 def _attributed(explained: Attribution) -> Arrays:
@@ -156,8 +156,8 @@ def _concept_probabilities(
     return classifier.concept_probabilities(torch.from_numpy(values))
 
 
-def _answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n s"]:
-    """Return the value index of each subtask."""
+def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n s"]:
+    """Return the value index of each subtask; ArtifactError if `test` does not answer them."""
     columns = [f"target/{task.name}" for task in subtasks]
     for task, name in zip(subtasks, columns, strict=True):
         if name not in test or (test[name] >= len(task.values)).any():
@@ -168,7 +168,7 @@ def _answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n 
     return torch.tensor(test[columns].to_numpy(np.int64))
 
 
-def _rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
+def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
     """Return subtasks by falling mean |Shapley value|, that of a subtask being the sum over its players."""
     totals = [
         shapley["values"][:, np.unique(shapley["concept_player"][part])].sum(axis=1)

@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
+from PIL import Image
 
 from glasshead.embedding.store import Embeddings
 from glasshead.explainers.concepts import subtask_columns
@@ -19,6 +20,7 @@ from glasshead.explainers.neighbours import (
 )
 from glasshead.explainers.standing import Evidence
 from glasshead.images.table import ImageTable
+from glasshead.pipelines.explain.gallery_params import VIEWS
 from glasshead.pipelines.explain.nodes import Arrays, Explainable
 from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.reporting.mistake_figures import mistakes_figure
@@ -117,7 +119,10 @@ def plot_explanation_views(
     for name, sides in parameters.views.items():
         missing = sorted({label for side in sides for label in side} - set(images.classes))
         if missing:
-            logger.info("View %r left out: the data has no class %s.", name, ", ".join(missing))
+            level = logging.INFO if name in VIEWS else logging.WARNING  # these are not the user's
+            logger.log(
+                level, "View %r left out: the data has no class %s.", name, ", ".join(missing)
+            )
         else:
             views[name] = sides
     return explanation_views_figure(
@@ -162,7 +167,9 @@ def _answers(
 def _thumbnails(images: ImageTable, image_ids: pd.Series) -> dict[str, UInt8[np.ndarray, "h w 3"]]:
     unique = image_ids.unique()
     rows = pd.Index(images.ids()).get_indexer(unique)
-    pictures = {name: images.pil(int(row)) for name, row in zip(unique, rows, strict=True)}
-    for picture in pictures.values():
-        picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    return {name: np.asarray(picture) for name, picture in pictures.items()}
+    return {name: _thumbnail(images.pil(int(row))) for name, row in zip(unique, rows, strict=True)}
+
+
+def _thumbnail(picture: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    return np.asarray(picture)

@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from glasshead.device import choose_device, computing_on
+from glasshead.errors import ArtifactError
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.concepts import Bottleneck
 from glasshead.explainers.evidence import Measure, completeness, summarise, without_interval
 from glasshead.explainers.examples import choose_balanced
-from glasshead.explainers.faithfulness import noise_response
+from glasshead.explainers.faithfulness import Noise, noise_response
 from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.explainers.randomisation import randomised_copy
 from glasshead.explainers.report_card import Subject, measure_method
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
@@ -81,17 +84,17 @@ def prepare_examples(
     """
     rows = pd.Index(images.frame()["image_id"]).get_indexer(examples["image_id"])
     marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
-    pictures = [images.pil(int(row)) for row in rows]
-    masks = [images.mask(int(row)) for row in rows]
-    places = [
-        (marked.get(name), picture)
-        for name, picture in zip(examples["image_id"], pictures, strict=True)
-    ]
+    pixels, masks, marks = [], [], []
+    for name, row in zip(examples["image_id"], rows.tolist(), strict=True):
+        picture = images.pil(row)  # one at a time: they may be large
+        pixels.append(classifier.prepare([picture])[0].numpy())
+        masks.append(_as_seen(classifier, images.mask(row), pixels[-1]))
+        marks.append(_as_seen(classifier, _square(marked.get(name), picture), pixels[-1]))
     return {
         "image_id": _strings(examples["image_id"]),
-        "pixels": classifier.prepare(pictures).numpy(),
-        "masks": _as_seen(classifier, masks, pictures),
-        "marks": _as_seen(classifier, [_square(box, picture) for box, picture in places], pictures),
+        "pixels": np.stack(pixels),
+        "masks": np.stack(masks),
+        "marks": np.stack(marks),
     }
 
 
@@ -109,26 +112,27 @@ def explain_pixels(
     each image, wall-clock, after a first image that does not count; where contributions must add up `<method>/base`
     and `/output` (r,) logits. not_applicable (m, 2): the methods left out, with the reason.
     """
-    images, targets = _as_inputs(classifier, example_images, examples)
+    device = choose_device(parameters.device, "explain.device")
+    images, targets = _as_inputs(classifier, example_images, examples, device)
     budget = parameters.budget.model_copy(update={"seed": seed})
-    measured = np.flatnonzero(examples["measured"])
-    drawn = generator(seed, "explain", "subsample").permutation(measured)
+    drawn = _in_random_order(examples, seed)
     reasons = {name: METHODS[name].applies_to(classifier) for name in parameters.methods}
     arrays: Arrays = {}
-    for name, count in parameters.methods.items():
-        if reasons[name]:
-            logger.info("%s is not applicable: %s", name, reasons[name])
-            continue
-        rows = np.arange(len(examples)) if count is None else np.sort(drawn[:count])
-        METHODS[name](classifier, images[rows[:1]], targets[rows[:1]], budget)
-        started = time.perf_counter()
-        explained = METHODS[name](classifier, images[rows], targets[rows], budget)
-        seconds = (time.perf_counter() - started) / len(rows)
-        arrays |= _as_arrays(name, explained) | {
-            f"{name}/rows": rows,
-            f"{name}/seconds": np.array(seconds),
-        }
-        _warn_of_gaps(name, explained, budget)
+    with computing_on(classifier, device):
+        for name, count in parameters.methods.items():
+            if reasons[name]:
+                logger.info("%s is not applicable: %s", name, reasons[name])
+                continue
+            rows = np.arange(len(examples)) if count is None else np.sort(drawn[:count])
+            METHODS[name](classifier, images[rows[:1]], targets[rows[:1]], budget)
+            started = time.perf_counter()
+            explained = METHODS[name](classifier, images[rows], targets[rows], budget)
+            seconds = (time.perf_counter() - started) / len(rows)
+            arrays |= _as_arrays(name, explained) | {
+                f"{name}/rows": rows,
+                f"{name}/seconds": np.array(seconds),
+            }
+            _warn_of_gaps(name, explained, budget)
     applied = [name for name, reason in reasons.items() if not reason]
     left_out = [(name, reason) for name, reason in reasons.items() if reason]
     return (
@@ -152,33 +156,40 @@ def measure_explanations(
 ) -> dict[str, dict[str, Measure]]:
     """Return method, measure, {value, low, high, better}; Shapley values where there are concepts to have any.
 
-    All methods are measured on the images drawn at random for that, or on those of them that a slow one explained.
+    All methods are measured on the images drawn at random for that, or on those of them that a slow one explained; `n`
+    says how many of them a measure is of.
     """
-    images, targets = _as_inputs(classifier, example_images, examples)
+    device = choose_device(parameters.device, "explain.device")
+    images, targets = _as_inputs(classifier, example_images, examples, device)
     budget = parameters.budget.model_copy(update={"seed": seed})
-    response = noise_response(
-        classifier, images, targets, seed,
-        samples=parameters.evidence.infidelity_samples, images_per_pass=budget.images_per_pass,
-    )  # fmt: skip
     masks, marks = example_images["masks"], example_images["marks"]
-    subject = Subject(images, targets, masks, marks, *response)
-    measured = np.flatnonzero(examples["measured"])
     explanations: dict[str, dict[str, Measure]] = {}
     maps: dict[str, np.ndarray] = {}
-    for name in attributions["methods"].tolist():
-        rows = np.intersect1d(attributions[f"{name}/rows"], measured)
-        explained = explanation_of(attributions, name, rows)
-        started = time.perf_counter()
-        explanations[name] = measure_method(
-            METHODS[name], classifier, subject.at(rows), explained, budget, parameters.evidence,
-            parameters.n_resamples, seed,
-        )  # fmt: skip
-        seconds = float(attributions[f"{name}/seconds"])
-        explanations[name]["seconds_per_image"] = without_interval("seconds_per_image", seconds)
-        logger.info("%s measured in %.1f s", name, time.perf_counter() - started)
-        maps[name] = np.full((len(examples), *explained.maps.shape[1:]), np.nan)
-        maps[name][rows] = explained.maps
-    for name, values in _agreement({name: each[measured] for name, each in maps.items()}).items():
+    noise = Noise(seed, parameters.evidence.infidelity_samples)
+    drawn = _in_random_order(examples, seed)
+    with computing_on(classifier, device):
+        falls = np.full((len(examples), noise.samples), np.nan)
+        falls[drawn] = noise_response(
+            classifier, images[drawn], targets[drawn], drawn, noise, budget.images_per_pass
+        )
+        subject = Subject(images, targets, masks, marks, np.arange(len(examples)), falls)
+        randomised = randomised_copy(classifier, seed)
+        for name in attributions["methods"].tolist():
+            rows = drawn[np.isin(drawn, attributions[f"{name}/rows"])]
+            explained = explanation_of(attributions, name, rows)
+            started = time.perf_counter()
+            explanations[name] = measure_method(
+                METHODS[name], classifier, randomised, subject.at(rows), explained, budget,
+                parameters.evidence, parameters.n_resamples, seed,
+            )  # fmt: skip
+            seconds = float(attributions[f"{name}/seconds"])
+            explanations[name]["seconds_per_image"] = without_interval(
+                "seconds_per_image", seconds, len(attributions[f"{name}/rows"])
+            )
+            logger.info("%s measured in %.1f s", name, time.perf_counter() - started)
+            maps[name] = np.full((len(examples), *explained.maps.shape[1:]), np.nan)
+            maps[name][rows] = explained.maps
+    for name, values in _agreement({name: each[drawn] for name, each in maps.items()}).items():
         explanations[name] |= summarise(values, parameters.n_resamples, seed)
     if shapley is not None and len(shapley["players"]):
         explained = Attribution(shapley["values"], shapley["base"], shapley["output"])
@@ -187,9 +198,20 @@ def measure_explanations(
 
 
 def class_indices(classes: Sequence[str], names: pd.Series) -> Int[Tensor, " n"]:
-    """Return the place of each class name among the logits."""
-    order = list(classes)
-    return torch.tensor([order.index(name) for name in names])
+    """Return the place of each class name among the logits; ArtifactError for one that is not among them."""
+    places = pd.Index(classes).get_indexer(pd.Index(names))
+    if unknown := names[places < 0].tolist():
+        raise ArtifactError(
+            f"The classifier has no class {unknown[0]!r}: it was trained on other data. Run its "
+            "training, calibrate and evaluate pipelines again."
+        )
+    return torch.from_numpy(places.astype(np.int64))
+
+
+def _in_random_order(examples: pd.DataFrame, seed: int) -> Int[np.ndarray, " m"]:
+    """Return the rows that are measured; the first of them are what slow methods and measures take."""
+    measured = np.flatnonzero(examples["measured"])
+    return generator(seed, "explain", "subsample").permutation(measured)
 
 
 def _agreement(maps: dict[str, Float[np.ndarray, "n h w"]]) -> dict[str, Arrays]:
@@ -203,21 +225,20 @@ def _agreement(maps: dict[str, Float[np.ndarray, "n h w"]]) -> dict[str, Arrays]
 
 
 def _as_inputs(
-    classifier: Classifier, example_images: Arrays, examples: pd.DataFrame
+    classifier: Classifier, example_images: Arrays, examples: pd.DataFrame, device: str
 ) -> tuple[Tensor, Tensor]:
-    images = as_images(torch.from_numpy(example_images["pixels"]))
-    return images, class_indices(classifier.classes, examples["predicted"])
+    images = as_images(torch.from_numpy(example_images["pixels"]).to(device))
+    return images, class_indices(classifier.classes, examples["predicted"]).to(device)
 
 
 def _as_seen(
-    classifier: Explainable, masks: list[np.ndarray | None], pictures: list[Image.Image]
+    classifier: Explainable, mask: np.ndarray | None, pixels: UInt8[np.ndarray, "3 h w"]
 ) -> NDArray[np.bool_]:
-    """Return masks (n, h, w) where the classifier sees them; none of a picture is False everywhere."""
-    drawn = [
-        Image.fromarray(np.zeros(picture.size[::-1], bool) if mask is None else mask).convert("RGB")
-        for mask, picture in zip(masks, pictures, strict=True)
-    ]
-    seen: NDArray[np.bool_] = classifier.prepare(drawn)[:, 0].numpy() > 127
+    """Return a mask (h, w) where the classifier sees it in `pixels`; False everywhere if there is none."""
+    if mask is None:
+        return np.zeros(pixels.shape[1:], bool)
+    drawn = Image.fromarray(mask).convert("RGB")
+    seen: NDArray[np.bool_] = classifier.prepare([drawn])[0, 0].numpy() > 127
     return seen
 
 

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel, PositiveInt, field_validator
 
+from glasshead.device import Device
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.concepts import Engine
 from glasshead.explainers.methods import METHODS
@@ -26,6 +27,7 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
         background: train images that stand in for the concepts a coalition lacks.
         engine, max_coalitions, concepts: of Shapley values and interventions.
         n_resamples: of the bootstrap.
+        device: where pixels are explained; concepts are explained on the CPU, which is enough for them.
         neighbours: train images beside each explained one, of the predicted class and of another.
         views: by name the classes of two sides to compare.
     """
@@ -39,6 +41,7 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
     max_coalitions: PositiveInt = 4096
     concepts: ConceptParams = ConceptParams()
     n_resamples: PositiveInt = 1000
+    device: Device = "auto"
     neighbours: PositiveInt = 3
     views: Views = VIEWS
 

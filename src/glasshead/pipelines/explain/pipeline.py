@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glasshead.pipelines.explain.answer_nodes import explain_answers
 from glasshead.pipelines.explain.concept_nodes import explain_concepts, intervene
 from glasshead.pipelines.explain.gallery_pipeline import gallery_pipeline
 from glasshead.pipelines.explain.nodes import (
@@ -10,6 +11,7 @@ from glasshead.pipelines.explain.nodes import (
     measure_explanations,
     prepare_examples,
 )
+from glasshead.reporting.answer_maps_figure import plot_answer_maps
 from glasshead.reporting.concept_figures import (
     plot_interactions,
     plot_shapley_beeswarm,
@@ -29,7 +31,7 @@ def create_pipeline(*, concepts: bool) -> Pipeline:
     """
     whole = pixels_pipeline(measured=["shapley"] if concepts else [])
     whole += gallery_pipeline(concepts=concepts)
-    return whole + concepts_pipeline() if concepts else whole
+    return whole + concepts_pipeline() + answers_pipeline() if concepts else whole
 
 
 def pixels_pipeline(measured: list[str]) -> Pipeline:
@@ -149,6 +151,34 @@ def concepts_pipeline() -> Pipeline:
                 "interventions",
                 "interventions_figure",
                 name="plot_interventions",
+            ),
+        ]
+    )
+
+
+def answers_pipeline() -> Pipeline:
+    """Return the nodes that explain a bottleneck's answers to its concepts by pixels."""
+    return Pipeline(
+        [
+            Node(
+                explain_answers,
+                [
+                    "classifier",
+                    "example_images",
+                    "examples",
+                    "samples",
+                    "shapley",
+                    "params:explain",
+                    "params:seed",
+                ],
+                "answer_maps",
+                name="explain_answers",
+            ),
+            Node(
+                plot_answer_maps,
+                ["examples", "example_images", "answer_maps", "explanations"],
+                "answer_maps_figure",
+                name="plot_answer_maps",
             ),
         ]
     )

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
 from glasshead.device import choose_device
 from glasshead.errors import SourceError
@@ -18,6 +17,7 @@ from glasshead.images.splits import assign_splits
 from glasshead.images.table import ImageTable
 from glasshead.models.nano_clip import NanoClip, build_processor
 from glasshead.models.probe import fit_linear_probe
+from glasshead.models.text import zero_shot_logits
 from glasshead.pipelines.pretrain.params import PretrainParams
 from glasshead.reporting.nano_clip_card import nano_clip_card
 from glasshead.seeds import seed_everything, stream_seed
@@ -143,7 +143,7 @@ def measure_nano_clip(nano_clip: NanoClip, pairs: Arrays) -> dict[str, Any]:
         }
         probe = fit_linear_probe(rows["train"], rows["validation"], PROBE_STRENGTHS)
         values, labels = rows["test"]
-        zero_shot = F.normalize(torch.from_numpy(values), dim=-1) @ F.normalize(texts, dim=-1).T
+        zero_shot = zero_shot_logits(torch.from_numpy(values), texts, scale=1)
         measured[str(source)] = {
             "zero_shot_accuracy": float((zero_shot.argmax(dim=-1).numpy() == labels).mean()),
             "linear_probe_accuracy": float((probe.predict(values) == labels).mean()),

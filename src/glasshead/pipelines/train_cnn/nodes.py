@@ -7,7 +7,6 @@ from functools import partial, wraps
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
@@ -20,7 +19,6 @@ from glasshead.models.cnn import SMALLEST, CNNClassifier, build_cnn
 from glasshead.models.resize import resize_and_crop
 from glasshead.models.tta import flip_tta
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
-from glasshead.reporting.training_figures import training_history_figure
 from glasshead.seeds import stream_seed
 from glasshead.serving.predict import logits_of, logits_table, predict_majority
 from glasshead.training.augment import PRESETS, Augmentation
@@ -138,11 +136,6 @@ def predict_controls(
     device = choose_device(parameters.device, "train_cnn.device")
     logits = logits_of(classifier, source, len(rest), device, flip_tta(classifier, shift))
     return controls.assign(tta=np.array(classifier.classes, dtype=object)[logits.argmax(axis=1)])
-
-
-def plot_training_history(audit_log: pd.DataFrame) -> Figure:
-    """Return loss and accuracy by epoch."""
-    return training_history_figure(audit_log)
 
 
 def _build(

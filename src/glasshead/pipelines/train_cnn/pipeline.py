@@ -6,10 +6,10 @@ from glasshead.images.fitting import select_fitting_samples
 from glasshead.pipelines.train_cnn.nodes import (
     fit_cnn,
     fit_variant,
-    plot_training_history,
     predict_controls,
     predict_logits,
 )
+from glasshead.reporting.training_figures import plot_training_history
 
 
 def create_pipeline(augmentation: str | None = None, replicate: int = 0) -> Pipeline:

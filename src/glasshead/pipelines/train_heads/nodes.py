@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
 
 from glasshead import __version__
 from glasshead.device import one_thread
@@ -20,7 +19,6 @@ from glasshead.models.clip import BackboneParams, load_encoder_with_key
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.probe import LinearProbe, fit_linear_probe
 from glasshead.pipelines.train_heads.params import TrainHeadsParams
-from glasshead.reporting.training_figures import training_history_figure
 from glasshead.seeds import generator, seed_everything, stream_seed
 from glasshead.training.bottleneck import BottleneckData, train_bottleneck
 
@@ -77,7 +75,7 @@ def predict_logits(
     """
     values = torch.from_numpy(embeddings.of(samples["content_hash"], classifier.encoder_key))
     with torch.inference_mode():
-        concept_logits = classifier.bottleneck.concept_logits(values)
+        concept_logits = classifier.concept_logits(values)
         logits = classifier.logits_from_concepts(
             classifier.bottleneck.to_probabilities(concept_logits)
         )
@@ -140,11 +138,6 @@ def predict_controls(
         {"image_id": embeddings.image_id}
         | {name: classes[rows] for name, rows in predicted.items()}
     )
-
-
-def plot_training_history(audit_log: pd.DataFrame) -> Figure:
-    """Return loss and validation accuracy by epoch."""
-    return training_history_figure(audit_log)
 
 
 def random_codes(classes: int, widths: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:

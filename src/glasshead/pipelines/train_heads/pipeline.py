@@ -5,10 +5,10 @@ from kedro.pipeline import Node, Pipeline
 from glasshead.images.fitting import select_fitting_samples
 from glasshead.pipelines.train_heads.nodes import (
     fit_heads,
-    plot_training_history,
     predict_controls,
     predict_logits,
 )
+from glasshead.reporting.training_figures import plot_training_history
 
 
 def create_pipeline() -> Pipeline:

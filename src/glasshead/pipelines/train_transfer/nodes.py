@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
@@ -19,7 +18,6 @@ from glasshead.models.interpolation import Interpolation
 from glasshead.models.pretrained import TransferClassifier, build_transfer
 from glasshead.models.stages import Architecture
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
-from glasshead.reporting.training_figures import training_history_figure
 from glasshead.seeds import stream_seed
 from glasshead.serving.predict import logits_table
 from glasshead.training.augment import Augmentation
@@ -118,11 +116,6 @@ def predict_logits(
     """
     device = choose_device(parameters.device, "train_transfer.device")
     return logits_table(classifier, images, samples, device)
-
-
-def plot_training_history(audit_log: pd.DataFrame) -> Figure:
-    """Return loss and accuracy by epoch; a vertical line where a new phase begins."""
-    return training_history_figure(audit_log)
 
 
 def _build(

@@ -8,10 +8,10 @@ from glasshead.models.stages import Architecture
 from glasshead.pipelines.train_transfer.nodes import (
     fit_transfer,
     fit_variant,
-    plot_training_history,
     predict_logits,
 )
 from glasshead.pipelines.train_transfer.parent import pretrain_parent, pretrain_variant
+from glasshead.reporting.training_figures import plot_training_history
 from glasshead.serving.predict import predict_majority
 from glasshead.training.phases import Strategy
 
