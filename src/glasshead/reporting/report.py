@@ -58,6 +58,7 @@ FIGURES = {  # anchor: title, caption of each figure
             "shapley_mistake": "A wrong decision as a sum of its concepts.",
             "shapley_right": "A right decision as a sum of its concepts.",
             "interactions": "What pairs of concepts add together.",
+            "answer_maps": "Which pixels each concept's answer rests on.",
             "interventions": "Accuracy when concepts are corrected, or known, one after the other.",
         },
     ),
