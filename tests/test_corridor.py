@@ -489,7 +489,7 @@ class TestOwnImages:
         result = run(
             f"--params=ingest.source=image_folder,ingest.image_folder.path={tmp_path},"
             "preprocess.taxonomy=mine",
-            "--to-outputs=heads.metrics",
+            "--to-outputs=heads.metrics,heads.classifier",
         )
         assert result.exit_code == 0, result.stderr[-2000:]
         assert {f"subtask/{name}/accuracy" for name in yaml.safe_load(block)["subtasks"]} <= set(
