@@ -48,7 +48,9 @@ class Audited:
         return Removal(
             self.image_ids,
             self.has_risk,
-            *(self.score(pixels) for pixels in (self.pixels, hidden, control)),
+            before=self.score(self.pixels),
+            after=self.score(hidden),
+            elsewhere=self.score(control),
             on_place=on_place,
             area=places.mean(axis=(1, 2)),
         )
@@ -179,8 +181,8 @@ def mark_finding(
 ) -> Finding | None:
     """Return a finding where hiding a place costs accuracy that hiding another one does not.
 
-    `subject` and `what` say in words what rests on what. None where there are too few images, or the drop beyond that of the other
-    place is below two points or its interval holds 0.
+    `subject` and `what` say in words what rests on what. None where there are too few images, or the drop beyond that
+    of the other place is below two points or its interval holds 0.
     """
     if len(removal) < LEAST_IMAGES:
         return None

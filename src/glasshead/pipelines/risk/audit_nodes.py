@@ -9,6 +9,7 @@ import pandas as pd
 from glasshead.audit.attributes import data_finding, score_finding
 from glasshead.audit.findings import Finding, not_checked
 from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
+from glasshead.calibration.heads import class_columns
 from glasshead.explainers.risk_maps import Located, load_located, risk_maps, risk_probabilities
 from glasshead.images.fitting import table_rows
 from glasshead.images.risks import TARGET, Risk
@@ -152,8 +153,7 @@ def _look_at_attributes(
     samples: pd.DataFrame, scores: pd.DataFrame, risk: Risk, parameters: RiskParams, seed: int
 ) -> list[Finding | None]:
     """Return findings on the attributes of the image table, but for the one that names the risk."""
-    names = [name.removeprefix(ATTRIBUTE) for name in samples if name.startswith(ATTRIBUTE)]
-    others = [name for name in names if name != risk.column]
+    others = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
     if not others:
         reason = f"the image table has no attributes beside {risk.name!r}"
         advice = "Name columns such as background or camera as attribute_columns of the source, and run from ingest on."
