@@ -5,9 +5,10 @@ images with the risk, pointing_game and iou (at the object's own area) stand bes
 classifier (average of the same features, cross-entropy alone) and of a Gaussian in the centre. Intervals are 95 %, over
 images. The peer of label-noise is the auditor of clean labels, on the same test rows, which keep theirs. For shortcut,
 90 % of the trucks carry a small square of a colour of its own near a corner: ours is the accuracy on those in test with
-the square painted over, the peer that with it. planted_mark and mark_beside_object count the seeds in which the check
-of that name tells of it, the second without being told where it is; silent those in which neither tells anything of
-trucks that carry the square in test alone, so that nothing was learnt from it.
+the square painted over, the peer that with it, of the auditor and of the usual classifier. planted_mark and
+mark_beside_object count the seeds in which the check of that name tells of it in either, the second without being told
+where it is; silent those in which none tells anything of trucks that carry the square in test alone, so that nothing
+was learnt from it.
 """
 
 import platform
@@ -224,14 +225,25 @@ def audited(auditor: RiskAuditor, test: Drawn, rows: np.ndarray) -> Audited:
     )
 
 
-def checks(auditor: RiskAuditor, test: Drawn) -> set[str]:
-    """Return which checks find a mark: where it is known, and where it must be found beside the object."""
+def checks(models: dict[str, RiskAuditor], test: Drawn) -> set[str]:
+    """Return which checks find a mark, in any of the models: where it is known, or beside the object."""
     marked, trucks = test.marks.any(axis=(1, 2)), test.labels == "truck"
-    found = [
-        look_at_marks("truck", audited(auditor, test, marked), test.marks[marked], 1000, 0),
-        look_beside("truck", audited(auditor, test, trucks), test.masks[trucks], SPOT, 1000, 0),
-    ]
+    found = []
+    for name, model in models.items():
+        known, whole = (audited(model, test, rows) for rows in (marked, trucks))
+        found += [
+            look_at_marks(name, known, test.marks[marked], 1000, 0),
+            look_beside(name, whole, test.masks[trucks], SPOT, 1000, 0),
+        ]
     return {each["check"] for each in found if each}
+
+
+def train_both(encoder: ImageEncoder, parts: tuple[Drawn, Drawn, Drawn], seed: int) -> Any:
+    """Return the auditor of trucks and the usual classifier, by name."""
+    return {
+        name: train(encoder, *parts[:2], ("truck",), seed, usual=usual)
+        for name, usual in (("auditor", False), ("usual", True))
+    }
 
 
 def shortcuts(encoder: ImageEncoder) -> list[Result]:
@@ -239,30 +251,22 @@ def shortcuts(encoder: ImageEncoder) -> list[Result]:
     results: list[Result] = []
     counts = dict.fromkeys(("planted_mark", "mark_beside_object", "silent"), 0)
     for seed in SEEDS:
-        planted = draw(
-            encoder, seed, Shortcut(class_name="truck", train_rate=0.9, test_rate=0.9), MARKED_SIZES
-        )
-        auditor = train(encoder, *planted[:2], ("truck",), seed)
-        for check in checks(auditor, planted[2]):
+        learnt = Shortcut(class_name="truck", train_rate=0.9, test_rate=0.9)
+        planted = draw(encoder, seed, learnt, MARKED_SIZES)
+        models = train_both(encoder, planted, seed)
+        for check in checks(models, planted[2]):
             counts[check] += 1
         marked = planted[2].marks.any(axis=(1, 2))
-        removal = audited(auditor, planted[2], marked).without(planted[2].marks[marked])
-        found = removal.estimates(1000, 0)
-        mass, area = (found[name].value or 0.0 for name in ("mass_on_place", "area"))
-        note = f"{mass:.3f} of the mass on the mark, {area:.3f} of the pixels; with it"
-        results.append(
-            row(
-                f"shortcut/seed-{seed}",
-                found["accuracy_hidden"],
-                found["accuracy"],
-                "accuracy",
-                note,
-            )
-        )
-        clean = draw(
-            encoder, seed, Shortcut(class_name="truck", train_rate=0.0, test_rate=1.0), MARKED_SIZES
-        )
-        counts["silent"] += not checks(train(encoder, *clean[:2], ("truck",), seed), clean[2])
+        for name, model in models.items():
+            removal = audited(model, planted[2], marked).without(planted[2].marks[marked])
+            found = removal.estimates(1000, 0)
+            mass, area = (found[each].value or 0.0 for each in ("mass_on_place", "area"))
+            note = f"{mass:.3f} of the mass on the mark, {area:.3f} of the pixels; with it"
+            hidden, shown = found["accuracy_hidden"], found["accuracy"]
+            results.append(row(f"shortcut/{name}/seed-{seed}", hidden, shown, "accuracy", note))
+        unlearnt = Shortcut(class_name="truck", train_rate=0.0, test_rate=1.0)
+        clean = draw(encoder, seed, unlearnt, MARKED_SIZES)
+        counts["silent"] += not checks(train_both(encoder, clean, seed), clean[2])
     total = Estimate(float(len(SEEDS)), None, None, len(SEEDS))
     for name, count in counts.items():
         estimate = Estimate(float(count), None, None, len(SEEDS))

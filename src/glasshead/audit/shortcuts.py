@@ -48,7 +48,9 @@ class Audited:
         return Removal(
             self.image_ids,
             self.has_risk,
-            *(self.score(pixels) for pixels in (self.pixels, hidden, control)),
+            before=self.score(self.pixels),
+            after=self.score(hidden),
+            elsewhere=self.score(control),
             on_place=on_place,
             area=places.mean(axis=(1, 2)),
         )
@@ -135,14 +137,14 @@ def object_finding(
 
 
 def look_beside(
-    risk: str,
+    subject: str,
     audited: Audited,
     masks: Bool[np.ndarray, "n h w"],
     side: int,
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding where something beside the object decides: `mark_beside_object`.
+    """Return a finding where something beside the object decides: `mark_beside_object`; `subject` says of what.
 
     Of images with the risk whose highest place lies so far from the object that a square of `side` pixels about it
     does not touch the mask; that square is hidden. None where there are few such images.
@@ -160,25 +162,27 @@ def look_beside(
         f"something beside the object in {beside.mean():.0%} of the images with it, mostly at {x:.0%} of the width and "
         f"{y:.0%} of the height, its most striking colour {striking_colour(chosen.pixels, places)}"
     )
-    return mark_finding(risk, chosen.without(places), what, "mark_beside_object", n_resamples, seed)
+    return mark_finding(
+        subject, chosen.without(places), what, "mark_beside_object", n_resamples, seed
+    )
 
 
 def look_at_marks(
-    risk: str, audited: Audited, marks: Bool[np.ndarray, "n h w"], n_resamples: int, seed: int
+    subject: str, audited: Audited, marks: Bool[np.ndarray, "n h w"], n_resamples: int, seed: int
 ) -> Finding | None:
-    """Return a finding where known marks decide: `planted_mark`."""
+    """Return a finding where known marks decide: `planted_mark`; `subject` says of what."""
     colour = striking_colour(audited.pixels, marks)
     what = f"a planted mark, {colour}, in {len(marks)} test images"
-    return mark_finding(risk, audited.without(marks), what, "planted_mark", n_resamples, seed)
+    return mark_finding(subject, audited.without(marks), what, "planted_mark", n_resamples, seed)
 
 
 def mark_finding(
-    risk: str, removal: Removal, what: str, check: str, n_resamples: int, seed: int
+    subject: str, removal: Removal, what: str, check: str, n_resamples: int, seed: int
 ) -> Finding | None:
     """Return a finding where hiding a place costs accuracy that hiding another one does not.
 
-    `what` says in words what the place is. None where there are too few images, or the drop beyond that of the other
-    place is below two points or its interval holds 0.
+    `subject` and `what` say in words what rests on what. None where there are too few images, or the drop beyond that
+    of the other place is below two points or its interval holds 0.
     """
     if len(removal) < LEAST_IMAGES:
         return None
@@ -197,7 +201,7 @@ def mark_finding(
         check=check,
         severity=severity,
         summary=(
-            f"{risk!r} rests on {what}. It holds {percent(found['mass_on_place'])} of the risk's mass on "
+            f"{subject} rests on {what}. It holds {percent(found['mass_on_place'])} of the risk's mass on "
             f"{percent(found['area'])} of the pixels; without it, accuracy on {len(removal)} images falls from "
             f"{percent(found['accuracy'])} to {percent(found['accuracy_hidden'])}, with another place hidden to "
             f"{percent(found['accuracy_hidden_elsewhere'])}."

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, PositiveInt
 from torch import Tensor
 
+from glasshead.calibration.heads import class_columns
 from glasshead.device import Device, FittingBatches, choose_device
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.packed import Precision
@@ -114,7 +115,7 @@ def risk_rows(images: ImageTable, targets: pd.DataFrame, features: SpatialFeatur
     def take(rows: np.ndarray) -> Float[Tensor, "b d h w"]:
         return as_map(features(places[rows]))
 
-    columns = [name for name in targets if name.startswith(TARGET)]
+    columns = [TARGET + risk for risk in class_columns(targets, TARGET)]
     labels = torch.from_numpy(targets[columns].to_numpy(np.float32, copy=True))
     return RiskRows(take, labels)
 

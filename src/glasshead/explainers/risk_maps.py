@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from glasshead.calibration.heads import class_columns
 from glasshead.explainers.baselines import centre_gaussian
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.cam import grad_cam
@@ -76,8 +77,8 @@ def localiser(
     """
     watched: list[tuple[int, np.ndarray, np.ndarray]] = []
     order = pd.Index(targets["image_id"])
-    for place, column in enumerate(name for name in targets if name.startswith(TARGET)):
-        rows = targets[targets[column] == 1]
+    for place, risk in enumerate(class_columns(targets, TARGET)):
+        rows = targets[targets[TARGET + risk] == 1]
         rows = rows.iloc[:: max(1, -(-len(rows) // most))]
         located = load_located(images, rows, prepare, size)
         if len(located):

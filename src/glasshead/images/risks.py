@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field, model_validator
 
+from glasshead.calibration.heads import class_columns
 from glasshead.errors import ParameterError, SplitError
 from glasshead.images.table import ATTRIBUTE
 
@@ -69,10 +70,10 @@ def _has(samples: pd.DataFrame, risk: Risk, classes: tuple[str, ...]) -> np.ndar
     if risk.column is None:
         _refuse_unknown(risk, "class", risk.classes, classes)
         return samples["label"].isin(risk.classes).to_numpy(np.int64)
-    known = [name.removeprefix(ATTRIBUTE) for name in samples if name.startswith(ATTRIBUTE)]
+    known = class_columns(samples, ATTRIBUTE)
     _refuse_unknown(risk, "column", (risk.column,), known)
     column = samples[ATTRIBUTE + risk.column]
-    _refuse_unknown(risk, f"value of {risk.column}", risk.values, column.dropna().unique())
+    _refuse_unknown(risk, f"value of {risk.column}", risk.values, sorted(column.dropna().unique()))
     return column.isin(risk.values).to_numpy(np.int64)
 
 

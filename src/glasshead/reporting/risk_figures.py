@@ -135,7 +135,7 @@ def risk_ablation_figure(table: pd.DataFrame, measures: Sequence[str]) -> Figure
         for place, (value, low, high) in enumerate(columns.to_numpy()):
             axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
             axes.plot(value, place, "o", color=BLUE)
-        axes.axvline(float(columns.iloc[0, 0]), color=GREY, linewidth=0.8)
+        axes.axvline(columns.to_numpy()[0, 0], color=GREY, linewidth=0.8)
         axes.grid(axis="x", color="0.9")
         _finish(axes, "", measure.replace("_", " "))
     grid[0].set_yticks(range(len(table)), [plain(name, 40) for name in table["variant"]])

@@ -88,7 +88,7 @@ def train_risk_head(
             losses, logits = _step(head, optimisers, train, rows, params)
             parts.append((len(rows), losses))
             outputs.append((logits, train.labels[rows]))
-        row = {"epoch": epoch + 1} | _named("train", parts, params.losses)
+        row: Row = {"epoch": epoch + 1} | _named("train", parts, params.losses)
         row["train_gap"] = _mean_over_risks(mean_gap, *map(torch.cat, zip(*outputs, strict=True)))
         row |= _validate(head, validation, params, seed, localise)
         row["learning_rate"] = optimisers[0].param_groups[0]["lr"]

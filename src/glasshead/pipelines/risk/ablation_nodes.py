@@ -108,7 +108,7 @@ def measure_variants(
             logits, _, maps = risk_outputs(head, rows, parameters.training.batch_size)
             runs.append(_rank(logits, rows.labels) | localise(maps))
         found[name] = {
-            measure: [np.nan if run[measure] is None else run[measure] for run in runs]
+            measure: np.array([run[measure] for run in runs], float).tolist()  # NaN for None
             for measure in MEASURES
         }
     first = next(iter(found.values()))

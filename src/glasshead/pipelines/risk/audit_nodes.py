@@ -9,6 +9,7 @@ import pandas as pd
 from glasshead.audit.attributes import data_finding, score_finding
 from glasshead.audit.findings import Finding, not_checked
 from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
+from glasshead.calibration.heads import class_columns
 from glasshead.explainers.risk_maps import Located, load_located, risk_maps, risk_probabilities
 from glasshead.images.fitting import table_rows
 from glasshead.images.risks import TARGET, Risk
@@ -25,6 +26,7 @@ SPOT = 1.5  # side of what is hidden beside an object, in places of the features
 
 def find_faults(
     auditor: RiskAuditor,
+    reference: RiskAuditor,
     images: ImageTable,
     samples: pd.DataFrame,
     scores: pd.DataFrame,
@@ -35,16 +37,22 @@ def find_faults(
 ) -> list[Finding]:
     """Return the findings on all risks, the severest first; a check that lacks what it needs says so.
 
-    risk_off_object: risk beside the object, and mark_beside_object: what decides there; both need masks.
-    planted_mark: marks that the source has planted. risk_by_attribute, data_bias: need attributes of the image table.
+    risk_off_object: risk beside the object, and mark_beside_object: what decides there; both need masks. planted_mark:
+    marks that the source has planted. A mark is also looked for in what the `reference`, a usual classifier, learns
+    from the same data: these invite to it, even where the auditor resists. risk_by_attribute, data_bias: need
+    attributes of the image table.
     """
     findings: list[Finding | None] = []
     for place, risk in enumerate(parameters.risks):
         rows = positives(scores[scores["split"] == "test"], risk.name, parameters, seed)
         located = load_located(images, rows, auditor.prepare, auditor.input_size)
-        findings += _look_beside(auditor, located, localisation, risk.name, place, parameters, seed)
+        models = {
+            f"{risk.name!r}": auditor,
+            f"{risk.name!r}, as a usual classifier learns it from these data,": reference,
+        }
+        findings += _look_beside(models, located, localisation, risk.name, place, parameters, seed)
         findings.append(
-            _look_at_marks(auditor, images, scores, planted, risk.name, place, parameters, seed)
+            _look_at_marks(models, images, scores, planted, risk.name, place, parameters, seed)
         )
         findings += _look_at_attributes(samples, scores, risk, parameters, seed)
     order = ("high", "medium", "low")
@@ -61,7 +69,7 @@ def find_faults(
 
 
 def _look_beside(
-    auditor: RiskAuditor,
+    models: dict[str, RiskAuditor],
     located: Located,
     localisation: pd.DataFrame,
     risk: str,
@@ -88,16 +96,19 @@ def _look_beside(
         parameters.n_resamples,
         seed,
     )
-    audited = _audited(
-        auditor, located.image_ids, located.pixels, np.ones(len(located), bool), place
-    )
-    side = max(3, round(SPOT * auditor.input_size / _grid_side(auditor)))
-    beside = look_beside(risk, audited, located.masks, side, parameters.n_resamples, seed)
-    return [off_object, beside]
+    for subject, model in models.items():
+        audited = _audited(
+            model, located.image_ids, located.pixels, np.ones(len(located), bool), place
+        )
+        side = max(3, round(SPOT * model.input_size / _grid_side(model)))
+        masks = located.masks
+        if found := look_beside(subject, audited, masks, side, parameters.n_resamples, seed):
+            return [off_object, found]
+    return [off_object]
 
 
 def _look_at_marks(
-    auditor: RiskAuditor,
+    models: dict[str, RiskAuditor],
     images: ImageTable,
     scores: pd.DataFrame,
     planted: pd.DataFrame,
@@ -117,15 +128,14 @@ def _look_at_marks(
         square_mask(marked[name], picture)
         for name, picture in zip(rows["image_id"], pictures, strict=True)
     ]
-    marks = masks_as_seen(auditor.prepare, boxes, pictures)
-    audited = _audited(
-        auditor,
-        rows["image_id"].to_numpy(object),
-        auditor.prepare(pictures).numpy(),
-        rows[TARGET + risk].to_numpy() == 1,
-        place,
-    )
-    return look_at_marks(risk, audited, marks, parameters.n_resamples, seed)
+    prepare = next(iter(models.values())).prepare
+    marks, pixels = masks_as_seen(prepare, boxes, pictures), prepare(pictures).numpy()
+    ids, has_risk = rows["image_id"].to_numpy(object), rows[TARGET + risk].to_numpy() == 1
+    for subject, model in models.items():
+        audited = _audited(model, ids, pixels, has_risk, place)
+        if found := look_at_marks(subject, audited, marks, parameters.n_resamples, seed):
+            return found
+    return None
 
 
 def _audited(
@@ -143,8 +153,7 @@ def _look_at_attributes(
     samples: pd.DataFrame, scores: pd.DataFrame, risk: Risk, parameters: RiskParams, seed: int
 ) -> list[Finding | None]:
     """Return findings on the attributes of the image table, but for the one that names the risk."""
-    names = [name.removeprefix(ATTRIBUTE) for name in samples if name.startswith(ATTRIBUTE)]
-    others = [name for name in names if name != risk.column]
+    others = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
     if not others:
         reason = f"the image table has no attributes beside {risk.name!r}"
         advice = "Name columns such as background or camera as attribute_columns of the source, and run from ingest on."

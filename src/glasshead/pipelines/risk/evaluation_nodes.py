@@ -16,6 +16,7 @@ from glasshead.calibration.bootstrap import (
     bootstrap_intervals,
     mean_of_defined,
 )
+from glasshead.calibration.heads import class_columns
 from glasshead.calibration.ranking import auroc, average_precision, mean_gap
 from glasshead.errors import SplitError
 from glasshead.explainers.risk_maps import COLUMNS, RIVALS, hold_against_masks, load_located
@@ -100,9 +101,8 @@ def list_for_review(scores: pd.DataFrame, parameters: RiskParams) -> pd.DataFram
     A row an image and risk: rank, image_id, split, label, risk, has_risk, probability, surprise (-log2 of the label's
     probability, in bits) and why.
     """
-    risks = [name.removeprefix(TARGET) for name in scores if name.startswith(TARGET)]
     tables = []
-    for risk in risks:
+    for risk in class_columns(scores, TARGET):
         has_risk = scores[f"{TARGET}{risk}"].to_numpy() == 1
         probability = scores[f"probability/{risk}"].to_numpy()
         signed = np.where(has_risk, 1, -1) * _logits(probability)

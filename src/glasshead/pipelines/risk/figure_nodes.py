@@ -8,6 +8,7 @@ import torch
 from matplotlib.figure import Figure
 from scipy.special import expit
 
+from glasshead.calibration.heads import class_columns
 from glasshead.calibration.metrics import ReliabilityCurve, reliability_curve
 from glasshead.explainers.risk_maps import enlarged
 from glasshead.images.fitting import table_rows
@@ -38,7 +39,7 @@ def plot_curves(scores: pd.DataFrame) -> Figure:
     return risk_curves_figure(
         {
             risk: (test[f"logit/{risk}"].to_numpy(), test[TARGET + risk].to_numpy() == 1)
-            for risk in _risks(scores)
+            for risk in class_columns(scores, TARGET)
         }
     )
 
@@ -52,7 +53,7 @@ def plot_reliability(scores: pd.DataFrame, parameters: RiskParams) -> Figure:
         return reliability_curve(both, test[TARGET + risk].to_numpy(int), parameters.n_bins)
 
     panels = {}
-    for risk in _risks(scores):
+    for risk in class_columns(scores, TARGET):
         raw = expit(test[f"logit/{risk}"].to_numpy())
         panels[risk] = (curve(risk, raw), curve(risk, test[f"probability/{risk}"].to_numpy()))
     return reliability_figure(panels)
@@ -129,7 +130,7 @@ def _heated(
     if not len(rows):
         return []
     pixels = auditor.prepare([images.pil(int(row)) for row in rows]).numpy()
-    stored = pd.Index(maps["image_id"]).get_indexer(chosen["image_id"])
+    stored = pd.Index(maps["image_id"]).get_indexer(pd.Index(chosen["image_id"]))
     grids = torch.from_numpy(maps["maps"][stored].astype(np.float32))
     with torch.inference_mode():
         large = enlarged(grids, auditor.input_size)
@@ -139,7 +140,3 @@ def _heated(
         for _, row in chosen.iterrows()
     ]
     return [Heated(*each) for each in zip(pixels, heat, captions, strict=True)]
-
-
-def _risks(scores: pd.DataFrame) -> list[str]:
-    return [name.removeprefix(TARGET) for name in scores if name.startswith(TARGET)]

@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.special import expit
 
 from glasshead import __version__
+from glasshead.calibration.heads import class_columns
 from glasshead.calibration.temperature import fit_temperature
 from glasshead.device import one_thread
 from glasshead.embedding.spatial import open_spatial, risk_rows, store_spatial
@@ -147,13 +148,12 @@ def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
 def fit_temperatures(calibration_logits: pd.DataFrame) -> dict[str, float]:
     """Return the temperature of each risk; one without a best one keeps 1, with a warning."""
     return {
-        name.removeprefix(TARGET): _temperature(
-            name.removeprefix(TARGET),
-            calibration_logits[f"logit/{name.removeprefix(TARGET)}"].to_numpy(),
-            calibration_logits[name].to_numpy(),
+        risk: _temperature(
+            risk,
+            calibration_logits[f"logit/{risk}"].to_numpy(),
+            calibration_logits[TARGET + risk].to_numpy(),
         )
-        for name in calibration_logits
-        if name.startswith(TARGET)
+        for risk in class_columns(calibration_logits, TARGET)
     }
 
 

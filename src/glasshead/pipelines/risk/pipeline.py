@@ -113,6 +113,7 @@ def evaluation_pipeline() -> Pipeline:
                 find_faults,
                 [
                     "classifier",
+                    "reference",
                     "images",
                     "samples",
                     "scores",
