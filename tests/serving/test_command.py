@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 import glasshead
 from glasshead.__main__ import main
 from glasshead.models.classifier import Classifier
-from glasshead.serving.predictor import Predictor
+from glasshead.serving import lines
 
 PACKAGE = Path(glasshead.__file__).parent
 SAMPLES = PACKAGE / "assets" / "samples"
@@ -106,13 +106,15 @@ def test_a_classifier_may_be_a_folder(project, folder):
 
 def test_ctrl_c_leaves_nothing_half_written(project, monkeypatch):
     Path("out.csv").write_text("old")
-    see = Predictor._say
+    write, written = lines.csv_line, []
 
-    def interrupted(self, name, pixels):
-        signal.raise_signal(signal.SIGINT)  # which the main thread takes
-        return see(self, name, pixels)
+    def interrupted(*arguments):
+        written.append(write(*arguments))
+        if len(written) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return written[-1]
 
-    monkeypatch.setattr(Predictor, "_say", interrupted)
+    monkeypatch.setattr(lines, "csv_line", interrupted)
     result = predict("cat.png", "dog.png", "--csv", "out.csv")
     assert result.exit_code == 130
     assert Path("out.csv").read_text() == "old"
