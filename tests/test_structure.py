@@ -53,6 +53,7 @@ STAGES = {
     "calibrate",
     "evaluate",
     "explain",
+    "export",
     "pretrain",
 }
 CONCEPT_NODES = {
@@ -67,7 +68,12 @@ CONCEPT_NODES = {
     "plot_shapley_mistake",
     "plot_shapley_right",
 }
-OTHERS = {"pretrain", "train_cnn", "train_transfer"}  # stages that are no part of the default
+OTHERS = {
+    "export",
+    "pretrain",
+    "train_cnn",
+    "train_transfer",
+}  # stages that are no part of the default
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +97,7 @@ class TestPipelines:
     def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
         composed = {"heads", "cnn", "cnn_ablation", "__default__"}
         composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
+        composed |= {"export_cnn", "export_transfer", "export_ensemble"}
         assert STAGES | composed == pipelines.keys()
 
     def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:

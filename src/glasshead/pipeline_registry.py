@@ -11,6 +11,7 @@ from glasshead.pipelines import (
     ensemble,
     evaluate,
     explain,
+    export,
     ingest,
     preprocess,
     pretrain,
@@ -55,6 +56,11 @@ def register_pipelines() -> dict[str, Pipeline]:
             "heads",
             {"params:explain": "params:explain_full"},
         ),
+        "export": for_classifier(export.create_pipeline(), "heads"),
+        **{
+            f"export_{name}": for_classifier(export.create_pipeline(), name)
+            for name in ("cnn", "transfer", "ensemble")
+        },
         "pretrain": pretrain.create_pipeline(),
         "heads": whole,
         "cnn": from_images(pixels, cnn, "cnn"),

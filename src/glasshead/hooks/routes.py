@@ -150,6 +150,7 @@ ROUTES: dict[str, Route] = {  # the first that fits
     "flips": log_table,
     "interpolation": log_table,
     "interventions": log_numbers,
+    "latency": log_table,
     "metrics": log_numbers,
     "step_log": log_steps,
 }
