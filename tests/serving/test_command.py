@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -104,6 +105,15 @@ def test_a_classifier_may_be_a_folder(project, folder):
     assert result.stdout == predict("cat.png", "--json").stdout
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Take SIGINT as a terminal's Ctrl-C is taken; a process that a script started in the background ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_nothing_half_written(project, monkeypatch):
     Path("out.csv").write_text("old")
     write, written = lines.csv_line, []
