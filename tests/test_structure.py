@@ -58,6 +58,7 @@ STAGES = {
     "evaluate",
     "explain",
     "report",
+    "export",
     "pretrain",
     "risk",
     "robustness",
@@ -78,6 +79,7 @@ CONCEPT_NODES = {
 }
 OTHERS = {
     "embed_texts",
+    "export",
     "pretrain",
     "risk",
     "robustness",
@@ -107,8 +109,11 @@ class TestPipelines:
     def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
         composed = {"heads", "cnn", "cnn_ablation", "__default__"}
         composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
-        composed |= {f"{name}_explain_full" for name in ("cnn", "transfer", "ensemble")}
-        composed |= {f"{name}_robustness" for name in ("cnn", "transfer", "ensemble")}
+        composed |= {
+            f"{name}_{stage}"
+            for name in ("cnn", "transfer", "ensemble")
+            for stage in ("explain_full", "robustness", "export")
+        }
         composed |= {"report_comparison", "risk_ablation"}
         assert STAGES | composed == pipelines.keys()
 

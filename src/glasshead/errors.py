@@ -54,6 +54,10 @@ class ExplanationError(GlassheadError):
     """A method of explanation does not apply to the classifier, its images or its targets, or finds no memory."""
 
 
+class ExportError(GlassheadError):
+    """A classifier cannot be written in the form that another runtime reads."""
+
+
 class GateError(GlassheadError):
     """A result is below the minimum that the parameters demand; everything was saved before."""
 

@@ -11,6 +11,7 @@ from glasshead.pipelines import (
     ensemble,
     evaluate,
     explain,
+    export,
     ingest,
     preprocess,
     pretrain,
@@ -63,16 +64,16 @@ def register_pipelines() -> dict[str, Pipeline]:
         **stages,
         "evaluate": with_gate(stages["evaluate"], "heads"),
         "explain_full": for_classifier(explain.create_pipeline(concepts=True), "heads", FULL),
-        **{
-            f"{name}_explain_full": for_classifier(
-                explain.create_pipeline(concepts=False), name, FULL
-            )
-            for name in ("cnn", "transfer", "ensemble")
-        },
         "robustness": for_classifier(robustness.create_pipeline(), "heads"),
+        "export": for_classifier(export.create_pipeline(), "heads"),
         **{
-            f"{name}_robustness": for_classifier(robustness.create_pipeline(), name)
+            f"{name}_{stage}": for_classifier(template, name, renamed)
             for name in ("cnn", "transfer", "ensemble")
+            for stage, template, renamed in (
+                ("explain_full", explain.create_pipeline(concepts=False), FULL),
+                ("robustness", robustness.create_pipeline(), {}),
+                ("export", export.create_pipeline(), {}),
+            )
         },
         "pretrain": pretrain.create_pipeline(),
         "report_comparison": report.comparison_pipeline(),

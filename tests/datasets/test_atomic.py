@@ -20,6 +20,7 @@ from PIL import Image
 
 from glasshead.datasets.atomic import (
     AtomicArrays,
+    AtomicBytes,
     AtomicFigure,
     AtomicJSON,
     AtomicTable,
@@ -66,6 +67,7 @@ EXAMPLES = {
         lambda: {"x": np.arange(64.0).reshape(8, 8), "a/b": np.array(["é"])},
     ),
     "card.md": (AtomicText, lambda: "# é\n"),
+    "model.onnx": (AtomicBytes, lambda: b"\x00\xff\r\n"),
 }
 every_kind = pytest.mark.parametrize("name", EXAMPLES)
 
@@ -221,6 +223,12 @@ def test_text_that_is_not_utf_8_is_damaged(tmp_path):
     assert isinstance(cause_of(error), ArtifactError)
 
 
+def test_bytes_come_back_as_they_were(tmp_path):
+    dataset = AtomicBytes(filepath=str(tmp_path / "model.onnx"))
+    dataset.save(bytes(range(256)))
+    assert dataset.load() == (tmp_path / "model.onnx").read_bytes() == bytes(range(256))
+
+
 @every_kind
 def test_the_same_content_gives_the_same_bytes(tmp_path, name):
     kind, content = EXAMPLES[name]
@@ -238,7 +246,7 @@ def test_a_missing_file_says_what_to_run(tmp_path, name):
     assert isinstance(cause_of(error), ArtifactError)
 
 
-@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"table.csv", "card.md"}))
+@pytest.mark.parametrize("name", sorted(EXAMPLES.keys() - {"table.csv", "card.md", "model.onnx"}))
 def test_a_truncated_file_is_damaged(tmp_path, name):
     kind, content = EXAMPLES[name]
     dataset = kind(filepath=str(tmp_path / name))

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from jsonschema import Draft202012Validator
 import glasshead
 from glasshead.__main__ import main
 from glasshead.models.classifier import Classifier
-from glasshead.serving.predictor import Predictor
+from glasshead.serving import lines
 
 PACKAGE = Path(glasshead.__file__).parent
 SAMPLES = PACKAGE / "assets" / "samples"
@@ -104,15 +105,26 @@ def test_a_classifier_may_be_a_folder(project, folder):
     assert result.stdout == predict("cat.png", "--json").stdout
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Take SIGINT as a terminal's Ctrl-C is taken; a process that a script started in the background ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_leaves_nothing_half_written(project, monkeypatch):
     Path("out.csv").write_text("old")
-    see = Predictor._say
+    write, written = lines.csv_line, []
 
-    def interrupted(self, name, pixels):
-        signal.raise_signal(signal.SIGINT)  # which the main thread takes
-        return see(self, name, pixels)
+    def interrupted(*arguments):
+        written.append(write(*arguments))
+        if len(written) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return written[-1]
 
-    monkeypatch.setattr(Predictor, "_say", interrupted)
+    monkeypatch.setattr(lines, "csv_line", interrupted)
     result = predict("cat.png", "dog.png", "--csv", "out.csv")
     assert result.exit_code == 130
     assert Path("out.csv").read_text() == "old"

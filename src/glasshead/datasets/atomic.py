@@ -1,4 +1,4 @@
-"""Kedro datasets for JSON, tables, figures and arrays: written atomically, byte for byte reproducible, pickle-free."""
+"""Kedro datasets for JSON, tables, figures, arrays, bytes: written atomically, reproducible by byte, pickle-free."""
 
 import base64
 import csv
@@ -97,6 +97,16 @@ class AtomicJSON(AtomicFile[Any, Any]):
     def preview(self) -> JSONPreview:
         """Return the file's content for Kedro-Viz."""
         return JSONPreview(json.dumps(self.load()))
+
+
+class AtomicBytes(AtomicFile[bytes, bytes]):
+    """Bytes as they are, such as an ONNX model; loading runs nothing that may be in them."""
+
+    def _encode(self, content: bytes) -> bytes:
+        return content
+
+    def _decode(self, data: bytes) -> bytes:
+        return data
 
 
 class AtomicText(AtomicFile[str, str]):

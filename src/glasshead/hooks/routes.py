@@ -157,6 +157,7 @@ ROUTES: dict[str, Route] = {  # the first that fits
     "flips": log_table,
     "interpolation": log_table,
     "interventions": log_numbers,
+    "latency": log_table,
     "metrics": log_numbers,
     "model_card": log_document,
     "report": log_document,

@@ -1,0 +1,217 @@
+"""Nodes of `export`."""
+
+import io
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int, UInt8
+
+from glasshead.calibration import metrics as measures
+from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
+from glasshead.device import torch_threads
+from glasshead.errors import GateError, SplitError
+from glasshead.images.pixels import PixelSource
+from glasshead.images.table import ImageTable
+from glasshead.models.classifier import Classifier
+from glasshead.pipelines.export.params import ExportParams
+from glasshead.seeds import generator
+from glasshead.serving import export
+from glasshead.serving.export import FromPixels, in_batches, run_onnx, run_torch
+
+logger = logging.getLogger(__name__)
+
+Metrics = dict[str, dict[str, Any]]
+GATED = ("onnx", "program")  # what must give the classifier's own probabilities; int8 cannot
+
+
+def export_onnx(classifier: Classifier, parameters: ExportParams) -> bytes:
+    """Return the classifier as an ONNX model; raises ExportError where it cannot be one."""
+    return export.onnx_bytes(export.export_graph(classifier), classifier, parameters.opset)
+
+
+def quantise_onnx(onnx: bytes) -> bytes:
+    """Return the ONNX model with dynamic int8 matrix products."""
+    return export.quantised(onnx)
+
+
+def export_program(
+    classifier: Classifier,
+    images: ImageTable,
+    samples: pd.DataFrame,
+    parameters: ExportParams,
+    seed: int,
+) -> tuple[bytes, dict[str, float]]:
+    """Return the classifier as a torch.export program, and how it compares with the classifier.
+
+    It is read back and compared here, as reading one from disk would run what it pickles.
+    """
+    data = export.program_bytes(export.export_graph(classifier))
+    pixels, _ = _test_pixels(classifier, images, samples, parameters, seed)
+    again = torch.export.load(io.BytesIO(data)).module()
+    with torch_threads(1):
+        expected, found = (
+            in_batches(run_torch(module), pixels) for module in (FromPixels(classifier), again)
+        )
+    return data, _compare(expected, found) | {"bytes": len(data)}
+
+
+def measure_exports(
+    classifier: Classifier,
+    onnx: bytes,
+    onnx_int8: bytes,
+    program_parity: dict[str, float],
+    images: ImageTable,
+    samples: pd.DataFrame,
+    parameters: ExportParams,
+    seed: int,
+) -> Metrics:
+    """Return of each export its largest difference from the classifier's probabilities and agreement on the class.
+
+    For the classifier and its int8 version also accuracy, ECE and NLL with 95 % intervals, and what int8 costs: by how
+    much accuracy falls and NLL (nats) rises, image by image.
+    """
+    pixels, labels = _test_pixels(classifier, images, samples, parameters, seed)
+    with torch_threads(1):
+        own = in_batches(run_torch(FromPixels(classifier)), pixels)
+    plain, small = (in_batches(run_onnx(model), pixels) for model in (onnx, onnx_int8))
+    quality = {
+        f"{name}/{measure}": statistic
+        for name, found in (("classifier", own), ("onnx_int8", small))
+        for measure, statistic in _quality(found, labels, parameters.n_bins).items()
+    }
+    quality |= {
+        f"onnx_int8/{measure}_cost": _difference(
+            quality[f"{worse}/{measure}"], quality[f"{better}/{measure}"]
+        )
+        for measure, worse, better in (
+            ("accuracy", "classifier", "onnx_int8"),
+            ("nll", "onnx_int8", "classifier"),
+        )
+    }
+    metrics: Metrics = {
+        "classifier": {},
+        "onnx": _compare(own, plain) | {"bytes": len(onnx), "opset": parameters.opset},
+        "onnx_int8": _compare(own, small) | {"bytes": len(onnx_int8)},
+        "program": dict(program_parity),
+    }
+    for name, estimate in bootstrap_intervals(quality, parameters.n_resamples, seed).items():
+        export_name, measure = name.split("/")
+        metrics[export_name][measure] = asdict(estimate)
+    return metrics
+
+
+def measure_latency(
+    classifier: Classifier, onnx: bytes, onnx_int8: bytes, parameters: ExportParams
+) -> pd.DataFrame:
+    """Return wall-clock milliseconds of a batch on the CPU, median and 99th percentile, by runtime and batch size.
+
+    Runtimes take turns, so that what else the machine does falls on all of them.
+    """
+    wanted = parameters.latency
+    runs = {
+        "pytorch": run_torch(FromPixels(classifier)),
+        "onnx": run_onnx(onnx, wanted.threads),
+        "onnx_int8": run_onnx(onnx_int8, wanted.threads),
+    }
+    draw = np.random.default_rng(0)
+    side = classifier.input_size
+    rows = []
+    with torch_threads(wanted.threads):
+        for batch in wanted.batches:
+            pixels = draw.integers(0, 256, (batch, 3, side, side), dtype=np.uint8)
+            seconds: dict[str, list[float]] = {name: [] for name in runs}
+            for turn in range(wanted.repeats + 1):
+                for name, run in runs.items():
+                    started = time.perf_counter()
+                    run(pixels)
+                    if turn:  # the first warms up
+                        seconds[name].append(time.perf_counter() - started)
+            rows += [_latency(name, batch, wanted.threads, each) for name, each in seconds.items()]
+    return pd.DataFrame(rows)
+
+
+def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: object) -> None:
+    """Raise GateError where an export is not the classifier. `saved` is only there to be saved first."""
+    for name in GATED:
+        found = export_metrics[name]
+        logger.info(
+            "%s: the class of %.2f %% of %d images, probabilities within %.1g",
+            name, 100 * found["agreement"], found["n"], found["largest_difference"],
+        )  # fmt: skip
+        if (
+            found["agreement"] < parameters.minimum_agreement
+            or found["largest_difference"] > parameters.maximum_difference
+        ):
+            raise GateError(
+                f"The export {name} is not the classifier: it agrees on the class of {found['agreement']:.4f} of "
+                f"{found['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}) and differs "
+                f"by up to {found['largest_difference']:.3g} (export.maximum_difference = "
+                f"{parameters.maximum_difference:g}). All was saved; do not use it."
+            )
+
+
+def _test_pixels(
+    classifier: Classifier,
+    images: ImageTable,
+    samples: pd.DataFrame,
+    parameters: ExportParams,
+    seed: int,
+) -> tuple[UInt8[np.ndarray, "n 3 h w"], Int[np.ndarray, " n"]]:
+    """Return test images drawn at random, and their class indices.
+
+    Raises ArtifactError if `samples` were not made of `images`, SplitError without test rows.
+    """
+    images.check_rows(samples)
+    test = np.flatnonzero(samples["split"] == "test")
+    if not len(test):
+        raise SplitError("the test split is empty, so there is nothing to compare exports on")
+    count = min(parameters.images, len(test))
+    rows = np.sort(generator(seed, "export").choice(test, count, replace=False))
+    take = PixelSource(images, rows, classifier.prepare)
+    labels = pd.Index(classifier.classes).get_indexer(pd.Index(samples["label"].iloc[rows]))
+    return take(torch.arange(count)).numpy(), labels
+
+
+def _compare(
+    expected: Float[np.ndarray, "n k"], found: Float[np.ndarray, "n k"]
+) -> dict[str, float]:
+    return {
+        "largest_difference": float(np.abs(expected - found).max()),
+        "agreement": float((expected.argmax(axis=1) == found.argmax(axis=1)).mean()),
+        "n": len(expected),
+    }
+
+
+def _quality(
+    probabilities: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], n_bins: int
+) -> dict[str, Statistic]:
+    smallest = np.finfo(np.float32).tiny
+    logits = np.log(np.maximum(probabilities.astype(np.float64), smallest))
+    return {
+        "accuracy": measures.accuracy(probabilities, labels),
+        "ece": measures.ece(probabilities, labels, n_bins),
+        "nll": measures.nll(logits, labels),
+    }
+
+
+def _difference(first: Statistic, second: Statistic) -> Statistic:
+    """Return the mean difference of two means over the same rows."""
+    return mean_of((first.terms - second.terms)[:, 0])
+
+
+def _latency(name: str, batch: int, threads: int, seconds: list[float]) -> dict[str, Any]:
+    p50, p99 = (1000 * float(np.percentile(seconds, share)) for share in (50, 99))
+    return {
+        "runtime": name,
+        "batch": batch,
+        "threads": threads,
+        "repeats": len(seconds),
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "images_per_second": 1000 * batch / p50,
+    }

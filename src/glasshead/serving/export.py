@@ -1,0 +1,154 @@
+"""A Classifier for other runtimes: a torch.export program and ONNX, from uint8 pixels to calibrated probabilities.
+
+Files hold neither pickled code of ours nor paths of the machine that made them. A `.pt2` is read by torch.export.load,
+which unpickles: load none that you did not make. ONNX files are read without running anything that is in them.
+"""
+
+import io
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from glasshead import __version__
+from glasshead.errors import ExportError
+from glasshead.models.classifier import Classifier, as_images
+
+if TYPE_CHECKING:  # for exports alone
+    from onnx import ModelProto
+
+INPUT, OUTPUT = "pixels", "probabilities"
+BATCH = 64  # images at once where speed is not measured
+
+Run = Callable[[UInt8[np.ndarray, "b 3 h w"]], Float[np.ndarray, "b k"]]
+
+
+class FromPixels(nn.Module):
+    """Pixels from 0 to 255 at the classifier's input size to its calibrated probabilities."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, pixels: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return the calibrated probabilities."""
+        return self.classifier.probabilities(as_images(pixels))
+
+
+def export_graph(classifier: Classifier) -> ExportedProgram:
+    """Return the whole path from pixels to probabilities as one graph, for any number of images above 0.
+
+    Raises ExportError where the classifier does what torch.export cannot follow.
+    """
+    size = classifier.input_size
+    example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    try:
+        with torch.no_grad():
+            program = torch.export.export(
+                FromPixels(classifier.eval()), (example,), dynamic_shapes=({0: Dim("batch")},)
+            )
+    except Exception as error:  # what it cannot follow raises almost anything
+        raise ExportError(f"The classifier cannot be exported by torch.export: {error}") from error
+    for module in program.graph_module.modules():
+        for node in getattr(getattr(module, "graph", None), "nodes", ()):
+            node.meta.pop("stack_trace", None)  # which names files of this machine
+    return program
+
+
+def program_bytes(program: ExportedProgram) -> bytes:
+    """Return the program as a `.pt2` archive."""
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def onnx_bytes(program: ExportedProgram, classifier: Classifier, opset: int) -> bytes:
+    """Return the program as ONNX; input `pixels`, output `probabilities`, classes and temperature in its metadata.
+
+    Raises ExportError where an operation has no counterpart in that opset.
+    """
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        exported = torch.onnx.export(
+            program, input_names=[INPUT], output_names=[OUTPUT], opset_version=opset, verbose=False
+        )
+    except Exception as error:  # as above
+        raise ExportError(f"The classifier cannot be exported as ONNX: {error}") from error
+    assert exported is not None
+    model = exported.model_proto
+    _forget_origins(model)
+    about = {
+        "classes": json.dumps(list(classifier.classes)),
+        "temperature": repr(classifier.temperature),
+        "glasshead": __version__,
+    }
+    for key, value in about.items():
+        model.metadata_props.add(key=key, value=value)
+    data: bytes = model.SerializeToString(deterministic=True)
+    return data
+
+
+def quantised(model: bytes) -> bytes:
+    """Return an ONNX model whose matrix products run in int8, on activations that are scaled when they are known.
+
+    Convolutions stay as they are: ONNX Runtime has no such kernel for signed weights, and a slow one for unsigned.
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with TemporaryDirectory() as folder:
+        whole, folded, small = (
+            Path(folder, f"{name}.onnx") for name in ("whole", "folded", "small")
+        )
+        whole.write_bytes(model)
+        quant_pre_process(whole, folded, skip_symbolic_shape=True)
+        quantize_dynamic(
+            folded, small, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8
+        )
+        return small.read_bytes()
+
+
+def run_onnx(model: bytes, threads: int = 1) -> Run:
+    """Return what computes `model` with ONNX Runtime on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda pixels: session.run([OUTPUT], {INPUT: pixels})[0]
+
+
+def run_torch(module: Callable[[Tensor], Tensor]) -> Run:
+    """Return what computes `module`, such as FromPixels or an exported program's, on the CPU."""
+
+    @torch.inference_mode()
+    def run(pixels: UInt8[np.ndarray, "b 3 h w"]) -> Float[np.ndarray, "b k"]:
+        return module(torch.from_numpy(pixels)).numpy()
+
+    return run
+
+
+def in_batches(run: Run, pixels: UInt8[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n k"]:
+    """Return what `run` gives for all images, computed in batches."""
+    parts = [run(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
+    return np.concatenate(parts)
+
+
+def _forget_origins(model: "ModelProto") -> None:
+    """Remove what the exporter notes about the code that each part comes from."""
+    graphs = [model.graph, *model.functions]
+    model.ClearField("metadata_props")
+    for part in (*graphs, *(node for graph in graphs for node in graph.node)):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
+        value.ClearField("metadata_props")
