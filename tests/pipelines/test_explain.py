@@ -24,7 +24,7 @@ from glasshead.explainers.report_card import Evidence
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain import create_pipeline
 from glasshead.pipelines.explain.answer_nodes import explain_answers
-from glasshead.pipelines.explain.concept_nodes import explain_concepts
+from glasshead.pipelines.explain.concept_nodes import explain_concepts, true_answers
 from glasshead.pipelines.explain.concept_params import ConceptParams
 from glasshead.pipelines.explain.nodes import explain_pixels, measure_explanations
 from glasshead.pipelines.explain.params import ExplainParams
@@ -328,6 +328,14 @@ def test_answers_of_shown_images_are_explained_by_the_first_method_that_applies(
         (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), pixels)
         maps = Explanation(gradient.numpy()).maps
         np.testing.assert_allclose(found["maps"][:, place], maps, rtol=1e-3, atol=1e-6)
+
+
+def test_answers_are_read_in_any_order_of_the_subtasks(bottleneck):
+    contents, _ = bottleneck
+    subtasks = contents["classifier"].concepts
+    samples = contents["samples"].assign(**{"target/fur": 1, "target/habitat": 2})
+    found = true_answers(subtasks[::-1], samples)
+    assert found.unique(dim=0).tolist() == [[2, 1, 0]]
 
 
 def test_no_method_for_answers_means_no_maps(bottleneck, parameters):

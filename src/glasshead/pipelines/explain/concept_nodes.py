@@ -165,7 +165,7 @@ def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor,
                 f"The samples do not answer {task.name!r} as the classifier does, which was trained with another "
                 "taxonomy. Run the training, calibrate and evaluate pipelines again."
             )
-    return torch.tensor(test[columns].to_numpy(np.int64))
+    return torch.from_numpy(np.ascontiguousarray(test[columns], np.int64))
 
 
 def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
