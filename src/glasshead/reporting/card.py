@@ -6,7 +6,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from glasshead import __version__
-from glasshead.reporting.findings import Finding
+from glasshead.reporting.findings import ListedFinding
 from glasshead.reporting.page import markdown
 from glasshead.reporting.report import OtherResults, notes_on
 from glasshead.reporting.run_record import Reproduction, training_time
@@ -20,7 +20,7 @@ INTENDED_USE = "Trying Glasshead out. Nobody has yet said that it is fit for any
 def model_card(
     summary: Mapping[str, Any],
     metrics: Metrics,
-    findings: Sequence[Finding],
+    findings: Sequence[ListedFinding],
     robustness: OtherResults | str,
     reproduction: Reproduction,
     licence: str,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.standing import standing
-from glasshead.reporting.findings import Finding
+from glasshead.reporting.findings import ListedFinding
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import Picture, fitted, thumbnail
 from glasshead.reporting.robustness_notes import robustness_notes
@@ -115,7 +115,7 @@ class Subject:
     pixels: np.ndarray
     figures: Mapping[str, bytes]
     data_figures: Mapping[str, bytes]
-    findings: Sequence[Finding]
+    findings: Sequence[ListedFinding]
     checks: Sequence[str]
     robustness: OtherResults | str
     risk: OtherResults | str
