@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from glasshead.embedding.store import EmbeddingStore
@@ -13,7 +14,10 @@ from glasshead.images.fitting import select_fitting_samples
 from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
 from glasshead.images.splits import assign_splits
 from glasshead.images.table import ImageTable
-from glasshead.models.clip import BackboneParams
+from glasshead.models.classifier import as_images
+from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams
+from glasshead.pipelines.risk import ablation_nodes
 from glasshead.pipelines.risk.ablation_nodes import ablations, fit_variants, measure_variants
 from glasshead.pipelines.risk.audit_nodes import find_faults
 from glasshead.pipelines.risk.evaluation_nodes import (
@@ -99,18 +103,69 @@ def audited(clean):
     return clean.audit()
 
 
-@pytest.fixture(scope="module")
-def marked(tmp_path_factory) -> list[dict]:
-    return Data(tmp_path_factory.mktemp("marked"), train_rate=0.9, test_rate=0.9).audit()[-1]
+def reader_of_marks(data: Data) -> RiskAuditor:
+    """Return an auditor that rests on the mark by construction: its evidence is the mark's own direction.
+
+    That is the difference of the features of the corner with the mark and without it, of train images.
+    """
+    encoder = load_encoder(BACKBONE, "attended")
+    train = data.samples[data.samples["split"] == "train"]
+    trucks = train["label"] == "truck"
+    pictures = {
+        risky: [data.images.pil(int(row)) for row in train.index[trucks == risky][:60]]
+        for risky in (True, False)
+    }
+    head = RiskHead(encoder.dimension, 1, RiskHeadParams(pooling="max", spread=0))
+    auditor = RiskAuditor(encoder, head, ("truck",), {})
+    with torch.no_grad():
+        corner = {
+            risky: auditor.features(as_images(encoder.prepare(found)))[:, :, 0, 0]
+            for risky, found in pictures.items()
+        }
+        means = {risky: found.mean(dim=0) for risky, found in corner.items()}
+        direction = (means[True] - means[False]) / corner[False].std(dim=0) ** 2
+        head.to_maps.weight[0, :, 0, 0] = direction
+        middle = (means[True] + means[False]) @ direction / 2
+        slope = (means[True] - means[False]) @ direction
+        head.to_maps.weight /= slope / 20
+        head.to_maps.bias[0] = -20 * middle / slope
+        for name, value in {
+            "first": 1,
+            "first_bias": 9,
+            "second": 1 / 16,
+            "second_bias": -9,
+        }.items():
+            getattr(head.mlp, name).fill_(value)
+    return auditor.eval()
 
 
 class TestShortcut:
-    def test_a_mark_that_was_learnt_is_named(self, marked):
-        found = {each["check"]: each for each in marked}["planted_mark"]
+    def find(self, data: Data, audited: tuple, auditor: RiskAuditor) -> dict[str, dict]:
+        findings = find_faults(
+            auditor,
+            auditor,
+            data.images,
+            data.samples,
+            audited[1],
+            audited[4],
+            data.planted,
+            PARAMETERS,
+            0,
+        )
+        return {each["check"]: each for each in findings}
+
+    @pytest.fixture(scope="class")
+    def marked(self, tmp_path_factory) -> Data:
+        return Data(tmp_path_factory.mktemp("marked"), train_rate=1.0, test_rate=1.0)
+
+    def test_a_mark_that_decides_is_named_by_what_it_holds_and_by_what_hiding_it_costs(
+        self, marked, audited
+    ):
+        found = self.find(marked, audited, reader_of_marks(marked))["planted_mark"]
         evidence = found["evidence"]
         assert evidence["accuracy_drop_beyond_elsewhere"]["low"] > 0
-        assert evidence["mass_on_place"]["value"] > evidence["area"]["value"]
-        assert "#ff00dc" in found["summary"]
+        assert evidence["mass_on_place"]["low"] > 3 * evidence["area"]["value"]
+        assert "'truck' rests on a planted mark, #ff00dc, in 20 test images" in found["summary"]
         assert found["rows"]
 
     def test_a_mark_that_was_not_learnt_is_not_told_of(self, audited):
@@ -217,7 +272,8 @@ class TestBadInput:
             RiskParams(risks=risks)
 
 
-def test_the_ablation_varies_one_thing_at_a_time(clean):
+def test_the_ablation_varies_one_thing_at_a_time(clean, monkeypatch):
+    monkeypatch.setattr(ablation_nodes, "REPLICATES", 2)
     parameters = PARAMETERS.model_copy(
         update={"training": PARAMETERS.training.model_copy(update={"epochs": 1})}
     )
