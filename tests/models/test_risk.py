@@ -116,6 +116,20 @@ class TestHead:
         values = torch.linspace(-30, 30, 400)[:, None].expand(-1, 2)
         assert (mlp(values).diff(dim=0) > 0).all()
 
+    @pytest.mark.parametrize("pooling", ["max", "top_k_mean"])
+    def test_it_narrows_from_all_places_to_its_own(self, features, pooling):
+        head = build_head(pooling)
+        evidence = head.evidence(features)
+        final = head.pooled(evidence, features)
+        head.narrowed = 0.0
+        torch.testing.assert_close(head.pooled(evidence, features), evidence.mean(dim=(2, 3)))
+        head.narrowed = 0.5  # of 16 places the geometric mean of all and 4, or of all and 1
+        count = {"max": 4, "top_k_mean": 8}[pooling]
+        expected = evidence.flatten(2).sort(-1, descending=True).values[..., :count].mean(-1)
+        torch.testing.assert_close(head.pooled(evidence, features), expected)
+        head.narrowed = 1.0
+        torch.testing.assert_close(head.pooled(evidence, features), final)
+
     def test_one_place_counts_even_of_a_tiny_share(self):
         head = RiskHead(D, 1, RiskHeadParams(top_share=0.001))
         assert head.top(torch.randn(2, 1, 3, 3)).shape == (2, 1, 1)

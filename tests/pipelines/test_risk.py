@@ -104,36 +104,35 @@ def audited(clean):
 
 
 def reader_of_marks(data: Data) -> RiskAuditor:
-    """Return an auditor that rests on the mark by construction: its evidence is the mark's own direction.
+    """Return an auditor that rests on the mark by construction.
 
-    That is the difference of the features of the corner with the mark and without it, of train images.
+    Its evidence is the least-squares direction between corners with the mark and all places of images without it.
     """
     encoder = load_encoder(BACKBONE, "attended")
-    train = data.samples[data.samples["split"] == "train"]
-    trucks = train["label"] == "truck"
-    pictures = {
-        risky: [data.images.pil(int(row)) for row in train.index[trucks == risky][:60]]
-        for risky in (True, False)
-    }
     head = RiskHead(encoder.dimension, 1, RiskHeadParams(pooling="max", spread=0))
     auditor = RiskAuditor(encoder, head, ("truck",), {})
+    trucks = data.samples["label"] == "truck"
     with torch.no_grad():
-        corner = {
-            risky: auditor.features(as_images(encoder.prepare(found)))[:, :, 0, 0]
-            for risky, found in pictures.items()
-        }
-        means = {risky: found.mean(dim=0) for risky, found in corner.items()}
-        direction = (means[True] - means[False]) / corner[False].std(dim=0) ** 2
-        head.to_maps.weight[0, :, 0, 0] = direction
-        middle = (means[True] + means[False]) @ direction / 2
-        slope = (means[True] - means[False]) @ direction
-        head.to_maps.weight /= slope / 20
-        head.to_maps.bias[0] = -20 * middle / slope
+        marked, others = (
+            auditor.features(
+                as_images(encoder.prepare([data.images.pil(int(row)) for row in rows[:80]]))
+            )
+            for rows in (data.samples.index[trucks], data.samples.index[~trucks])
+        )
+        corners, places = marked[:, :, 0, 0], others.transpose(0, 1).flatten(1).T
+        weights = torch.tensor([len(places) / len(corners)] * len(corners) + [1.0] * len(places))
+        values = torch.cat([torch.cat([corners, places]), torch.ones(len(weights), 1)], dim=1)
+        truth = torch.tensor([1.0] * len(corners) + [-1.0] * len(places))
+        scale = weights.sqrt()[:, None]
+        *direction, bias = torch.linalg.lstsq(values * scale, truth[:, None] * scale).solution
+        head.to_maps.weight[0, :, 0, 0] = 10 * torch.cat(direction)
+        head.to_maps.bias[0] = 10 * bias.item()
+        # units · 1/16 of (value + 99) - 99: the value itself
         for name, value in {
             "first": 1,
-            "first_bias": 9,
+            "first_bias": 99,
             "second": 1 / 16,
-            "second_bias": -9,
+            "second_bias": -99,
         }.items():
             getattr(head.mlp, name).fill_(value)
     return auditor.eval()

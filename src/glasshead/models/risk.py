@@ -87,6 +87,8 @@ class RiskHead(nn.Module):
     The risk map is the evidence, spread over places that look alike: what separates images is often a part of the
     object, and the object's other parts look more like it than what is around.
 
+    `narrowed` in [0, 1]: how far top_k_mean, max and `top` have narrowed from all places to their own.
+
     Features are standardised with mean and deviation of the train split's places, kept beside the weights.
     """
 
@@ -96,6 +98,7 @@ class RiskHead(nn.Module):
     def __init__(self, dimension: int, risks: int, params: RiskHeadParams) -> None:
         super().__init__()
         self.params = params
+        self.narrowed = 1.0
         self.shape = {"dimension": dimension, "risks": risks, "params": params.model_dump()}
         self.to_maps = nn.Conv2d(dimension, risks, 1)
         self.to_attention = (
@@ -153,7 +156,7 @@ class RiskHead(nn.Module):
             case "average":
                 return flat.mean(dim=2)
             case "max":
-                return flat.amax(dim=2)
+                return self._highest(evidence, 0.0).mean(dim=2)
             case "top_k_mean":
                 return self.top(evidence).mean(dim=2)
             case "attention":
@@ -163,8 +166,7 @@ class RiskHead(nn.Module):
 
     def top(self, evidence: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r k"]:
         """Return the highest evidence of each image, in falling order: `top_share` of the places, one at least."""
-        flat = evidence.flatten(2)
-        return flat.topk(max(1, round(self.params.top_share * flat.shape[2])), dim=2).values
+        return self._highest(evidence, self.params.top_share)
 
     def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
         """Return the logit that an image would get if all of it were like the place."""
@@ -182,6 +184,13 @@ class RiskHead(nn.Module):
         evidence = self.evidence(features)
         logits: Tensor = self.mlp(self.pooled(evidence, features))
         return logits, evidence
+
+    def _highest(self, evidence: Tensor, share: float) -> Float[Tensor, "b r k"]:
+        """Return the highest evidence in falling order: `share` of the places, one at least; more while it narrows."""
+        flat = evidence.flatten(2)
+        places = flat.shape[2]
+        final = max(share, 1 / places)
+        return flat.topk(max(1, round(final**self.narrowed * places)), dim=2).values
 
     def _convolved(self, features: Tensor, convolution: nn.Conv2d) -> Tensor:
         """Return the 1×1 convolution of the standardised features, which stands in its weights: no copy is made."""

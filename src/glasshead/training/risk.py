@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 from torch import Tensor
 
 from glasshead.calibration.ranking import auroc, average_precision, mean_gap
@@ -29,7 +29,12 @@ Localise = Callable[[Float[Tensor, "n r h w"]], dict[str, float | None]]
 class RiskTraining(BaseModel, extra="forbid", frozen=True):
     """How a risk head is trained.
 
-    `resample`: balanced draws as many images with each risk as without it, with replacement; for rare risks.
+    Attributes:
+        losses: their weights.
+        epochs, batch_size, optimiser, schedule: as everywhere.
+        narrowing: share of the steps in which the places that count narrow from all to the highest. Where the highest
+            alone count from the start, those that happen to be, beside the object too, are all that learns.
+        resample: balanced draws as many images with each risk as without it, with replacement; for rare risks.
     """
 
     losses: RiskLossWeights = RiskLossWeights()
@@ -39,6 +44,7 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
         name="adamw", learning_rate=0.03, weight_decay=0.01
     )
     schedule: ScheduleParams = ScheduleParams()
+    narrowing: float = Field(default=0.5, ge=0, le=1)
     resample: Literal["none", "balanced"] = "none"
 
 
@@ -63,8 +69,8 @@ def train_risk_head(
 ) -> list[Row]:
     """Train `head` in place; return one row an epoch; it ends in evaluation mode with the weights of its best epoch.
 
-    `head` gives `logits_and_evidence` of features; of evidence the highest values, `top`, that the patch loss compares;
-    and the maps that it is spread to, `spread`.
+    `head` gives `logits_and_evidence` of features, from as many places as `narrowed` says; of evidence the highest
+    values, `top`, that the patch loss compares; and the maps that it is spread to, `spread`.
     Columns: epoch; train_<loss> and validation_<loss> for loss (the weighted sum), bce, ranking, patch; train_gap and
     validation_gap, of logits; validation_auroc, validation_auprc, and what `localise` gives, as validation_<name>, all
     means over the risks; learning_rate, of the last step.
@@ -81,13 +87,13 @@ def train_risk_head(
         order = draw_order(train.labels, params.resample, seed, epoch)
         parts, outputs = [], []
         for step, rows in enumerate(np.array_split(order, steps)):
-            set_rates(
-                optimisers,
-                rate_factor(params.schedule, epoch * steps + step, steps * params.epochs),
-            )
+            done = epoch * steps + step
+            set_rates(optimisers, rate_factor(params.schedule, done, steps * params.epochs))
+            head.narrowed = min(1.0, done / max(1.0, params.narrowing * steps * params.epochs))
             losses, logits = _step(head, optimisers, train, rows, params)
             parts.append((len(rows), losses))
             outputs.append((logits, train.labels[rows]))
+        head.narrowed = 1.0
         row: Row = {"epoch": epoch + 1} | _named("train", parts, params.losses)
         row["train_gap"] = _mean_over_risks(mean_gap, *map(torch.cat, zip(*outputs, strict=True)))
         row |= _validate(head, validation, params, seed, localise)
