@@ -1,4 +1,4 @@
-"""Kedro datasets for JSON, tables, figures, arrays, bytes: written atomically, reproducible by byte, pickle-free."""
+"""Kedro datasets for JSON, tables, figures, arrays, bytes: atomic, reproducible by byte, never unpickled on loading."""
 
 import base64
 import csv

@@ -1,10 +1,12 @@
 """Nodes of `risk` that draw: its training, its ranking, where its maps point, and galleries of test images."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from scipy.special import expit
 
@@ -64,58 +66,30 @@ def plot_localisation(metrics: dict[str, Any]) -> Figure:
     return risk_localisation_figure(metrics)
 
 
-def plot_highest(
+def plot_galleries(
     auditor: RiskAuditor,
     images: ImageTable,
     scores: pd.DataFrame,
     maps: Arrays,
     parameters: RiskParams,
-) -> Figure:
-    """Return the test images with the highest scores."""
-    return _gallery("Highest risk", -1, False, auditor, images, scores, maps, parameters)
-
-
-def plot_lowest(
-    auditor: RiskAuditor,
-    images: ImageTable,
-    scores: pd.DataFrame,
-    maps: Arrays,
-    parameters: RiskParams,
-) -> Figure:
-    """Return the test images with the lowest scores."""
-    return _gallery("Lowest risk", 1, False, auditor, images, scores, maps, parameters)
-
-
-def plot_uncertain(
-    auditor: RiskAuditor,
-    images: ImageTable,
-    scores: pd.DataFrame,
-    maps: Arrays,
-    parameters: RiskParams,
-) -> Figure:
-    """Return the test images whose probability is nearest to a half."""
-    return _gallery("Most uncertain", 1, True, auditor, images, scores, maps, parameters)
-
-
-def _gallery(
-    title: str,
-    sign: int,
-    by_doubt: bool,
-    auditor: RiskAuditor,
-    images: ImageTable,
-    scores: pd.DataFrame,
-    maps: Arrays,
-    parameters: RiskParams,
-) -> Figure:
-    """Return a gallery of the images whose logit, or distance of P(risk) from a half, is least once signed."""
+) -> tuple[Figure, Figure, Figure]:
+    """Return the test images with the highest scores, with the lowest, and of a probability nearest to a half."""
     test = scores[scores["split"] == "test"]
-    blocks = {}
-    for place, risk in enumerate(auditor.classes):
-        probability = test[f"probability/{risk}"].to_numpy()
-        key = np.abs(probability - 0.5) if by_doubt else sign * test[f"logit/{risk}"].to_numpy()
-        chosen = test.iloc[np.argsort(key, kind="stable")[: parameters.shown]]
-        blocks[risk] = _heated(auditor, images, chosen, maps, place, risk)
-    return risk_gallery_figure(f"{title}, test images", blocks)
+
+    def gallery(title: str, key: Callable[[str], Float[np.ndarray, " n"]]) -> Figure:
+        blocks = {}
+        for place, risk in enumerate(auditor.classes):
+            chosen = test.iloc[np.argsort(key(risk), kind="stable")[: parameters.shown]]
+            blocks[risk] = _heated(auditor, images, chosen, maps, place, risk)
+        return risk_gallery_figure(f"{title}, test images", blocks)
+
+    return (
+        gallery("Highest risk", lambda risk: -test[f"logit/{risk}"].to_numpy()),
+        gallery("Lowest risk", lambda risk: test[f"logit/{risk}"].to_numpy()),
+        gallery(
+            "Most uncertain", lambda risk: np.abs(test[f"probability/{risk}"].to_numpy() - 0.5)
+        ),
+    )
 
 
 def _heated(

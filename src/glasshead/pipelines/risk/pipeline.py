@@ -11,12 +11,10 @@ from glasshead.pipelines.risk.evaluation_nodes import (
 )
 from glasshead.pipelines.risk.figure_nodes import (
     plot_curves,
-    plot_highest,
+    plot_galleries,
     plot_localisation,
-    plot_lowest,
     plot_reliability,
     plot_training_history,
-    plot_uncertain,
 )
 from glasshead.pipelines.risk.nodes import (
     apply_temperatures,
@@ -30,7 +28,6 @@ from glasshead.pipelines.risk.nodes import (
 )
 
 FEATURES = ["embedding_store", "embed_summary"]
-SHOWN = ["classifier", "images", "scores", "maps", "params:risk"]
 
 
 def create_pipeline() -> Pipeline:
@@ -148,8 +145,11 @@ def figures_pipeline() -> Pipeline:
                 name="plot_reliability",
             ),
             Node(plot_localisation, "metrics", "localisation_figure", name="plot_localisation"),
-            Node(plot_highest, SHOWN, "highest_figure", name="plot_highest"),
-            Node(plot_lowest, SHOWN, "lowest_figure", name="plot_lowest"),
-            Node(plot_uncertain, SHOWN, "uncertain_figure", name="plot_uncertain"),
+            Node(
+                plot_galleries,
+                ["classifier", "images", "scores", "maps", "params:risk"],
+                ["highest_figure", "lowest_figure", "uncertain_figure"],
+                name="plot_galleries",
+            ),
         ]
     )
