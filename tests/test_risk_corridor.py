@@ -45,7 +45,7 @@ class TestRisk:
     def test_it_says_where_the_features_come_from(self, risk_run: Result) -> None:
         summary = json.loads(Path("data/04_feature/risk/embed_summary.json").read_text())
         assert summary["features/from"] == "store"
-        assert summary["features/why"].startswith("600 × 64 × 128 in float16 take 9 MB, within")
+        assert summary["features/why"].startswith("600 × 64 × 256 in float16 take 19 MB, within")
 
     def test_the_run_is_tracked_with_its_curves(self, risk_run: Result) -> None:
         client = mlflow.MlflowClient(f"sqlite:///{Path.cwd()}/mlruns/mlflow.db")

@@ -23,9 +23,11 @@ RISKS = ("road", "dark")
 D, SIDE = 5, 4
 
 
-def build_head(pooling="top_k_mean", risks=2, dimension=D, spread=4) -> RiskHead:
+def build_head(pooling="top_k_mean", risks=2, dimension=D, spread=4, channels=3) -> RiskHead:
     torch.manual_seed(0)
-    params = RiskHeadParams(pooling=pooling, top_share=0.25, spread=spread)
+    params = RiskHeadParams(
+        pooling=pooling, top_share=0.25, channels=channels, spread=spread, likeness=0.5
+    )
     head = RiskHead(dimension, risks, params).eval()
     head.standardise_by(torch.linspace(-1, 1, dimension), torch.linspace(0.5, 2, dimension))
     return head
@@ -43,16 +45,30 @@ def linear(head: RiskHead, features: torch.Tensor) -> torch.Tensor:
 
 
 class TestHead:
-    def test_evidence_is_a_linear_function_of_standardised_features(self, features):
-        head = build_head()
+    def test_without_channels_the_evidence_is_linear_in_standardised_features(self, features):
+        head = build_head(channels=0)
         torch.testing.assert_close(head.evidence(features), linear(head, features))
 
-    def test_a_map_is_the_evidence_of_a_random_walk_between_places_that_look_alike(self, features):
+    def test_with_channels_the_evidence_of_a_place_is_that_of_a_small_network(self, features):
+        head = build_head(channels=3)
+        standard = (features - head.mean[:, None, None]) / head.scale[:, None, None]
+        places = standard.permute(0, 2, 3, 1)
+        first, second = (
+            (each.weight[:, :, 0, 0], each.bias) for each in (head.to_channels, head.to_maps)
+        )
+        units = torch.nn.functional.gelu(places @ first[0].T + first[1])
+        expected = (units @ second[0].T + second[1]).permute(0, 3, 1, 2)
+        torch.testing.assert_close(head.evidence(features), expected)
+
+    def test_a_map_is_the_evidence_above_its_mean_after_a_walk_between_places_that_look_alike(
+        self, features
+    ):
         """Twice one step of the walk, in loops over places, and stretched to the evidence's mean and maximum."""
         head = build_head(spread=2)
         standard = (features - head.mean[:, None, None]) / head.scale[:, None, None]
         vectors = standard.flatten(2).transpose(1, 2)
         expected = head.evidence(features).flatten(2).transpose(1, 2)
+        expected = (expected - expected.mean(dim=1, keepdim=True)).relu()
         for _ in range(2):
             moved = torch.zeros_like(expected)
             for image, places in enumerate(vectors):
@@ -195,7 +211,7 @@ class TestAuditor:
     def test_grad_cam_of_an_average_is_its_map_without_offset(self, images):
         """d logit / d feature is slope · w / (scale · places) everywhere: Grad-CAM is w · f / scale, cut at 0."""
         encoder = load_encoder(BackboneParams(), "spatial")
-        head = build_head("average", risks=1, dimension=encoder.dimension)
+        head = build_head("average", risks=1, dimension=encoder.dimension, channels=0)
         head.to_maps.weight.data.abs_()
         auditor = RiskAuditor(encoder, head, ("road",), {}).eval()
         found = grad_cam(auditor, images, torch.zeros(3, dtype=torch.int64), Budget()).maps

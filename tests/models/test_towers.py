@@ -33,7 +33,7 @@ from glasshead.models.clip import (
 
 OUTPUTS = ("projected", "pooled", "spatial", "attended")
 SHAPES = {
-    "clip": {"projected": (8,), "pooled": (16,), "spatial": (16, 16), "attended": (16, 16)},
+    "clip": {"projected": (8,), "pooled": (16,), "spatial": (16, 16), "attended": (16, 32)},
     "siglip": {"projected": (16,), "pooled": (16,), "spatial": (16, 16), "attended": (16, 16)},
     "resnet": {
         "projected": (6,),
@@ -73,14 +73,13 @@ class TestAgreement:
     def test_clip_gives_what_transformers_gives(self, clip_folder, pictures):
         inputs = CLIPImageProcessor.from_pretrained(clip_folder)(pictures, return_tensors="pt")
         model = CLIPModel.from_pretrained(clip_folder).eval()
-        whole = model.vision_model(**inputs)
+        whole = model.vision_model(**inputs, output_hidden_states=True)
+        states = whole.hidden_states
         expected = {
             "projected": model.get_image_features(**inputs).pooler_output,
             "pooled": whole.pooler_output,
             "spatial": model.vision_model.post_layernorm(whole.last_hidden_state)[:, 1:],
-            "attended": model.vision_model(**inputs, output_hidden_states=True).hidden_states[-2][
-                :, 1:
-            ],
+            "attended": torch.cat(states[-3:-1], dim=2)[:, 1:],
         }
         agree(clip_folder, pictures, expected)
         torch.testing.assert_close(

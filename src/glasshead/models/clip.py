@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 # Raise it when the numbers that `ImageEncoder` returns for one image and one set of weights change.
-ENCODER_CODE_VERSION = 2
+ENCODER_CODE_VERSION = 3
 
 
 def processor_settings(backbone: BackboneParams) -> dict[str, Any]:

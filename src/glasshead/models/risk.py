@@ -1,6 +1,6 @@
 """The risk auditor: where in an image a risk is, learnt from labels of whole images alone.
 
-Frozen CLIP features of every place, a 1×1 convolution to one map a risk, pooling, and a small MLP to one logit a risk.
+Frozen CLIP features of every place, 1×1 convolutions to one map a risk, pooling, and a small MLP to one logit a risk.
 The class activation map of Zhou et al. 2016, arXiv:1512.04150, with a choice of poolings: top-k mean as in Durand et
 al. 2017, doi:10.1109/CVPR.2017.631, attention as in Ilse et al. 2018, arXiv:1802.04712.
 """
@@ -29,15 +29,17 @@ class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
     Attributes:
         pooling: from the places of a map to one value.
         top_share: of the places, those that count in top_k_mean.
-        hidden: units of the MLP.
+        channels: between the features of a place and its evidence; 0: the evidence is linear in the features.
+        hidden: units of the MLP from the pooled value to the logit.
         spread: steps in which a map spreads to places that look alike before it is shown; 0: none.
         likeness: cosine of features that counts e times less, place for place, in a step.
     """
 
     pooling: Pooling = "top_k_mean"
     top_share: float = Field(default=0.1, gt=0, le=1)
+    channels: NonNegativeInt = 128
     hidden: PositiveInt = 16
-    spread: NonNegativeInt = 4
+    spread: NonNegativeInt = 3
     likeness: PositiveFloat = 0.5
 
 
@@ -100,7 +102,8 @@ class RiskHead(nn.Module):
         self.params = params
         self.narrowed = 1.0
         self.shape = {"dimension": dimension, "risks": risks, "params": params.model_dump()}
-        self.to_maps = nn.Conv2d(dimension, risks, 1)
+        self.to_channels = nn.Conv2d(dimension, params.channels, 1) if params.channels else None
+        self.to_maps = nn.Conv2d(params.channels or dimension, risks, 1)
         self.to_attention = (
             nn.Conv2d(dimension, risks, 1) if params.pooling == "attention" else None
         )
@@ -115,7 +118,10 @@ class RiskHead(nn.Module):
 
     def evidence(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
         """Return what the logits are pooled from, unbounded."""
-        return self._convolved(features, self.to_maps)
+        if self.to_channels is None:
+            return self._convolved(features, self.to_maps)
+        evidence: Tensor = self.to_maps(F.gelu(self._convolved(features, self.to_channels)))
+        return evidence
 
     def maps(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
         """Return the risk maps, on the scale of the evidence; see `place_logits` for what they mean."""
@@ -125,11 +131,11 @@ class RiskHead(nn.Module):
     def spread(
         self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
     ) -> Float[Tensor, "b r h w"]:
-        """Return the evidence after some steps of a random walk between places, likelier the more alike they are.
+        """Return the evidence above each map's mean after a random walk between places, likelier the more alike.
 
-        As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, here with the frozen features' own likeness:
-        softmax over places of cosine / likeness, of standardised features. A walk draws all values to their mean; so
-        they are stretched back, each map having the evidence's mean and maximum.
+        As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, which are rectified too, here with the
+        frozen features' own likeness: softmax over places of cosine / likeness, of standardised features. A walk draws
+        all values to their mean; so they are stretched back, each map having the evidence's mean and maximum.
         """
         if not self.params.spread:
             return evidence
@@ -137,15 +143,14 @@ class RiskHead(nn.Module):
         places = F.normalize(standard.flatten(2), dim=1)
         walk = (places.transpose(1, 2) @ places / self.params.likeness).softmax(dim=2)
         before = evidence.flatten(2).transpose(1, 2)
-        after = before
+        mean = before.mean(dim=1, keepdim=True)
+        after = (before - mean).relu()
+        height = after.amax(dim=1, keepdim=True)
         for _ in range(self.params.spread):
             after = walk @ after
-        (mean, height), (middle, reach) = (
-            (each.mean(dim=1, keepdim=True), each.amax(dim=1, keepdim=True))
-            for each in (before, after)
-        )
-        gain = (height - mean) / (reach - middle).clamp(min=1e-9)
-        return (mean + gain * (after - middle)).transpose(1, 2).reshape(evidence.shape)
+        after = after - after.mean(dim=1, keepdim=True)
+        gain = height / after.amax(dim=1, keepdim=True).clamp(min=1e-9)
+        return (mean + gain * after).transpose(1, 2).reshape(evidence.shape)
 
     def pooled(
         self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]

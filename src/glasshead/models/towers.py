@@ -12,10 +12,10 @@ without the class token, or a ResNet's last stage (c, rows, columns). Patch toke
 norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), OWL-ViT (Minderer et al. 2022,
 arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
 
-`attended`, of the same shape, is what the last attention over places reads, the last that counts for a vector. Of
-CLIP's transformer these are the patch tokens before the last layer: of those behind it, training asks nothing, so that
-they may hold what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.16588). SigLIP's pool and a
-ResNet's read the last hidden state: there it is `spatial`.
+`attended` is what the last attentions over places read. Of CLIP's transformer these are the patch tokens before each of
+the last two layers, side by side (rows · columns, 2 d): of those behind them, training asks nothing, so that they may
+hold what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.16588). SigLIP's pool and a ResNet's read
+the last hidden state: there it is `spatial`.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,6 +32,7 @@ from glasshead.models.processor import input_size, load_processor
 
 Output = Literal["projected", "pooled", "spatial", "attended"]
 BY_PLACE: tuple[Output, ...] = ("spatial", "attended")
+ATTENDED = 2  # layers whose input `attended` is
 Outputs = Mapping[Output, tuple[tuple[int, ...], Callable[[Any, Tensor], Tensor]]]
 
 
@@ -106,11 +107,11 @@ def _load_clip(folder: Path) -> Tower:
     config = getattr(whole, "vision_config", whole)
     config.projection_dim = whole.projection_dim  # a CLIPModel keeps the true one at its top
     vision, missing = from_pretrained(CLIPVisionModelWithProjection, folder, config)
-    places = (_patches(config), config.hidden_size)
+    width, places = config.hidden_size, _patches(config)
     outputs: Outputs = {
-        "pooled": ((config.hidden_size,), _clip_pooled),
-        "spatial": (places, _clip_spatial),
-        "attended": (places, _clip_attended),
+        "pooled": ((width,), _clip_pooled),
+        "spatial": ((places, width), _clip_spatial),
+        "attended": ((places, width * min(ATTENDED, config.num_hidden_layers)), _clip_attended),
     }
     if missing != ["visual_projection.weight"]:  # what a CLIPVisionModel saved alone lacks
         refuse_gaps(folder, missing)
@@ -134,10 +135,10 @@ def _clip_spatial(vision: Any, pixels: Tensor) -> Tensor:
 
 def _clip_attended(vision: Any, pixels: Tensor) -> Tensor:
     model = vision.vision_model
-    tokens = model.pre_layrnorm(model.embeddings(pixels))
+    read = [model.pre_layrnorm(model.embeddings(pixels))]
     for layer in list(model.encoder.layers)[:-1]:
-        tokens = layer(tokens, attention_mask=None)
-    return tokens[:, 1:]
+        read.append(layer(read[-1], attention_mask=None))
+    return torch.cat(read[-ATTENDED:], dim=2)[:, 1:]
 
 
 def _load_siglip(folder: Path) -> Tower:

@@ -41,7 +41,7 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
     epochs: PositiveInt = 15
     batch_size: PositiveInt = 256
     optimiser: OptimiserParams = OptimiserParams(
-        name="adamw", learning_rate=0.03, weight_decay=0.01
+        name="adamw", learning_rate=0.005, weight_decay=0.05
     )
     schedule: ScheduleParams = ScheduleParams()
     narrowing: float = Field(default=0.5, ge=0, le=1)
