@@ -35,8 +35,8 @@ def confident_mistakes(test: pd.DataFrame) -> Finding | None:
         check="confident_mistakes",
         severity=severity,
         summary=(
-            f"Of {len(sure):,} test images with a confidence of at least {CONFIDENT:g}, {len(wrong):,} are wrong; by "
-            f"their confidences, {expected:.1f} are to be expected."
+            f"It errs in {len(wrong):,} of the {len(sure):,} test images in which its confidence is at least "
+            f"{CONFIDENT:g}; so much confidence lets one expect {expected:.1f} mistakes."
         ),
         evidence={
             "threshold": CONFIDENT,
