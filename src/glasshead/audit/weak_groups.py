@@ -37,8 +37,8 @@ class WeakGroup:
         return 1 - len(self.mistakes) / len(self.test)
 
     @property
-    def points(self) -> str:
-        """The difference in words."""
+    def distance(self) -> str:
+        """The difference in words, in points with its interval."""
         low, value, high = (
             -100 * (bound or 0)
             for bound in (self.difference.high, self.difference.value, self.difference.low)
@@ -76,7 +76,7 @@ def weak_classes(test: pd.DataFrame) -> list[Finding]:
     """
     check_rows(test)
     findings = []
-    for label, weak in _weak_groups(test, {"label": test["label"]}, np.zeros(len(test), int)):
+    for (_, label), weak in _weak_groups(test, {"label": test["label"]}, np.zeros(len(test), int)):
         taken_for = weak.mistakes["predicted"].value_counts()
         often = taken_for.index[0]
         findings.append(
@@ -84,8 +84,8 @@ def weak_classes(test: pd.DataFrame) -> list[Finding]:
                 check="class_accuracy",
                 severity=weak.severity,
                 summary=(
-                    f"Of {len(weak.test):,} test images of {label[1]!r}, {_percent(weak.accuracy)} are right, "
-                    f"{weak.points} the other classes; {taken_for.iloc[0]:,} of {len(weak.mistakes):,} mistakes say "
+                    f"Of {len(weak.test):,} test images of {label!r}, {_percent(weak.accuracy)} are right, "
+                    f"{weak.distance} the other classes; {taken_for.iloc[0]:,} of {len(weak.mistakes):,} mistakes say "
                     f"{often!r}."
                 ),
                 evidence=weak.evidence
@@ -93,7 +93,7 @@ def weak_classes(test: pd.DataFrame) -> list[Finding]:
                 rows=surest(weak.mistakes),
                 advice=(
                     f"Look at these images beside some of {often!r}. Where labels are mixed up, correct them; else add "
-                    f"training images of {label[1]!r} like these."
+                    f"training images of {label!r} like these."
                 ),
             )
         )
@@ -131,7 +131,7 @@ def weak_values(test: pd.DataFrame, attributes: pd.DataFrame) -> list[Finding]:
             severity=weak.severity,
             summary=(
                 f"Of {len(weak.test):,} test images with {name} {value!r}, {_percent(weak.accuracy)} are right, "
-                f"{weak.points} other images of the same classes."
+                f"{weak.distance} other images of the same classes."
             ),
             evidence={"attribute": name, "value": value} | weak.evidence,
             rows=surest(weak.mistakes),
