@@ -14,6 +14,7 @@ import yaml
 from click.testing import Result
 from kedro_viz.integrations.deployment.local_deployer import LocalDeployer
 from kedro_viz.server import load_and_populate_data
+from markupsafe import escape
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
@@ -117,6 +118,13 @@ def check_documents(folder: Path) -> None:
     for name, found in metrics.items():
         assert (float(shown[name]) if shown[name] else None) == found["value"]
         assert f"| {plain(name)} |" in card
+    findings = json.loads((folder / "findings.json").read_text())
+    assert all(str(escape(each["summary"])) in report for each in findings)
+    assert all(plain(each["summary"]) in card for each in findings)
+    counted = {0: "and found nothing", 1: "1 finding"}.get(
+        len(findings), f"{len(findings)} findings"
+    )
+    assert f"Checks of this classifier: run, {counted}." in report
     assert len(report) < 15_000_000
     assert "://" not in report
 

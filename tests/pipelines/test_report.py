@@ -116,12 +116,13 @@ class TestOptionalResults:
     def write(self, found, judged, planted_report):
         """Return functions that write report and card with what lies in the folder of all results."""
 
-        def report(own=None, results=None):
+        def report(own=None, results=None, findings=()):
             given = {name: found[name] for name in found if name in write_report.__annotations__}
             return write_report(
                 **given
                 | {"own_results": own or FakeResults(), "results": results or FakeResults()},
                 run_record=planted_report.RECORD,
+                findings=list(findings),
                 summary=judged,
                 example_images={"pixels": planted_report.make_subject().pixels},
                 class_balance_figure=planted_report.png(),
@@ -130,10 +131,15 @@ class TestOptionalResults:
                 reliability_figure=planted_report.png(),
             )
 
-        def card(own=None, results=None):
+        def card(own=None, results=None, findings=()):
             folders = own or FakeResults(), results or FakeResults()
             return write_model_card(
-                *folders, planted_report.RECORD, judged, found["metrics"], PARAMETERS
+                *folders,
+                planted_report.RECORD,
+                list(findings),
+                judged,
+                found["metrics"],
+                PARAMETERS,
             )
 
         return SimpleNamespace(report=report, card=card)
@@ -166,11 +172,22 @@ class TestOptionalResults:
             assert ("Under jpeg of 5 (quality)" in text) == is_current
 
     def test_findings_of_all_checks_are_shown_the_worst_first(self, write):
-        own = FakeResults(findings=[FINDING | {"severity": "low", "summary": "Small."}])
-        results = FakeResults(data__findings=[], risk__findings=[FINDING])
-        for text in (write.report(own, results), write.card(own, results)):
-            assert text.index("A mark decides.") < text.index("Small.")
-        assert "Checks of the data: run, 0 findings." in write.report(own, results)
+        own = [FINDING | {"severity": "low", "summary": "Small."}]
+        results = FakeResults(
+            data__findings=[FINDING | {"summary": "Middling.", "severity": "medium"}] * 2,
+            risk__findings=[FINDING],
+        )
+        report, card = (each(results=results, findings=own) for each in (write.report, write.card))
+        for text in (report, card):
+            places = [text.index(each) for each in ("A mark decides.", "Middling.", "Small.")]
+            assert places == sorted(places)
+        assert "Checks of this classifier: run, 1 finding." in report
+        assert "Checks of the data: run, 2 findings." in report
+
+    def test_checks_that_found_nothing_are_named(self, write):
+        report = write.report(results=FakeResults(data__findings=[]))
+        assert "Checks of this classifier: run, and found nothing." in report
+        assert "Checks of the data: run, and found nothing." in report
 
 
 def test_the_graph_shows_the_figures_it_is_given(found, planted_report, judged):
@@ -178,6 +195,7 @@ def test_the_graph_shows_the_figures_it_is_given(found, planted_report, judged):
     given = found | {
         "results": FakeResults("08_reporting"),
         "run_record": planted_report.RECORD,
+        "findings": [],
         "example_images": {"pixels": planted_report.make_subject().pixels},
         "params:report": PARAMETERS,
     }

@@ -134,3 +134,16 @@ def test_dark_and_paper_have_colours_of_their_own(page, pages):
     assert not page.locator("nav").is_visible()
     scroll = "getComputedStyle(document.querySelector('.scroll')).maxHeight"
     assert page.evaluate(scroll) == "none"
+
+
+def test_on_paper_each_measure_is_named_in_its_cell_and_figures_are_in_one_column(page, pages):
+    """Chromium draws figures over each other where columns of them break between pages."""
+    page.goto(pages["usual"])
+    cell = page.locator("#explanations td[data-measure]").first
+    named = "cell => getComputedStyle(cell, '::before').content"
+    columns = "getComputedStyle(document.querySelector('.figures')).columnCount"
+    assert (cell.evaluate(named), page.evaluate(columns)) == ("none", "2")
+    page.emulate_media(media="print")
+    assert (cell.evaluate(named), page.evaluate(columns)) == ('"pointing_game"', "auto")
+    assert page.locator("#explanations td[data-measure]").count() == 8
+    assert not page.locator("#explanations thead").is_visible()

@@ -1,10 +1,12 @@
 """What a check found: one form for all of them."""
 
+from collections.abc import Iterable
 from typing import Any, Literal, TypedDict
 
 from glasshead.calibration.bootstrap import Estimate
 
 Severity = Literal["high", "medium", "low"]
+SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
 
 
 class Finding(TypedDict):
@@ -37,6 +39,12 @@ def not_checked(check: str, reason: str, advice: str) -> Finding:
         rows=[],
         advice=advice,
     )
+
+
+def worst_first(findings: Iterable[Finding | None]) -> list[Finding]:
+    """Return those that are findings, the severest first."""
+    found = [each for each in findings if each]
+    return sorted(found, key=lambda each: SEVERITIES.index(each["severity"]))
 
 
 def percent(estimate: Estimate) -> str:

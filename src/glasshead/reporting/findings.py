@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from glasshead.audit.findings import Finding
+from glasshead.audit.findings import SEVERITIES, Finding
 from glasshead.errors import ArtifactError
-
-SEVERITIES = ("high", "medium", "low")
 
 
 class ListedFinding(Finding):

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glasshead.pipelines.evaluate.audit_nodes import find_faults
 from glasshead.pipelines.evaluate.nodes import (
     check_gate,
     compute_metrics,
@@ -17,7 +18,7 @@ from glasshead.pipelines.evaluate.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """logits, controls, temperatures, abstention, predictions, samples, images → metrics, tables and figures."""
+    """logits, controls, temperatures, abstention, predictions, samples, images → metrics, findings, tables, figures."""
     return Pipeline(
         [
             Node(
@@ -72,6 +73,12 @@ def create_pipeline() -> Pipeline:
                 ["logits", "temperatures", "params:evaluate"],
                 "reliability",
                 name="measure_reliability",
+            ),
+            Node(
+                find_faults,
+                ["test_predictions", "samples", "metrics", "reliability"],
+                "findings",
+                name="find_faults",
             ),
             Node(
                 draw_confused_pairs,

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
+from glasshead.audit.findings import Finding
 from glasshead.errors import ArtifactError
 from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.card import model_card
@@ -78,6 +79,7 @@ def write_report(
     own_results: ResultsFolder,
     results: ResultsFolder,
     run_record: Record,
+    findings: list[Finding],
     summary: dict[str, Any],
     metrics: Metrics,
     class_recall: pd.DataFrame,
@@ -92,7 +94,7 @@ def write_report(
     **figures: bytes,
 ) -> str:
     """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left."""
-    findings = _findings(own_results, results)
+    listed = _findings(findings, results)
     subject = Subject(
         summary=summary,
         metrics=metrics,
@@ -104,8 +106,8 @@ def write_report(
         pixels=example_images["pixels"],
         figures={name.removesuffix("_figure"): png for name, png in figures.items()},
         data_figures={"class_balance": class_balance_figure, "mean_images": mean_images_figure},
-        findings=sorted_findings(findings),
-        checks=[_checked(name, listed, own_results) for name, listed in findings.items()],
+        findings=sorted_findings(listed),
+        checks=[_checked(name, each, own_results) for name, each in listed.items()],
         robustness=_robustness(own_results, summary),
         risk=_risk(own_results, results),
         reproduction=reproduction(own_results.name, run_record),
@@ -117,6 +119,7 @@ def write_model_card(
     own_results: ResultsFolder,
     results: ResultsFolder,
     run_record: Record,
+    findings: list[Finding],
     summary: dict[str, Any],
     metrics: Metrics,
     parameters: ReportParams,
@@ -125,7 +128,7 @@ def write_model_card(
     return model_card(
         summary,
         metrics,
-        sorted_findings(_findings(own_results, results)),
+        sorted_findings(_findings(findings, results)),
         _robustness(own_results, summary),
         reproduction(own_results.name, run_record),
         parameters.licence,
@@ -148,9 +151,9 @@ def _check_one_training(
         )
 
 
-def _findings(own: ResultsFolder, results: ResultsFolder) -> dict[str, list[Any] | None]:
+def _findings(own: list[Finding], results: ResultsFolder) -> dict[str, list[Any] | None]:
     return {
-        "this classifier": own.load("findings.json"),
+        "this classifier": own,
         "the data": results.load("data/findings.json"),
         RISK: results.load("risk/findings.json"),
     }
@@ -158,7 +161,8 @@ def _findings(own: ResultsFolder, results: ResultsFolder) -> dict[str, list[Any]
 
 def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
     if listed is not None:
-        return f"Checks of {subject}: run, {len(listed)} findings."
+        found = {0: "and found nothing", 1: "1 finding"}
+        return f"Checks of {subject}: run, {found.get(len(listed), f'{len(listed)} findings')}."
     how = f": {_commands('risk', own)}" if subject == RISK else ""
     return f"Checks of {subject}: not run{how}."
 

@@ -13,7 +13,7 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
 
     `results` are what other pipelines may have left, `own_results` those of this classifier's among them.
     """
-    folders = "own_results", "results", "run_record"
+    folders = "own_results", "results", "run_record", "findings"
     tables = "metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"
     return Pipeline(
         [

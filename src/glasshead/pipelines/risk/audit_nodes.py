@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from glasshead.audit.attributes import data_finding, score_finding
-from glasshead.audit.findings import Finding, not_checked
+from glasshead.audit.findings import Finding, not_checked, worst_first
 from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
 from glasshead.calibration.heads import class_columns
 from glasshead.explainers.risk_maps import Located, load_located, risk_maps, risk_probabilities
@@ -55,10 +55,7 @@ def find_faults(
             _look_at_marks(models, images, scores, planted, risk.name, place, parameters, seed)
         )
         findings += _look_at_attributes(samples, scores, risk, parameters, seed)
-    order = ("high", "medium", "low")
-    found = sorted(
-        (each for each in findings if each), key=lambda each: order.index(each["severity"])
-    )
+    found = worst_first(findings)
     for each in found:
         logger.warning("%s (%s): %s", each["check"], each["severity"], each["summary"])
     if not found:

@@ -1,0 +1,86 @@
+"""Does confidence miss accuracy by more than chance, which way, and where most?"""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from glasshead.audit.findings import Finding, Severity
+from glasshead.audit.mistakes import check_rows, mistakes_of, surest
+from glasshead.errors import ArtifactError
+
+HIGH, MEDIUM = 0.05, 0.02  # of ECE beyond what chance explains
+ADVICE = {
+    "over": (
+        "Let it abstain below a threshold (calibrate.target_error), and calibrate on images like those it will meet "
+        "(preprocess.calibration_share); one temperature cannot lower confidence in some ranges alone."
+    ),
+    "under": (
+        "Calibrate on more images (preprocess.calibration_share): a threshold on this confidence would turn away "
+        "answers that are right; one temperature cannot raise confidence in some ranges alone."
+    ),
+}
+
+
+def miscalibration(
+    test: pd.DataFrame,
+    reliability: pd.DataFrame,
+    ece: Mapping[str, float | None],
+    consistency: float | None,
+) -> Finding | None:
+    """Return a finding where ECE exceeds `consistency`, which a calibrated classifier stays below in 95 % of test sets.
+
+    `reliability` has the columns from, to, n, confidence, accuracy, low and high of each bin. The bin to look at adds
+    most to ECE, among those, if any, whose confidence lies outside the interval of their accuracy. Rows are its
+    mistakes if it is overconfident, what it got right if not. Severity: high or medium where ECE is `HIGH` or
+    `MEDIUM` above `consistency`, else low.
+
+    Raises ArtifactError where `reliability` has no bins, and as `check_rows` does.
+    """
+    check_rows(test)
+    if reliability.empty:
+        raise ArtifactError("reliability.csv has no bins. Run the evaluate pipeline again.")
+    if ece["value"] is None or consistency is None or ece["value"] <= consistency:
+        return None
+    beyond = ece["value"] - consistency
+    severity: Severity = "high" if beyond >= HIGH else "medium" if beyond >= MEDIUM else "low"
+    worst = _worst_bin(reliability)
+    way = _way(worst["confidence"] - worst["accuracy"])
+    bias = float(test["confidence"].mean() - (test["predicted"] == test["label"]).mean())
+    inside = test[_within(test["confidence"], worst["from"], worst["to"])]
+    wrong = mistakes_of(inside)
+    return Finding(
+        check="miscalibration",
+        severity=severity,
+        summary=(
+            f"Confidence misses accuracy by {ece['value']:.3f} on average (ECE); calibrated, it would stay below "
+            f"{consistency:.3f} in 95 % of test sets of this size. Over all images it is {_way(bias)}confident by "
+            f"{abs(bias):.3f}; most is lost between {worst['from']:.2f} and {worst['to']:.2f}, where {worst['n']:.0f} "
+            f"images have a confidence of {worst['confidence']:.3f} and an accuracy of {worst['accuracy']:.3f} "
+            f"({worst['low']:.3f}–{worst['high']:.3f}): {way}confident."
+        ),
+        evidence={
+            "ece": dict(ece),
+            "ece_consistency_95": consistency,
+            "confidence_less_accuracy": bias,
+            "bin": {str(name): float(value) for name, value in worst.items()},
+        },
+        rows=surest(wrong if way == "over" else inside.drop(wrong.index)),
+        advice=ADVICE[way],
+    )
+
+
+def _worst_bin(reliability: pd.DataFrame) -> pd.Series:
+    confidence = reliability["confidence"]
+    outside = (confidence < reliability["low"]) | (confidence > reliability["high"])
+    candidates = reliability[outside] if outside.any() else reliability
+    cost = candidates["n"] * (candidates["confidence"] - candidates["accuracy"]).abs()
+    return candidates.iloc[int(cost.argmax())]
+
+
+def _within(confidence: pd.Series, start: float, stop: float) -> pd.Series:
+    """Return which lie in the bin [start, stop), the last of which is closed."""
+    return confidence.between(start, stop, inclusive="both" if stop >= 1 else "left")
+
+
+def _way(gap: float) -> str:
+    return "over" if gap > 0 else "under"

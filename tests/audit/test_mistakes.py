@@ -1,0 +1,90 @@
+"""Confident mistakes, against planted wrong labels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from glasshead.audit.miscalibration import miscalibration
+from glasshead.audit.mistakes import CONFIDENT, SHOWN, confident_mistakes
+from glasshead.audit.weak_groups import weak_classes, weak_values
+from glasshead.errors import ArtifactError
+
+OTHER = {"bird": "cat", "cat": "dog", "dog": "ship", "ship": "bird"}
+
+
+def relabelled(test, count):
+    """Return `test` with another label in `count` of the rows that are sure and right, and their ids."""
+    sure = test[(test["confidence"] >= CONFIDENT) & (test["label"] == test["predicted"])]
+    rows = sure.sample(count, random_state=0).index
+    labels = test["label"].copy()
+    labels[rows] = labels[rows].map(OTHER)
+    return test.assign(label=labels), set(test.loc[rows, "image_id"])
+
+
+def test_planted_wrong_labels_are_the_rows(answers):
+    right = answers()
+    test, planted = relabelled(right.assign(predicted=right["label"]), 30)
+    found = confident_mistakes(test)
+    assert set(found["rows"]) == planted
+    assert found["evidence"]["mistakes"] == 30
+    assert found["severity"] == "high"
+    confidence = test.set_index("image_id")["confidence"][found["rows"]]
+    assert confidence.is_monotonic_decreasing
+
+
+def test_wrong_labels_beside_usual_mistakes_come_to_light(answers):
+    test, planted = relabelled(answers(), 40)
+    found = confident_mistakes(test)
+    assert len(found["rows"]) == min(SHOWN, found["evidence"]["mistakes"])
+    assert len(planted & set(found["rows"])) > 25
+    assert found["severity"] == "high"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_as_many_mistakes_as_the_confidences_promise_are_low(answers, seed):
+    found = confident_mistakes(answers(seed=seed))
+    assert found["severity"] == "low"
+    numbers = found["evidence"]
+    mean = numbers["expected"] / numbers["images"]
+    exact = binomtest(numbers["mistakes"], numbers["images"], mean, "greater").pvalue
+    assert numbers["p"] == pytest.approx(exact, abs=0.02)
+
+
+def test_more_than_expected_but_fewer_than_twice_as_many_are_medium():
+    n = 10_000
+    test = pd.DataFrame({"image_id": np.arange(n).astype(str), "label": "cat", "confidence": 0.96})
+    test = test.assign(predicted=np.where(np.arange(n) < 500, "dog", "cat"))
+    assert confident_mistakes(test)["severity"] == "medium"
+    assert confident_mistakes(test)["evidence"]["expected"] == pytest.approx(400)
+
+
+def test_mistakes_below_the_threshold_are_not_told_of(answers):
+    test = answers()
+    sure = test["confidence"] >= CONFIDENT
+    test.loc[sure, "predicted"] = test.loc[sure, "label"]
+    assert confident_mistakes(test) is None
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda test: test.drop(columns=["label", "confidence"]), "lack confidence, label"),
+        (lambda test: test.head(0), "have no rows"),
+        (lambda test: test.assign(confidence=97.0), "have a confidence outside 0 to 1"),
+        (lambda test: test.assign(confidence=np.nan), "have a confidence outside 0 to 1"),
+    ],
+)
+@pytest.mark.parametrize(
+    "check",
+    [
+        confident_mistakes,
+        weak_classes,
+        lambda test: weak_values(test, pd.DataFrame(index=test.index)),
+        lambda test: miscalibration(test, pd.DataFrame({"n": [1]}), {"value": 0.1}, 0.05),
+    ],
+    ids=["confident_mistakes", "weak_classes", "weak_values", "miscalibration"],
+)
+def test_tables_of_another_form_are_refused(answers, spoil, message, check):
+    with pytest.raises(ArtifactError, match=f"{message}. Run the calibrate pipeline again"):
+        check(spoil(answers()))
