@@ -41,8 +41,7 @@ FIGURES = {  # anchor: title, caption of each figure
         "Scores",
         {
             "curves": "ROC, precision against recall, and the logits of test images.",
-            "reliability": "How often the risk is there, against its probability, before and after temperature "
-            "scaling.",
+            "reliability": "Accuracy against confidence, before and after temperature scaling.",
             "training_history": "Losses, gap, ranking and localisation while training.",
         },
     ),
@@ -105,13 +104,30 @@ def risk_page(subject: RiskSubject, most: int) -> str:
         metrics=_metric_groups(subject.metrics),
         files={"columns": ["file", "what"], "rows": [list(row) for row in FILES.items()]},
         data={name: each for name, each in summary["data"].items() if name != "classes"},
-        balance=rows_of(pd.DataFrame(summary["balance"])),
-        provenance=described | {"features": summary["features"]},
+        balance={
+            "columns": ["split", "images", *described["classes"]],
+            "rows": [
+                [split, each["images"], *(each["with"][risk] for risk in described["classes"])]
+                for split, each in summary["balance"].items()
+            ],
+        },
+        provenance=_provenance(summary),
         versions=reproduction.versions,
         record=rows_of(reproduction.nodes),
         commands=reproduction.commands,
         dirty=reproduction.dirty,
     )
+
+
+def _provenance(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of the auditor but for what only other classifiers have."""
+    names = "kind", "provenance", "settings", "weights_sha256"
+    described = summary["classifier"]
+    return {
+        "temperatures": described["concept_temperatures"],
+        "features": summary["features"],
+        **{name: described[name] for name in names},
+    }
 
 
 def _captioned(known: Mapping[str, str], pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What the report on a risk auditor concludes, each by a rule on measured numbers; nothing is measured here."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypedDict
 
 import pandas as pd
 
@@ -16,19 +17,24 @@ from glasshead.reporting.verdicts import (
     numbers_found,
     stands_against,
 )
-from glasshead.reporting.wording import clipped, estimated, number
+from glasshead.reporting.wording import Estimate, clipped, estimated, number
 
-RIVALS = ("_centre", "_grad_cam")
+LOCALISATION = ("iou", "pointing_game")
 
 
 def risk_verdicts(
     risks: Sequence[str], metrics: Metrics, findings: Sequence[Finding], right_from: float
 ) -> list[Verdict]:
-    """Return three verdicts on each risk, and what the checks say of all of them."""
+    """Return four verdicts on each risk, and what the checks say of all of them."""
     found: list[Verdict] = []
     for risk in risks:
         own = metrics_of(risk, risks, metrics)
-        each = [finds_the_risk(own, right_from), is_calibrated(own), points_at_the_cause(own)]
+        each = [
+            finds_the_risk(own, right_from),
+            is_calibrated(own),
+            points_at_the_cause(own),
+            beats_grad_cam(own),
+        ]
         for verdict in each if len(risks) > 1 else []:
             verdict["question"] = f"{clipped(risk)}: {verdict['question']}"
         found += each
@@ -60,26 +66,18 @@ def finds_the_risk(metrics: Metrics, right_from: float) -> Verdict:
 
 
 def points_at_the_cause(metrics: Metrics) -> Verdict:
-    """Compare the maps' IoU with that of a Gaussian in the centre and of Grad-CAM of a usual classifier."""
-    iou, rivals = metrics["iou"], [metrics[f"iou{rival}"] for rival in RIVALS]
-    answer: Answer = "unknown"
-    reason = "No masks of test images with the risk are known, so that its maps are held against nothing."
-    if iou["value"] is not None:
-        answers = [stands_against(iou, rival["low"], rival["high"]) for rival in rivals]
-        answer = next((each for each in ("no", "unknown", "unresolved") if each in answers), "yes")
-        centre, grad_cam = (estimated(rival) for rival in rivals)
-        reason = (
-            f"At the object's own area, its maps agree with the masks by an IoU of {estimated(iou)}; a Gaussian in the "
-            f"centre by {centre}, Grad-CAM of a usual classifier on the same features by {grad_cam}."
-        )
-    names = [f"{name}{end}" for name in ("iou", "pointing_game") for end in ("", *RIVALS)]
+    """Compare the maps with a Gaussian in the centre, which looks at nothing."""
     return {
         "question": "Do its maps point at the cause?",
-        "answer": answer,
-        "reason": reason,
-        "rule": "Yes if the interval of the maps' IoU lies above those of a Gaussian in the centre and of Grad-CAM, no "
-        "if it lies below one of them; else unresolved. Unknown without masks.",
-        "numbers": numbers_found(metrics, *names),
+        **_compared(metrics, "_centre", "a Gaussian in the centre"),
+    }
+
+
+def beats_grad_cam(metrics: Metrics) -> Verdict:
+    """Compare the maps with what one would look at without an auditor."""
+    return {
+        "question": "Do they point better than Grad-CAM?",
+        **_compared(metrics, "_grad_cam", "Grad-CAM of a usual classifier on the same features"),
     }
 
 
@@ -122,3 +120,33 @@ def _wrong_side(test: pd.DataFrame, risk: str) -> Iterator[Failure]:
             f"{side} a half; {count} of them are of the class “{clipped(label)}”.",
             "source": "scores.parquet",
         }
+
+
+class _Compared(TypedDict):
+    answer: Answer
+    reason: str
+    rule: str
+    numbers: dict[str, Estimate]
+
+
+def _compared(metrics: Metrics, rival: str, named: str) -> _Compared:
+    answer: Answer = "unknown"
+    reason = "No masks of test images with the risk are known: its maps are held against nothing."
+    pairs = [(metrics[name], metrics[name + rival]) for name in LOCALISATION]
+    if pairs[0][0]["value"] is not None:
+        answers = [stands_against(own, other["low"], other["high"]) for own, other in pairs]
+        answer = next((each for each in ("no", "unknown", "unresolved") if each in answers), "yes")
+        (iou, its_iou), (hits, its_hits) = (map(estimated, pair) for pair in pairs)
+        reason = (
+            f"Its maps agree with the masks by an IoU of {iou}, and their highest place lies on the object in a share "
+            f"of {hits}; {named} has {its_iou} and {its_hits}."
+        )
+    return {
+        "answer": answer,
+        "reason": reason,
+        "rule": f"Yes if the intervals of both IoU and pointing game lie above those of {named}; no if one of them "
+        "lies below; else unresolved. Unknown without masks.",
+        "numbers": numbers_found(
+            metrics, *(name + end for name in LOCALISATION for end in ("", rival))
+        ),
+    }

@@ -92,7 +92,7 @@ def write_report(
     **figures: bytes,
 ) -> str:
     """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left."""
-    findings = _findings(own_results, results)
+    findings = _findings(own_results, results, summary)
     subject = Subject(
         summary=summary,
         metrics=metrics,
@@ -107,7 +107,7 @@ def write_report(
         findings=sorted_findings(findings),
         checks=[_checked(name, listed, own_results) for name, listed in findings.items()],
         robustness=_robustness(own_results, summary),
-        risk=_risk(own_results, results),
+        risk=_risk(own_results, results, summary),
         reproduction=reproduction(own_results.name, run_record),
     )
     return report_page(subject, parameters.most)
@@ -125,7 +125,7 @@ def write_model_card(
     return model_card(
         summary,
         metrics,
-        sorted_findings(_findings(own_results, results)),
+        sorted_findings(_findings(own_results, results, summary)),
         _robustness(own_results, summary),
         reproduction(own_results.name, run_record),
         parameters.licence,
@@ -148,11 +148,14 @@ def _check_one_training(
         )
 
 
-def _findings(own: ResultsFolder, results: ResultsFolder) -> dict[str, list[Any] | None]:
+def _findings(
+    own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
+) -> dict[str, list[Any] | None]:
+    of_risk = results.load("risk/findings.json")
     return {
         "this classifier": own.load("findings.json"),
         "the data": results.load("data/findings.json"),
-        RISK: results.load("risk/findings.json"),
+        RISK: of_risk if _risk_is_of(summary, results) else None,
     }
 
 
@@ -160,7 +163,8 @@ def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
     if listed is not None:
         return f"Checks of {subject}: run, {len(listed)} findings."
     how = f": {_commands('risk', own)}" if subject == RISK else ""
-    return f"Checks of {subject}: not run{how}."
+    which = " on these images" if subject == RISK else ""
+    return f"Checks of {subject}: not run{which}{how}."
 
 
 def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str:
@@ -178,12 +182,27 @@ def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | s
     )
 
 
-def _risk(own: ResultsFolder, results: ResultsFolder) -> OtherResults | str:
+def _risk(
+    own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
+) -> OtherResults | str:
     """Return what `risk` left, or why there is nothing to show."""
     metrics = results.load("risk/metrics.json")
     if metrics is None:
         return f"Not run: {_commands('risk', own)}."
+    if not _risk_is_of(summary, results):
+        return f"Measured on other images: {_commands('risk', own)}."
     return OtherResults(metrics=metrics, figures=results.figures("risk/figures"))
+
+
+def _risk_is_of(summary: dict[str, Any], results: ResultsFolder) -> bool:
+    """Return whether `risk` has audited the images that the classifier was trained on."""
+    risk = results.load("risk/summary.json")
+    return risk is not None and _data_of(risk) == _data_of(summary)
+
+
+def _data_of(summary: dict[str, Any]) -> str | None:
+    digest: str | None = summary["classifier"]["provenance"].get("data")
+    return digest
 
 
 def _commands(pipeline: str, own: ResultsFolder) -> str:

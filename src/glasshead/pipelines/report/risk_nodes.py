@@ -16,7 +16,6 @@ from glasshead.reporting.risk_report import RiskSubject, risk_page
 from glasshead.reporting.risk_verdicts import metrics_of, risk_failures, risk_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import Metrics
-from glasshead.reporting.wording import records
 
 
 class DescribedAuditor(Described):
@@ -97,9 +96,12 @@ def write_risk_card(
     )
 
 
-def _balance(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    splits = scores.groupby("split")
-    counts = pd.DataFrame({"images": splits.size()})
-    for risk in class_columns(scores, TARGET):
-        counts[risk] = splits[TARGET + risk].sum()
-    return records(counts.reset_index())
+def _balance(scores: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    risks = class_columns(scores, TARGET)
+    return {
+        str(split): {
+            "images": len(rows),
+            "with": {risk: int(rows[TARGET + risk].sum()) for risk in risks},
+        }
+        for split, rows in scores.groupby("split")
+    }
