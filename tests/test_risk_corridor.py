@@ -1,6 +1,7 @@
 """`kedro run --pipelines=risk` and its ablation in the `test` environment."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import pandas as pd
 import pytest
 from click.testing import Result
 
+from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
+from glasshead.reporting.page import plain
 
 Run = Callable[..., Result]
 REPORTING = Path("data/08_reporting/risk")
@@ -21,6 +24,7 @@ FIGURES = (
     "highest",
     "lowest",
     "uncertain",
+    "to_review",
 )
 
 
@@ -42,6 +46,20 @@ class TestRisk:
         auditor = Classifier.load(Path("data/06_models/risk/calibrated"))
         assert auditor.classes == ("automobile+truck",)
 
+    def test_the_report_and_the_card_hold_every_metric(self, risk_run: Result) -> None:
+        report = (REPORTING / "report.html").read_text()
+        rows = (REPORTING / "model_card.md").read_text().splitlines()
+        metrics = json.loads((REPORTING / "metrics.json").read_text())
+        assert sorted(re.findall(r'data-metric="([^"]+)"', report)) == sorted(metrics)
+        assert {f"| {plain(name)} " for name in metrics} <= {row.rsplit("|", 4)[0] for row in rows}
+
+    def test_they_name_the_data_they_are_of(self, risk_run: Result) -> None:
+        digest = ImageTable.open(Path("data/02_intermediate/images.arrow")).digest()
+        summary = json.loads((REPORTING / "summary.json").read_text())
+        assert summary["classifier"]["provenance"]["data"] == digest
+        for document in ("report.html", "model_card.md"):
+            assert digest in (REPORTING / document).read_text()
+
     def test_it_says_where_the_features_come_from(self, risk_run: Result) -> None:
         summary = json.loads(Path("data/04_feature/risk/embed_summary.json").read_text())
         assert summary["features/from"] == "store"
@@ -57,3 +75,10 @@ class TestRisk:
         metrics = json.loads((REPORTING / "metrics.json").read_text())
         assert tracked.data.metrics["auroc"] == metrics["auroc"]["value"]
         assert "audit_log/validation_gap" in tracked.data.metrics
+
+
+class TestNotebooks:
+    def test_its_assertions_hold_on_the_catalog(
+        self, risk_run: Result, execute_notebook: Callable[[str], None]
+    ) -> None:
+        execute_notebook("5_risk_auditor")
