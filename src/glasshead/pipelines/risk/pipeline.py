@@ -47,7 +47,13 @@ def features_pipeline() -> Pipeline:
             ),
             Node(
                 store_features,
-                ["images", "embedding_store", "params:backbone", "params:risk"],
+                [
+                    "images",
+                    "fitting_samples",
+                    "embedding_store",
+                    "params:backbone",
+                    "params:risk",
+                ],
                 "embed_summary",
                 name="store_features",
             ),
