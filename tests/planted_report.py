@@ -10,7 +10,10 @@ import pandas as pd
 from PIL import Image
 
 from glasshead.reporting.failures import failures
+from glasshead.reporting.findings import sorted_findings
 from glasshead.reporting.report import Subject
+from glasshead.reporting.risk_report import FIGURES, RiskSubject
+from glasshead.reporting.risk_verdicts import risk_failures, risk_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import verdicts
 
@@ -202,3 +205,69 @@ def make_subject(
         **tables,
     )
     return replace(subject, **changes)
+
+
+def make_risk_metrics() -> dict[str, Any]:
+    """Return metrics of a risk auditor whose maps beat the centre, and Grad-CAM in one of two measures."""
+    found = {
+        "": (0.6, 0.9),
+        "_evidence": (0.3, 0.95),
+        "_centre": (0.4, 0.7),
+        "_grad_cam": (0.4, 0.9),
+    }
+    located = {
+        f"{measure}{end}": estimate(value, n=20)
+        for end, pair in found.items()
+        for measure, value in zip(("iou", "pointing_game"), pair, strict=True)
+    }
+    return located | {
+        "auroc": estimate(0.97),
+        "ece": estimate(0.01),
+        "ece_consistency_95": estimate(0.02, None),
+        "temperature": estimate(1.75, None, n=50),
+    }
+
+
+def make_risk_subject(risk: str = "road") -> RiskSubject:
+    """Return a risk auditor that misses one image, with a finding and a list of two images to look at."""
+    metrics = make_risk_metrics()
+    finding: Any = {
+        "check": "planted_mark",
+        "severity": "high",
+        "summary": "A mark decides.",
+        "evidence": {"drop": 0.3},
+        "rows": ["test/0"],
+        "advice": "Remove it.",
+    }
+    scores = pd.DataFrame(
+        {
+            "split": "test",
+            "label": ["cat", "ship"],
+            f"target/{risk}": [1, 0],
+            f"probability/{risk}": [0.2, 0.1],
+        }
+    )
+    summary = make_summary("risk") | {
+        "features": "store: 600 × 64 × 128 in float16",
+        "balance": {"test": {"images": 100, "with": {risk: 20}}},
+        "verdicts": risk_verdicts([risk], metrics, [finding], 0.9),
+        "failures": risk_failures(scores),
+    }
+    summary["classifier"] |= {
+        "kind": "risk",
+        "classes": [risk],
+        "settings": {"output": "attended"},
+        "concept_temperatures": {risk: 1.75},
+    }
+    to_review = pd.DataFrame(
+        {"rank": [1, 2], "image_id": ["train/41", "test/42"], "risk": risk, "surprise": [9.5, 1.1]}
+    )
+    captions = [name for _, known in FIGURES.values() for name in known]
+    return RiskSubject(
+        summary=summary,
+        metrics=metrics,
+        figures={name: png() for name in captions},
+        findings=sorted_findings({"risk": [finding]}),
+        to_review=to_review,
+        reproduction=reproduction("risk", RECORD),
+    )

@@ -17,6 +17,7 @@ from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
 from glasshead.cli import cli
 from glasshead.images.taxonomy import parse_taxonomy
 from glasshead.pipeline_registry import register_pipelines
+from glasshead.pipelines.risk.params import RiskParams
 from glasshead.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
@@ -154,6 +155,8 @@ def test_the_taxonomies_of_the_how_to_are_sound() -> None:
         parse_taxonomy("mine", {"mine": content}, ("bus", "car", "horse", "ship"))
 
 
-def test_the_parameters_of_the_how_tos_are_known() -> None:
-    (settings,) = blocks("own-images.md")
-    merged(base_parameters("base"), settings)
+@pytest.mark.parametrize("page", ["own-images.md", "audit-a-risk.md"])
+def test_the_parameters_of_the_how_tos_are_known(page: str) -> None:
+    (settings,) = blocks(page)
+    parameters = merged(base_parameters("base"), settings)
+    RiskParams.model_validate(parameters["risk"])

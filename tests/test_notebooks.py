@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "notebooks").glob("*.py"))
-CORRIDORS = ("test_corridor.py", "test_transfer_corridor.py")
+CORRIDORS = ("test_corridor.py", "test_risk_corridor.py", "test_transfer_corridor.py")
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 
 

@@ -1,15 +1,22 @@
 """`kedro run --pipelines=risk` and its ablation in the `test` environment."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
 import pytest
+import yaml
 from click.testing import Result
+from PIL import Image
 
+from glasshead.images.scenes import CLASSES
+from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
+from glasshead.reporting.page import plain
 
 Run = Callable[..., Result]
 REPORTING = Path("data/08_reporting/risk")
@@ -21,6 +28,7 @@ FIGURES = (
     "highest",
     "lowest",
     "uncertain",
+    "to_review",
 )
 
 
@@ -42,6 +50,20 @@ class TestRisk:
         auditor = Classifier.load(Path("data/06_models/risk/calibrated"))
         assert auditor.classes == ("automobile+truck",)
 
+    def test_the_report_and_the_card_hold_every_metric(self, risk_run: Result) -> None:
+        report = (REPORTING / "report.html").read_text()
+        rows = (REPORTING / "model_card.md").read_text().splitlines()
+        metrics = json.loads((REPORTING / "metrics.json").read_text())
+        assert sorted(re.findall(r'data-metric="([^"]+)"', report)) == sorted(metrics)
+        assert {f"| {plain(name)} " for name in metrics} <= {row.rsplit("|", 4)[0] for row in rows}
+
+    def test_they_name_the_data_they_are_of(self, risk_run: Result) -> None:
+        digest = ImageTable.open(Path("data/02_intermediate/images.arrow")).digest()
+        summary = json.loads((REPORTING / "summary.json").read_text())
+        assert summary["classifier"]["provenance"]["data"] == digest
+        for document in ("report.html", "model_card.md"):
+            assert digest in (REPORTING / document).read_text()
+
     def test_it_says_where_the_features_come_from(self, risk_run: Result) -> None:
         summary = json.loads(Path("data/04_feature/risk/embed_summary.json").read_text())
         assert summary["features/from"] == "store"
@@ -57,3 +79,85 @@ class TestRisk:
         metrics = json.loads((REPORTING / "metrics.json").read_text())
         assert tracked.data.metrics["auroc"] == metrics["auroc"]["value"]
         assert "audit_log/validation_gap" in tracked.data.metrics
+
+
+class TestNotebooks:
+    def test_its_assertions_hold_on_the_catalog(
+        self, risk_run: Result, execute_notebook: Callable[[str], None]
+    ) -> None:
+        execute_notebook("5_risk_auditor")
+
+
+class TestBadInput:
+    """One message that says what to do, and no result of an earlier run touched."""
+
+    @pytest.fixture
+    def fails(self, run: Run, risk_run: Result) -> Callable[..., None]:
+        def check(message: str, **params: str) -> None:
+            before = (REPORTING / "metrics.json").read_bytes()
+            given = ",".join(f"{name}={value}" for name, value in params.items())
+            result = run("--pipelines=risk", f"--params={given}" if given else "--params=seed=0")
+            assert result.exit_code == 1
+            assert re.search(message, result.stderr.splitlines()[-1])
+            assert "Traceback" not in result.stderr
+            assert (REPORTING / "metrics.json").read_bytes() == before
+
+        return check
+
+    @pytest.mark.parametrize(
+        ("risk", "message"),
+        [
+            ("lorry", "'lorry', which the data does not have. There are: airplane, automobile"),
+            ("+".join(CLASSES), "Of 380 train images all have the risk"),
+        ],
+    )
+    def test_classes(self, fails: Callable[..., None], risk: str, message: str) -> None:
+        fails(message, **{"risk.risks": risk})
+
+    @pytest.mark.parametrize(
+        ("risks", "message"),
+        [
+            (["truck", "truck"], "a name stands twice among truck, truck"),
+            (
+                [{"name": "dark", "column": "light", "values": ["night"]}],
+                "the column 'light', which the data does not have. There are: colour, habitat",
+            ),
+        ],
+    )
+    def test_risks_in_the_configuration(
+        self, fails: Callable[..., None], risks: list[Any], message: str
+    ) -> None:
+        path = Path("conf/test/parameters_risk.yml")
+        before = path.read_text()
+        try:
+            path.write_text(yaml.safe_dump({"risk": {"risks": risks}}))
+            fails(message)
+        finally:
+            path.write_text(before)
+
+    @pytest.mark.parametrize(
+        ("names", "message"),
+        [
+            (["scratch/1"], "usable images of 1 class only"),
+            (
+                [f"{label}/{place}" for label in ("fine", "scratch") for place in range(8)],
+                "every class needs rows in train and in calibration.*four different ones each",
+            ),
+        ],
+        ids=["one image", "all the same"],
+    )
+    def test_images(
+        self, fails: Callable[..., None], tmp_path: Path, names: list[str], message: str
+    ) -> None:
+        for name in names:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            Image.new("RGB", (32, 32)).save(tmp_path / f"{name}.png")
+        fails(
+            message,
+            **{
+                "ingest.source": "image_folder",
+                "ingest.image_folder.path": str(tmp_path),
+                "preprocess.taxonomy": "classes",
+                "risk.risks": "scratch",
+            },
+        )

@@ -82,7 +82,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "cnn_ablation": pixels + ablation(),
         "transfer": from_images(pixels, transfer, "transfer"),
         "transfer_comparison": pixels + comparison(),
-        "risk": pixels + for_classifier(risk.create_pipeline(), "risk"),
+        "risk": pixels + for_classifier(audited_risk(), "risk"),
         "risk_ablation": pixels + for_classifier(risk.ablation_pipeline(), "risk_ablation"),
         "ensemble": from_images(Pipeline([]), ensemble.create_pipeline(), "ensemble"),
         "__default__": whole,
@@ -100,10 +100,7 @@ def corridor(training: Pipeline, name: str) -> dict[str, Pipeline]:
         "evaluate": evaluate.create_pipeline(),
         "explain": explain.create_pipeline(concepts=concepts),
     }
-    results = total([training, *stages.values()]).all_outputs()
-    stages["report"] = report.create_pipeline(
-        figures=sorted(result for result in results if result.endswith("_figure"))
-    )
+    stages["report"] = report.create_pipeline(figures_of(total([training, *stages.values()])))
     return {stage: for_classifier(template, name) for stage, template in stages.items()}
 
 
@@ -111,6 +108,17 @@ def from_images(data: Pipeline, training: Pipeline, name: str) -> Pipeline:
     """Return `data`, the template `training` and the corridor of classifier `name`, with the gate at the end."""
     stages = [for_classifier(training, name), *corridor(training, name).values()]
     return with_gate(total([data, *stages]), name)
+
+
+def audited_risk() -> Pipeline:
+    """Return the template of a risk auditor and its report."""
+    auditor = risk.create_pipeline()
+    return auditor + report.risk_pipeline(figures=figures_of(auditor))
+
+
+def figures_of(pipeline: Pipeline) -> list[str]:
+    """Return the figures that `pipeline` draws."""
+    return sorted(name for name in pipeline.all_outputs() if name.endswith("_figure"))
 
 
 def ablation() -> Pipeline:

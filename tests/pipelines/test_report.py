@@ -10,7 +10,7 @@ from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
 from glasshead.errors import ArtifactError
-from glasshead.pipelines.report import create_pipeline
+from glasshead.pipelines.report import create_pipeline, risk_pipeline
 from glasshead.pipelines.report.comparison_nodes import compare_classifiers
 from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
 from glasshead.pipelines.report.params import ReportParams
@@ -20,7 +20,7 @@ FINDING = {
     "check": "shortcut",
     "severity": "high",
     "summary": "A mark decides.",
-    "evidence": "0.81",
+    "evidence": {"share": 0.81},
     "rows": ["test/0"],
     "advice": "Remove it.",
 }
@@ -176,6 +176,7 @@ class TestOptionalResults:
         results = FakeResults(
             data__findings=[FINDING | {"summary": "Middling.", "severity": "medium"}] * 2,
             risk__findings=[FINDING],
+            risk__summary={"classifier": {"provenance": {"data": "d1ge57"}}},
         )
         report, card = (each(results=results, findings=own) for each in (write.report, write.card))
         for text in (report, card):
@@ -188,6 +189,79 @@ class TestOptionalResults:
         report = write.report(results=FakeResults(data__findings=[]))
         assert "Checks of this classifier: run, and found nothing." in report
         assert "Checks of the data: run, and found nothing." in report
+
+    @pytest.mark.parametrize("data", ["d1ge57", "other"])
+    def test_a_risk_counts_if_it_is_of_these_images(self, write, planted_report, data):
+        results = FakeResults(
+            risk__summary={"classifier": {"provenance": {"data": data}}},
+            risk__metrics={"auroc": planted_report.estimate(0.98)},
+            risk__findings=[FINDING],
+        )
+        is_same = data == "d1ge57"
+        report = write.report(results=results)
+        assert ("Measured on other images: kedro run --pipelines=risk" in report) != is_same
+        assert ("Checks of risk: not run on these images" in report) != is_same
+        for text in (report, write.card(results=results)):
+            assert ("A mark decides." in text) == is_same
+
+
+class TestRisk:
+    @pytest.fixture
+    def audited(self, planted_report):
+        """Return what `risk` leaves, by dataset."""
+        subject = planted_report.make_risk_subject()
+        described = subject.summary["classifier"]
+        return {
+            "classifier": SimpleNamespace(
+                classes=("road",),
+                concept_temperatures={"road": 1.75},
+                describe=lambda: described,
+                weights_digest=lambda: "5ha",
+            ),
+            "ingest_counts": subject.summary["data"],
+            "embed_summary": {"features/from": "store", "features/why": "9 MB"},
+            "scores": pd.DataFrame(
+                {
+                    "split": ["train", "test", "test"],
+                    "label": ["cat", "cat", "ship"],
+                    "target/road": [1, 1, 0],
+                    "probability/road": [0.9, 0.2, 0.1],
+                }
+            ),
+            "metrics": subject.metrics,
+            "findings": [FINDING],
+            "to_review": subject.to_review,
+            "run_record": planted_report.RECORD,
+            "params:report": PARAMETERS,
+            **{f"{name}_figure": png for name, png in subject.figures.items()},
+        }
+
+    def run(self, given, *outputs):
+        pipeline = risk_pipeline([name for name in given if name.endswith("_figure")])
+        assert given.keys() == pipeline.inputs()
+        catalog = DataCatalog({name: MemoryDataset(each, "assign") for name, each in given.items()})
+        found = SequentialRunner().run(pipeline.to_outputs(*outputs), catalog)
+        return [found[name].load() for name in outputs]
+
+    def test_the_summary_counts_and_judges(self, audited):
+        [summary] = self.run(audited, "summary")
+        assert summary["balance"] == {
+            "test": {"images": 2, "with": {"road": 1}},
+            "train": {"images": 1, "with": {"road": 1}},
+        }
+        assert summary["features"] == "store: 9 MB"
+        answers = [each["answer"] for each in summary["verdicts"]]
+        assert answers == ["yes", "yes", "yes", "unresolved", "no"]
+
+    def test_report_and_card_say_what_was_found(self, audited):
+        for text in self.run(audited, "report", "model_card"):
+            assert "Of 1 test images with “road”, 1 have a probability below a half" in text
+            assert "A mark decides." in text
+
+    def test_metrics_of_another_training_are_refused(self, audited):
+        audited["classifier"].concept_temperatures = {"road": 2.0}
+        with pytest.raises(ArtifactError, match="Run the risk pipeline again"):
+            self.run(audited, "summary")
 
 
 def test_the_graph_shows_the_figures_it_is_given(found, planted_report, judged):

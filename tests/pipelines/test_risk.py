@@ -25,6 +25,7 @@ from glasshead.pipelines.risk.evaluation_nodes import (
     list_for_review,
     locate_risk,
 )
+from glasshead.pipelines.risk.figure_nodes import plot_galleries
 from glasshead.pipelines.risk.nodes import (
     apply_temperatures,
     calibrate_auditor,
@@ -61,8 +62,8 @@ class Data:
         frame = self.images.frame()
         self.samples = frame.assign(split=assign_splits(frame, 0.1, 0.1))
         self.store = EmbeddingStore(folder)
-        self.plan = store_features(self.images, self.store, BACKBONE, PARAMETERS)
         self.fitting = select_fitting_samples(self.images, self.samples)
+        self.plan = store_features(self.images, self.fitting, self.store, BACKBONE, PARAMETERS)
 
     def fit(self, parameters=PARAMETERS, fit=fit_auditor, seed=0):
         return fit(self.images, self.fitting, self.store, self.plan, BACKBONE, parameters, seed)
@@ -198,6 +199,14 @@ class TestScores:
         wrong = table["why"] != "uncertain"
         assert ((table["probability"] >= 0.5) != table["has_risk"])[wrong].all()
 
+    def test_the_gallery_of_images_to_look_at_follows_the_list(self, audited, clean):
+        auditor, scores, maps = audited[:3]
+        table = list_for_review(scores, PARAMETERS)
+        *_, figure = plot_galleries(auditor, clean.images, scores, maps, table, PARAMETERS)
+        captions = [text.get_text() for axes in figure.axes for text in axes.texts]
+        shown = [caption.split(":")[0] for caption in captions if "P = " in caption]
+        assert shown == table["image_id"].head(PARAMETERS.shown).tolist()
+
 
 class TestMetrics:
     NAMES = ("auroc", "auprc", "ece", "gap", "pointing_game", "iou")
@@ -205,7 +214,7 @@ class TestMetrics:
     def test_they_have_the_contracts_names_and_form(self, audited):
         metrics = compute_metrics(audited[1], audited[4], audited[3], PARAMETERS, 0)
         rivals = [f"{m}_{r}" for m in ("pointing_game", "iou") for r in ("centre", "grad_cam")]
-        assert {*self.NAMES, *rivals, "temperature"} <= metrics.keys()
+        assert {*self.NAMES, *rivals, "temperature", "ece_consistency_95"} <= metrics.keys()
         assert all(set(each) == {"value", "low", "high", "n"} for each in metrics.values())
         assert metrics["auroc"]["n"] == 200
         assert metrics["iou"]["n"] == 20
@@ -234,6 +243,12 @@ class TestBadInput:
     def test_an_unknown_class_is_named(self, clean):
         with pytest.raises(ParameterError, match="class 'lorry', which the data does not have"):
             clean.fit(RiskParams(risks=["lorry"]))
+
+    def test_it_is_named_before_anything_is_encoded(self, clean, tmp_path):
+        store, unknown = EmbeddingStore(tmp_path / "store"), RiskParams(risks=["lorry"])
+        with pytest.raises(ParameterError, match="class 'lorry'"):
+            store_features(clean.images, clean.fitting, store, BACKBONE, unknown)
+        assert not (tmp_path / "store").exists()
 
     def test_all_positives(self, clean):
         with pytest.raises(SplitError, match="all have the risk 'any'"):

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from glasshead.reporting.comparison_report import Compared, comparison_page
 from glasshead.reporting.report import report_page
+from glasshead.reporting.risk_report import risk_page
 
 LIMIT = 15_000_000
 ARGUMENTS = [
@@ -53,6 +54,7 @@ def pages(planted_report, tmp_path_factory) -> dict[str, str]:
         "harm": report_page(make([*HARM, "ship" * 80], image_id=HARM[0], checks=HARM), LIMIT),
         "many": report_page(make(many), LIMIT),
         "comparison": comparison_page(classifiers, ["ensemble"], LIMIT),
+        "risk": risk_page(planted_report.make_risk_subject(HARM[0]), LIMIT),
     }
     folder: Path = tmp_path_factory.mktemp("pages")
     for name, text in texts.items():
@@ -78,13 +80,17 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("name", ["usual", "harm", "many", "comparison"])
+@pytest.mark.parametrize("name", ["usual", "harm", "many", "comparison", "risk"])
 def test_it_fits_its_width_and_runs_nothing_strange(page, pages, name, width):
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(pages[name])
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.documentElement.clientWidth") <= width
-    assert page.title() in ("Report of heads", "Classifiers compared")
+    assert page.title() in (
+        "Report of heads",
+        "Classifiers compared",
+        "Report of the risk auditor",
+    )
 
 
 def test_the_policy_stops_a_script_that_is_not_the_pages(browser, pages):

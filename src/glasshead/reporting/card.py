@@ -47,11 +47,12 @@ def model_card(
         trained=training_time(summary["name"], reproduction.nodes),
         licence=licence,
     )
-    metadata = _metadata(summary, metrics, licence).to_yaml()
+    metadata = card_metadata(summary, metrics, licence).to_yaml()
     return str(ModelCard(f"---\n{metadata}\n---\n\n{body}"))
 
 
-def _metadata(summary: Mapping[str, Any], metrics: Metrics, licence: str) -> ModelCardData:
+def card_metadata(summary: Mapping[str, Any], metrics: Metrics, licence: str) -> ModelCardData:
+    """Return what the Hugging Face hub reads of a card: licence, data and the metrics that are defined."""
     source = summary["data"]["source"]
     results = [
         EvalResult(

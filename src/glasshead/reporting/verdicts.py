@@ -35,12 +35,12 @@ def verdicts(metrics: Metrics, explanations: Explanations, right_from: float) ->
 
 def is_right(metrics: Metrics, right_from: float) -> Verdict:
     """Compare accuracy with what it should reach and with always naming the most frequent class."""
-    numbers = _found(metrics, "accuracy", "accuracy_majority")
+    numbers = numbers_found(metrics, "accuracy", "accuracy_majority")
     accuracy, majority = metrics["accuracy"], metrics.get("accuracy_majority", {})
     low, high = (max(right_from, majority.get(bound) or 0) for bound in ("low", "high"))
     return {
         "question": "Is it right?",
-        "answer": _against(accuracy, low, high),
+        "answer": stands_against(accuracy, low, high),
         "reason": f"Its accuracy is {estimated(accuracy)} on {number(accuracy.get('n'))} test images.",
         "rule": f"Yes if the interval of accuracy lies above {number(right_from)} (report.right_from) and above that "
         "of the most frequent class; no if it lies below either; else unresolved.",
@@ -51,7 +51,7 @@ def is_right(metrics: Metrics, right_from: float) -> Verdict:
 def is_calibrated(metrics: Metrics) -> Verdict:
     """Compare ECE with what a perfectly calibrated classifier of these confidences would show."""
     names = "ece", "ece_consistency_95", "ece_debiased", "ece_uncalibrated", "temperature"
-    numbers = _found(metrics, *names)
+    numbers = numbers_found(metrics, *names)
     ece, most = metrics["ece"], metrics["ece_consistency_95"]
     answer: Answer = "unknown"
     if ece["value"] is not None and most["value"] is not None:
@@ -112,12 +112,12 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
 
 def beats_the_probe(metrics: Metrics) -> Verdict:
     """Compare accuracy with a linear probe's on the same embeddings, a black box."""
-    numbers = _found(metrics, "accuracy", "accuracy_linear_probe")
+    numbers = numbers_found(metrics, "accuracy", "accuracy_linear_probe")
     accuracy, probe = metrics["accuracy"], metrics.get("accuracy_linear_probe")
     answer: Answer = "unknown"
     reason = "It reads pixels, so that there is no linear probe on the same embeddings to compare it with."
     if probe is not None and probe["value"] is not None:
-        answer = _against(accuracy, probe["low"], probe["high"])
+        answer = stands_against(accuracy, probe["low"], probe["high"])
         reason = (
             f"Its accuracy is {estimated(accuracy)}; that of a linear probe on the same embeddings "
             f"is {estimated(probe)}."
@@ -146,7 +146,7 @@ def _beyond_baselines(
     low = max(_low(rival) for rival in rivals)
     high = max(float(rival["high"] or 0) for rival in rivals)
     return {
-        name: _against(found, low, high)
+        name: stands_against(found, low, high)
         for name in methods
         if (found := explanations[name].get(measure)) and found["low"] is not None
     }
@@ -158,7 +158,7 @@ def _agreed(answers: list[Answer]) -> Answer:
     return "no" if set(answers) == {"no"} else "unresolved"
 
 
-def _against(estimate: Estimate, low: float | None, high: float | None) -> Answer:
+def stands_against(estimate: Estimate, low: float | None, high: float | None) -> Answer:
     """Return whether the interval of `estimate` lies above `high` ("yes") or below `low` ("no")."""
     if estimate.get("low") is None or low is None or high is None:
         return "unknown"
@@ -167,7 +167,8 @@ def _against(estimate: Estimate, low: float | None, high: float | None) -> Answe
     return "no" if estimate["high"] < low else "unresolved"
 
 
-def _found(metrics: Metrics, *names: str) -> dict[str, Estimate]:
+def numbers_found(metrics: Metrics, *names: str) -> dict[str, Estimate]:
+    """Return those of the metrics `names` that are there."""
     return {name: metrics[name] for name in names if name in metrics}
 
 

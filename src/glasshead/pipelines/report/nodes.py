@@ -94,7 +94,7 @@ def write_report(
     **figures: bytes,
 ) -> str:
     """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left."""
-    listed = _findings(findings, results)
+    listed = _findings(findings, results, summary)
     subject = Subject(
         summary=summary,
         metrics=metrics,
@@ -109,7 +109,7 @@ def write_report(
         findings=sorted_findings(listed),
         checks=[_checked(name, each, own_results) for name, each in listed.items()],
         robustness=_robustness(own_results, summary),
-        risk=_risk(own_results, results),
+        risk=_risk(own_results, results, summary),
         reproduction=reproduction(own_results.name, run_record),
     )
     return report_page(subject, parameters.most)
@@ -128,7 +128,7 @@ def write_model_card(
     return model_card(
         summary,
         metrics,
-        sorted_findings(_findings(findings, results)),
+        sorted_findings(_findings(findings, results, summary)),
         _robustness(own_results, summary),
         reproduction(own_results.name, run_record),
         parameters.licence,
@@ -151,11 +151,14 @@ def _check_one_training(
         )
 
 
-def _findings(own: list[Finding], results: ResultsFolder) -> dict[str, list[Any] | None]:
+def _findings(
+    own: list[Finding], results: ResultsFolder, summary: dict[str, Any]
+) -> dict[str, list[Any] | None]:
+    of_risk = results.load("risk/findings.json")
     return {
         "this classifier": own,
         "the data": results.load("data/findings.json"),
-        RISK: results.load("risk/findings.json"),
+        RISK: of_risk if _risk_is_of(summary, results) else None,
     }
 
 
@@ -164,7 +167,8 @@ def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
         found = {0: "and found nothing", 1: "1 finding"}
         return f"Checks of {subject}: run, {found.get(len(listed), f'{len(listed)} findings')}."
     how = f": {_commands('risk', own)}" if subject == RISK else ""
-    return f"Checks of {subject}: not run{how}."
+    which = " on these images" if subject == RISK else ""
+    return f"Checks of {subject}: not run{which}{how}."
 
 
 def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str:
@@ -182,12 +186,27 @@ def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | s
     )
 
 
-def _risk(own: ResultsFolder, results: ResultsFolder) -> OtherResults | str:
+def _risk(
+    own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
+) -> OtherResults | str:
     """Return what `risk` left, or why there is nothing to show."""
     metrics = results.load("risk/metrics.json")
     if metrics is None:
         return f"Not run: {_commands('risk', own)}."
+    if not _risk_is_of(summary, results):
+        return f"Measured on other images: {_commands('risk', own)}."
     return OtherResults(metrics=metrics, figures=results.figures("risk/figures"))
+
+
+def _risk_is_of(summary: dict[str, Any], results: ResultsFolder) -> bool:
+    """Return whether `risk` has audited the images that the classifier was trained on."""
+    risk = results.load("risk/summary.json")
+    return risk is not None and _data_of(risk) == _data_of(summary)
+
+
+def _data_of(summary: dict[str, Any]) -> str | None:
+    digest: str | None = summary["classifier"]["provenance"].get("data")
+    return digest
 
 
 def _commands(pipeline: str, own: ResultsFolder) -> str:

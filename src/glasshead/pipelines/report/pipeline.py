@@ -1,4 +1,4 @@
-"""The graph of `report`, a template, and the comparison of classifiers."""
+"""The graph of `report`, a template, that on a risk auditor, and the comparison of classifiers."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,11 @@ from kedro.pipeline import Node, Pipeline
 
 from glasshead.pipelines.report.comparison_nodes import compare_classifiers
 from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
+from glasshead.pipelines.report.risk_nodes import (
+    judge_auditor,
+    write_risk_card,
+    write_risk_report,
+)
 
 
 def create_pipeline(figures: Iterable[str]) -> Pipeline:
@@ -44,6 +49,40 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
                 _named(*folders, "summary", "metrics"),
                 "model_card",
                 name="write_model_card",
+            ),
+        ]
+    )
+
+
+def risk_pipeline(figures: Iterable[str]) -> Pipeline:
+    """What `risk` found → summary, report, model_card; the report shows the datasets `figures`."""
+    return Pipeline(
+        [
+            Node(
+                judge_auditor,
+                [
+                    "classifier",
+                    "ingest_counts",
+                    "embed_summary",
+                    "scores",
+                    "metrics",
+                    "findings",
+                    "params:report",
+                ],
+                "summary",
+                name="judge_auditor",
+            ),
+            Node(
+                write_risk_report,
+                _named("run_record", "summary", "metrics", "findings", "to_review", *figures),
+                "report",
+                name="write_risk_report",
+            ),
+            Node(
+                write_risk_card,
+                _named("run_record", "summary", "metrics", "findings"),
+                "model_card",
+                name="write_risk_card",
             ),
         ]
     )

@@ -77,9 +77,7 @@ def _look_beside(
     """Return findings on risk beside the object, and on what decides there."""
     if not len(located):
         reason = f"no masks of test images with {risk!r}, which say where the object is"
-        advice = (
-            "Give masks with the images, or look at the gallery: does the heat lie on the object?"
-        )
+        advice = "Look at the galleries of the highest and of the uncertain: does the heat lie on the object?"
         return [
             not_checked(check, reason, advice)
             for check in ("risk_off_object", "mark_beside_object")
@@ -153,7 +151,7 @@ def _look_at_attributes(
     others = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
     if not others:
         reason = f"the image table has no attributes beside {risk.name!r}"
-        advice = "Name columns such as background or camera as attribute_columns of the source, and run from ingest on."
+        advice = "Name columns such as background or camera as attribute_columns of a parquet file or a hub data set."
         return [not_checked(check, reason, advice) for check in ("risk_by_attribute", "data_bias")]
     table = scores.merge(
         samples[["image_id", *(ATTRIBUTE + name for name in others)]], on="image_id"

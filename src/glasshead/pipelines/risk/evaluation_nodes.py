@@ -68,7 +68,8 @@ def compute_metrics(
     """Return `{metric: {value, low, high, n}}` on the test rows.
 
     Of several risks, each has its own as `<risk>/<metric>`; the plain names are means over the risks, those of
-    localisation over all images with a risk. `gap` is in units of the raw logit.
+    localisation over all images with a risk; temperature and ece_consistency_95 (see `evaluate`) have no mean. `gap` is
+    in units of the raw logit.
     """
     test = _test_rows(scores)
     risks = list(temperatures)
@@ -89,8 +90,15 @@ def compute_metrics(
         estimates |= bootstrap_intervals(values, parameters.n_resamples, seed)
     n_fitted = int((scores["split"] == "calibration").sum())
     for risk, temperature in temperatures.items():
-        name = f"{risk}/temperature" if len(risks) > 1 else "temperature"
-        estimates[name] = Estimate(temperature, None, None, n_fitted)
+        prefix = f"{risk}/" if len(risks) > 1 else ""
+        consistency = measures.ece_consistency(
+            _both(test[f"probability/{risk}"].to_numpy()),
+            parameters.n_bins,
+            parameters.n_resamples,
+            seed,
+        )
+        estimates[f"{prefix}ece_consistency_95"] = Estimate(consistency, None, None, len(test))
+        estimates[f"{prefix}temperature"] = Estimate(temperature, None, None, n_fitted)
     _log_metrics(estimates)
     return {name: asdict(estimate) for name, estimate in estimates.items()}
 

@@ -71,24 +71,37 @@ def plot_galleries(
     images: ImageTable,
     scores: pd.DataFrame,
     maps: Arrays,
+    to_review: pd.DataFrame,
     parameters: RiskParams,
-) -> tuple[Figure, Figure, Figure]:
-    """Return the test images with the highest scores, with the lowest, and of a probability nearest to a half."""
+) -> tuple[Figure, Figure, Figure, Figure]:
+    """Return the test images with the highest scores, with the lowest, and of a probability nearest to a half.
+
+    And the first of the images to look at, of all splits.
+    """
     test = scores[scores["split"] == "test"]
 
-    def gallery(title: str, key: Callable[[str], Float[np.ndarray, " n"]]) -> Figure:
-        blocks = {}
-        for place, risk in enumerate(auditor.classes):
-            chosen = test.iloc[np.argsort(key(risk), kind="stable")[: parameters.shown]]
-            blocks[risk] = _heated(auditor, images, chosen, maps, place, risk)
-        return risk_gallery_figure(f"{title}, test images", blocks)
+    def gallery(title: str, choose: Callable[[str], pd.DataFrame]) -> Figure:
+        blocks = {
+            risk: _heated(auditor, images, choose(risk), maps, place, risk)
+            for place, risk in enumerate(auditor.classes)
+        }
+        return risk_gallery_figure(title, blocks)
 
+    def first(key: Callable[[str], Float[np.ndarray, " n"]]) -> Callable[[str], pd.DataFrame]:
+        return lambda risk: test.iloc[np.argsort(key(risk), kind="stable")[: parameters.shown]]
+
+    def listed(risk: str) -> pd.DataFrame:
+        ids = to_review.loc[to_review["risk"] == risk, "image_id"].head(parameters.shown)
+        return scores.set_index("image_id", drop=False).loc[ids]
+
+    highest = first(lambda risk: -test[f"logit/{risk}"].to_numpy())
+    lowest = first(lambda risk: test[f"logit/{risk}"].to_numpy())
+    uncertain = first(lambda risk: np.abs(test[f"probability/{risk}"].to_numpy() - 0.5))
     return (
-        gallery("Highest risk", lambda risk: -test[f"logit/{risk}"].to_numpy()),
-        gallery("Lowest risk", lambda risk: test[f"logit/{risk}"].to_numpy()),
-        gallery(
-            "Most uncertain", lambda risk: np.abs(test[f"probability/{risk}"].to_numpy() - 0.5)
-        ),
+        gallery("Highest risk, test images", highest),
+        gallery("Lowest risk, test images", lowest),
+        gallery("Most uncertain, test images", uncertain),
+        gallery("First to look at, images of all splits", listed),
     )
 
 

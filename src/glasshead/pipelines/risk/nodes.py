@@ -33,9 +33,20 @@ WATCHED = 200  # validation images with each risk, on which localisation is foll
 
 
 def store_features(
-    images: ImageTable, store: EmbeddingStore, backbone: BackboneParams, parameters: RiskParams
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    store: EmbeddingStore,
+    backbone: BackboneParams,
+    parameters: RiskParams,
 ) -> dict[str, Any]:
-    """Return where the spatial features come from, and why; they are encoded into `store` where they fit the budget."""
+    """Return where the spatial features come from, and why; they are encoded into `store` where they fit the budget.
+
+    Raises before anything is encoded:
+        ParameterError: a risk names what the data does not have.
+        SplitError: no train row has a risk, or all have it.
+    """
+    targets = add_risk_targets(fitting_samples, parameters.risks, images.classes)
+    check_both_sides(targets, parameters.risks)
     return store_spatial(
         images, load_encoder(backbone, parameters.features.output), store, parameters.features
     )

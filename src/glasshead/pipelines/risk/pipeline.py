@@ -47,7 +47,13 @@ def features_pipeline() -> Pipeline:
             ),
             Node(
                 store_features,
-                ["images", "embedding_store", "params:backbone", "params:risk"],
+                [
+                    "images",
+                    "fitting_samples",
+                    "embedding_store",
+                    "params:backbone",
+                    "params:risk",
+                ],
                 "embed_summary",
                 name="store_features",
             ),
@@ -147,8 +153,8 @@ def figures_pipeline() -> Pipeline:
             Node(plot_localisation, "metrics", "localisation_figure", name="plot_localisation"),
             Node(
                 plot_galleries,
-                ["classifier", "images", "scores", "maps", "params:risk"],
-                ["highest_figure", "lowest_figure", "uncertain_figure"],
+                ["classifier", "images", "scores", "maps", "to_review", "params:risk"],
+                ["highest_figure", "lowest_figure", "uncertain_figure", "to_review_figure"],
                 name="plot_galleries",
             ),
         ]

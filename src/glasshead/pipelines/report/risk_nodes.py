@@ -1,0 +1,107 @@
+"""Nodes of the report on a risk auditor. They judge and show what `risk` measured."""
+
+from typing import Any
+
+import pandas as pd
+
+from glasshead.audit.findings import Finding
+from glasshead.calibration.heads import class_columns
+from glasshead.errors import ArtifactError
+from glasshead.images.risks import TARGET
+from glasshead.pipelines.report.nodes import RISK, Described, Record
+from glasshead.pipelines.report.params import ReportParams
+from glasshead.reporting.findings import sorted_findings
+from glasshead.reporting.risk_card import risk_card
+from glasshead.reporting.risk_report import RiskSubject, risk_page
+from glasshead.reporting.risk_verdicts import metrics_of, risk_failures, risk_verdicts
+from glasshead.reporting.run_record import reproduction
+from glasshead.reporting.verdicts import Metrics
+
+
+class DescribedAuditor(Described):
+    """What a report asks of a risk auditor."""
+
+    classes: tuple[str, ...]
+    concept_temperatures: dict[str, float]
+
+
+def judge_auditor(
+    auditor: DescribedAuditor,
+    ingest_counts: dict[str, Any],
+    embed_summary: dict[str, Any],
+    scores: pd.DataFrame,
+    metrics: Metrics,
+    findings: list[Finding],
+    parameters: ReportParams,
+) -> dict[str, Any]:
+    """Return name, the auditor's description, its data, and what is concluded: verdicts and failures.
+
+    `balance` counts the images of each split, and those with each risk.
+
+    Raises ArtifactError where metrics are of another training than the auditor.
+    """
+    risks = auditor.classes
+    measured = [metrics_of(risk, risks, metrics)["temperature"]["value"] for risk in risks]
+    if measured != [auditor.concept_temperatures[risk] for risk in risks]:
+        raise ArtifactError(
+            "The metrics are of another training than the risk auditor. Run the risk pipeline again."
+        )
+    return {
+        "name": RISK,
+        "classifier": auditor.describe() | {"weights_sha256": auditor.weights_digest()},
+        "data": ingest_counts,
+        "features": f"{embed_summary['features/from']}: {embed_summary['features/why']}",
+        "balance": _balance(scores),
+        "verdicts": risk_verdicts(risks, metrics, findings, parameters.right_from),
+        "failures": risk_failures(scores),
+    }
+
+
+def write_risk_report(
+    run_record: Record,
+    summary: dict[str, Any],
+    metrics: Metrics,
+    findings: list[Finding],
+    to_review: pd.DataFrame,
+    parameters: ReportParams,
+    **figures: bytes,
+) -> str:
+    """Return the page on the auditor, with its `figures` as PNG."""
+    subject = RiskSubject(
+        summary=summary,
+        metrics=metrics,
+        figures={name.removesuffix("_figure"): png for name, png in figures.items()},
+        findings=sorted_findings({RISK: findings}),
+        to_review=to_review,
+        reproduction=reproduction(RISK, run_record),
+    )
+    return risk_page(subject, parameters.most)
+
+
+def write_risk_card(
+    run_record: Record,
+    summary: dict[str, Any],
+    metrics: Metrics,
+    findings: list[Finding],
+    parameters: ReportParams,
+) -> str:
+    """Return the model card, in Markdown with Hugging Face metadata."""
+    return risk_card(
+        summary,
+        metrics,
+        sorted_findings({RISK: findings}),
+        reproduction(RISK, run_record),
+        parameters.licence,
+        parameters.intended_use,
+    )
+
+
+def _balance(scores: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    risks = class_columns(scores, TARGET)
+    return {
+        str(split): {
+            "images": len(rows),
+            "with": {risk: int(rows[TARGET + risk].sum()) for risk in risks},
+        }
+        for split, rows in scores.groupby("split")
+    }

@@ -1,0 +1,152 @@
+"""What the report on a risk auditor concludes, each by a rule on measured numbers; nothing is measured here."""
+
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
+
+import pandas as pd
+
+from glasshead.audit.findings import Finding
+from glasshead.calibration.heads import class_columns
+from glasshead.images.risks import TARGET
+from glasshead.reporting.failures import Failure
+from glasshead.reporting.verdicts import (
+    Answer,
+    Metrics,
+    Verdict,
+    is_calibrated,
+    numbers_found,
+    stands_against,
+)
+from glasshead.reporting.wording import Estimate, clipped, estimated, number
+
+LOCALISATION = ("iou", "pointing_game")
+
+
+def risk_verdicts(
+    risks: Sequence[str], metrics: Metrics, findings: Sequence[Finding], right_from: float
+) -> list[Verdict]:
+    """Return four verdicts on each risk, and what the checks say of all of them."""
+    found: list[Verdict] = []
+    for risk in risks:
+        own = metrics_of(risk, risks, metrics)
+        each = [
+            finds_the_risk(own, right_from),
+            is_calibrated(own),
+            points_at_the_cause(own),
+            beats_grad_cam(own),
+        ]
+        for verdict in each if len(risks) > 1 else []:
+            verdict["question"] = f"{clipped(risk)}: {verdict['question']}"
+        found += each
+    return [*found, rests_on_the_risk(findings)]
+
+
+def metrics_of(risk: str, risks: Sequence[str], metrics: Metrics) -> Metrics:
+    """Return the metrics of one risk by their plain names."""
+    if len(risks) == 1:
+        return metrics
+    prefix = f"{risk}/"
+    return {
+        name.removeprefix(prefix): each for name, each in metrics.items() if name.startswith(prefix)
+    }
+
+
+def finds_the_risk(metrics: Metrics, right_from: float) -> Verdict:
+    """Compare AUROC with what it should reach."""
+    auroc = metrics["auroc"]
+    return {
+        "question": "Does the score find the risk?",
+        "answer": stands_against(auroc, right_from, right_from),
+        "reason": "Of two test images, one with the risk and one without, it scores the one with it higher in a share "
+        f"of {estimated(auroc)}.",
+        "rule": f"Yes if the interval of AUROC lies above {number(right_from)} (report.right_from), no if it lies "
+        "below; else unresolved.",
+        "numbers": numbers_found(metrics, "auroc", "auprc", "accuracy", "gap"),
+    }
+
+
+def points_at_the_cause(metrics: Metrics) -> Verdict:
+    """Compare the maps with a Gaussian in the centre, which looks at nothing."""
+    return {
+        "question": "Do its maps point at the cause?",
+        **_compared(metrics, "_centre", "a Gaussian in the centre"),
+    }
+
+
+def beats_grad_cam(metrics: Metrics) -> Verdict:
+    """Compare the maps with what one would look at without an auditor."""
+    return {
+        "question": "Do they point better than Grad-CAM?",
+        **_compared(metrics, "_grad_cam", "Grad-CAM of a usual classifier on the same features"),
+    }
+
+
+def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
+    """Read what the checks have found; a check that was not made holds no evidence."""
+    made = [finding for finding in findings if finding["evidence"]]
+    missed = [finding["check"] for finding in findings if not finding["evidence"]]
+    answer: Answer = "unknown" if missed else "yes"
+    reason = "No check has found anything else that the scores rest on."
+    if made:
+        answer = "no" if "high" in {each["severity"] for each in made} else "unresolved"
+        reason = f"Checks have found something else: {', '.join(sorted({each['check'] for each in made}))}."
+    if missed:
+        reason += f" Not made, for want of what they need: {', '.join(sorted(set(missed)))}."
+    return {
+        "question": "Does the score rest on the risk alone?",
+        "answer": answer,
+        "reason": reason,
+        "rule": "No if a finding of the checks is high, unresolved if there is a lesser one, unknown if there is none "
+        "but a check was not made; else yes. A check sees only what it looks for.",
+        "numbers": {},
+    }
+
+
+def risk_failures(scores: pd.DataFrame) -> list[Failure]:
+    """Return on which side of a half probabilities are wrong, on test images; the class most often so, if any is."""
+    test = scores[scores["split"] == "test"]
+    return [each for risk in class_columns(scores, TARGET) for each in _wrong_side(test, risk)]
+
+
+def _wrong_side(test: pd.DataFrame, risk: str) -> Iterator[Failure]:
+    for has_risk, with_it, side in ((True, "with", "below"), (False, "without", "at or above")):
+        rows = test[(test[TARGET + risk] == 1) == has_risk]
+        wrong = rows.loc[(rows[f"probability/{risk}"] >= 0.5) != has_risk, "label"]
+        if wrong.empty:
+            continue
+        [(label, count)] = wrong.value_counts().head(1).items()
+        yield {
+            "sentence": f"Of {len(rows)} test images {with_it} “{clipped(risk)}”, {len(wrong)} have a probability "
+            f"{side} a half; {count} of them are of the class “{clipped(label)}”.",
+            "source": "scores.parquet",
+        }
+
+
+class _Compared(TypedDict):
+    answer: Answer
+    reason: str
+    rule: str
+    numbers: dict[str, Estimate]
+
+
+def _compared(metrics: Metrics, rival: str, named: str) -> _Compared:
+    answer: Answer = "unknown"
+    reason = "No masks of test images with the risk are known: its maps are held against nothing."
+    pairs = [(metrics[name], metrics[name + rival]) for name in LOCALISATION]
+    if pairs[0][0]["value"] is not None:
+        answers = [stands_against(own, other["low"], other["high"]) for own, other in pairs]
+        answer = next((each for each in ("no", "unknown", "unresolved") if each in answers), "yes")
+        (iou, its_iou), (hits, its_hits) = (map(estimated, pair) for pair in pairs)
+        reason = (
+            f"Its maps agree with the masks by an IoU of {iou}, and their highest place lies on the object in a share "
+            f"of {hits}; {named} has {its_iou} and {its_hits}."
+        )
+    return {
+        "answer": answer,
+        "reason": reason,
+        "rule": f"Yes if the intervals of both IoU and pointing game lie above those of {named}; no if one of them "
+        "lies below; else unresolved. Unknown without masks.",
+        "numbers": numbers_found(
+            metrics, *(name + end for name in LOCALISATION for end in ("", rival))
+        ),
+    }
