@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from glasshead.calibration.abstention import Abstention
-from glasshead.calibration.heads import FINAL
+from glasshead.calibration.temperature import FINAL
 from glasshead.errors import ArtifactError
 
 FORMAT = 1  # of classifier.json; raise it when an older one can no longer be read

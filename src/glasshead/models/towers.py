@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from glasshead.errors import BackboneError
 from glasshead.models.backbone import kind_of, quiet_transformers
 from glasshead.models.processor import input_size, load_processor
+from glasshead.models.vision_transformer import load_vision_transformer
 
 Output = Literal["projected", "pooled", "spatial", "attended"]
 BY_PLACE: tuple[Output, ...] = ("spatial", "attended")
@@ -40,7 +41,7 @@ class Tower:
     """A vision model, float32 and on the CPU, and what it can give.
 
     Attributes:
-        vision: the model as its library loads it.
+        vision: the model, of CLIP's transformer ours, else as its library loads it.
         processor: the transformers image processor that makes its input.
         outputs: for each output, the shape of one image's and the function that computes it from the model and
             normalised images (b, 3, h, w).
@@ -100,44 +101,40 @@ def refuse_gaps(folder: Path, missing: list[str]) -> None:
 
 
 def _load_clip(folder: Path) -> Tower:
-    from transformers import CLIPVisionModelWithProjection
-
-    whole = read_config(folder)
-    config = getattr(whole, "vision_config", whole)
-    config.projection_dim = whole.projection_dim  # a CLIPModel keeps the true one at its top
-    vision, missing = from_pretrained(CLIPVisionModelWithProjection, folder, config)
-    places = (_patches(config), config.hidden_size)
+    try:
+        vision, missing = load_vision_transformer(folder)
+    except Exception as error:  # as in `from_pretrained`
+        raise BackboneError(
+            f"The backbone in {folder} cannot be loaded as CLIP's vision transformer: {error}"
+        ) from error
+    refuse_gaps(folder, missing)
+    width = vision.config.hidden_size
+    places = (vision.config.patches, width)
     outputs: Outputs = {
-        "pooled": ((config.hidden_size,), _clip_pooled),
+        "pooled": ((width,), _clip_pooled),
         "spatial": (places, _clip_spatial),
         "attended": (places, _clip_attended),
     }
-    if missing != ["visual_projection.weight"]:  # what a CLIPVisionModel saved alone lacks
-        refuse_gaps(folder, missing)
-        outputs = {"projected": ((config.projection_dim,), _clip_projected), **outputs}
-    processor = _checked_processor(folder, config.image_size)
+    if vision.projection_dim is not None:  # which a CLIPVisionModel saved alone lacks
+        outputs = {"projected": ((vision.projection_dim,), _clip_projected), **outputs}
+    processor = _checked_processor(folder, vision.config.image_size)
     return Tower(vision, processor, outputs, pools_class_token=True)
 
 
 def _clip_projected(vision: Any, pixels: Tensor) -> Tensor:
-    return vision(pixel_values=pixels).image_embeds
+    return vision(pixels)
 
 
 def _clip_pooled(vision: Any, pixels: Tensor) -> Tensor:
-    return vision.vision_model(pixel_values=pixels).pooler_output
+    return vision.pooled(pixels)
 
 
 def _clip_spatial(vision: Any, pixels: Tensor) -> Tensor:
-    tokens = vision.vision_model(pixel_values=pixels).last_hidden_state[:, 1:]
-    return vision.vision_model.post_layernorm(tokens)
+    return vision.post_layernorm(vision.tokens(pixels)[:, 1:])
 
 
 def _clip_attended(vision: Any, pixels: Tensor) -> Tensor:
-    model = vision.vision_model
-    tokens = model.pre_layrnorm(model.embeddings(pixels))
-    for layer in list(model.encoder.layers)[:-1]:
-        tokens = layer(tokens, attention_mask=None)
-    return tokens[:, 1:]
+    return vision.tokens(pixels, layers=-1)[:, 1:]
 
 
 def _load_siglip(folder: Path) -> Tower:
