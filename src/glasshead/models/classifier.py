@@ -94,6 +94,11 @@ class Classifier(nn.Module):
         """Return calibrated probabilities, softmax(logits / temperature)."""
         return (self(images) / self.temperature).softmax(dim=-1)
 
+    def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return the logits whose gradient an adversary follows: the raw ones, unless a kind has better."""
+        logits: Tensor = self(images)
+        return logits
+
     def logits_and_concepts(
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c"]]:
