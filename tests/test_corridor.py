@@ -11,21 +11,25 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from click.testing import Result
+from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator
 from kedro_viz.integrations.deployment.local_deployer import LocalDeployer
 from kedro_viz.server import load_and_populate_data
 from markupsafe import escape
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
+from glasshead.__main__ import main
 from glasshead.images.scenes import CLASSES
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.cnn_ablation import VARIANTS
 from glasshead.reporting.page import plain
 from glasshead.reporting.site import clean_site
+from glasshead.serving.export import run_onnx
 from glasshead.training.augment import PRESETS
 
 ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "src" / "glasshead" / "assets" / "samples"
 REPORTING = Path("data/08_reporting/heads")
 CNN_REPORTING = Path("data/08_reporting/cnn")
 METRICS = {
@@ -93,6 +97,10 @@ def test_spatial_embeddings_for_heads_are_refused_before_any_node_runs(run: Run)
         assert result.exit_code == 1
         assert "Heads read one vector an image, and embed.output=spatial" in result.stderr
         assert "took" not in result.stderr
+
+
+def predict(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["predict", *arguments])
 
 
 def read_metrics(folder: Path = REPORTING) -> dict[str, dict[str, float | None]]:
@@ -201,6 +209,63 @@ class TestRobustness:
         accuracy = table.groupby("perturbation")["accuracy"].min()
         assert accuracy["pgd"] <= accuracy["fgsm"] < accuracy["clean"]
         assert (REPORTING / "figures" / "robustness.png").is_file()
+
+
+class TestExport:
+    def test_exports_are_the_classifier_that_lies_there(self, run: Run, first_run: Result) -> None:
+        result = run("--pipelines=export")
+        assert result.exit_code == 0, result.stderr[-2000:]
+        measured = json.loads((REPORTING / "export.json").read_text())
+        folder = Path("data/06_models/heads/export")
+        for name, file in (("onnx", "heads.onnx"), ("program", "heads.pt2")):
+            found = measured[name]
+            assert (folder / file).stat().st_size == found["bytes"]
+            assert found["n"] == 100
+            assert found["agreement"] >= 0.999
+            assert found["largest_difference"] <= 1e-4
+        small = (folder / "heads_int8.onnx").stat().st_size
+        assert small == measured["onnx_int8"]["bytes"] < measured["onnx"]["bytes"]
+        latency = pd.read_csv(REPORTING / "latency.csv")
+        assert latency["batch"].unique().tolist() == [1, 64]
+        assert set(latency["runtime"]) == {"pytorch", "onnx", "onnx_int8"}
+
+    def test_onnx_gives_what_the_catalog_has(self, run: Run, first_run: Result) -> None:
+        images = ImageTable.open(Path("data/02_intermediate/images.arrow"))
+        predictions = pd.read_parquet("data/07_model_output/heads/predictions.parquet")[::40]
+        pixels = np.stack([np.asarray(images.pil(row)) for row in predictions.index])
+        model = Path("data/06_models/heads/export/heads.onnx").read_bytes()
+        found = run_onnx(model)(pixels.transpose(0, 3, 1, 2).copy())
+        expected = predictions[[f"probability/{name}" for name in CLASSES]]
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+class TestPredict:
+    def test_samples_give_json_of_the_published_schema(self, first_run: Result) -> None:
+        result = predict(str(SAMPLES), "--json")
+        assert result.exit_code == 0, result.stderr
+        records = [json.loads(line) for line in result.stdout.splitlines()]
+        schema = json.loads((SAMPLES.parent / "prediction.schema.json").read_text())
+        for record in records:
+            Draft202012Validator(schema).validate(record)
+            assert record["abstain"] is not None
+            assert len(record["concepts"]) > 5
+        assert [Path(record["image"]).stem for record in records] == sorted(CLASSES)
+        right = [record["class"] == Path(record["image"]).stem for record in records]
+        assert sum(right) >= 5  # 1 by chance
+
+    def test_images_of_the_catalog_give_what_the_catalog_has(
+        self, first_run: Result, tmp_path: Path
+    ) -> None:
+        images = ImageTable.open(Path("data/02_intermediate/images.arrow"))
+        predictions = pd.read_parquet("data/07_model_output/heads/predictions.parquet")[::40]
+        for row in predictions.index:
+            (tmp_path / f"{row:03d}.png").write_bytes(images.encoded(row))
+        result = predict(str(tmp_path), "--csv", str(tmp_path / "out.csv"))
+        assert result.exit_code == 0, result.stderr
+        found = pd.read_csv(tmp_path / "out.csv")
+        columns = predictions.filter(regex="^(probability|concept)/").columns
+        np.testing.assert_allclose(found[columns], predictions[columns], atol=1e-5)
+        assert found["class"].tolist() == predictions["predicted"].tolist()
 
 
 class TestNotebooks:

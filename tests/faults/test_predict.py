@@ -1,10 +1,13 @@
-"""Predictions on hostile input (rows 12, 13, 24, 33): a line for each image, whatever it is and is called."""
+"""Predictions on hostile input and Ctrl-C (rows 12, 13, 24, 33, 34): a line for each image, or the old table."""
 
 import io
 import json
 import os
 import pickle
-import warnings
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import save_file
 
+import glasshead
 from glasshead.__main__ import main
 from glasshead.errors import ArtifactError
 from glasshead.models.classifier import Classifier
@@ -41,25 +45,68 @@ def encoded(form: str) -> bytes:
     return buffer.getvalue()
 
 
-def test_two_hundred_mutated_files_crash_nothing(classifier, tmp_path):
+def mutated(data: bytes, how: int, draw: np.random.Generator) -> bytes:
+    """Return `data` with bits flipped, bytes replaced, its end cut off, or a piece of it gone."""
+    changed = bytearray(data)
+    places = draw.integers(0, len(data), draw.integers(1, 20))
+    if how == 0:
+        for place in places:
+            changed[place] ^= 1 << draw.integers(8)
+    elif how == 1:
+        for place in places:
+            changed[place] = draw.integers(256)
+    else:
+        end = None if how == 2 else places[0] + 40
+        del changed[places[0] : end]
+    return bytes(changed)
+
+
+def test_two_hundred_mutated_files_crash_nothing(folder, tmp_path, run_python):
     draw = np.random.default_rng(0)
-    whole = {form: encoded(form) for form in FORMS}
+    images = tmp_path / "images"
+    images.mkdir()
     for index in range(200):
-        data = bytearray(whole[FORMS[index % len(FORMS)]])
-        for place in draw.integers(0, len(data), draw.integers(1, 20)):
-            data[place] = draw.integers(256)
-        if index % 5 == 0:
-            del data[draw.integers(1, len(data)) :]
-        (tmp_path / f"{index:03d}").write_bytes(data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, of odd metadata
-        found = Predictor(classifier).predict(sorted(tmp_path.iterdir()))
-    assert len(found) == 200
-    for each in found:
-        assert bool(each.error) != bool(each.probabilities)
-        if each.error is None:
-            assert sum(each.probabilities.values()) == pytest.approx(1)
-    assert 20 < sum(each.error is None for each in found) < 180
+        data = mutated(encoded(FORMS[index % len(FORMS)]), index % 4, draw)
+        (images / f"{index:03d}").write_bytes(data)
+    done = run_python(
+        "-m", "glasshead", "predict", str(images), "--json", "--classifier", str(folder)
+    )
+    assert done.returncode == 3, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["image"] for record in records] == sorted(map(str, images.iterdir()))
+    bad = [record for record in records if "error" in record]
+    assert 20 < len(bad) < 180
+    assert all(record.keys() == {"image", "error"} and record["error"] for record in bad)
+    assert all(record["class"] in LABELS for record in records if "error" not in record)
+    assert done.stderr.splitlines()[-1] == f"{len(bad)} of 200 images cannot be used."
+    assert "Traceback" not in done.stderr
+
+
+def test_ctrl_c_ends_the_process_with_130_and_leaves_the_old_table(folder, tmp_path):
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(encoded("PNG"))
+    images, results = tmp_path / "images", tmp_path / "results"
+    for each in (images, results):
+        each.mkdir()
+    for index in range(50_000):
+        (images / str(index)).hardlink_to(picture)
+    (results / "out.csv").write_text("old")
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "glasshead", "predict", str(images)),
+            *("--classifier", str(folder), "--csv", str(results / "out.csv")),
+        ],
+        env={**os.environ, "PYTHONPATH": str(Path(glasshead.__file__).parents[1])},
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # or a shell's background ignores it
+    )
+    while len(list(results.iterdir())) < 2:  # until it writes
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+    assert [(path.name, path.read_text()) for path in results.iterdir()] == [("out.csv", "old")]
 
 
 def test_odd_names_survive_to_the_report(folder, tmp_path, monkeypatch):

@@ -420,7 +420,7 @@ class TestNanoClip:
 class TestLayersForExplanations:
     def test_a_clip_transformer_names_its_layers_and_no_map(self, shared):
         encoder = load_encoder(BackboneParams(name=str(shared)))
-        assert encoder.transformer_layers() == list(encoder.vision.vision_model.encoder.layers)
+        assert encoder.transformer_layers() == list(encoder.vision.layers)
         with pytest.raises(ParameterError, match="no convolutional map"):
             encoder.cam_layer()
 

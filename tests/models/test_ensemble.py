@@ -124,6 +124,33 @@ def test_gradients_reach_the_pixels_of_every_image(members, images):
     assert (pixels.grad.abs().amax(dim=(1, 2, 3)) > 0).all()
 
 
+class Tilted(Classifier):
+    """The first class's logit is `slope` times the mean pixel, above those of the others."""
+
+    kind = "tilted"
+
+    def __init__(self, slope: float, temperature: float) -> None:
+        super().__init__(CLASSES, 8, {})
+        self.slope = slope
+        self.temperature = temperature
+
+    def forward(self, images):
+        first = self.slope * images.mean(dim=(1, 2, 3))
+        return torch.stack([first, 0 * first, 0 * first], dim=1)
+
+
+def test_an_adversary_sees_members_that_are_sure():
+    members = [Tilted(1000.0, 2.0), Tilted(-3.0, 0.5)]
+    ensemble = Ensemble(members, {})
+    pixels = torch.ones(1, 3, 8, 8, requires_grad=True)
+    gradients = [
+        torch.autograd.grad(logits(pixels)[0, 0], pixels)[0].sum().item()
+        for logits in (ensemble, ensemble.attacked_logits)
+    ]
+    assert gradients[0] == pytest.approx(0, abs=0.1)
+    assert gradients[1] == pytest.approx((1000 / 2 - 3 / 0.5) / 2, rel=1e-5)
+
+
 def test_pictures_are_prepared_as_the_largest_member_does(members, pictures):
     prepared = Ensemble(members, {}).prepare(pictures)
     assert prepared.shape == (len(pictures), 3, 48, 48)

@@ -127,7 +127,7 @@ class TestAgreement:
     def test_patch_tokens_run_row_by_row_from_the_top_left(self, clip_folder):
         """Without attention and position, a token depends on its own patch alone."""
         encoder = load(clip_folder, "spatial")
-        for layer in encoder.vision.vision_model.encoder.layers:
+        for layer in encoder.vision.layers:
             torch.nn.init.zeros_(layer.self_attn.out_proj.weight)
         image = torch.zeros(1, 3, 32, 32)
         changed = image.clone()

@@ -9,7 +9,6 @@ from typing import TypedDict
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import bdtr, bdtri
 
 # Thresholds in the order in which they are tested, fixed before any row is seen.
 GRID = (
@@ -54,6 +53,8 @@ def fit_abstention(
     images like them are wrong. Where `confidence` was calibrated on the same rows, that its one temperature was fitted
     to them is neglected.
     """
+    from scipy.special import bdtr, bdtri  # predictions do without
+
     level = (1 - certainty) / len(FORGIVEN)
     answered = confidence > np.array(GRID)[:, None]
     counts, wrong = answered.sum(axis=1), (answered & ~correct).sum(axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-FINAL = "final"
+from glasshead.calibration.temperature import FINAL
 
 
 @dataclass(frozen=True)

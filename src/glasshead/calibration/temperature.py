@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import softmax
 
-from glasshead.calibration.metrics import nll
 from glasshead.errors import CalibrationError
 
+FINAL = "final"  # the temperature of the classes, beside those of concepts
 GRADIENT_TOLERANCE = 1e-6  # nats per unit of log T
 
 
@@ -26,7 +25,9 @@ def probabilities_at(
     logits: Float[np.ndarray, "n k"], temperature: float
 ) -> Float[np.ndarray, "n k"]:
     """Return softmax(logits / T) in float64."""
-    probabilities: np.ndarray = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    odds = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
     return probabilities
 
 
@@ -39,6 +40,8 @@ def fit_temperature(
     is best (every row right, or logits no better than chance), where the search does not converge,
     or where NLL gets worse.
     """
+    from glasshead.calibration.metrics import nll  # scipy, which predictions do without
+
     logits = np.asarray(logits, dtype=np.float64)
     _check_optimum_exists(logits, labels)
     temperature, slope = _minimise(logits, labels)

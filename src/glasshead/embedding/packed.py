@@ -14,8 +14,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
+
+from glasshead.models.vision_transformer import Layer
 
 Precision = Literal["float32", "int8", "bfloat16"]
 
@@ -45,7 +46,7 @@ def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
         return linear(module.weight, module.bias)
     if type(module) is nn.Conv2d and PackedPatches.fits(module):
         return PackedPatches(module)
-    if isinstance(module, CLIPEncoderLayer | SiglipEncoderLayer):
+    if isinstance(module, Layer | SiglipEncoderLayer):
         return PackedLayer(module, linear)
     children = {
         name: child if child is None else pack(child, precision)

@@ -73,18 +73,17 @@ def gradient_weighted_attention(
 def attention_weights(layers: Sequence[Any]) -> Iterator[list[Tensor]]:
     """Give a list that each pass fills with the attention (b, heads, t, t) of `layers`, each row a distribution.
 
-    Meanwhile attention is computed as matrices (transformers' "eager"), which fused kernels do not keep: the same
-    logits but for rounding.
+    Meanwhile attention is computed as matrices, which fused kernels do not keep: the same logits but for rounding.
     """
     attentions = [layer.self_attn for layer in layers]
-    config = attentions[0].config  # one for all layers
-    chosen = config._attn_implementation
-    config._attn_implementation = "eager"
+    for attention in attentions:
+        attention.shows_weights = True
     try:
         with recorded(attentions, lambda output: output[1]) as seen:
             yield seen
     finally:
-        config._attn_implementation = chosen
+        for attention in attentions:
+            attention.shows_weights = False
 
 
 def _follow(

@@ -21,7 +21,7 @@ import pandas as pd
 from PIL import Image
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from glasshead.calibration.heads import FINAL
+from glasshead.calibration.temperature import FINAL
 from glasshead.errors import TaxonomyError, plain_validation
 from glasshead.images.functions import IMAGE_FUNCTIONS, ImageFunction
 

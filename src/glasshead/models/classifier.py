@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from glasshead.calibration.abstention import Abstention
-from glasshead.calibration.heads import FINAL
+from glasshead.calibration.temperature import FINAL
 from glasshead.errors import ArtifactError
 
 FORMAT = 1  # of classifier.json; raise it when an older one can no longer be read
@@ -93,6 +93,11 @@ class Classifier(nn.Module):
     def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return calibrated probabilities, softmax(logits / temperature)."""
         return (self(images) / self.temperature).softmax(dim=-1)
+
+    def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return the logits whose gradient an adversary follows: the raw ones, unless a kind has better."""
+        logits: Tensor = self(images)
+        return logits
 
     def logits_and_concepts(
         self, images: Float[Tensor, "b 3 h w"]

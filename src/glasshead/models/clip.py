@@ -141,7 +141,7 @@ class ImageEncoder(nn.Module):
         if not self.reads_class_token_alone:
             return []
         vision: Any = self.vision
-        return list(vision.vision_model.encoder.layers)
+        return list(vision.layers)
 
     def cam_layer(self) -> nn.Module:
         """Return a ResNet's last stage, whose output is (b, c, rows, columns); ParameterError for transformers."""

@@ -71,6 +71,17 @@ class Ensemble(Classifier):
         ]
         return torch.stack(each).logsumexp(dim=0) - math.log(len(each))
 
+    def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return the mean of the members' logits at their temperatures.
+
+        A mean of probabilities has no gradient by the members that are sure, which would pass for robustness.
+        """
+        each = [
+            member.attacked_logits(resize(images, member.input_size)) / member.temperature
+            for member in self.members
+        ]
+        return torch.stack(each).mean(dim=0)
+
 
 def _check_members(members: Sequence[Classifier]) -> None:
     if len(members) < 2:

@@ -5,6 +5,7 @@ from typing import Any
 
 from glasshead.errors import BackboneError
 from glasshead.models.backbone import kind_of
+from glasshead.models.clip_processor import CLIPImageProcessor
 
 
 def load_processor(folder: Path) -> Any:
@@ -23,8 +24,6 @@ def load_processor(folder: Path) -> Any:
 
 
 def _load_clip(folder: Path) -> Any:
-    from transformers import CLIPImageProcessor
-
     return CLIPImageProcessor.from_pretrained(folder)
 
 

@@ -18,6 +18,7 @@ hold what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.165
 the last hidden state: there it is `spatial`.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 from glasshead.errors import BackboneError
 from glasshead.models.backbone import kind_of, quiet_transformers
 from glasshead.models.processor import input_size, load_processor
+from glasshead.models.vision_transformer import load_vision_transformer
 
 Output = Literal["projected", "pooled", "spatial", "attended"]
 BY_PLACE: tuple[Output, ...] = ("spatial", "attended")
@@ -41,7 +43,7 @@ class Tower:
     """A vision model, float32 and on the CPU, and what it can give.
 
     Attributes:
-        vision: the model as its library loads it.
+        vision: the model, of CLIP's transformer ours, else as its library loads it.
         processor: the transformers image processor that makes its input.
         outputs: for each output, the shape of one image's and the function that computes it from the model and
             normalised images (b, 3, h, w).
@@ -101,44 +103,41 @@ def refuse_gaps(folder: Path, missing: list[str]) -> None:
 
 
 def _load_clip(folder: Path) -> Tower:
-    from transformers import CLIPVisionModelWithProjection
-
-    whole = read_config(folder)
-    config = getattr(whole, "vision_config", whole)
-    config.projection_dim = whole.projection_dim  # a CLIPModel keeps the true one at its top
-    vision, missing = from_pretrained(CLIPVisionModelWithProjection, folder, config)
-    width, places = config.hidden_size, _patches(config)
+    try:
+        vision, missing = load_vision_transformer(folder)
+    except Exception as error:  # as in `from_pretrained`
+        raise BackboneError(
+            f"The backbone in {folder} cannot be loaded as CLIP's vision transformer: {error}"
+        ) from error
+    refuse_gaps(folder, missing)
+    width = vision.config.hidden_size
+    places, layers = vision.config.patches, vision.config.num_hidden_layers
     outputs: Outputs = {
         "pooled": ((width,), _clip_pooled),
         "spatial": ((places, width), _clip_spatial),
-        "attended": ((places, width * min(ATTENDED, config.num_hidden_layers)), _clip_attended),
+        "attended": ((places, width * min(ATTENDED, layers)), _clip_attended),
     }
-    if missing != ["visual_projection.weight"]:  # what a CLIPVisionModel saved alone lacks
-        refuse_gaps(folder, missing)
-        outputs = {"projected": ((config.projection_dim,), _clip_projected), **outputs}
-    processor = _checked_processor(folder, config.image_size)
+    if vision.projection_dim is not None:  # which a CLIPVisionModel saved alone lacks
+        outputs = {"projected": ((vision.projection_dim,), _clip_projected), **outputs}
+    processor = _checked_processor(folder, vision.config.image_size)
     return Tower(vision, processor, outputs, pools_class_token=True)
 
 
 def _clip_projected(vision: Any, pixels: Tensor) -> Tensor:
-    return vision(pixel_values=pixels).image_embeds
+    return vision(pixels)
 
 
 def _clip_pooled(vision: Any, pixels: Tensor) -> Tensor:
-    return vision.vision_model(pixel_values=pixels).pooler_output
+    return vision.pooled(pixels)
 
 
 def _clip_spatial(vision: Any, pixels: Tensor) -> Tensor:
-    tokens = vision.vision_model(pixel_values=pixels).last_hidden_state[:, 1:]
-    return vision.vision_model.post_layernorm(tokens)
+    return vision.post_layernorm(vision.tokens(pixels)[:, 1:])
 
 
 def _clip_attended(vision: Any, pixels: Tensor) -> Tensor:
-    model = vision.vision_model
-    read = [model.pre_layrnorm(model.embeddings(pixels))]
-    for layer in list(model.encoder.layers)[:-1]:
-        read.append(layer(read[-1], attention_mask=None))
-    return torch.cat(read[-ATTENDED:], dim=2)[:, 1:]
+    read = deque(vision.states(pixels, layers=-1), maxlen=ATTENDED)
+    return torch.cat(list(read), dim=2)[:, 1:]
 
 
 def _load_siglip(folder: Path) -> Tower:

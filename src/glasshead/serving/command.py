@@ -148,17 +148,14 @@ def _writing(
 @contextmanager
 def _bar(total: int, table: Path | None) -> Iterator[Callable[[], None]]:
     """Show how far it is on stderr; not where results run over the same terminal, or nobody looks."""
+    if not sys.stderr.isatty() or (table is None and sys.stdout.isatty()):
+        yield lambda: None
+        return
     from rich.console import Console
     from rich.progress import Progress
 
-    hidden = not sys.stderr.isatty() or (table is None and sys.stdout.isatty())
-    console = Console(stderr=True)
     with Progress(
-        console=console,
-        transient=True,
-        disable=hidden,
-        redirect_stdout=False,
-        redirect_stderr=False,
+        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as progress:
         task = progress.add_task("predict", total=total)
         yield lambda: progress.advance(task)

@@ -6,8 +6,8 @@ from typing import Protocol, runtime_checkable
 import pandas as pd
 
 from glasshead.calibration.abstention import Abstention, fit_abstention
-from glasshead.calibration.heads import FINAL, HeadLogits, class_columns, read_heads
-from glasshead.calibration.temperature import fit_temperature, probabilities_at
+from glasshead.calibration.heads import HeadLogits, class_columns, read_heads
+from glasshead.calibration.temperature import FINAL, fit_temperature, probabilities_at
 from glasshead.errors import ArtifactError, CalibrationError, SplitError
 from glasshead.pipelines.calibrate.params import CalibrateParams
 

@@ -13,8 +13,8 @@ from scipy.special import ndtri
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_intervals, mean_of
-from glasshead.calibration.heads import FINAL, HeadLogits, class_columns, read_heads
-from glasshead.calibration.temperature import probabilities_at
+from glasshead.calibration.heads import HeadLogits, class_columns, read_heads
+from glasshead.calibration.temperature import FINAL, probabilities_at
 from glasshead.errors import ArtifactError, GateError, SplitError
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.evaluate.params import EvaluateParams

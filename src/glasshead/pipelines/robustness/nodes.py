@@ -119,7 +119,9 @@ def _attacked_logits(
     )
 
     def logits(attack: Attack, pixels: Tensor, targets: Tensor) -> Tensor:
-        attacked = attack(classifier, as_images(pixels.to(device)), targets.to(device))
+        attacked = attack(
+            classifier.attacked_logits, as_images(pixels.to(device)), targets.to(device)
+        )
         with torch.no_grad():
             return classifier(attacked).float().cpu()
 
