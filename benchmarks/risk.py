@@ -1,7 +1,7 @@
 """The risk auditor: does its map point at the risk, and what do a shortcut and wrong labels do to it?
 
 Scenes of the default size, nano-clip's patch tokens, the base parameters; four choices of risky classes, the last of
-classes that have no part in common, which one linear map cannot hold: give such classes a risk each. Of test
+classes that have no part in common, which one map does not hold: give such classes a risk each. Of test
 images with the risk, pointing_game and iou (at the object's own area) stand beside those of Grad-CAM of the usual
 classifier (average of the same features, cross-entropy alone) and of a Gaussian in the centre. Intervals are 95 %, over
 images. The peer of label-noise is the auditor of clean labels, on the same test rows, which keep theirs. For shortcut,
