@@ -1,18 +1,19 @@
 """The risk auditor: does its map point at the risk, and what do a shortcut and wrong labels do to it?
 
 Scenes of the default size, nano-clip's patch tokens, the base parameters; four choices of risky classes, the last of
-classes that have no part in common, which one map does not hold: give such classes a risk each. Of test
-images with the risk, pointing_game and iou (at the object's own area) stand beside those of Grad-CAM of the usual
-classifier (average of the same features, cross-entropy alone) and of a Gaussian in the centre. Intervals are 95 %, over
+classes that have no part in common, which one map does not hold: give such classes a risk each. Of test images with the
+risk, pointing_game and iou (at the object's own area) stand beside those of Grad-CAM of the usual classifier (the same
+network for each place, its average, cross-entropy alone) and of a Gaussian in the centre. Intervals are 95 %, over
 images. The peer of label-noise is the auditor of clean labels, on the same test rows, which keep theirs. For shortcut,
 90 % of the trucks carry a small square of a colour of its own near a corner: ours is the accuracy on those in test with
-the square painted over, the peer that with it, of the auditor and of the usual classifier. planted_mark and
-mark_beside_object count the seeds in which the check of that name tells of it in either, the second without being told
-where it is; silent those in which none tells anything of trucks that carry the square in test alone, so that nothing
-was learnt from it.
+the square painted over, the peer that with it, of the auditor and of the usual classifier; the notes say how much of
+the attribution (Integrated Gradients by pixel) and of the risk map lies on it. planted_mark and mark_beside_object
+count the seeds in which the check of that name tells of it in either, the second without being told where it is; silent
+those in which none tells anything of trucks that carry the square in test alone, so that nothing was learnt from it.
 """
 
 import platform
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ from glasshead.calibration.ranking import auroc
 from glasshead.explainers.risk_maps import (
     Located,
     hold_against_masks,
+    risk_attribution,
     risk_maps,
     risk_probabilities,
 )
@@ -222,7 +224,8 @@ def audited(auditor: RiskAuditor, test: Drawn, rows: np.ndarray) -> Audited:
         pixels,
         *risk_maps(auditor, pixels, 0),
         test.labels[rows] == "truck",
-        lambda each: risk_probabilities(auditor, each, 0),
+        partial(risk_probabilities, auditor, place=0),
+        partial(risk_attribution, auditor, place=0),
     )
 
 
@@ -262,7 +265,11 @@ def shortcuts(encoder: ImageEncoder) -> list[Result]:
             removal = audited(model, planted[2], marked).without(planted[2].marks[marked])
             found = removal.estimates(1000, 0)
             mass, area = (found[each].value or 0.0 for each in ("mass_on_place", "area"))
-            note = f"{mass:.3f} of the mass on the mark, {area:.3f} of the pixels; with it"
+            attribution = np.nanmean(removal.attributed())
+            note = (
+                f"of the attribution {attribution:.3f} on the mark, of the map {mass:.3f}, of the pixels {area:.3f}; "
+                "with it"
+            )
             hidden, shown = found["accuracy_hidden"], found["accuracy"]
             results.append(row(f"shortcut/{name}/seed-{seed}", hidden, shown, "accuracy", note))
         unlearnt = Shortcut(class_name="truck", train_rate=0.0, test_rate=1.0)

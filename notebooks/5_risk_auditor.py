@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -27,7 +29,7 @@ from IPython.display import Image
 
 from glasshead.audit.shortcuts import Audited, look_at_marks
 from glasshead.datasets.project import open_project
-from glasshead.explainers.risk_maps import risk_maps, risk_probabilities
+from glasshead.explainers.risk_maps import risk_attribution, risk_maps, risk_probabilities
 from glasshead.images.fitting import table_rows
 
 catalog = open_project()
@@ -139,9 +141,13 @@ def read_mark(pixels: np.ndarray) -> np.ndarray:
 
 audited = partial(Audited, rows["image_id"].to_numpy(), pixels, has_risk=np.ones(len(rows), bool))
 subjects = {
-    "a reader of marks": audited(marks * 1.0, marks * 1.0, score=read_mark),
+    "a reader of marks": audited(
+        marks * 1.0, marks * 1.0, score=read_mark, attribute=lambda _: marks * 1.0
+    ),
     "the auditor": audited(
-        *risk_maps(auditor, pixels, 0), score=partial(risk_probabilities, auditor, place=0)
+        *risk_maps(auditor, pixels, 0),
+        score=partial(risk_probabilities, auditor, place=0),
+        attribute=partial(risk_attribution, auditor, place=0),
     ),
 }
 costs = {name: each.without(marks).estimates(200, 0) for name, each in subjects.items()}

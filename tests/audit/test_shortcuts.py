@@ -34,7 +34,8 @@ def scenes(read: tuple[slice, slice]) -> tuple[Audited, np.ndarray, np.ndarray]:
         return np.where(seen > 150, 0.9, 0.1)
 
     ids = np.array([f"test/{row}" for row in range(N)])
-    return Audited(ids, pixels, maps, maps, np.ones(N, bool), score), masks, marks
+    whole = np.ones(N, bool)
+    return Audited(ids, pixels, maps, maps, whole, score, lambda _: maps**2), masks, marks
 
 
 class TestMarks:
@@ -51,6 +52,7 @@ class TestMarks:
             assert evidence["accuracy_hidden"]["value"] == 0
             assert evidence["accuracy_hidden_elsewhere"]["value"] == 1
             assert evidence["mass_on_place"]["value"] > 3 * evidence["area"]["value"]
+            assert evidence["attribution_on_place"]["value"] > evidence["mass_on_place"]["value"]
             assert set(found["rows"]) < set(audited.image_ids)
 
     def test_a_mark_that_is_there_and_does_not_count_is_not_told_of(self):
@@ -75,6 +77,7 @@ class TestMarks:
             maps,
             audited.has_risk,
             lambda _: pytest.fail("scored"),
+            lambda _: pytest.fail("attributed"),
         )
         assert look_beside("car", other, masks, 5, 200, 0) is None
 
@@ -90,6 +93,7 @@ def removal(after: float, control: float, n: int = 200) -> Removal:
         control,
         np.full(n, 0.2),
         np.full(n, 0.01),
+        lambda: np.full(n, 0.3),
     )
 
 

@@ -164,7 +164,8 @@ class TestShortcut:
         found = self.find(marked, audited, reader_of_marks(marked))["planted_mark"]
         evidence = found["evidence"]
         assert evidence["accuracy_drop_beyond_elsewhere"]["low"] > 0
-        assert evidence["mass_on_place"]["low"] > 3 * evidence["area"]["value"]
+        for share in ("mass_on_place", "attribution_on_place"):
+            assert evidence[share]["low"] > 3 * evidence["area"]["value"]
         assert "'truck' rests on a planted mark, #ff00dc, in 20 test images" in found["summary"]
         assert found["rows"]
 

@@ -19,7 +19,11 @@ SHOWN = 20  # rows of a finding
 
 @dataclass(frozen=True)
 class Audited:
-    """Images with their risk maps, the heat in [0, 1] that these mean, and what gives P(risk) (n,) of pixels."""
+    """Images with their risk maps, the heat in [0, 1] that these mean, and what can be asked of the model.
+
+    `score` gives P(risk) (n,) of pixels (n, 3, h, w), `attribute` how much each pixel has to do with it, (n, h, w) from
+    0. A map says which places are evidence; places that have seen all of the image may be so because of another one.
+    """
 
     image_ids: np.ndarray
     pixels: UInt8[np.ndarray, "n 3 h w"]
@@ -27,6 +31,7 @@ class Audited:
     heat: Float[np.ndarray, "n h w"]
     has_risk: Bool[np.ndarray, " n"]
     score: Callable[[np.ndarray], np.ndarray]
+    attribute: Callable[[np.ndarray], np.ndarray]
 
     def at(self, rows: Bool[np.ndarray, " n"]) -> "Audited":
         """Return some of the images."""
@@ -42,17 +47,15 @@ class Audited:
     def without(self, places: Bool[np.ndarray, "n h w"]) -> "Removal":
         """Return what hiding `places` does to the scores."""
         hidden, control = hide(self.pixels, places), hide(self.pixels, elsewhere(places))
-        whole = self.heat.sum(axis=(1, 2))
-        on_place = np.full(len(whole), np.nan)
-        np.divide((self.heat * places).sum(axis=(1, 2)), whole, out=on_place, where=whole > 0)
         return Removal(
             self.image_ids,
             self.has_risk,
             before=self.score(self.pixels),
             after=self.score(hidden),
             elsewhere=self.score(control),
-            on_place=on_place,
+            on_place=share_on(self.heat, places),
             area=places.mean(axis=(1, 2)),
+            attributed=lambda: share_on(self.attribute(self.pixels), places),
         )
 
 
@@ -60,7 +63,8 @@ class Audited:
 class Removal:
     """What hiding a place does to images: P(risk) before, after, and where a place elsewhere is hidden instead.
 
-    `on_place` is the share of the map's mass on the place, `area` its share of the pixels.
+    `on_place` is the share of the map's mass on the place, `area` its share of the pixels; `attributed` computes the
+    share of the pixels' attribution.
     """
 
     image_ids: np.ndarray
@@ -70,6 +74,7 @@ class Removal:
     elsewhere: Float[np.ndarray, " n"]
     on_place: Float[np.ndarray, " n"]
     area: Float[np.ndarray, " n"]
+    attributed: Callable[[], Float[np.ndarray, " n"]]
 
     def __len__(self) -> int:
         return len(self.before)
@@ -95,6 +100,16 @@ class Removal:
         """Return ids of the images, those first whose probability changes most."""
         order = np.argsort(-np.abs(self.before - self.after), kind="stable")[:SHOWN]
         return [str(self.image_ids[row]) for row in order]
+
+
+def share_on(
+    heat: Float[np.ndarray, "n h w"], places: Bool[np.ndarray, "n h w"]
+) -> Float[np.ndarray, " n"]:
+    """Return the share of the heat (from 0) that is on `places`; NaN where there is none."""
+    whole = heat.sum(axis=(1, 2))
+    share = np.full(len(whole), np.nan)
+    np.divide((heat * places).sum(axis=(1, 2)), whole, out=share, where=whole > 0)
+    return share
 
 
 def object_finding(
@@ -197,13 +212,16 @@ def mark_finding(
     if beyond.low <= 0:
         return None
     severity: Severity = "high" if (drop.value or 0) >= LARGE_DROP else "medium"
+    attribution = {"attribution_on_place": mean_of_defined(removal.attributed())}
+    found |= bootstrap_intervals(attribution, n_resamples, seed)
     return Finding(
         check=check,
         severity=severity,
         summary=(
-            f"{subject} rests on {what}. It holds {percent(found['mass_on_place'])} of the risk's mass on "
-            f"{percent(found['area'])} of the pixels; without it, accuracy on {len(removal)} images falls from "
-            f"{percent(found['accuracy'])} to {percent(found['accuracy_hidden'])}, with another place hidden to "
+            f"{subject} rests on {what}. On {percent(found['area'])} of the pixels it holds "
+            f"{percent(found['attribution_on_place'])} of their attribution (Integrated Gradients) and "
+            f"{percent(found['mass_on_place'])} of the map's mass; without it, accuracy on {len(removal)} images falls "
+            f"from {percent(found['accuracy'])} to {percent(found['accuracy_hidden'])}, with another place hidden to "
             f"{percent(found['accuracy_hidden_elsewhere'])}."
         ),
         evidence=_numbers(found),

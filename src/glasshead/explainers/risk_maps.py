@@ -14,6 +14,7 @@ from glasshead.calibration.heads import class_columns
 from glasshead.explainers.baselines import centre_gaussian
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.cam import grad_cam
+from glasshead.explainers.gradients import integrated_gradients
 from glasshead.explainers.localisation import mask_iou, mass_in_mask, pointing_game
 from glasshead.explainers.passes import in_passes
 from glasshead.images.fitting import table_rows
@@ -33,6 +34,7 @@ MEASURES: dict[str, Callable[..., np.ndarray]] = {
 RIVALS = ("_evidence", "_centre", "_grad_cam", "_grad_cam_own")
 COLUMNS = tuple(f"{measure}{rival}" for measure in MEASURES for rival in ("", *RIVALS))
 PASS = 64  # images at once
+STEPS = 16  # of Integrated Gradients; the share of a mark wants no more
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,15 @@ def risk_probabilities(
 
     found: np.ndarray = in_passes(compute, PASS, torch.from_numpy(pixels)).numpy()
     return found
+
+
+def risk_attribution(
+    auditor: RiskAuditor, pixels: np.ndarray, place: int
+) -> Float[np.ndarray, "n h w"]:
+    """Return by pixel the size of the Integrated Gradients of one risk's logit, through the whole auditor."""
+    images = as_images(torch.from_numpy(pixels))
+    targets = torch.full((len(images),), place)
+    return np.abs(integrated_gradients(auditor, images, targets, Budget(steps=STEPS)).maps)
 
 
 def hold_against_masks(

@@ -10,7 +10,13 @@ from glasshead.audit.attributes import data_finding, score_finding
 from glasshead.audit.findings import Finding, not_checked, worst_first
 from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
 from glasshead.calibration.heads import class_columns
-from glasshead.explainers.risk_maps import Located, load_located, risk_maps, risk_probabilities
+from glasshead.explainers.risk_maps import (
+    Located,
+    load_located,
+    risk_attribution,
+    risk_maps,
+    risk_probabilities,
+)
 from glasshead.images.fitting import table_rows
 from glasshead.images.risks import TARGET, Risk
 from glasshead.images.seen import masks_as_seen, square_mask
@@ -140,8 +146,11 @@ def _audited(
     has_risk: np.ndarray,
     place: int,
 ) -> Audited:
-    score = partial(risk_probabilities, auditor, place=place)
-    return Audited(image_ids, pixels, *risk_maps(auditor, pixels, place), has_risk, score)
+    maps, heat = risk_maps(auditor, pixels, place)
+    score, attribute = (
+        partial(compute, auditor, place=place) for compute in (risk_probabilities, risk_attribution)
+    )
+    return Audited(image_ids, pixels, maps, heat, has_risk, score, attribute)
 
 
 def _look_at_attributes(

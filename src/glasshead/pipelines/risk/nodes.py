@@ -105,7 +105,7 @@ def fit_reference(
     parameters: RiskParams,
     seed: int,
 ) -> RiskAuditor:
-    """Return what is usual on the same features: their average, binary cross-entropy alone. Grad-CAM explains it.
+    """Return what is usual on the same features: average pooling, binary cross-entropy alone. Grad-CAM explains it.
 
     Raises as `fit_auditor`.
     """
