@@ -6,6 +6,9 @@ import pytest
 
 from glasshead.audit.weak_groups import MOST, weak_classes, weak_values
 from glasshead.errors import ArtifactError
+from glasshead.images.sources.params import IngestParams
+
+SOURCES = ("scenes", "cifar10", "parquet", "image_folder", "hub")
 
 
 def spoiled(test, group, share):
@@ -182,7 +185,14 @@ class TestAttributes:
         (found,) = weak_values(test, pd.DataFrame(index=test.index))
         assert found["severity"] == "low"
         assert "Not checked: the image table has no attributes." in found["summary"]
-        assert "attribute_columns" in found["advice"]
+
+    def test_the_advice_names_the_sources_that_can_have_attributes(self, answers):
+        test = answers()
+        (found,) = weak_values(test, pd.DataFrame(index=test.index))
+        named = {name for name in SOURCES if name in found["advice"]}
+        able = {name for name, block in IngestParams() if hasattr(block, "attribute_columns")}
+        assert able == {"parquet", "hub"}
+        assert named == able | {"scenes"}
 
     def test_attributes_of_other_rows_are_refused(self, answers):
         with pytest.raises(ArtifactError, match="1,200 test predictions, but attributes of 1,199"):

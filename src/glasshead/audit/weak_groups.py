@@ -112,7 +112,7 @@ def weak_classes(test: pd.DataFrame) -> list[Finding]:
     check = "class_accuracy"
     compared = _compare(test, {"label": test["label"]}, np.zeros(len(test), int))
     findings = [_class_finding(check, weak) for weak in compared.worst[:MOST]]
-    findings += compared.others(check, "classes whose accuracy is below that of the others")
+    findings += compared.others(check, "classes that are right less often than the others")
     return findings + compared.not_made(
         check, f"Take more test images: at least {LEAST_ROWS} of each of two classes or more."
     )
@@ -140,7 +140,10 @@ def weak_values(test: pd.DataFrame, attributes: pd.DataFrame) -> list[Finding]:
     classes, _ = pd.factorize(test["label"])
     compared = _compare(test, {str(name): attributes[name] for name in attributes}, classes)
     findings = [_value_finding(check, weak) for weak in compared.worst[:MOST]]
-    findings += compared.others(check, "values of attributes with accuracy below other images'")
+    findings += compared.others(
+        check,
+        "values of attributes that are right less often than others",
+    )
     return findings + compared.not_made(
         check,
         f"A comparison needs {LEAST_ROWS} test images with a value, in classes that hold other values too: add such "
