@@ -135,6 +135,18 @@ class TestAttributes:
         (found,) = weak_values(test, attributes)
         assert (found["evidence"]["value"], found["evidence"]["comparisons"]) == ("a", 3)
 
+    @pytest.mark.parametrize(("mistakes", "found"), [(4, 0), (5, 1)])
+    def test_mistakes_of_classes_without_others_do_not_count(self, answers, mistakes, found):
+        test = answers().assign(predicted=lambda rows: rows["label"])
+        cats, dogs = (test["label"] == name for name in ("cat", "dog"))
+        some = test.index.isin(test.index[dogs][:25])
+        wrong = test.index.isin(test.index[dogs][:mistakes])
+        place = np.where(cats | some, "indoors", "outdoors")
+        assert (
+            len(weak_values(spoiled(test, cats | wrong, 1), pd.DataFrame({"place": place})))
+            == found
+        )
+
     @pytest.mark.parametrize(
         ("value", "reason"),
         [
