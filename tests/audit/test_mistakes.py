@@ -59,6 +59,26 @@ def test_more_than_expected_but_fewer_than_twice_as_many_are_medium():
     assert confident_mistakes(test)["evidence"]["expected"] == pytest.approx(400)
 
 
+@pytest.mark.parametrize(
+    ("mistakes", "confidence", "severity", "number"),
+    [
+        (1, 0.99999, "low", "0.002"),
+        (4, 0.99999, "low", "0.002"),
+        (5, 0.99999, "high", "0.002"),
+        (5, 0.98, "low", "4.0"),
+        (5, 1, "high", "0"),
+    ],
+)
+def test_few_mistakes_are_single_images(mistakes, confidence, severity, number):
+    test = pd.DataFrame({"image_id": np.arange(200).astype(str), "label": "cat"})
+    wrong = np.arange(200) < mistakes
+    test = test.assign(predicted=np.where(wrong, "dog", "cat"), confidence=confidence)
+    found = confident_mistakes(test)
+    assert found["severity"] == severity
+    assert f"expect {number} mistakes" in found["summary"]
+    assert len(found["rows"]) == mistakes
+
+
 def test_mistakes_below_the_threshold_are_not_told_of(answers):
     test = answers()
     sure = test["confidence"] >= CONFIDENT

@@ -18,6 +18,8 @@ METRICS = {
 RELIABILITY = pd.DataFrame(
     {"from": [0.9], "to": [1.0], "n": [N], "confidence": [0.93], "accuracy": [0.7]}
 ).assign(low=0.67, high=0.73)
+LIGHT = np.where(np.arange(N) % 4, "day", "night")
+SURE = ["test/112", "test/28", "test/4", "test/56", "test/84"]  # among the planted mistakes
 
 
 def tables(**attributes):
@@ -40,11 +42,10 @@ def answer(test, rows, predicted):
 
 
 def test_each_planted_fault_is_found_the_severest_first():
-    light = np.where(np.arange(N) % 4, "day", "night")
-    test, samples = tables(light=light)
-    test = answer(test, (light == "night") & (np.arange(N) % 7 == 0), "ship")
+    test, samples = tables(light=LIGHT)
+    test = answer(test, (LIGHT == "night") & (np.arange(N) % 7 == 0), "ship")
     test = answer(test, (test["label"] == "cat") & (np.arange(N) // 12 % 2 == 0), "dog")
-    sure = test["image_id"].isin(["test/28", "test/4"])
+    sure = test["image_id"].isin(SURE)
     test = test.assign(confidence=test["confidence"].where(~sure, 0.999))
     metrics = METRICS | {"ece": METRICS["ece"] | {"value": 0.05}}
     found = find_faults(test, samples, metrics, RELIABILITY)
@@ -56,9 +57,9 @@ def test_each_planted_fault_is_found_the_severest_first():
         "miscalibration": "medium",
     }
     assert [each["severity"] for each in found] == ["high", "high", "medium", "medium"]
-    assert by_check["confident_mistakes"]["rows"] == ["test/28", "test/4"]
+    assert by_check["confident_mistakes"]["rows"] == SURE
     assert by_check["attribute_accuracy"]["evidence"]["value"] == "night"
-    nights = set(test.loc[light == "night", "image_id"])
+    nights = set(test.loc[LIGHT == "night", "image_id"])
     assert set(by_check["attribute_accuracy"]["rows"]) <= nights
     assert "'cat'" in by_check["class_accuracy"]["summary"]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -66,7 +67,7 @@ def test_each_planted_fault_is_found_the_severest_first():
 
 def test_without_a_fault_the_list_is_empty_and_the_log_says_so(caplog):
     with caplog.at_level(logging.INFO):
-        assert find_faults(*tables(light="day"), METRICS, RELIABILITY) == []
+        assert find_faults(*tables(light=LIGHT), METRICS, RELIABILITY) == []
     assert "No finding: the checks of the classifier have run and found nothing" in caplog.text
 
 
@@ -74,6 +75,13 @@ def test_without_attributes_their_check_says_that_it_was_not_made():
     (found,) = find_faults(*tables(), METRICS, RELIABILITY)
     assert found["check"] == "attribute_accuracy"
     assert found["summary"].startswith("Not checked")
+
+
+@pytest.mark.parametrize("light", ["day", None])
+def test_an_attribute_that_says_nothing_is_not_called_checked(light):
+    (found,) = find_faults(*tables(light=light), METRICS, RELIABILITY)
+    assert found["check"] == "attribute_accuracy"
+    assert found["summary"].startswith("Not checked: light has")
 
 
 def test_samples_that_lack_test_rows_are_refused():

@@ -7,6 +7,10 @@ from glasshead.calibration.bootstrap import Estimate
 
 Severity = Literal["high", "medium", "low"]
 SEVERITIES: tuple[Severity, ...] = ("high", "medium", "low")
+ATTRIBUTES_ADVICE = (
+    "Take the images from a parquet file or a hub data set, and name columns such as background or camera as "
+    "attribute_columns of that source (scenes has attributes of its own, other sources have none); run from ingest on."
+)
 
 
 class Finding(TypedDict):

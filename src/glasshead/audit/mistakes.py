@@ -11,6 +11,7 @@ from glasshead.errors import ArtifactError
 
 COLUMNS = {"image_id", "label", "predicted", "confidence"}
 CONFIDENT = 0.95
+LEAST_MISTAKES = 5  # for them to be more than single images
 UNLIKELY = 0.01  # probability of as many mistakes if confidences are right
 SHOWN = 50
 
@@ -18,8 +19,10 @@ SHOWN = 50
 def confident_mistakes(test: pd.DataFrame) -> Finding | None:
     """Return a finding where images are wrong with a confidence of at least `CONFIDENT`, the surest first.
 
-    Severity: low where so many are to be expected of these confidences (Poisson, p > `UNLIKELY`), else medium; high
-    where they are at least twice as many as expected, too. Raises ArtifactError as `check_rows` does.
+    Severity: low where they are fewer than `LEAST_MISTAKES`, or so many are to be expected of these confidences
+    (Poisson, p > `UNLIKELY`), else medium; high where they are at least twice as many as expected, too.
+
+    Raises ArtifactError as `check_rows` does.
     """
     check_rows(test)
     sure = test[test["confidence"] >= CONFIDENT]
@@ -29,14 +32,14 @@ def confident_mistakes(test: pd.DataFrame) -> Finding | None:
     expected = float((1 - sure["confidence"]).sum())
     p = float(poisson.sf(len(wrong) - 1, expected))
     severity: Severity = "low"
-    if p <= UNLIKELY:
+    if len(wrong) >= LEAST_MISTAKES and p <= UNLIKELY:
         severity = "high" if len(wrong) >= 2 * expected else "medium"
     return Finding(
         check="confident_mistakes",
         severity=severity,
         summary=(
             f"It errs in {len(wrong):,} of the {len(sure):,} test images in which its confidence is at least "
-            f"{CONFIDENT:g}; so much confidence lets one expect {expected:.1f} mistakes."
+            f"{CONFIDENT:g}; so much confidence lets one expect {_number(expected)} mistakes."
         ),
         evidence={
             "threshold": CONFIDENT,
@@ -75,3 +78,7 @@ def surest(rows: pd.DataFrame) -> list[str]:
     """Return the image ids of up to `SHOWN` rows, the most confident first."""
     ordered = rows.sort_values(["confidence", "image_id"], ascending=[False, True])
     return [str(image_id) for image_id in ordered["image_id"].head(SHOWN)]
+
+
+def _number(expected: float) -> str:
+    return f"{expected:,.1f}" if expected >= 1 else f"{expected:.2g}"

@@ -1,6 +1,6 @@
 """Classes, and values of attributes, in which accuracy on test rows is below that of the rest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,22 +8,34 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from glasshead.audit.findings import Finding, Severity, not_checked
-from glasshead.audit.mistakes import check_rows, mistakes_of, surest
-from glasshead.calibration.bootstrap import Estimate
-from glasshead.calibration.differences import stratified_difference
+from glasshead.audit.findings import (
+    ATTRIBUTES_ADVICE,
+    Finding,
+    Severity,
+    not_checked,
+)
+from glasshead.audit.mistakes import LEAST_MISTAKES, check_rows, mistakes_of, surest
+from glasshead.calibration.differences import GroupCounts, count_groups, stratified_differences
 from glasshead.errors import ArtifactError
 
-LEAST_ROWS, LEAST_MISTAKES = 20, 5  # of a group, for it to be compared and to be told of
+LEAST_ROWS = 20  # of a group in strata that hold others too, for it to be compared
+MOST = 20  # findings of a check, before the others are only counted
 HIGH, MEDIUM = 0.1, 0.05  # of accuracy
 
 
 @dataclass(frozen=True)
 class WeakGroup:
-    """Test rows of a group, and how far their accuracy is below the rest's, one of several `comparisons`."""
+    """A value of a column, its test rows in strata that hold others too, and how its accuracy differs from theirs.
 
+    `value`, `low` and `high` of the difference are shares; it is one of several `comparisons`.
+    """
+
+    column: str
+    name: str
     test: pd.DataFrame
-    difference: Estimate
+    value: float
+    low: float
+    high: float
     comparisons: int
 
     @property
@@ -32,138 +44,197 @@ class WeakGroup:
         return mistakes_of(self.test)
 
     @property
-    def accuracy(self) -> float:
-        """The share of rows that are right."""
-        return 1 - len(self.mistakes) / len(self.test)
+    def accuracy(self) -> str:
+        """The share of rows that are right, in words."""
+        return f"{100 - 100 * len(self.mistakes) / len(self.test):.1f} %"
 
     @property
     def distance(self) -> str:
         """The difference in words, in points with its interval."""
-        low, value, high = (
-            -100 * (bound or 0)
-            for bound in (self.difference.high, self.difference.value, self.difference.low)
+        return (
+            f"{-100 * self.value:.1f} points ({-100 * self.high:.1f}–{-100 * self.low:.1f}) below"
         )
-        return f"{value:.1f} points ({low:.1f}–{high:.1f}) below"
 
     @property
     def severity(self) -> Severity:
         """High or medium where even the end of the interval nearest to 0 is so far below, else low."""
-        least = -(self.difference.high or 0)
-        return "high" if least >= HIGH else "medium" if least >= MEDIUM else "low"
+        return "high" if -self.high >= HIGH else "medium" if -self.high >= MEDIUM else "low"
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """The numbers."""
+        """The numbers, all of the same rows."""
         return {
-            "accuracy": self.accuracy,
-            "images": len(self.test),
+            "accuracy": 1 - len(self.mistakes) / len(self.test),
+            "n": len(self.test),
             "mistakes": len(self.mistakes),
-            "difference": {
-                "value": self.difference.value,
-                "low": self.difference.low,
-                "high": self.difference.high,
-            },
+            "difference": {"value": self.value, "low": self.low, "high": self.high},
             "comparisons": self.comparisons,
             "correction": "Bonferroni",
         }
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared: the `MOST` + 1 worst of all `found` groups below the rest, and what could not be compared."""
+
+    worst: list[WeakGroup]
+    found: int
+    lacking: list[str]
+
+    def others(self, check: str, what: str) -> list[Finding]:
+        """Return the finding that counts the groups beyond `MOST`, as severe as the worst of them; none without any."""
+        if self.found <= MOST:
+            return []
+        return [
+            Finding(
+                check=check,
+                severity=self.worst[MOST].severity,
+                summary=f"And {self.found - MOST:,} more {what}.",
+                evidence={"more": self.found - MOST},
+                rows=[],
+                advice=f"Begin with the {MOST} worst, and run again.",
+            )
+        ]
+
+    def not_made(self, check: str, advice: str) -> list[Finding]:
+        """Return the finding that columns could not be compared, and why; none without any."""
+        return [not_checked(check, "; ".join(self.lacking), advice)] if self.lacking else []
+
+
 def weak_classes(test: pd.DataFrame) -> list[Finding]:
     """Return a finding for each class whose accuracy is below that of all others together, with its whole interval.
 
-    All intervals hold at once with 95 % (Bonferroni, over the classes with at least `LEAST_ROWS` rows). Raises
-    ArtifactError as `check_rows` does.
+    All intervals hold at once with 95 % (Bonferroni, over the classes with at least `LEAST_ROWS` rows). The worst come
+    first; beyond `MOST` they are counted. Where no class can be compared, the finding says so. Raises ArtifactError as
+    `check_rows` does.
     """
     check_rows(test)
-    findings = []
-    for (_, label), weak in _weak_groups(test, {"label": test["label"]}, np.zeros(len(test), int)):
-        taken_for = weak.mistakes["predicted"].value_counts()
-        often = taken_for.index[0]
-        findings.append(
-            Finding(
-                check="class_accuracy",
-                severity=weak.severity,
-                summary=(
-                    f"Of {len(weak.test):,} test images of {label!r}, {_percent(weak.accuracy)} are right, "
-                    f"{weak.distance} the other classes; {taken_for.iloc[0]:,} of {len(weak.mistakes):,} mistakes say "
-                    f"{often!r}."
-                ),
-                evidence=weak.evidence
-                | {"taken_for": {str(name): int(count) for name, count in taken_for.items()}},
-                rows=surest(weak.mistakes),
-                advice=(
-                    f"Look at these images beside some of {often!r}. Where labels are mixed up, correct them; else add "
-                    f"training images of {label!r} like these."
-                ),
-            )
-        )
-    return findings
+    check = "class_accuracy"
+    compared = _compare(test, {"label": test["label"]}, np.zeros(len(test), int))
+    findings = [_class_finding(check, weak) for weak in compared.worst[:MOST]]
+    findings += compared.others(check, "classes that are right less often than the others")
+    return findings + compared.not_made(
+        check, f"Take more test images: at least {LEAST_ROWS} of each of two classes or more."
+    )
 
 
 def weak_values(test: pd.DataFrame, attributes: pd.DataFrame) -> list[Finding]:
     """Return a finding for each value of an attribute with which accuracy is below that of the same classes without.
 
     `attributes` has the rows of `test` and a column per attribute; rows without a value are left out of its comparison.
-    Images are compared within their class, so that a value is not blamed for the classes it goes with. Intervals as in
-    `weak_classes`, over the values of all attributes. Where there are none, the finding says so.
+    Images are compared within their class, so that a value is not blamed for the classes it goes with; all numbers are
+    of classes that hold images with the value and with others. Intervals and order as in `weak_classes`, over the
+    values of all attributes. A finding names the attributes that cannot be compared.
 
     Raises ArtifactError where `attributes` have another number of rows, and as `check_rows` does.
     """
     check_rows(test)
+    check = "attribute_accuracy"
     if len(attributes) != len(test):
         raise ArtifactError(
             f"There are {len(test):,} test predictions, but attributes of {len(attributes):,} images. Run the "
             "calibrate pipeline again."
         )
     if attributes.columns.empty:
-        return [
-            not_checked(
-                "attribute_accuracy",
-                "the image table has no attributes",
-                "Name columns such as background or camera as attribute_columns of the source, and run from ingest on.",
-            )
-        ]
+        return [not_checked(check, "the image table has no attributes", ATTRIBUTES_ADVICE)]
     classes, _ = pd.factorize(test["label"])
-    columns = {str(name): attributes[name] for name in attributes}
-    return [
-        Finding(
-            check="attribute_accuracy",
-            severity=weak.severity,
-            summary=(
-                f"Of {len(weak.test):,} test images with {name} {value!r}, {_percent(weak.accuracy)} are right, "
-                f"{weak.distance} other images of the same classes."
-            ),
-            evidence={"attribute": name, "value": value} | weak.evidence,
-            rows=surest(weak.mistakes),
-            advice=(
-                f"Add training images with {name} {value!r} of every class, or an augmentation that makes them alike; "
-                "until then, trust the classifier less there."
-            ),
-        )
-        for (name, value), weak in _weak_groups(test, columns, classes)
-    ]
+    compared = _compare(test, {str(name): attributes[name] for name in attributes}, classes)
+    findings = [_value_finding(check, weak) for weak in compared.worst[:MOST]]
+    findings += compared.others(
+        check,
+        "values of attributes that are right less often than others",
+    )
+    return findings + compared.not_made(
+        check,
+        f"A comparison needs {LEAST_ROWS} test images with a value, in classes that hold other values too: add such "
+        "images, or leave the attribute out.",
+    )
 
 
-def _weak_groups(
+def _class_finding(check: str, weak: WeakGroup) -> Finding:
+    taken_for = weak.mistakes["predicted"].value_counts()
+    often = taken_for.index[0]
+    return Finding(
+        check=check,
+        severity=weak.severity,
+        summary=(
+            f"Of {len(weak.test):,} test images of {weak.name!r}, {weak.accuracy} are right, {weak.distance} the other "
+            f"classes; {taken_for.iloc[0]:,} of {len(weak.mistakes):,} mistakes say {often!r}."
+        ),
+        evidence=weak.evidence
+        | {"taken_for": {str(name): int(count) for name, count in taken_for.items()}},
+        rows=surest(weak.mistakes),
+        advice=(
+            f"Look at these images beside some of {often!r}. Where labels are mixed up, correct them; else add "
+            f"training images of {weak.name!r} like these."
+        ),
+    )
+
+
+def _value_finding(check: str, weak: WeakGroup) -> Finding:
+    return Finding(
+        check=check,
+        severity=weak.severity,
+        summary=(
+            f"Of {len(weak.test):,} comparable test images with {weak.column} {weak.name!r}, {weak.accuracy} are "
+            f"right, {weak.distance} other images of the same classes."
+        ),
+        evidence={"attribute": weak.column, "value": weak.name} | weak.evidence,
+        rows=surest(weak.mistakes),
+        advice=(
+            f"Add training images with {weak.column} {weak.name!r} of every class, or an augmentation that makes them "
+            "alike; until then, trust the classifier less there."
+        ),
+    )
+
+
+def _compare(
     test: pd.DataFrame, columns: Mapping[str, pd.Series], strata: Int[np.ndarray, " n"]
-) -> Iterator[tuple[tuple[str, str], WeakGroup]]:
-    """Yield column, value and rows of the groups that are below the rest, the lowest first."""
+) -> Comparison:
+    """Compare each value of each column with the rest, from counts.
+
+    The worst are those whose interval ends farthest below 0, as severity goes by that end.
+    """
     right = (test["predicted"] == test["label"]).to_numpy(bool)
-    compared = [
-        (name, value, column)
-        for name, column in columns.items()
-        for value, count in column.value_counts().items()
-        if count >= LEAST_ROWS
-    ]
+    coded = {name: pd.factorize(column) for name, column in columns.items()}
+    counted = {name: count_groups(right, codes, strata) for name, (codes, _) in coded.items()}
+    enough = {name: each.by_group(each.n1) >= LEAST_ROWS for name, each in counted.items()}
+    comparisons = sum(int(each.sum()) for each in enough.values())
     weak = []
-    for name, value, column in compared:
-        known, group = column.notna().to_numpy(bool), (column == value).to_numpy(bool)
-        difference = stratified_difference(right[known], group[known], strata[known], len(compared))
-        enough = (group & ~right).sum() >= LEAST_MISTAKES
-        if enough and difference.high is not None and difference.high < 0:
-            weak.append(((name, str(value)), WeakGroup(test[group], difference, len(compared))))
-    yield from sorted(weak, key=lambda each: each[1].difference.value or 0)
+    for column, counts in counted.items():
+        differences = stratified_differences(counts, max(comparisons, 1))
+        mistakes = counts.by_group(counts.n1 - counts.y1)
+        below = enough[column] & (mistakes >= LEAST_MISTAKES) & (differences[2] < 0)
+        found = np.flatnonzero(below).tolist()
+        weak += [(differences[:, code].tolist(), column, code) for code in found]
+    weak.sort(key=lambda each: each[0][2])
+    worst = []
+    for (value, low, high), column, code in weak[: MOST + 1]:
+        codes, names = coded[column]
+        rows = _rows(counted[column], codes, strata, code)
+        worst.append(
+            WeakGroup(column, str(names[code]), test.iloc[rows], value, low, high, comparisons)
+        )
+    lacking = [
+        f"{name} has {_lacks(counts)}" for name, counts in counted.items() if not enough[name].any()
+    ]
+    return Comparison(worst, len(weak), lacking)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def _rows(
+    counts: GroupCounts, codes: Int[np.ndarray, " n"], strata: Int[np.ndarray, " n"], code: int
+) -> Int[np.ndarray, " rows"]:
+    """Return the rows of the group that lie in strata that hold others too."""
+    rows = np.flatnonzero(codes == code)
+    return rows[np.isin(strata[rows], counts.stratum[counts.group == code])]
+
+
+def _lacks(counts: GroupCounts) -> str:
+    """Return why no value of a column could be compared."""
+    if counts.size == 0:
+        return "no value in the test images"
+    if counts.size == 1:
+        return "one value only in the test images"
+    if len(counts.group) == 0:
+        return "one value only in each class"
+    return f"no value of {LEAST_ROWS} test images that have others beside them"

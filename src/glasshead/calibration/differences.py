@@ -1,41 +1,73 @@
-"""How a share differs between a group and the rest, among rows of the same stratum."""
+"""How a share differs between groups and the rest, among rows of the same stratum."""
+
+from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from scipy.special import ndtri
 
-from glasshead.calibration.bootstrap import Estimate
 
+@dataclass(frozen=True)
+class GroupCounts:
+    """Counts of each pair of a group and a stratum that holds both it and others, the only ones to be compared.
 
-def stratified_difference(
-    hits: Bool[np.ndarray, " n"],
-    group: Bool[np.ndarray, " n"],
-    strata: Int[np.ndarray, " n"],
-    comparisons: int = 1,
-) -> Estimate:
-    """Return the share of `hits` in the group less that in the rest, in [-1, 1], and its 95 % interval.
-
-    Mantel–Haenszel: differences within strata (numbered from 0), weighed by n1 n0 / (n1 + n0). Interval: Klingenberg
-    2014, Statistics in Medicine 33:2968; of several `comparisons`, each at 1 - 0.05 / comparisons, so that all hold at
-    once with 95 % (Bonferroni). `n` counts the group's rows in strata that hold others too; undefined without any.
+    Attributes:
+        size: the number of groups.
+        group, stratum: of the pair, numbered from 0.
+        n1, y1: rows and hits of the group in the stratum.
+        n0, y0: those of the rest in it.
     """
+
+    size: int
+    group: Int[np.ndarray, " pairs"]
+    stratum: Int[np.ndarray, " pairs"]
+    n1: Float[np.ndarray, " pairs"]
+    y1: Float[np.ndarray, " pairs"]
+    n0: Float[np.ndarray, " pairs"]
+    y0: Float[np.ndarray, " pairs"]
+
+    def by_group(self, numbers: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " groups"]:
+        """Return the sum over the pairs of each group."""
+        return np.bincount(self.group, numbers, self.size).astype(float)  # int where no pairs
+
+
+def count_groups(
+    hits: Bool[np.ndarray, " n"], groups: Int[np.ndarray, " n"], strata: Int[np.ndarray, " n"]
+) -> GroupCounts:
+    """Count rows and hits of `groups` and `strata`, numbered from 0; rows of group -1 are neither group nor rest."""
+    known = groups >= 0
+    hits, groups, strata = hits[known], groups[known], strata[known]
     size = int(strata.max(initial=0)) + 1
-    n1, n0, y1, y0 = (
-        np.bincount(strata[part], minlength=size).astype(float)
-        for part in (group, ~group, group & hits, ~group & hits)
+    pairs, place = np.unique(groups * size + strata, return_inverse=True)
+    group, stratum = np.divmod(pairs, size)
+    n1, y1 = (np.bincount(place, weights, len(pairs)) for weights in (None, hits))
+    n0, y0 = (
+        np.bincount(strata, weights, size)[stratum] - own
+        for weights, own in ((None, n1), (hits, y1))
     )
-    both = (n1 > 0) & (n0 > 0)
-    n1, n0, y1, y0 = (counts[both] for counts in (n1, n0, y1, y0))
-    if not both.any():
-        return Estimate(None, None, None, 0)
+    both = n0 > 0
+    counts = (each[both].astype(float) for each in (n1, y1, n0, y0))
+    return GroupCounts(int(groups.max(initial=-1)) + 1, group[both], stratum[both], *counts)
+
+
+def stratified_differences(
+    counts: GroupCounts, comparisons: int = 1
+) -> Float[np.ndarray, "3 groups"]:
+    """Return the share of hits in each group less that in the rest, in [-1, 1], low and high end of its 95 % interval.
+
+    Mantel–Haenszel: differences within strata, weighed by n1 n0 / (n1 + n0). Interval: Klingenberg 2014, Statistics in
+    Medicine 33:2968; of several `comparisons`, each at 1 - 0.05 / comparisons, so that all hold at once with 95 %
+    (Bonferroni). NaN for a group that shares no stratum with others.
+    """
+    n1, y1, n0, y0 = counts.n1, counts.y1, counts.n0, counts.y0
     n = n1 + n0
-    weight = (n1 * n0 / n).sum()
-    difference = ((y1 * n0 - y0 * n1) / n).sum() / weight
+    weight = counts.by_group(n1 * n0 / n)
+    weight[weight == 0] = np.nan
+    difference = counts.by_group((y1 * n0 - y0 * n1) / n) / weight
     z2 = ndtri(1 - 0.025 / comparisons) ** 2
     # Sato 1989, Biometrics 45:1323: the variance is (difference * slope + base) / weight².
-    slope = ((n1**2 * y0 - n0**2 * y1 + n1 * n0 * (n0 - n1) / 2) / n**2).sum()
-    base = ((y1 * (n0 - y0) + y0 * (n1 - y1)) / (2 * n)).sum()
+    slope = counts.by_group((n1**2 * y0 - n0**2 * y1 + n1 * n0 * (n0 - n1) / 2) / n**2)
+    base = counts.by_group((y1 * (n0 - y0) + y0 * (n1 - y1)) / (2 * n))
     middle = difference + z2 * slope / (2 * weight**2)
     half = np.sqrt(middle**2 - difference**2 + z2 * base / weight**2)
-    low, high = np.clip([middle - half, middle + half], -1, 1)
-    return Estimate(float(difference), float(low), float(high), int(n1.sum()))
+    return np.stack([difference, *np.clip([middle - half, middle + half], -1, 1)])

@@ -22,7 +22,9 @@ def find_faults(
     """Return the findings on the classifier, the severest first; none where the checks find nothing.
 
     confident_mistakes, class_accuracy, miscalibration, and attribute_accuracy, which needs attributes of the image
-    table and says so where there are none. Raises ArtifactError where `samples` lack test rows.
+    table. The two of accuracy say so where they have nothing to compare.
+
+    Raises ArtifactError where `samples` lack test rows.
     """
     columns = {ATTRIBUTE + name: name for name in class_columns(samples, ATTRIBUTE)}
     rows = samples.set_index("image_id")[[*columns]].rename(columns=columns)

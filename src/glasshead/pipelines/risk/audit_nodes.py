@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from glasshead.audit.attributes import data_finding, score_finding
-from glasshead.audit.findings import Finding, not_checked, worst_first
+from glasshead.audit.findings import ATTRIBUTES_ADVICE, Finding, not_checked, worst_first
 from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
 from glasshead.calibration.heads import class_columns
 from glasshead.explainers.risk_maps import (
@@ -160,8 +160,10 @@ def _look_at_attributes(
     others = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
     if not others:
         reason = f"the image table has no attributes beside {risk.name!r}"
-        advice = "Name columns such as background or camera as attribute_columns of a parquet file or a hub data set."
-        return [not_checked(check, reason, advice) for check in ("risk_by_attribute", "data_bias")]
+        return [
+            not_checked(check, reason, ATTRIBUTES_ADVICE)
+            for check in ("risk_by_attribute", "data_bias")
+        ]
     table = scores.merge(
         samples[["image_id", *(ATTRIBUTE + name for name in others)]], on="image_id"
     )
