@@ -222,6 +222,9 @@ def make_risk_metrics() -> dict[str, Any]:
     }
     return located | {
         "auroc": estimate(0.97),
+        "brier": estimate(
+            (0.8**2 + 0.1**2) / 2 * 2
+        ),  # of probabilities 0.2 with and 0.1 without the risk
         "ece": estimate(0.01),
         "ece_consistency_95": estimate(0.02, None),
         "temperature": estimate(1.75, None, n=50),
