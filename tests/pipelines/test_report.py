@@ -318,8 +318,9 @@ class TestRisk:
         with pytest.raises(ArtifactError, match=r"The metrics are .* Run the risk pipeline again"):
             self.run(audited, "summary")
 
-    def test_scores_of_other_weights_are_refused_at_the_same_temperature(self, audited):
-        audited["classifier"].weights_digest = lambda: "another"
+    @pytest.mark.parametrize("weights", [{"weights_sha256": "another"}, {}])
+    def test_scores_of_other_weights_are_refused_at_the_same_temperature(self, audited, weights):
+        audited["scores"] = audited["scores"].drop(columns="weights_sha256").assign(**weights)
         with pytest.raises(ArtifactError, match=r"The scores are .* Run the risk pipeline again"):
             self.run(audited, "summary")
 

@@ -159,7 +159,7 @@ def _findings(
     return {
         "this classifier": own,
         "the data": results.load("data/findings.json"),
-        RISK: None if _risk_doubt(summary, results) else of_risk,
+        RISK: None if isinstance(_judged_risk(summary, results), str) else of_risk,
     }
 
 
@@ -191,21 +191,12 @@ def _risk(
     own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
 ) -> OtherResults | str:
     """Return what `risk` left, or why there is nothing to show."""
-    if doubt := _risk_doubt(summary, results):
-        return f"{doubt}: {_commands('risk', own)}."
-    judged = results.load("risk/summary.json")["judged"]
-    return OtherResults(
-        metrics=results.load("risk/metrics.json"),
-        figures={
-            name: png
-            for name, png in results.figures("risk/figures").items()
-            if f"figures/{name}" in judged
-        },
-    )
+    found = _judged_risk(summary, results)
+    return f"{found}: {_commands('risk', own)}." if isinstance(found, str) else found
 
 
-def _risk_doubt(summary: dict[str, Any], results: ResultsFolder) -> str | None:
-    """Return why what `risk` left says nothing of the classifier's images; None where it has audited them.
+def _judged_risk(summary: dict[str, Any], results: ResultsFolder) -> OtherResults | str:
+    """Return what `risk` left on the classifier's images, or why nothing there is known to be on them.
 
     The images are those of the auditor's summary, which vouches only for the very results that it has judged.
     """
@@ -216,12 +207,13 @@ def _risk_doubt(summary: dict[str, Any], results: ResultsFolder) -> str | None:
         return "Measured on unknown images"
     if _data_of(risk) != _data_of(summary):
         return "Measured on other images"
-    findings, figures = results.load("risk/findings.json"), results.figures("risk/figures")
-    found = digests_of(metrics, findings, figures)
+    figures = results.figures("risk/figures")
+    found = digests_of(metrics, results.load("risk/findings.json"), figures)
     judged = risk.get("judged")  # summaries older than it have none
     if not judged or not judged.items() <= found.items():
         return "Its report is older than its results"
-    return None
+    shown = {name: png for name, png in figures.items() if f"figures/{name}" in judged}
+    return OtherResults(metrics=metrics, figures=shown)
 
 
 def _data_of(summary: dict[str, Any]) -> str | None:
