@@ -12,7 +12,7 @@ from PIL import Image
 from glasshead.reporting.failures import failures
 from glasshead.reporting.findings import sorted_findings
 from glasshead.reporting.report import Subject
-from glasshead.reporting.risk_report import FIGURES, RiskSubject
+from glasshead.reporting.risk_report import RiskSubject
 from glasshead.reporting.risk_verdicts import risk_failures, risk_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import verdicts
@@ -222,6 +222,9 @@ def make_risk_metrics() -> dict[str, Any]:
     }
     return located | {
         "auroc": estimate(0.97),
+        "brier": estimate(
+            (0.8**2 + 0.1**2) / 2 * 2
+        ),  # of probabilities 0.2 with and 0.1 without the risk
         "ece": estimate(0.01),
         "ece_consistency_95": estimate(0.02, None),
         "temperature": estimate(1.75, None, n=50),
@@ -262,11 +265,11 @@ def make_risk_subject(risk: str = "road") -> RiskSubject:
     to_review = pd.DataFrame(
         {"rank": [1, 2], "image_id": ["train/41", "test/42"], "risk": risk, "surprise": [9.5, 1.1]}
     )
-    captions = [name for _, known in FIGURES.values() for name in known]
+    drawn = "curves", "highest", "localisation", "lowest", "reliability", "to_review"
     return RiskSubject(
         summary=summary,
         metrics=metrics,
-        figures={name: png() for name in captions},
+        figures={name: png() for name in drawn},
         findings=sorted_findings({"risk": [finding]}),
         to_review=to_review,
         reproduction=reproduction("risk", RECORD),

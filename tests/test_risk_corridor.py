@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ from PIL import Image
 from glasshead.images.scenes import CLASSES
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
+from glasshead.reporting.judged import digests_of
 from glasshead.reporting.page import plain
 
 Run = Callable[..., Result]
+GUIDE = Path(__file__).parents[1] / "docs" / "how-to" / "audit-a-risk.md"
 REPORTING = Path("data/08_reporting/risk")
 FIGURES = (
     "training_history",
@@ -63,6 +66,14 @@ class TestRisk:
         assert summary["classifier"]["provenance"]["data"] == digest
         for document in ("report.html", "model_card.md"):
             assert digest in (REPORTING / document).read_text()
+
+    def test_the_summary_vouches_for_what_lies_beside_it(self, risk_run: Result) -> None:
+        summary, metrics, findings = (
+            json.loads((REPORTING / f"{name}.json").read_text())
+            for name in ("summary", "metrics", "findings")
+        )
+        figures = {name: (REPORTING / "figures" / f"{name}.png").read_bytes() for name in FIGURES}
+        assert summary["judged"] == digests_of(metrics, findings, figures)
 
     def test_it_says_where_the_features_come_from(self, risk_run: Result) -> None:
         summary = json.loads(Path("data/04_feature/risk/embed_summary.json").read_text())
@@ -161,3 +172,23 @@ class TestBadInput:
                 "risk.risks": "scratch",
             },
         )
+
+
+class TestPlantedMark:
+    """The last of this file: its results lie where those of the other tests lay."""
+
+    def test_the_command_of_the_guide_makes_a_check_speak(self, run: Run) -> None:
+        [command] = [
+            line for line in GUIDE.read_text().splitlines() if "shortcut.train_rate" in line
+        ]
+        program, verb, pipelines, params = shlex.split(command)
+        assert (program, verb) == ("kedro", "run")
+        smaller = "ingest.scenes.train=2160,ingest.scenes.test=240"  # fewer seldom teach the mark
+        result = run(pipelines, f"{params},{smaller}")
+        assert result.exit_code == 0, result.stderr[-2000:]
+        findings = json.loads((REPORTING / "findings.json").read_text())
+        [found] = [each for each in findings if each["check"] == "planted_mark"]
+        assert found["severity"] == "high"
+        assert found["evidence"]["accuracy_drop"]["low"] > 0
+        assert found["evidence"]["accuracy_drop_beyond_elsewhere"]["low"] > 0
+        assert found["summary"].startswith("'truck' rests on a planted mark")

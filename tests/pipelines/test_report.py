@@ -14,6 +14,7 @@ from glasshead.pipelines.report import create_pipeline, risk_pipeline
 from glasshead.pipelines.report.comparison_nodes import compare_classifiers
 from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
 from glasshead.pipelines.report.params import ReportParams
+from glasshead.pipelines.report.risk_nodes import judge_auditor
 
 PARAMETERS = ReportParams()
 FINDING = {
@@ -24,6 +25,8 @@ FINDING = {
     "rows": ["test/0"],
     "advice": "Remove it.",
 }
+STALE = "Its report is older than its results"
+OTHER_PNG = b"of another run"
 
 
 class FakeResults:
@@ -60,6 +63,10 @@ class FakeClassifier:
         return "5ha"
 
 
+def _provenance(files):
+    return files["risk/summary"]["classifier"]["provenance"]
+
+
 @pytest.fixture
 def found(planted_report):
     """Return what the corridor leaves, by dataset."""
@@ -78,6 +85,38 @@ def found(planted_report):
 @pytest.fixture
 def judged(found):
     return judge_classifier(**found, parameters=PARAMETERS)
+
+
+@pytest.fixture
+def audited(planted_report):
+    """Return what `risk` leaves, by dataset."""
+    subject = planted_report.make_risk_subject()
+    described = subject.summary["classifier"]
+    return {
+        "classifier": SimpleNamespace(
+            classes=("road",),
+            concept_temperatures={"road": 1.75},
+            describe=lambda: described,
+            weights_digest=lambda: "5ha",
+        ),
+        "ingest_counts": subject.summary["data"],
+        "embed_summary": {"features/from": "store", "features/why": "9 MB"},
+        "scores": pd.DataFrame(
+            {
+                "split": ["train", "test", "test"],
+                "label": ["cat", "cat", "ship"],
+                "target/road": [1, 1, 0],
+                "probability/road": [0.9, 0.2, 0.1],
+                "weights_sha256": "5ha",
+            }
+        ),
+        "metrics": subject.metrics,
+        "findings": [FINDING],
+        "to_review": subject.to_review,
+        "run_record": planted_report.RECORD,
+        "params:report": PARAMETERS,
+        **{f"{name}_figure": png for name, png in subject.figures.items()},
+    }
 
 
 class TestJudging:
@@ -171,12 +210,11 @@ class TestOptionalResults:
             assert ("Measured on another training of this classifier" in text) != is_current
             assert ("Under jpeg of 5 (quality)" in text) == is_current
 
-    def test_findings_of_all_checks_are_shown_the_worst_first(self, write):
+    def test_findings_of_all_checks_are_shown_the_worst_first(self, write, risk):
         own = [FINDING | {"severity": "low", "summary": "Small."}]
         results = FakeResults(
             data__findings=[FINDING | {"summary": "Middling.", "severity": "medium"}] * 2,
-            risk__findings=[FINDING],
-            risk__summary={"classifier": {"provenance": {"data": "d1ge57"}}},
+            **risk.files,
         )
         report, card = (each(results=results, findings=own) for each in (write.report, write.card))
         for text in (report, card):
@@ -190,52 +228,64 @@ class TestOptionalResults:
         assert "Checks of this classifier: run, and found nothing." in report
         assert "Checks of the data: run, and found nothing." in report
 
-    @pytest.mark.parametrize("data", ["d1ge57", "other"])
-    def test_a_risk_counts_if_it_is_of_these_images(self, write, planted_report, data):
-        results = FakeResults(
-            risk__summary={"classifier": {"provenance": {"data": data}}},
-            risk__metrics={"auroc": planted_report.estimate(0.98)},
-            risk__findings=[FINDING],
+    @pytest.fixture
+    def risk(self, audited):
+        """Return the folder of all results with what a run of `risk` leaves there."""
+        given = {name: audited[name] for name in audited if name in judge_auditor.__annotations__}
+        figures = {name: audited[name] for name in audited if name.endswith("_figure")}
+        return FakeResults(
+            risk__metrics=audited["metrics"],
+            risk__findings=audited["findings"],
+            risk__summary=judge_auditor(
+                audited["classifier"], **given, parameters=PARAMETERS, **figures
+            ),
+            **{f"risk__figures__{name.removesuffix('_figure')}": figures[name] for name in figures},
         )
-        is_same = data == "d1ge57"
-        report = write.report(results=results)
-        assert ("Measured on other images: kedro run --pipelines=risk" in report) != is_same
-        assert ("Checks of risk: not run on these images" in report) != is_same
-        for text in (report, write.card(results=results)):
-            assert ("A mark decides." in text) == is_same
+
+    def test_a_risk_on_these_images_is_shown(self, write, risk):
+        report = write.report(results=risk)
+        assert 'data-metric="pointing_game_centre"' in report
+        assert 'alt="curves"' in report
+        assert "A mark decides." in report
+        assert "A mark decides." in write.card(results=risk)
+        assert "Checks of risk: run, 1 finding." in report
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda files, _: _provenance(files).update(data="other"), "Measured on other images"),
+            (lambda files, _: files.pop("risk/summary"), "Measured on unknown images"),
+            (lambda files, _: _provenance(files).pop("data"), "Measured on unknown images"),
+            (
+                lambda files, own: [each.pop("data") for each in (_provenance(files), own)],
+                "Measured on unknown images",
+            ),
+            (lambda files, _: files["risk/metrics"]["auroc"].update(value=0.5), STALE),
+            (lambda files, _: files["risk/findings"].clear(), STALE),
+            (lambda files, _: files.pop("risk/findings"), STALE),
+            (lambda files, _: files.update({"risk/figures/curves": OTHER_PNG}), STALE),
+            (lambda files, _: files.pop("risk/figures/curves"), STALE),
+            (lambda files, _: files["risk/summary"].pop("judged"), STALE),
+            (lambda files, _: files.pop("risk/metrics"), "Not run"),
+        ],
+    )
+    def test_a_risk_that_may_be_of_something_else_is_not(self, write, judged, risk, change, reason):
+        change(risk.files, judged["classifier"]["provenance"])
+        report = write.report(results=risk)
+        assert f"{reason}: kedro run --pipelines=risk, then" in report
+        assert "Checks of risk: none known to be on these images: kedro run" in report
+        for text in (report, write.card(results=risk)):
+            assert "A mark decides." not in text
+        assert 'alt="curves"' not in report
+
+    def test_a_figure_that_the_summary_has_not_judged_is_not_shown(self, write, risk):
+        risk.files["risk/figures/of_another_run"] = OTHER_PNG
+        report = write.report(results=risk)
+        assert 'alt="curves"' in report
+        assert 'alt="of another run"' not in report
 
 
 class TestRisk:
-    @pytest.fixture
-    def audited(self, planted_report):
-        """Return what `risk` leaves, by dataset."""
-        subject = planted_report.make_risk_subject()
-        described = subject.summary["classifier"]
-        return {
-            "classifier": SimpleNamespace(
-                classes=("road",),
-                concept_temperatures={"road": 1.75},
-                describe=lambda: described,
-                weights_digest=lambda: "5ha",
-            ),
-            "ingest_counts": subject.summary["data"],
-            "embed_summary": {"features/from": "store", "features/why": "9 MB"},
-            "scores": pd.DataFrame(
-                {
-                    "split": ["train", "test", "test"],
-                    "label": ["cat", "cat", "ship"],
-                    "target/road": [1, 1, 0],
-                    "probability/road": [0.9, 0.2, 0.1],
-                }
-            ),
-            "metrics": subject.metrics,
-            "findings": [FINDING],
-            "to_review": subject.to_review,
-            "run_record": planted_report.RECORD,
-            "params:report": PARAMETERS,
-            **{f"{name}_figure": png for name, png in subject.figures.items()},
-        }
-
     def run(self, given, *outputs):
         pipeline = risk_pipeline([name for name in given if name.endswith("_figure")])
         assert given.keys() == pipeline.inputs()
@@ -258,9 +308,20 @@ class TestRisk:
             assert "Of 1 test images with “road”, 1 have a probability below a half" in text
             assert "A mark decides." in text
 
-    def test_metrics_of_another_training_are_refused(self, audited):
+    def test_metrics_at_another_temperature_are_refused(self, audited):
         audited["classifier"].concept_temperatures = {"road": 2.0}
-        with pytest.raises(ArtifactError, match="Run the risk pipeline again"):
+        with pytest.raises(ArtifactError, match=r"The metrics are .* Run the risk pipeline again"):
+            self.run(audited, "summary")
+
+    def test_metrics_of_other_scores_are_refused_at_the_same_temperature(self, audited):
+        audited["scores"].loc[2, "probability/road"] += 0.001
+        with pytest.raises(ArtifactError, match=r"The metrics are .* Run the risk pipeline again"):
+            self.run(audited, "summary")
+
+    @pytest.mark.parametrize("weights", [{"weights_sha256": "another"}, {}])
+    def test_scores_of_other_weights_are_refused_at_the_same_temperature(self, audited, weights):
+        audited["scores"] = audited["scores"].drop(columns="weights_sha256").assign(**weights)
+        with pytest.raises(ArtifactError, match=r"The scores are .* Run the risk pipeline again"):
             self.run(audited, "summary")
 
 

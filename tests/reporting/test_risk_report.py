@@ -1,13 +1,16 @@
 """The page and the card on a risk auditor: what they hold, whoever named the risks."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from huggingface_hub import ModelCard
 
+from glasshead.pipeline_registry import figures_of
+from glasshead.pipelines.risk import create_pipeline
 from glasshead.reporting.page import plain
 from glasshead.reporting.risk_card import risk_card
-from glasshead.reporting.risk_report import FILES, risk_page
+from glasshead.reporting.risk_report import FIGURES, FILES, risk_page
 
 LIMIT = 15_000_000
 HARM = "<script>alert('risk')</script>"
@@ -38,6 +41,35 @@ def test_every_metric_finding_figure_and_listed_image_is_there(write, planted_re
     assert "A mark decides." in text
     assert all(image_id in text for image_id in subject.to_review["image_id"])
     assert all(f">{file}<" in text for file in FILES)
+
+
+def test_a_figure_that_is_not_listed_is_shown_all_the_same(planted_report):
+    subject = planted_report.make_risk_subject()
+    page = risk_page(
+        replace(subject, figures={**subject.figures, "of_a_later_stage": planted_report.png()}),
+        LIMIT,
+    )
+    assert page.count('src="data:image') == len(subject.figures) + 1
+    section = page.split('<section id="further">')[1].split("</section>")[0]
+    assert "<h2>Further figures</h2>" in section
+    assert 'alt="of a later stage"' in section
+    assert '<a href="#further">' in page
+
+
+def test_figures_that_are_absent_leave_no_gap(planted_report):
+    subject = planted_report.make_risk_subject()
+    few = {name: subject.figures[name] for name in ("curves", "highest")}
+    page = risk_page(replace(subject, figures=few), LIMIT)
+    assert page.count('src="data:image') == 2
+    none = risk_page(replace(subject, figures={}), LIMIT)
+    assert 'src="data:image' not in none
+    assert "#maps" not in none
+    assert all(image_id in none for image_id in subject.to_review["image_id"])
+
+
+def test_every_figure_of_the_pipeline_has_its_caption():
+    drawn = {name.removesuffix("_figure") for name in figures_of(create_pipeline())}
+    assert drawn == {name for _, listed in FIGURES.values() for name in listed}
 
 
 def test_links_lead_to_sections_that_are_there(write):

@@ -136,7 +136,8 @@ def report_page(subject: Subject, most: int) -> str:
         f"{owner}/{name}": png for owner, several in sets.items() for name, png in several.items()
     }
     pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - taken)  # base64 makes four bytes of three
-    groups = _grouped(pictures)
+    own = {name: pictures[f"own/{name}"] for name in subject.figures}
+    groups = grouped(own, FIGURES, always="explanations")
     described, reproduction = subject.summary["classifier"], subject.reproduction
     return page(
         "report.html",
@@ -195,6 +196,29 @@ def rows_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
     return {"columns": list(frame.columns), "rows": plain.to_numpy(object).tolist()}
 
 
+def grouped(
+    pictures: Mapping[str, Picture],
+    known: Mapping[str, tuple[str, Mapping[str, str]]],
+    always: str,
+) -> dict[str, list[dict[str, Any]]]:
+    """Return pictures by name under the anchors of `known`, as FIGURES has them; its "further" takes those not listed.
+
+    An anchor without pictures is left out, but for the one that is `always` there.
+    """
+    captions = {anchor: listed for anchor, (_, listed) in known.items()}
+    placed = {name for listed in captions.values() for name in listed}
+    captions["further"] = {name: name.replace("_", " ") for name in pictures if name not in placed}
+    groups = {
+        anchor: [
+            {"caption": caption, "picture": pictures[name]}
+            for name, caption in listed.items()
+            if name in pictures
+        ]
+        for anchor, listed in captions.items()
+    }
+    return {anchor: found for anchor, found in groups.items() if found or anchor == always}
+
+
 def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
     """Return the description of a classifier but for its classes, which have a table of their own."""
     rest = {name: each for name, each in described.items() if name != "classes"}
@@ -217,27 +241,6 @@ def _metric_groups(metrics: Metrics) -> dict[str, dict[str, Any]]:
         )
         groups.setdefault(title, {"note": note, "found": {}})["found"][name] = found
     return {title: groups[title] for title in METRIC_GROUPS if title in groups}
-
-
-def _grouped(pictures: Mapping[str, Picture]) -> dict[str, list[dict[str, Any]]]:
-    """Return the classifier's own figures under their anchors; "explanations" is there without any too."""
-    captions = {anchor: known for anchor, (_, known) in FIGURES.items()}
-    placed = {name for known in captions.values() for name in known}
-    others = {
-        name: name.replace("_", " ")
-        for owner, name in (key.split("/", 1) for key in pictures)
-        if owner == "own" and name not in placed
-    }
-    captions["further"] = others
-    groups = {
-        anchor: [
-            {"caption": caption, "picture": pictures[f"own/{name}"]}
-            for name, caption in known.items()
-            if f"own/{name}" in pictures
-        ]
-        for anchor, known in captions.items()
-    }
-    return {anchor: found for anchor, found in groups.items() if found or anchor == "explanations"}
 
 
 def _captioned(owner: str, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:

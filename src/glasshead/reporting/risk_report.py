@@ -8,8 +8,8 @@ import pandas as pd
 
 from glasshead.reporting.findings import ListedFinding
 from glasshead.reporting.page import page
-from glasshead.reporting.pictures import Picture, fitted
-from glasshead.reporting.report import RESERVED, SHOWN_ROWS, rows_of
+from glasshead.reporting.pictures import fitted
+from glasshead.reporting.report import RESERVED, SHOWN_ROWS, grouped, rows_of
 from glasshead.reporting.run_record import Reproduction
 from glasshead.reporting.verdicts import Metrics
 
@@ -49,6 +49,7 @@ FIGURES = {  # anchor: title, caption of each figure
         "Images to look at",
         {"to_review": "The first of the list, of all splits: those that contradict their label."},
     ),
+    "further": ("Further figures", {}),
 }
 SECTIONS = {
     "verdicts": "Verdicts",
@@ -87,19 +88,26 @@ class RiskSubject:
 
 def risk_page(subject: RiskSubject, most: int) -> str:
     """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
-    pictures = fitted(subject.figures, (most - RESERVED) * 3 // 4)
+    pictures = fitted(
+        subject.figures, (most - RESERVED) * 3 // 4
+    )  # base64 makes four bytes of three
+    groups = grouped(pictures, FIGURES, always="review")
     summary, reproduction = subject.summary, subject.reproduction
     described = summary["classifier"]
     return page(
         "risk.html",
         risks=described["classes"],
         input_size=described["input_size"],
-        sections=SECTIONS,
+        sections={
+            anchor: title
+            for anchor, title in SECTIONS.items()
+            if anchor not in FIGURES or anchor in groups
+        },
         verdicts=summary["verdicts"],
         failures=summary["failures"],
         findings=subject.findings,
         shown_rows=SHOWN_ROWS,
-        figures={anchor: _captioned(known, pictures) for anchor, (_, known) in FIGURES.items()},
+        figures=groups,
         to_review=rows_of(subject.to_review),
         metrics=_metric_groups(subject.metrics),
         files={"columns": ["file", "what"], "rows": [list(row) for row in FILES.items()]},
@@ -128,10 +136,6 @@ def _provenance(summary: Mapping[str, Any]) -> dict[str, Any]:
         "features": summary["features"],
         **{name: described[name] for name in names},
     }
-
-
-def _captioned(known: Mapping[str, str], pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
-    return [{"caption": caption, "picture": pictures[name]} for name, caption in known.items()]
 
 
 def _metric_groups(metrics: Metrics) -> dict[str, dict[str, Any]]:

@@ -11,6 +11,7 @@ from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.card import model_card
 from glasshead.reporting.failures import failures
 from glasshead.reporting.findings import sorted_findings
+from glasshead.reporting.judged import digests_of
 from glasshead.reporting.report import OtherResults, Subject, report_page
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics, verdicts
@@ -158,7 +159,7 @@ def _findings(
     return {
         "this classifier": own,
         "the data": results.load("data/findings.json"),
-        RISK: of_risk if _risk_is_of(summary, results) else None,
+        RISK: None if isinstance(_judged_risk(summary, results), str) else of_risk,
     }
 
 
@@ -167,8 +168,8 @@ def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
         found = {0: "and found nothing", 1: "1 finding"}
         return f"Checks of {subject}: run, {found.get(len(listed), f'{len(listed)} findings')}."
     how = f": {_commands('risk', own)}" if subject == RISK else ""
-    which = " on these images" if subject == RISK else ""
-    return f"Checks of {subject}: not run{which}{how}."
+    missing = "none known to be on these images" if subject == RISK else "not run"
+    return f"Checks of {subject}: {missing}{how}."
 
 
 def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str:
@@ -190,18 +191,29 @@ def _risk(
     own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
 ) -> OtherResults | str:
     """Return what `risk` left, or why there is nothing to show."""
-    metrics = results.load("risk/metrics.json")
+    found = _judged_risk(summary, results)
+    return f"{found}: {_commands('risk', own)}." if isinstance(found, str) else found
+
+
+def _judged_risk(summary: dict[str, Any], results: ResultsFolder) -> OtherResults | str:
+    """Return what `risk` left on the classifier's images, or why nothing there is known to be on them.
+
+    The images are those of the auditor's summary, which vouches only for the very results that it has judged.
+    """
+    metrics, risk = results.load("risk/metrics.json"), results.load("risk/summary.json")
     if metrics is None:
-        return f"Not run: {_commands('risk', own)}."
-    if not _risk_is_of(summary, results):
-        return f"Measured on other images: {_commands('risk', own)}."
-    return OtherResults(metrics=metrics, figures=results.figures("risk/figures"))
-
-
-def _risk_is_of(summary: dict[str, Any], results: ResultsFolder) -> bool:
-    """Return whether `risk` has audited the images that the classifier was trained on."""
-    risk = results.load("risk/summary.json")
-    return risk is not None and _data_of(risk) == _data_of(summary)
+        return "Not run"
+    if risk is None or _data_of(risk) is None or _data_of(summary) is None:
+        return "Measured on unknown images"
+    if _data_of(risk) != _data_of(summary):
+        return "Measured on other images"
+    figures = results.figures("risk/figures")
+    found = digests_of(metrics, results.load("risk/findings.json"), figures)
+    judged = risk.get("judged")  # summaries older than it have none
+    if not judged or not judged.items() <= found.items():
+        return "Its report is older than its results"
+    shown = {name: png for name, png in figures.items() if f"figures/{name}" in judged}
+    return OtherResults(metrics=metrics, figures=shown)
 
 
 def _data_of(summary: dict[str, Any]) -> str | None:

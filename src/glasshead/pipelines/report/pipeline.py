@@ -60,15 +60,10 @@ def risk_pipeline(figures: Iterable[str]) -> Pipeline:
         [
             Node(
                 judge_auditor,
-                [
-                    "classifier",
-                    "ingest_counts",
-                    "embed_summary",
-                    "scores",
-                    "metrics",
-                    "findings",
-                    "params:report",
-                ],
+                {"auditor": "classifier"}
+                | _named(
+                    "ingest_counts", "embed_summary", "scores", "metrics", "findings", *figures
+                ),
                 "summary",
                 name="judge_auditor",
             ),

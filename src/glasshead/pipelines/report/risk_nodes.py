@@ -1,16 +1,20 @@
 """Nodes of the report on a risk auditor. They judge and show what `risk` measured."""
 
+import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from glasshead.audit.findings import Finding
 from glasshead.calibration.heads import class_columns
+from glasshead.calibration.metrics import brier
 from glasshead.errors import ArtifactError
 from glasshead.images.risks import TARGET
 from glasshead.pipelines.report.nodes import RISK, Described, Record
 from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.findings import sorted_findings
+from glasshead.reporting.judged import digests_of
 from glasshead.reporting.risk_card import risk_card
 from glasshead.reporting.risk_report import RiskSubject, risk_page
 from glasshead.reporting.risk_verdicts import metrics_of, risk_failures, risk_verdicts
@@ -33,19 +37,17 @@ def judge_auditor(
     metrics: Metrics,
     findings: list[Finding],
     parameters: ReportParams,
+    **figures: bytes,
 ) -> dict[str, Any]:
     """Return name, the auditor's description, its data, and what is concluded: verdicts and failures.
 
-    `balance` counts the images of each split, and those with each risk.
+    `balance` counts the images of each split, and those with each risk; `judged` has the digests of metrics, findings
+    and `figures`.
 
-    Raises ArtifactError where metrics are of another training than the auditor.
+    Raises ArtifactError where scores or metrics are of another training than the auditor.
     """
     risks = auditor.classes
-    measured = [metrics_of(risk, risks, metrics)["temperature"]["value"] for risk in risks]
-    if measured != [auditor.concept_temperatures[risk] for risk in risks]:
-        raise ArtifactError(
-            "The metrics are of another training than the risk auditor. Run the risk pipeline again."
-        )
+    _check_one_training(auditor, scores, metrics)
     return {
         "name": RISK,
         "classifier": auditor.describe() | {"weights_sha256": auditor.weights_digest()},
@@ -54,6 +56,7 @@ def judge_auditor(
         "balance": _balance(scores),
         "verdicts": risk_verdicts(risks, metrics, findings, parameters.right_from),
         "failures": risk_failures(scores),
+        "judged": digests_of(metrics, findings, _by_name(figures)),
     }
 
 
@@ -70,7 +73,7 @@ def write_risk_report(
     subject = RiskSubject(
         summary=summary,
         metrics=metrics,
-        figures={name.removesuffix("_figure"): png for name, png in figures.items()},
+        figures=_by_name(figures),
         findings=sorted_findings({RISK: findings}),
         to_review=to_review,
         reproduction=reproduction(RISK, run_record),
@@ -94,6 +97,35 @@ def write_risk_card(
         parameters.licence,
         parameters.intended_use,
     )
+
+
+def _check_one_training(auditor: DescribedAuditor, scores: pd.DataFrame, metrics: Metrics) -> None:
+    weights = scores.get("weights_sha256", ())  # scores older than it have none
+    if set(weights) != {auditor.weights_digest()}:
+        raise ArtifactError(
+            "The scores are of another training than the risk auditor. Run the risk pipeline again."
+        )
+    for risk in auditor.classes:
+        measured = metrics_of(risk, auditor.classes, metrics)
+        is_measured = measured["temperature"]["value"] == auditor.concept_temperatures[
+            risk
+        ] and math.isclose(measured["brier"]["value"], _brier(scores, risk), rel_tol=1e-9)
+        if not is_measured:
+            raise ArtifactError(
+                "The metrics are of another training than the risk auditor. Run the risk pipeline again."
+            )
+
+
+def _brier(scores: pd.DataFrame, risk: str) -> float:
+    """Return the Brier score on test rows, which tells trainings apart where their temperatures are the same."""
+    test = scores[scores["split"] == "test"]
+    probability = test[f"probability/{risk}"].to_numpy()
+    labels = test[f"{TARGET}{risk}"].to_numpy(int)
+    return brier(np.stack([1 - probability, probability], axis=1), labels).value or 0.0
+
+
+def _by_name(figures: dict[str, bytes]) -> dict[str, bytes]:
+    return {name.removesuffix("_figure"): png for name, png in figures.items()}
 
 
 def _balance(scores: pd.DataFrame) -> dict[str, dict[str, Any]]:

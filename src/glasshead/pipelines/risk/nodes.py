@@ -131,8 +131,8 @@ def predict_risk(
 ) -> tuple[pd.DataFrame, Arrays]:
     """Return raw logits of all rows, and their risk maps.
 
-    The table: image_id, split, label, content_hash, target/<risk>, logit/<risk>. The arrays: image_id (n,), risks (r,),
-    maps (n, r, h, w) float16.
+    The table: image_id, split, label, content_hash, target/<risk>, logit/<risk>, and weights_sha256, the auditor's in
+    each row. The arrays: image_id (n,), risks (r,), maps (n, r, h, w) float16.
 
     Raises ArtifactError if `samples` are not of `images`, or the features of another encoder.
     """
@@ -148,6 +148,7 @@ def predict_risk(
         "risks": np.array(auditor.classes, dtype=str),
         "maps": maps.numpy().astype(np.float16),
     }
+    table["weights_sha256"] = auditor.weights_digest()
     return pd.concat([targets, table], axis=1), arrays
 
 
