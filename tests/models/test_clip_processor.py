@@ -10,9 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from torchvision.transforms.v2.functional import _geometry
 from transformers import CLIPImageProcessor as Theirs
 
 from glasshead.errors import BackboneError
+from glasshead.models import clip_processor
 from glasshead.models.clip_processor import CLIPImageProcessor
 from glasshead.models.processor import load_processor
 
@@ -70,6 +72,20 @@ def test_photographs_of_usual_sizes_too(size, mode):
     image = Image.fromarray(noise(*size, 3))
     ours, theirs = CLIPImageProcessor(resample=mode), Theirs(resample=mode)
     assert_same(ours([image]), theirs([image], return_tensors="pt"))
+
+
+@pytest.mark.parametrize("mode", range(4))
+def test_where_bytes_are_not_resized_as_such_nothing_differs_either(monkeypatch, mode):
+    """That is so on a GPU, and bilinearly on old CPUs."""
+    pixels = torch.from_numpy(noise(2, 3, 301, 400) // 255 * 255)
+    ours, theirs = CLIPImageProcessor(resample=mode), Theirs(resample=mode)
+    options = {"do_rescale": False, "do_normalize": False}
+    in_bytes = ours(pixels, **options)["pixel_values"]
+    monkeypatch.setattr(clip_processor, "_resizes_bytes", lambda *_: False)
+    monkeypatch.setattr(_geometry, "_do_native_uint8_resize_on_cpu", lambda _: False)
+    found = ours(pixels, **options)
+    assert_same(found, theirs(pixels, return_tensors="pt", **options))
+    assert (found["pixel_values"] != in_bytes).any() == (mode != 0)
 
 
 def test_what_is_transparent_by_its_palette_is_white():

@@ -191,18 +191,19 @@ def _resize(
         return pixels
     if mode == "nearest-exact":
         return F.interpolate(pixels, size, mode=mode)
-    on_cpu = pixels.device.type == "cpu"
-    mode = "bicubic" if mode == "lanczos" and not on_cpu else mode
-    if on_cpu and (mode != "bilinear" or _resizes_bytes()):
+    if mode == "lanczos" and pixels.device.type != "cpu":  # where torch does not have it
+        mode = "bicubic"
+    if _resizes_bytes(pixels.device, mode):
         return F.interpolate(pixels, size, mode=mode, align_corners=False, antialias=True)
     resized = F.interpolate(pixels.float(), size, mode=mode, align_corners=False, antialias=True)
     return resized.clamp(0, 255).round().to(torch.uint8)
 
 
-def _resizes_bytes() -> bool:
-    """Whether torchvision takes this processor's bilinear kernel for uint8 to be the faster one."""
+def _resizes_bytes(device: torch.device, mode: str) -> bool:
+    """Whether torchvision resizes uint8 as it is, as it does where torch can, bilinearly where that is faster."""
     capable = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
-    return capable or platform.machine() in ("aarch64", "arm64")
+    fast = mode != "bilinear" or capable or platform.machine() in ("aarch64", "arm64")
+    return device.type == "cpu" and fast
 
 
 def _centre_crop(
