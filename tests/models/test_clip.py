@@ -253,7 +253,6 @@ class TestDamage:
         [
             {"crop_size": {"height": 16, "width": 32}},
             {"crop_size": {"height": 16, "width": 16}},
-            {"crop_size": None},
             {"do_center_crop": False},
         ],
     )

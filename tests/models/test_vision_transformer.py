@@ -1,14 +1,14 @@
-"""CLIP's vision transformer and its processor's settings against transformers' own."""
+"""CLIP's vision transformer against transformers' own."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
+from safetensors.torch import save_file
+from transformers import CLIPConfig, CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from glasshead.models import clip_processor
-from glasshead.models.vision_transformer import load_vision_transformer
+from glasshead.models.vision_transformer import VisionConfig, load_vision_transformer
 
 SHAPE = {
     "hidden_size": 24,
@@ -31,7 +31,9 @@ def save(folder: Path, activation: str = "quick_gelu", **how: str) -> CLIPVision
     return model
 
 
-@pytest.mark.parametrize("activation", ["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu"])
+@pytest.mark.parametrize(
+    "activation", ["gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu"]
+)
 def test_outputs_and_gradients_are_those_of_transformers(tmp_path, activation):
     theirs = save(tmp_path, activation)
     ours, missing = load_vision_transformer(tmp_path)
@@ -75,22 +77,36 @@ def test_loading_draws_no_random_number(tmp_path):
     assert torch.equal(torch.rand(3), expected)
 
 
+OTHER = {"num_attention_heads": 2, "hidden_act": "relu"}
+
+
 @pytest.mark.parametrize(
-    "settings",
+    "change",
     [
         {},
-        {"crop_size": 224, "size": 224, "feature_extractor_type": "CLIPFeatureExtractor"},
-        {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}, "resample": 2},
-        {"do_resize": False, "image_mean": [0.5, 0.5, 0.5], "crop_size": {"height": 8, "width": 8}},
+        {"vision_config_dict": None},
+        {"vision_config_dict": {}},
+        {"vision_config_dict": OTHER},
+        {"vision_config": None},
+        {"vision_config": None, "vision_config_dict": OTHER},
     ],
 )
-def test_the_processors_settings_are_those_that_transformers_reads(tmp_path, settings):
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings))
-    ours = clip_processor.CLIPImageProcessor.from_pretrained(tmp_path)
-    theirs = CLIPImageProcessor.from_pretrained(tmp_path)
-    assert ours.to_json_string() == theirs.to_json_string()
-    image = torch.randint(0, 256, (3, 50, 60), dtype=torch.uint8)
-    found, expected = (
-        processor(image, return_tensors="pt")["pixel_values"] for processor in (ours, theirs)
-    )
-    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+def test_the_configuration_is_the_one_that_transformers_reads(tmp_path, change):
+    whole = {"model_type": "clip", "vision_config": SHAPE}
+    (tmp_path / "config.json").write_text(json.dumps(whole | change))
+    theirs = CLIPConfig.from_pretrained(tmp_path).vision_config
+    save_file({"none": torch.zeros(1)}, tmp_path / "model.safetensors")
+    ours, _ = load_vision_transformer(tmp_path)
+    expected = {name: getattr(theirs, name) for name in VisionConfig.model_fields}
+    assert ours.config.model_dump() == expected
+
+
+def test_one_file_of_weights_counts_before_the_shards_beside_it(tmp_path):
+    save(tmp_path, max_shard_size="10KB")
+    whole = CLIPVisionModelWithProjection.from_pretrained(tmp_path).state_dict()
+    save_file({name: value + 0.1 for name, value in whole.items()}, tmp_path / "model.safetensors")
+    theirs = CLIPVisionModelWithProjection.from_pretrained(tmp_path).eval()
+    ours, missing = load_vision_transformer(tmp_path)
+    images = torch.randn(2, 3, 16, 16)
+    assert missing == []
+    torch.testing.assert_close(ours(images), theirs(pixel_values=images).image_embeds)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
+from PIL import Image
 
 import glasshead
 from glasshead.__main__ import main
@@ -131,18 +132,21 @@ def test_ctrl_c_leaves_nothing_half_written(project, monkeypatch):
     assert sorted(path.name for path in Path().iterdir()) == ["cat.png", "dog.png", "out.csv"]
 
 
-def test_what_takes_seconds_is_not_imported_and_only_the_result_is_on_stdout(folder):
+def test_what_takes_seconds_is_not_imported_and_only_the_result_is_on_stdout(folder, tmp_path):
+    with Image.open(SAMPLES / "cat.png") as image:
+        image.resize((500, 375)).save(tmp_path / "resized.png")
+    paths = [str(SAMPLES), str(tmp_path / "resized.png")]
     code = f"""
 import sys
 from glasshead.__main__ import main
 try:
-    main(["predict", {str(SAMPLES)!r}, "--json", "--classifier", {str(folder)!r}])
+    main(["predict", *{paths}, "--json", "--classifier", {str(folder)!r}])
 except SystemExit as end:
     assert not end.code
 print(*sys.modules, file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 10
+    assert len([json.loads(line) for line in done.stdout.splitlines()]) == 11
     modules = done.stderr.splitlines()[-1]
     heavy = {
         *("captum", "fastapi", "kedro", "kedro_mlflow", "matplotlib", "mlflow", "numba", "pandas"),

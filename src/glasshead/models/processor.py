@@ -1,4 +1,4 @@
-"""What brings an image to a backbone's input: a `transformers` image processor for any library's backbone."""
+"""What brings an image to a backbone's input: a `transformers` image processor, of CLIP's transformer ours."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from glasshead.models.clip_processor import CLIPImageProcessor
 
 
 def load_processor(folder: Path) -> Any:
-    """Return the image processor of the backbone in `folder`, torchvision-backed.
+    """Return the image processor of the backbone in `folder`, which resizes as torchvision does.
 
     Pillow-backed ones differ from it by up to 0.015 a value. Raises BackboneError if there is none.
     """
@@ -17,6 +17,8 @@ def load_processor(folder: Path) -> Any:
     source = "config.json (pretrained_cfg)" if kind == "timm" else "preprocessor_config.json"
     try:
         return _LOADERS[kind](folder)
+    except BackboneError:
+        raise
     except Exception as error:  # on damaged files the libraries raise almost anything
         raise BackboneError(
             f"The backbone folder {folder} has no readable {source}: {error}"

@@ -44,7 +44,7 @@ class Tower:
 
     Attributes:
         vision: the model, of CLIP's transformer ours, else as its library loads it.
-        processor: the transformers image processor that makes its input.
+        processor: the image processor that makes its input, of CLIP's transformer ours, else transformers'.
         outputs: for each output, the shape of one image's and the function that computes it from the model and
             normalised images (b, 3, h, w).
         pools_class_token: whether vectors depend on the class token of the last layer alone.

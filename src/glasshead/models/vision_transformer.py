@@ -31,6 +31,7 @@ class QuickGELU(nn.Module):
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "gelu": nn.GELU,
+    "gelu_new": partial(nn.GELU, approximate="tanh"),
     "gelu_pytorch_tanh": partial(nn.GELU, approximate="tanh"),
     "quick_gelu": QuickGELU,
     "relu": nn.ReLU,
@@ -47,7 +48,9 @@ class VisionConfig(BaseModel, frozen=True):
     num_channels: PositiveInt = 3
     image_size: PositiveInt = 224
     patch_size: PositiveInt = 32
-    hidden_act: Literal["gelu", "gelu_pytorch_tanh", "quick_gelu", "relu"] = "quick_gelu"
+    hidden_act: Literal["gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu"] = (
+        "quick_gelu"
+    )
     layer_norm_eps: PositiveFloat = 1e-5
 
     @property
@@ -190,8 +193,7 @@ def load_vision_transformer(folder: Path) -> tuple[VisionTransformer, list[str]]
 
     Float32, on the CPU. Raises ValueError, RuntimeError, OSError or SafetensorError where it is damaged.
     """
-    whole: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    config = VisionConfig.model_validate(whole.get("vision_config", whole))
+    config = VisionConfig.model_validate(_vision_settings(folder))
     weights = _own_weights(folder)
     projection = weights.get(PROJECTION)
     with torch.device("meta"):
@@ -200,12 +202,21 @@ def load_vision_transformer(folder: Path) -> tuple[VisionTransformer, list[str]]
     return model.eval(), sorted(missing)
 
 
+def _vision_settings(folder: Path) -> Any:
+    """Return the vision tower's part of the configuration in `folder`; an old `vision_config_dict` counts first."""
+    whole: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    if whole.get("model_type") == "clip_vision_model":
+        return whole
+    old = whole.get("vision_config_dict")
+    return (whole.get("vision_config") or {}) if old is None else old
+
+
 def _own_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the weights in `folder`, of one file or of the shards of an index, by our names."""
-    index = folder / "model.safetensors.index.json"
+    """Return the weights in `folder`, of one file or else of the shards of an index, by our names."""
     names = {"model.safetensors"}
-    if index.is_file():
-        names = set(json.loads(index.read_text())["weight_map"].values())
+    if not (folder / "model.safetensors").is_file():
+        index = json.loads((folder / "model.safetensors.index.json").read_text())
+        names = set(index["weight_map"].values())
     files = [load_file(folder / Path(name).name) for name in sorted(names)]
     return {
         name.removeprefix("vision_model.").removeprefix("encoder."): value.to(
