@@ -206,7 +206,7 @@ def test_beeswarm_has_a_dot_for_every_image_and_player(shapley):
 
 def test_waterfalls_are_of_shown_images_wrong_and_right(examples, shapley):
     texts = drawn_texts(plot_shapley_mistake(examples, shapley))
-    assert "Most confident mistake: ✗ cat taken for dog, confidence 0.60" in texts
+    assert "Most confident mistake shown: ✗ cat taken for dog, confidence 0.60" in texts
     assert "legs: four 0.80" in texts
     three = pd.concat([examples, examples.iloc[[1]].assign(confidence=0.85)])
     arrays = {

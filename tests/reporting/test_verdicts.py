@@ -15,7 +15,7 @@ from glasshead.reporting.verdicts import (
 
 
 def between(low: float, high: float) -> dict[str, Any]:
-    return {"value": (low + high) / 2, "low": low, "high": high, "n": 10, "better": "higher"}
+    return {"value": (low + high) / 2, "low": low, "high": high, "n": 100, "better": "higher"}
 
 
 UNDEFINED = {"value": None, "low": None, "high": None, "n": 1, "better": "higher"}
@@ -50,10 +50,19 @@ def test_right_is_above_what_is_asked_and_above_guessing(accuracy, majority, ans
 )
 def test_calibrated_is_what_a_perfect_classifier_could_show(ece, limit, answer):
     metrics = {
-        "ece": UNDEFINED | {"value": ece},
+        "ece": UNDEFINED | {"value": ece, "n": 100},
         "ece_consistency_95": UNDEFINED | {"value": limit},
     }
     assert is_calibrated(metrics)["answer"] == answer
+
+
+def test_few_images_decide_neither():
+    """Six of six: resampled, they are always all right."""
+    accuracy = {"value": 1.0, "low": 1.0, "high": 1.0, "n": 6}
+    ece, limit = (UNDEFINED | {"value": value, "n": 6} for value in (0.05, 0.18))
+    assert is_right({"accuracy": accuracy}, right_from=0.9)["answer"] == "unresolved"
+    calibrated = is_calibrated({"ece": ece, "ece_consistency_95": limit})
+    assert calibrated["answer"] == "unresolved"
 
 
 @pytest.mark.parametrize(

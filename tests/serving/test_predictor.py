@@ -8,9 +8,11 @@ import torch
 from PIL import Image
 
 import glasshead
-from glasshead.errors import ParameterError
+from glasshead.errors import ArtifactError, ParameterError
 from glasshead.models.classifier import Classifier, as_images
+from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.cnn import build_cnn
+from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams
 from glasshead.serving.predictor import Predictor
 
 PROMISE = {"threshold": 0.5, "target_error": 0.02, "certainty": 0.95, "rows": 9, "coverage": 1.0}
@@ -150,3 +152,11 @@ class TestExplanations:
         (found,) = predictor.predict(pictures[:1], "saliency", tmp_path)
         assert found.explanation is None
         assert found.error is None
+
+
+def test_a_risk_auditor_is_refused_as_it_does_not_choose_a_class(tmp_path):
+    encoder = load_encoder(BackboneParams(), "attended")
+    head = RiskHead(encoder.dimension, 1, RiskHeadParams())
+    RiskAuditor(encoder, head, ("truck",), {}).save(tmp_path / "risk")
+    with pytest.raises(ArtifactError, match="does not choose a class"):
+        glasshead.load(tmp_path / "risk")

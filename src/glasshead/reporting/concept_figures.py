@@ -100,7 +100,7 @@ def plot_shapley_mistake(examples: pd.DataFrame, shapley: Arrays) -> Figure:
     wrong = _by_confidence(examples, examples["shown"] & ~examples["correct"])
     if not len(wrong):
         return message_figure("None of the images that are shown is a mistake.")
-    return _waterfall(examples, shapley, wrong[-1], "Most confident mistake")
+    return _waterfall(examples, shapley, wrong[-1], "Most confident mistake shown")
 
 
 def plot_shapley_right(examples: pd.DataFrame, shapley: Arrays) -> Figure:

@@ -23,6 +23,9 @@ class Verdict(TypedDict):
     numbers: dict[str, Estimate]
 
 
+LEAST_IMAGES = 30  # resampling fewer, all of them right perhaps, says little of others
+
+
 def verdicts(metrics: Metrics, explanations: Explanations, right_from: float) -> list[Verdict]:
     """Return the verdicts, in the order in which to read them."""
     return [
@@ -40,10 +43,11 @@ def is_right(metrics: Metrics, right_from: float) -> Verdict:
     low, high = (max(right_from, majority.get(bound) or 0) for bound in ("low", "high"))
     return {
         "question": "Is it right?",
-        "answer": stands_against(accuracy, low, high),
+        "answer": _of_enough(accuracy, stands_against(accuracy, low, high)),
         "reason": f"Its accuracy is {estimated(accuracy)} on {number(accuracy.get('n'))} test images.",
         "rule": f"Yes if the interval of accuracy lies above {number(right_from)} (report.right_from) and above that "
-        "of the most frequent class; no if it lies below either; else unresolved.",
+        f"of the most frequent class; no if it lies below either; else, or of fewer than {LEAST_IMAGES} test images, "
+        "unresolved.",
         "numbers": numbers,
     }
 
@@ -55,13 +59,14 @@ def is_calibrated(metrics: Metrics) -> Verdict:
     ece, most = metrics["ece"], metrics["ece_consistency_95"]
     answer: Answer = "unknown"
     if ece["value"] is not None and most["value"] is not None:
-        answer = "yes" if ece["value"] <= most["value"] else "no"
+        answer = _of_enough(ece, "yes" if ece["value"] <= most["value"] else "no")
     return {
         "question": "Is it calibrated?",
         "answer": answer,
         "reason": f"Its confidence misses its accuracy by {estimated(ece)} on average; a perfectly calibrated one with "
         f"these confidences would stay below {number(most['value'])} in 95 % of test sets of this size.",
-        "rule": "Yes if ECE after temperature scaling is at most ece_consistency_95, else no.",
+        "rule": "Yes if ECE after temperature scaling is at most ece_consistency_95, else no; of fewer than "
+        f"{LEAST_IMAGES} test images unresolved.",
         "numbers": numbers,
     }
 
@@ -165,6 +170,12 @@ def stands_against(estimate: Estimate, low: float | None, high: float | None) ->
     if estimate["low"] > high:
         return "yes"
     return "no" if estimate["high"] < low else "unresolved"
+
+
+def _of_enough(estimate: Estimate, answer: Answer) -> Answer:
+    """Return the answer, or unresolved where it rests on too few images."""
+    few = (estimate.get("n") or 0) < LEAST_IMAGES
+    return "unresolved" if few and answer in ("yes", "no") else answer
 
 
 def numbers_found(metrics: Metrics, *names: str) -> dict[str, Estimate]:

@@ -64,7 +64,7 @@ def predict(
 
     A line an image: its class with the calibrated confidence, and whether the classifier abstains, as
     calibrate.target_error demands. An image that cannot be used has the reason on its line, and the command then
-    exits with 3; with 1 where nothing could be predicted, 2 for a wrong option, 130 after Ctrl-C.
+    exits with 3; with 1 where it could not begin, 2 for a wrong option, 130 after Ctrl-C.
     """
     if as_json and table:
         raise click.UsageError("--json and --csv exclude each other.")

@@ -15,7 +15,7 @@ from glasshead.calibration.abstention import abstains
 from glasshead.calibration.temperature import probabilities_at
 from glasshead.device import one_thread
 from glasshead.embedding.ahead import computed_ahead
-from glasshead.errors import ImageError
+from glasshead.errors import ArtifactError, ImageError
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.serving.inputs import Given, read_image, shown
 
@@ -60,9 +60,16 @@ class Prediction:
 def load(folder: str | os.PathLike[str]) -> "Predictor":
     """Return what predicts with the Classifier in `folder`, such as data/06_models/heads/calibrated.
 
-    Raises ArtifactError where it is missing or damaged, BackboneError where its backbone cannot be had.
+    Raises ArtifactError where it is missing or damaged, or a risk auditor, whose risks do not exclude each other;
+    BackboneError where its backbone cannot be had.
     """
-    return Predictor(Classifier.load(Path(folder)))
+    classifier = Classifier.load(Path(folder))
+    if classifier.kind == "risk":
+        raise ArtifactError(
+            f"In {folder} is a risk auditor, which does not choose a class. docs/how-to/audit-a-risk.md says how it "
+            "scores new images."
+        )
+    return Predictor(classifier)
 
 
 class Predictor:
