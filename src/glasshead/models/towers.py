@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from glasshead.errors import BackboneError
 from glasshead.models.backbone import kind_of, quiet_transformers
 from glasshead.models.processor import input_size, load_processor
-from glasshead.models.vision_transformer import load_vision_transformer
+from glasshead.models.vision_transformer import DAMAGED, load_vision_transformer
 
 Output = Literal["projected", "pooled", "spatial", "attended"]
 BY_PLACE: tuple[Output, ...] = ("spatial", "attended")
@@ -105,7 +105,7 @@ def refuse_gaps(folder: Path, missing: list[str]) -> None:
 def _load_clip(folder: Path) -> Tower:
     try:
         vision, missing = load_vision_transformer(folder)
-    except Exception as error:  # as in `from_pretrained`
+    except DAMAGED as error:
         raise BackboneError(
             f"The backbone in {folder} cannot be loaded as CLIP's vision transformer: {error}"
         ) from error

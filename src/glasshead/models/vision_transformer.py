@@ -15,10 +15,13 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import BaseModel, PositiveFloat, PositiveInt
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 PROJECTION = "visual_projection.weight"
+# What reading raises: JSON of another form than expected (the first three), files, weights, their shapes.
+DAMAGED = (AttributeError, KeyError, TypeError, OSError, ValueError, SafetensorError, RuntimeError)
 
 
 class QuickGELU(nn.Module):
@@ -191,7 +194,7 @@ class VisionTransformer(nn.Module):
 def load_vision_transformer(folder: Path) -> tuple[VisionTransformer, list[str]]:
     """Return the vision transformer of a CLIPModel, or of its vision tower alone, in `folder`; and what it lacks.
 
-    Float32, on the CPU. Raises ValueError, RuntimeError, OSError or SafetensorError where it is damaged.
+    Float32, on the CPU. Raises one of `DAMAGED` where files are missing, damaged, or of another model.
     """
     config = VisionConfig.model_validate(_vision_settings(folder))
     weights = _own_weights(folder)
