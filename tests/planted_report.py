@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from glasshead.images.table import ImageTable
 from glasshead.reporting.failures import failures
 from glasshead.reporting.findings import sorted_findings
 from glasshead.reporting.report import Subject
@@ -80,6 +81,19 @@ def png(side: int = 16, seed: int | None = None) -> bytes:
     sink = io.BytesIO()
     Image.fromarray(pixels).save(sink, "PNG")
     return sink.getvalue()
+
+
+def make_images(image_ids: Sequence[str], label: str = "cat", side: int = 16) -> ImageTable:
+    """Return a table of grey images of one class, but for the ids the same."""
+    common: Any = {
+        "image": png(side),
+        "label": label,
+        "given_split": None,
+        "mask": None,
+        "attributes": {},
+        "defects": [],
+    }
+    return ImageTable.from_records(({**common, "image_id": each} for each in image_ids), [label])
 
 
 def make_metrics(subtask: str = "legs") -> dict[str, Any]:
@@ -198,6 +212,7 @@ def make_subject(
         figures={"reliability": png(), "shapley_global": png(), "of_a_later_stage": png()},
         data_figures={"class_balance": png()},
         findings=[],
+        shown={},
         checks=["Checks of this classifier: not run."],
         robustness="Not run: kedro run --pipelines=robustness.",
         risk="Not run: kedro run --pipelines=risk.",
@@ -271,6 +286,7 @@ def make_risk_subject(risk: str = "road") -> RiskSubject:
         metrics=metrics,
         figures={name: png() for name in drawn},
         findings=sorted_findings({"risk": [finding]}),
+        shown={},
         to_review=to_review,
         reproduction=reproduction("risk", RECORD),
     )

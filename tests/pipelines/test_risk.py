@@ -139,29 +139,43 @@ def reader_of_marks(data: Data) -> RiskAuditor:
     return auditor.eval()
 
 
+def find(data: Data, audited: tuple, auditor: RiskAuditor, **changes) -> dict[str, dict]:
+    findings = find_faults(
+        auditor,
+        auditor,
+        data.images,
+        data.samples,
+        audited[1].assign(**changes),
+        audited[4],
+        data.planted,
+        PARAMETERS,
+        0,
+    )
+    return {each["check"]: each for each in findings}
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory) -> Data:
+    return Data(tmp_path_factory.mktemp("marked"), train_rate=1.0, test_rate=1.0)
+
+
+def test_sure_mistakes_are_named_the_surest_first(audited, clean):
+    scores = audited[1]
+    test = scores[scores["split"] == "test"].set_index("image_id")
+    probability = test["target/truck"].clip(0.03, 0.97)
+    wrong = test.index[test["target/truck"] == 0][:2]
+    probability[wrong] = 0.96, 0.999
+    changed = scores["image_id"].map(probability).fillna(0.5)
+    found = find(clean, audited, audited[0], **{"probability/truck": changed})
+    assert found["confident_mistakes"]["rows"] == wrong[::-1].tolist()
+    assert "The score of 'truck' errs in 2 of the" in found["confident_mistakes"]["summary"]
+
+
 class TestShortcut:
-    def find(self, data: Data, audited: tuple, auditor: RiskAuditor) -> dict[str, dict]:
-        findings = find_faults(
-            auditor,
-            auditor,
-            data.images,
-            data.samples,
-            audited[1],
-            audited[4],
-            data.planted,
-            PARAMETERS,
-            0,
-        )
-        return {each["check"]: each for each in findings}
-
-    @pytest.fixture(scope="class")
-    def marked(self, tmp_path_factory) -> Data:
-        return Data(tmp_path_factory.mktemp("marked"), train_rate=1.0, test_rate=1.0)
-
     def test_a_mark_that_decides_is_named_by_what_it_holds_and_by_what_hiding_it_costs(
         self, marked, audited
     ):
-        found = self.find(marked, audited, reader_of_marks(marked))["planted_mark"]
+        found = find(marked, audited, reader_of_marks(marked))["planted_mark"]
         evidence = found["evidence"]
         assert evidence["accuracy_drop_beyond_elsewhere"]["low"] > 0
         for share in ("mass_on_place", "attribution_on_place"):

@@ -13,10 +13,13 @@ from glasshead.reporting.risk_figures import (
 )
 from glasshead.reporting.risk_gallery import (
     Heated,
-    heat_colours,
+    Scale,
     heat_overlay,
     risk_gallery_figure,
+    scale_of,
 )
+
+SCALE = Scale(-3.0, 12.0)
 
 
 def texts(figure) -> str:
@@ -24,31 +27,46 @@ def texts(figure) -> str:
 
 
 def test_red_is_high_yellow_between_and_blue_low():
-    low, middle, high = heat_colours(np.array([[0.0, 0.5, 1.0]]))[0]
+    low, middle, high = SCALE.colours(np.array([[-3.0, 0.0, 12.0]]))[0]
     assert high[0] > 0.6 > 0.3 > high[2]
     assert low[2] > 0.5 > 0.3 > low[0]
     assert min(middle[:2]) > middle[2] + 0.1
 
 
 def test_the_colour_depends_on_the_value_alone_not_on_the_map():
-    one, other = (heat_colours(np.array([[0.3, top]])) for top in (0.4, 1.0))
+    one, other = (SCALE.colours(np.array([[0.3, top]])) for top in (0.4, 1.0))
     np.testing.assert_array_equal(one[0, 0], other[0, 0])
+
+
+def test_logits_far_beyond_a_half_still_differ_in_colour():
+    heat = np.array([[1.0, 3.0, 6.0, 12.0, 40.0]])
+    colours = SCALE.colours(heat)[0]
+    assert (np.diff(colours[:4, 1]) < 0).all()  # yellow to red
+    np.testing.assert_array_equal(colours[3], colours[4])
+
+
+def test_the_scale_holds_all_but_the_most_extreme_logits_and_a_half_in_any_case():
+    logits = np.linspace(-10, 40, 5001)
+    assert scale_of(logits) == pytest.approx((-9.5, 39.5))
+    assert scale_of(np.full(4, 7.0)) == (-1, 7)
+    assert scale_of(np.full(4, -0.1)) == (-1, 1)
 
 
 def test_the_overlay_mixes_heat_and_a_grey_image():
     pixels = np.full((3, 2, 2), 100, np.uint8)
     pixels[0] = 220
-    mixed = heat_overlay(pixels, np.ones((2, 2)))
-    expected = 0.45 * 140 / 255 + 0.55 * heat_colours(np.ones((1, 1)))[0, 0]
+    mixed = heat_overlay(pixels, np.full((2, 2, 3), (0.2, 0.4, 1.0)))
+    expected = 0.45 * 140 / 255 + 0.55 * np.array((0.2, 0.4, 1.0))
     np.testing.assert_allclose(mixed[1, 1], expected)
 
 
 def test_a_gallery_has_three_pictures_an_image_and_states_its_scale():
     image = Heated(np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4)), "a\nP = 0.5")
-    figure = risk_gallery_figure("Highest risk", {"road": [image] * 3, "dark": [image]})
+    figure = risk_gallery_figure("Highest risk", {"road": [image] * 3, "dark": [image]}, SCALE)
     assert len(figure.axes[0].images) == 12
     assert "same scale in all images" in texts(figure).replace("\n", " ")
-    assert figure.axes[1].get_xlim() == (0, 1)
+    assert figure.axes[1].get_xlim() == (-3, 12)
+    assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == ["-3", "0", "12"]
 
 
 def test_the_roc_curve_is_scikit_learns():

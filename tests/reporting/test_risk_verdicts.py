@@ -73,6 +73,11 @@ def test_a_check_that_was_not_made_is_no_acquittal(findings, answer):
     assert all(each["check"] in verdict["reason"] for each in findings)
 
 
+def test_mistakes_do_not_say_what_the_score_rests_on():
+    verdict = rests_on_the_risk([FINDING | {"check": "confident_mistakes"}])
+    assert verdict["answer"] == "yes"
+
+
 def test_each_of_several_risks_is_judged_by_its_own_metrics(planted_report):
     good, bad = planted_report.make_risk_metrics(), planted_report.make_risk_metrics()
     bad["auroc"] = planted_report.estimate(0.6)

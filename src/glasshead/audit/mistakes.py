@@ -16,8 +16,8 @@ UNLIKELY = 0.01  # probability of as many mistakes if confidences are right
 SHOWN = 50
 
 
-def confident_mistakes(test: pd.DataFrame) -> Finding | None:
-    """Return a finding where images are wrong with a confidence of at least `CONFIDENT`, the surest first.
+def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | None:
+    """Return a finding where `subject` is wrong with a confidence of at least `CONFIDENT`, the surest images first.
 
     Severity: low where they are fewer than `LEAST_MISTAKES`, or so many are to be expected of these confidences
     (Poisson, p > `UNLIKELY`), else medium; high where they are at least twice as many as expected, too.
@@ -38,7 +38,7 @@ def confident_mistakes(test: pd.DataFrame) -> Finding | None:
         check="confident_mistakes",
         severity=severity,
         summary=(
-            f"It errs in {len(wrong):,} of the {len(sure):,} test images in which its confidence is at least "
+            f"{subject} errs in {len(wrong):,} of the {len(sure):,} test images in which its confidence is at least "
             f"{CONFIDENT:g}; so much confidence lets one expect {_number(expected)} mistakes."
         ),
         evidence={

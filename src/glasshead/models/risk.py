@@ -135,7 +135,8 @@ class RiskHead(nn.Module):
 
         As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, which are rectified too, here with the
         frozen features' own likeness: softmax over places of cosine / likeness, of standardised features. A walk draws
-        all values to their mean; so they are stretched back, each map having the evidence's mean and maximum.
+        all values to their mean; so they are stretched back until the highest places, those that pooling counts, are as
+        high above the mean as the evidence's: by mean, max and top-k mean, map and evidence are the same.
         """
         if not self.params.spread:
             return evidence
@@ -144,12 +145,14 @@ class RiskHead(nn.Module):
         walk = (places.transpose(1, 2) @ places / self.params.likeness).softmax(dim=2)
         before = evidence.flatten(2).transpose(1, 2)
         mean = before.mean(dim=1, keepdim=True)
+        share = 0.0 if self.params.pooling == "max" else self.params.top_share
+        count = max(1, round(share * before.shape[1]))
+        height = before.topk(count, dim=1).values.mean(dim=1, keepdim=True) - mean
         after = (before - mean).relu()
-        height = after.amax(dim=1, keepdim=True)
         for _ in range(self.params.spread):
             after = walk @ after
         after = after - after.mean(dim=1, keepdim=True)
-        gain = height / after.amax(dim=1, keepdim=True).clamp(min=1e-9)
+        gain = height / after.topk(count, dim=1).values.mean(dim=1, keepdim=True).clamp(min=1e-9)
         return (mean + gain * after).transpose(1, 2).reshape(evidence.shape)
 
     def pooled(
@@ -268,9 +271,13 @@ class RiskAuditor(Classifier):
         """Return the risk maps of images in [0, 1], as coarse as the features."""
         return self.head.maps(self.features(images))
 
+    def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
+        """Return what risk maps, or larger ones made of them, mean: the calibrated logit if all were like the place."""
+        return self.head.place_logits(maps) / self._temperatures(maps)[:, None, None]
+
     def place_probabilities(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
-        """Return what risk maps, or larger ones made of them, mean: P(risk) if all of the image were like the place."""
-        return torch.sigmoid(self.head.place_logits(maps) / self._temperatures(maps)[:, None, None])
+        """Return P(risk) if all of the image were like the place."""
+        return torch.sigmoid(self.place_logits(maps))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r"]:
         """Return raw logits: pixels → CLIP → maps → risks."""

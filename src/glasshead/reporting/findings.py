@@ -1,16 +1,30 @@
-"""Findings of all checks that have run, worst first."""
+"""Findings of all checks that have run, worst first, and the images that show them."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from glasshead.audit.findings import SEVERITIES, Finding
 from glasshead.errors import ArtifactError
+from glasshead.images.table import ImageTable
+from glasshead.reporting.pictures import Picture, miniature
+
+SHOWN_ROWS = 8  # images of a finding
 
 
 class ListedFinding(Finding):
     """What a check found, as findings.json holds it, and the `subject` that it is about."""
 
     subject: str
+
+
+class ShownImage(NamedTuple):
+    """A small picture of an image, its label, and what the model says of it; nothing where that is not known."""
+
+    picture: Picture
+    label: str
+    answer: str
 
 
 def sorted_findings(found: Mapping[str, list[Any] | None]) -> list[ListedFinding]:
@@ -22,6 +36,28 @@ def sorted_findings(found: Mapping[str, list[Any] | None]) -> list[ListedFinding
         _finding(subject, each) for subject, several in found.items() for each in several or []
     ]
     return sorted(listed, key=lambda each: SEVERITIES.index(each["severity"]))
+
+
+def shown_ids(findings: Iterable[ListedFinding]) -> list[str]:
+    """Return the ids of the first `SHOWN_ROWS` images of each finding, each once."""
+    return list(dict.fromkeys(row for each in findings for row in each["rows"][:SHOWN_ROWS]))
+
+
+def shown_images(
+    image_ids: Iterable[str], images: ImageTable, answers: Mapping[str, str]
+) -> dict[str, ShownImage]:
+    """Return the images by id, with the answer to each; those that the table does not have are left out.
+
+    Raises ArtifactError where the bytes of one are damaged.
+    """
+    frame = images.frame()
+    rows = np.flatnonzero(frame["image_id"].isin(list(image_ids)))
+    return {
+        image_id: ShownImage(miniature(images.pil(row)), label, answers.get(image_id, ""))
+        for row, image_id, label in zip(
+            rows.tolist(), *(frame[name].iloc[rows] for name in ("image_id", "label")), strict=True
+        )
+    }
 
 
 def _finding(subject: str, content: Any) -> ListedFinding:

@@ -13,6 +13,7 @@ QUALITY = 85  # of WebP
 LONGEST = 4096  # pixels that a picture keeps at most when it is first re-encoded; WebP holds 16,383
 SHRINK = 0.7  # of the sides, each further time
 SMALLEST = 64  # pixels
+MINIATURE = 136  # pixels of the longer side: what a column of small pictures is wide
 
 
 class Picture(NamedTuple):
@@ -43,6 +44,13 @@ def thumbnail(pixels: UInt8[np.ndarray, "3 h w"]) -> Picture:
     return Picture(sink.getvalue(), "image/png", *image.size)
 
 
+def miniature(image: Image.Image) -> Picture:
+    """Return an RGB image with sides of at most `MINIATURE` pixels; a smaller one as it is."""
+    if max(image.size) <= MINIATURE:
+        return thumbnail(np.asarray(image).transpose(2, 0, 1))
+    return _webp(image, MINIATURE)
+
+
 def fitted(pngs: Mapping[str, bytes], most: int) -> dict[str, Picture]:
     """Return pictures that hold `most` bytes together: the largest is re-encoded, then shrunk, until they do."""
     found = {name: picture(png) for name, png in pngs.items()}
@@ -65,7 +73,12 @@ def _as_webp(png: bytes, longest: int) -> Picture:
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         drawn = Image.new("RGB", image.size, "white")
         drawn.paste(image, mask=image.getchannel("A") if "A" in image.getbands() else None)
-    drawn.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    return _webp(drawn, longest)
+
+
+def _webp(image: Image.Image, longest: int) -> Picture:
+    small = image.copy()
+    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     sink = io.BytesIO()
-    drawn.save(sink, "WEBP", quality=QUALITY, method=3)
-    return Picture(sink.getvalue(), "image/webp", *drawn.size)
+    small.save(sink, "WEBP", quality=QUALITY, method=3)
+    return Picture(sink.getvalue(), "image/webp", *small.size)

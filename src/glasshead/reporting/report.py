@@ -10,7 +10,7 @@ import pandas as pd
 
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.standing import standing
-from glasshead.reporting.findings import ListedFinding
+from glasshead.reporting.findings import SHOWN_ROWS, ListedFinding, ShownImage
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import Picture, fitted, thumbnail
 from glasshead.reporting.robustness_notes import robustness_notes
@@ -20,7 +20,6 @@ from glasshead.reporting.wording import records
 
 RESERVED = 2_000_000  # bytes of a page for what is no picture
 PAIRS = 50  # rows of confused pairs; there may be as many as squares of classes
-SHOWN_ROWS = 8  # image ids of a finding
 METRIC_GROUPS = {  # by how a metric's name begins; the first that fits
     "Accuracy and its controls": (
         ("accuracy", "macro_f1", "top2"),
@@ -101,8 +100,8 @@ class OtherResults:
 class Subject:
     """What a report is on: `summary` as `judge_classifier` makes it, results as their pipelines leave them.
 
-    `checks` says of each kind of findings whether there can be any; robustness and risk are the reason where there are
-    none to show.
+    `checks` says of each kind of findings whether there can be any, `shown` has their images by id; robustness and risk
+    are the reason where there are none to show.
     """
 
     summary: Mapping[str, Any]
@@ -116,6 +115,7 @@ class Subject:
     figures: Mapping[str, bytes]
     data_figures: Mapping[str, bytes]
     findings: Sequence[ListedFinding]
+    shown: Mapping[str, ShownImage]
     checks: Sequence[str]
     robustness: OtherResults | str
     risk: OtherResults | str
@@ -125,7 +125,9 @@ class Subject:
 def report_page(subject: Subject, most: int) -> str:
     """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
     gallery = _gallery(subject.examples, subject.pixels)
-    taken = sum(len(each["picture"].data) for each in gallery)
+    small = [each["picture"] for each in gallery]
+    small += [each.picture for each in subject.shown.values()]
+    taken = sum(len(each.data) for each in small)
     sets = {
         "own": subject.figures,
         "data": subject.data_figures,
@@ -154,6 +156,7 @@ def report_page(subject: Subject, most: int) -> str:
         failures=subject.summary["failures"],
         findings=subject.findings,
         checked=subject.checks,
+        shown=subject.shown,
         shown_rows=SHOWN_ROWS,
         metrics=_metric_groups(subject.metrics),
         figures=groups,

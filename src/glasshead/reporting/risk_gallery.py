@@ -8,48 +8,65 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from glasshead.reporting.figures import message_figure, plain
 from glasshead.reporting.sheet import Sheet
 
 HEAT = colormaps["RdYlBu_r"]  # blue low, yellow, red high; told apart with any colour vision
+BEYOND = 0.01  # share of heat beyond either end of the colours
 DENSITY = 0.55  # of the heat over the image
 SIDE, GAP, MARGIN, BETWEEN = 1.05, 0.05, 0.3, 0.35  # inches
 LINE, HEAD, TITLE, FOOT = 0.42, 0.45, 0.75, 0.75
 COLUMNS = 2
 TRIPLE = 3 * SIDE + 2 * GAP
-SCALE = (
-    "Calibrated probability of the risk if all of the image were like the place; the same scale in all images and "
-    "figures."
+MEANING = (
+    "Calibrated logit of the risk if all of the image were like the place: above 0 its probability is above a half. "
+    "The same scale in all images and figures."
 )
 
 
+class Scale(NamedTuple):
+    """Heat that the bluest and the reddest colour stand for, as a logit; 0 is yellow, between them."""
+
+    low: float
+    high: float
+
+    def colours(self, heat: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
+        """Return the colours of heat, its ends for what lies beyond them."""
+        colours: Float[np.ndarray, "h w 3"] = self.mappable().to_rgba(heat)[:, :, :3]
+        return colours
+
+    def mappable(self) -> ScalarMappable:
+        """Return what a colour bar is drawn of."""
+        return ScalarMappable(TwoSlopeNorm(0, self.low, self.high), HEAT)
+
+
 class Heated(NamedTuple):
-    """An image, its heat in [0, 1] at the same size, and what to write above."""
+    """An image, its heat at the same size, and what to write above."""
 
     pixels: UInt8[np.ndarray, "3 h w"]
     heat: Float[np.ndarray, "h w"]
     caption: str
 
 
-def heat_colours(heat: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
-    """Return the colours of heat in [0, 1]."""
-    colours: Float[np.ndarray, "h w 3"] = HEAT(np.clip(heat, 0, 1))[:, :, :3]
-    return colours
+def scale_of(heat: Float[np.ndarray, "..."]) -> Scale:
+    """Return the scale that leaves out `BEYOND` of these logits at either end, and reaches from -1 to 1 at least."""
+    low, high = np.quantile(heat, (BEYOND, 1 - BEYOND))
+    return Scale(min(float(low), -1.0), max(float(high), 1.0))
 
 
 def heat_overlay(
-    pixels: UInt8[np.ndarray, "3 h w"], heat: Float[np.ndarray, "h w"]
+    pixels: UInt8[np.ndarray, "3 h w"], colours: Float[np.ndarray, "h w 3"]
 ) -> Float[np.ndarray, "h w 3"]:
-    """Return the heat's colours over the image in grey."""
+    """Return colours over the image in grey."""
     grey = np.repeat(pixels.mean(axis=0)[:, :, None] / 255, 3, axis=2)
-    mixed: Float[np.ndarray, "h w 3"] = (1 - DENSITY) * grey + DENSITY * heat_colours(heat)
+    mixed: Float[np.ndarray, "h w 3"] = (1 - DENSITY) * grey + DENSITY * colours
     return mixed
 
 
-def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]]) -> Figure:
+def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]], scale: Scale) -> Figure:
     """Return a block for each risk: its images as [original | heatmap | overlay], two beside each other."""
     if not any(blocks.values()):
         return message_figure("There are no test images to show.")
@@ -64,29 +81,29 @@ def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]]) -> F
         top += HEAD
         for place, image in enumerate(images):
             line, column = divmod(place, COLUMNS)
-            _draw(sheet, image, MARGIN + column * (TRIPLE + BETWEEN), top + line * (LINE + SIDE))
+            x = MARGIN + column * (TRIPLE + BETWEEN)
+            _draw(sheet, image, scale, x, top + line * (LINE + SIDE))
         top += lines[risk] * (LINE + SIDE)
-    _draw_scale(sheet, MARGIN, top + 0.2)
+    _draw_scale(sheet, scale, MARGIN, top + 0.2)
     return sheet.figure
 
 
-def _draw(sheet: Sheet, image: Heated, x: float, y: float) -> None:
+def _draw(sheet: Sheet, image: Heated, scale: Scale, x: float, y: float) -> None:
     sheet.text(x, y + LINE - 0.06, image.caption, 8, va="bottom")
-    pictures = (
-        image.pixels.transpose(1, 2, 0),
-        heat_colours(image.heat),
-        heat_overlay(image.pixels, image.heat),
-    )
+    colours = scale.colours(image.heat)
+    pictures = (image.pixels.transpose(1, 2, 0), colours, heat_overlay(image.pixels, colours))
     for place, picture in enumerate(pictures):
         sheet.image(picture, x + place * (SIDE + GAP), y + LINE, SIDE)
 
 
-def _draw_scale(sheet: Sheet, x: float, y: float) -> None:
+def _draw_scale(sheet: Sheet, scale: Scale, x: float, y: float) -> None:
+    ticks = (scale.low, 0, scale.high)
     bar = sheet.figure.colorbar(
-        ScalarMappable(Normalize(0, 1), HEAT),
+        scale.mappable(),
         cax=sheet.axes(x + 0.1, y, 2.2, 0.14),
         orientation="horizontal",
-        ticks=(0, 0.5, 1),
+        ticks=ticks,
+        format=lambda tick, _: f"{tick:.3g}",
     )
     bar.ax.tick_params(labelsize=8)
-    sheet.text(x + 2.6, y - 0.05, fill(SCALE, 68), 8)
+    sheet.text(x + 2.6, y - 0.05, fill(MEANING, 68), 8)

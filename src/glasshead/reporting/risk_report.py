@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from glasshead.reporting.findings import ListedFinding
+from glasshead.reporting.findings import SHOWN_ROWS, ListedFinding, ShownImage
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import fitted
-from glasshead.reporting.report import RESERVED, SHOWN_ROWS, grouped, rows_of
+from glasshead.reporting.report import RESERVED, grouped, rows_of
 from glasshead.reporting.run_record import Reproduction
 from glasshead.reporting.verdicts import Metrics
 
@@ -76,20 +76,25 @@ FILES = {  # from the project's root
 
 @dataclass(frozen=True)
 class RiskSubject:
-    """What a report on a risk auditor is on: `summary` as `judge_auditor` makes it, results as `risk` leaves them."""
+    """What a report on a risk auditor is on: `summary` as `judge_auditor` makes it, results as `risk` leaves them.
+
+    `shown` has the images of the findings by id.
+    """
 
     summary: Mapping[str, Any]
     metrics: Metrics
     figures: Mapping[str, bytes]
     findings: Sequence[ListedFinding]
+    shown: Mapping[str, ShownImage]
     to_review: pd.DataFrame
     reproduction: Reproduction
 
 
 def risk_page(subject: RiskSubject, most: int) -> str:
     """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
+    taken = sum(len(each.picture.data) for each in subject.shown.values())
     pictures = fitted(
-        subject.figures, (most - RESERVED) * 3 // 4
+        subject.figures, (most - RESERVED) * 3 // 4 - taken
     )  # base64 makes four bytes of three
     groups = grouped(pictures, FIGURES, always="review")
     summary, reproduction = subject.summary, subject.reproduction
@@ -106,6 +111,7 @@ def risk_page(subject: RiskSubject, most: int) -> str:
         verdicts=summary["verdicts"],
         failures=summary["failures"],
         findings=subject.findings,
+        shown=subject.shown,
         shown_rows=SHOWN_ROWS,
         figures=groups,
         to_review=rows_of(subject.to_review),

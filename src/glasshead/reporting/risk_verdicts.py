@@ -20,6 +20,7 @@ from glasshead.reporting.verdicts import (
 from glasshead.reporting.wording import Estimate, clipped, estimated, number
 
 LOCALISATION = ("iou", "pointing_game")
+OF_ANSWERS = {"confident_mistakes"}  # checks of whether the score is right, not of what it rests on
 
 
 def risk_verdicts(
@@ -83,6 +84,7 @@ def beats_grad_cam(metrics: Metrics) -> Verdict:
 
 def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
     """Read what the checks have found; a check that was not made holds no evidence."""
+    findings = [finding for finding in findings if finding["check"] not in OF_ANSWERS]
     made = [finding for finding in findings if finding["evidence"]]
     missed = [finding["check"] for finding in findings if not finding["evidence"]]
     answer: Answer = "unknown" if missed else "yes"

@@ -7,14 +7,16 @@ import pandas as pd
 
 from glasshead.audit.findings import Finding
 from glasshead.errors import ArtifactError
+from glasshead.images.table import ImageTable
 from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.card import model_card
 from glasshead.reporting.failures import failures
-from glasshead.reporting.findings import sorted_findings
+from glasshead.reporting.findings import shown_ids, shown_images, sorted_findings
 from glasshead.reporting.judged import digests_of
 from glasshead.reporting.report import OtherResults, Subject, report_page
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics, verdicts
+from glasshead.reporting.wording import number, records
 
 Record = dict[str, dict[str, Any]]
 DEFAULT = "heads"  # the classifier that the bare names of pipelines mean
@@ -81,6 +83,8 @@ def write_report(
     results: ResultsFolder,
     run_record: Record,
     findings: list[Finding],
+    images: ImageTable,
+    predictions: pd.DataFrame,
     summary: dict[str, Any],
     metrics: Metrics,
     class_recall: pd.DataFrame,
@@ -94,8 +98,13 @@ def write_report(
     parameters: ReportParams,
     **figures: bytes,
 ) -> str:
-    """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left."""
+    """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left.
+
+    Raises ArtifactError where an image that shows a finding is damaged.
+    """
     listed = _findings(findings, results, summary)
+    worst_first = sorted_findings(listed)
+    answered = [row for each in findings for row in each["rows"]]
     subject = Subject(
         summary=summary,
         metrics=metrics,
@@ -107,7 +116,8 @@ def write_report(
         pixels=example_images["pixels"],
         figures={name.removesuffix("_figure"): png for name, png in figures.items()},
         data_figures={"class_balance": class_balance_figure, "mean_images": mean_images_figure},
-        findings=sorted_findings(listed),
+        findings=worst_first,
+        shown=shown_images(shown_ids(worst_first), images, _answers(predictions, answered)),
         checks=[_checked(name, each, own_results) for name, each in listed.items()],
         robustness=_robustness(own_results, summary),
         risk=_risk(own_results, results, summary),
@@ -160,6 +170,15 @@ def _findings(
         "this classifier": own,
         "the data": results.load("data/findings.json"),
         RISK: None if isinstance(_judged_risk(summary, results), str) else of_risk,
+    }
+
+
+def _answers(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
+    """Return "says dog, 0.981" of each image that has a prediction."""
+    asked = predictions[predictions["image_id"].isin(image_ids)]
+    return {
+        row["image_id"]: f"says {row['predicted']}, {number(row['confidence'])}"
+        for row in records(asked)
     }
 
 

@@ -34,6 +34,8 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
                 write_report,
                 _named(
                     *folders,
+                    "images",
+                    "predictions",
                     "summary",
                     *tables,
                     "example_images",
@@ -69,7 +71,11 @@ def risk_pipeline(figures: Iterable[str]) -> Pipeline:
             ),
             Node(
                 write_risk_report,
-                _named("run_record", "summary", "metrics", "findings", "to_review", *figures),
+                _named(
+                    *("run_record", "summary", "metrics", "findings", "images", "scores"),
+                    "to_review",
+                    *figures,
+                ),
                 "report",
                 name="write_risk_report",
             ),

@@ -11,15 +11,17 @@ from glasshead.calibration.heads import class_columns
 from glasshead.calibration.metrics import brier
 from glasshead.errors import ArtifactError
 from glasshead.images.risks import TARGET
+from glasshead.images.table import ImageTable
 from glasshead.pipelines.report.nodes import RISK, Described, Record
 from glasshead.pipelines.report.params import ReportParams
-from glasshead.reporting.findings import sorted_findings
+from glasshead.reporting.findings import shown_ids, shown_images, sorted_findings
 from glasshead.reporting.judged import digests_of
 from glasshead.reporting.risk_card import risk_card
 from glasshead.reporting.risk_report import RiskSubject, risk_page
 from glasshead.reporting.risk_verdicts import metrics_of, risk_failures, risk_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import Metrics
+from glasshead.reporting.wording import number, records
 
 
 class DescribedAuditor(Described):
@@ -65,16 +67,24 @@ def write_risk_report(
     summary: dict[str, Any],
     metrics: Metrics,
     findings: list[Finding],
+    images: ImageTable,
+    scores: pd.DataFrame,
     to_review: pd.DataFrame,
     parameters: ReportParams,
     **figures: bytes,
 ) -> str:
-    """Return the page on the auditor, with its `figures` as PNG."""
+    """Return the page on the auditor, with its `figures` as PNG.
+
+    Raises ArtifactError where an image that shows a finding is damaged.
+    """
+    listed = sorted_findings({RISK: findings})
+    shown = shown_ids(listed)
     subject = RiskSubject(
         summary=summary,
         metrics=metrics,
         figures=_by_name(figures),
-        findings=sorted_findings({RISK: findings}),
+        findings=listed,
+        shown=shown_images(shown, images, _answers(scores, shown)),
         to_review=to_review,
         reproduction=reproduction(RISK, run_record),
     )
@@ -122,6 +132,16 @@ def _brier(scores: pd.DataFrame, risk: str) -> float:
     probability = test[f"probability/{risk}"].to_numpy()
     labels = test[f"{TARGET}{risk}"].to_numpy(int)
     return brier(np.stack([1 - probability, probability], axis=1), labels).value or 0.0
+
+
+def _answers(scores: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
+    """Return "says truck, 0.981", the likeliest risk and its calibrated probability, of each image that has a score."""
+    risks = class_columns(scores, "probability/")
+    found = {}
+    for row in records(scores[scores["image_id"].isin(image_ids)]):
+        risk = max(risks, key=lambda risk: row[f"probability/{risk}"])
+        found[row["image_id"]] = f"says {risk}, {number(row[f'probability/{risk}'])}"
+    return found
 
 
 def _by_name(figures: dict[str, bytes]) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""The node of `risk` that looks for what the score may rest on instead of the risk. It reads test rows."""
+"""The node of `risk` that looks for sure mistakes, and for what else the score may rest on. It reads test rows."""
 
 import logging
 from functools import partial
@@ -8,6 +8,7 @@ import pandas as pd
 
 from glasshead.audit.attributes import data_finding, score_finding
 from glasshead.audit.findings import ATTRIBUTES_ADVICE, Finding, not_checked, worst_first
+from glasshead.audit.mistakes import confident_mistakes
 from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
 from glasshead.calibration.heads import class_columns
 from glasshead.explainers.risk_maps import (
@@ -46,7 +47,7 @@ def find_faults(
     risk_off_object: risk beside the object, and mark_beside_object: what decides there; both need masks. planted_mark:
     marks that the source has planted. A mark is also looked for in what the `reference`, a usual classifier, learns
     from the same data: these invite to it, even where the auditor resists. risk_by_attribute, data_bias: need
-    attributes of the image table.
+    attributes of the image table. confident_mistakes: probabilities near 0 or 1 on the wrong side.
     """
     findings: list[Finding | None] = []
     for place, risk in enumerate(parameters.risks):
@@ -61,6 +62,9 @@ def find_faults(
             _look_at_marks(models, images, scores, planted, risk.name, place, parameters, seed)
         )
         findings += _look_at_attributes(samples, scores, risk, parameters, seed)
+        findings.append(
+            confident_mistakes(_answers(scores, risk.name), f"The score of {risk.name!r}")
+        )
     found = worst_first(findings)
     for each in found:
         logger.warning("%s (%s): %s", each["check"], each["severity"], each["summary"])
@@ -191,6 +195,20 @@ def _look_at_attributes(
             ),
         ]
     return findings
+
+
+def _answers(scores: pd.DataFrame, risk: str) -> pd.DataFrame:
+    """Return whether test images have the risk as `label`, what the score says as `predicted`, and its confidence."""
+    test = scores[scores["split"] == "test"]
+    probability = test[f"probability/{risk}"]
+    return pd.DataFrame(
+        {
+            "image_id": test["image_id"],
+            "label": test[TARGET + risk] == 1,
+            "predicted": probability >= 0.5,
+            "confidence": np.maximum(probability, 1 - probability),
+        }
+    )
 
 
 def _grid_side(auditor: RiskAuditor) -> int:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from scipy.special import expit
+from torch import Tensor
 
 from glasshead.calibration.heads import class_columns
 from glasshead.calibration.metrics import ReliabilityCurve, reliability_curve
@@ -25,7 +26,7 @@ from glasshead.reporting.risk_figures import (
     risk_history_figure,
     risk_localisation_figure,
 )
-from glasshead.reporting.risk_gallery import Heated, risk_gallery_figure
+from glasshead.reporting.risk_gallery import Heated, risk_gallery_figure, scale_of
 
 Arrays = dict[str, np.ndarray]
 
@@ -79,13 +80,14 @@ def plot_galleries(
     And the first of the images to look at, of all splits.
     """
     test = scores[scores["split"] == "test"]
+    scale = scale_of(_place_logits(auditor, _grids(maps, test)).numpy())
 
     def gallery(title: str, choose: Callable[[str], pd.DataFrame]) -> Figure:
         blocks = {
             risk: _heated(auditor, images, choose(risk), maps, place, risk)
             for place, risk in enumerate(auditor.classes)
         }
-        return risk_gallery_figure(title, blocks)
+        return risk_gallery_figure(title, blocks, scale)
 
     def first(key: Callable[[str], Float[np.ndarray, " n"]]) -> Callable[[str], pd.DataFrame]:
         return lambda risk: test.iloc[np.argsort(key(risk), kind="stable")[: parameters.shown]]
@@ -117,13 +119,21 @@ def _heated(
     if not len(rows):
         return []
     pixels = auditor.prepare([images.pil(int(row)) for row in rows]).numpy()
-    stored = pd.Index(maps["image_id"]).get_indexer(pd.Index(chosen["image_id"]))
-    grids = torch.from_numpy(maps["maps"][stored].astype(np.float32))
-    with torch.inference_mode():
-        large = enlarged(grids, auditor.input_size)
-        heat = auditor.place_probabilities(large)[:, place].numpy()
+    large = enlarged(_grids(maps, chosen), auditor.input_size)
+    heat = _place_logits(auditor, large)[:, place].numpy()
     captions = [
         f"{plain(row['image_id'], 30)}: {plain(row['label'])}\nP = {row[f'probability/{risk}']:.3f}"
         for _, row in chosen.iterrows()
     ]
     return [Heated(*each) for each in zip(pixels, heat, captions, strict=True)]
+
+
+def _grids(maps: Arrays, chosen: pd.DataFrame) -> Float[Tensor, "n r h w"]:
+    """Return the stored risk maps of these images."""
+    stored = pd.Index(maps["image_id"]).get_indexer(pd.Index(chosen["image_id"]))
+    return torch.from_numpy(maps["maps"][stored].astype(np.float32))
+
+
+@torch.inference_mode()
+def _place_logits(auditor: RiskAuditor, maps: Float[Tensor, "n r h w"]) -> Float[Tensor, "n r h w"]:
+    return auditor.place_logits(maps)
