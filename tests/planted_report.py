@@ -172,6 +172,7 @@ def make_summary(
             "classes": list(classes),
             "input_size": 8,
             "temperature": 1.234567,
+            "abstention": {"threshold": 0.94, "target_error": 0.02, "certainty": 0.95},
             "concepts": [["legs", ["two", "four"]]],
             "provenance": {"data": "d1ge57", "fitting_rows": "f00d", "seed": 7, "backbone": None},
             "weights_sha256": "5ha",

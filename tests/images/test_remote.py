@@ -187,6 +187,8 @@ class TestImageFolder:
         "train/dog/9.png",
         "train/dog/.hidden.png",
         "train/.hidden/1.png",
+        "train/dog/Thumbs.db",
+        "__MACOSX/train/1.png",
         "test/cat/1.png",
         "test/stray.png",
         "stray.png",

@@ -315,7 +315,16 @@ def write_images(root: Path, *names: str) -> None:
 
 class TestImageFolder:
     def test_class_folders(self, tmp_path):
-        write_images(tmp_path, "b/2.jpg", "b/1.jpg", "a/deep/er/x.jpg", "a/.hidden")
+        write_images(
+            tmp_path,
+            "b/2.jpg",
+            "b/1.jpg",
+            "a/deep/er/x.jpg",
+            "a/.hidden",
+            "a/Thumbs.db",
+            "desktop.ini",
+            "__MACOSX/a/._x.jpg",
+        )
         ingested = read("image_folder", path=tmp_path)
         assert ingested.images.classes == ("a", "b")
         assert rows(ingested, "image_id", "label") == [

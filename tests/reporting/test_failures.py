@@ -68,3 +68,21 @@ def test_a_classifier_without_a_mistake_has_no_failure():
     reliability = pd.DataFrame(bins | {"low": [0.7], "high": [1.0]})
     metrics = {"accuracy": {"value": 1.0, "low": 1.0, "high": 1.0, "n": 9}}
     assert failures(metrics, recall, pairs, reliability, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"), [(0.95, 0.97, True), (0.95, 1.0, False), (0.9, 0.97, False)]
+)
+def test_what_corrected_concepts_leave_wrong_is_told_of_this_training(
+    planted_report, start, end, told
+):
+    values = {"00": start, "mean": 0.96, "9": 0.96, "100": end}  # as many concepts as that
+    steps = {
+        f"intervention/random/{count}": planted_report.estimate(values[count]) for count in values
+    }
+    empty = planted_report.make_tables(planted_report.CLASSES)
+    found = failures(planted_report.make_metrics(), explanations={}, interventions=steps, **empty)
+    sentences = [each["sentence"] for each in found if "interventions.json" in each["source"]]
+    assert bool(sentences) == told
+    if told:
+        assert "accuracy is 0.97 (0.96 to 0.98) after 0.95 (0.94 to 0.96)" in sentences[0]

@@ -56,6 +56,13 @@ def test_calibrated_is_what_a_perfect_classifier_could_show(ece, limit, answer):
     assert is_calibrated(metrics)["answer"] == answer
 
 
+def test_what_scaling_has_changed_is_said(planted_report):
+    metrics = planted_report.make_metrics()
+    assert "Before temperature scaling" not in is_calibrated(metrics)["reason"]
+    metrics["ece_uncalibrated"] = planted_report.estimate(0.0159)
+    assert "Before temperature scaling it was 0.0159." in is_calibrated(metrics)["reason"]
+
+
 def test_few_images_decide_neither():
     """Six of six: resampled, they are always all right."""
     accuracy = {"value": 1.0, "low": 1.0, "high": 1.0, "n": 6}

@@ -13,7 +13,16 @@ from glasshead.serving.inputs import find_files, read_image, shown
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("b/2.png", "b/10.png", "a/x.jpg", "a/.hidden", ".git/y.png", "[1].png", "c.txt"):
+    for name in (
+        "b/2.png",
+        "b/10.png",
+        "a/x.jpg",
+        "a/.hidden",
+        "a/Thumbs.db",
+        ".git/y.png",
+        "[1].png",
+        "c.txt",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)

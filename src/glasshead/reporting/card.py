@@ -6,6 +6,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from glasshead import __version__
+from glasshead.reporting.abstention import abstention_note
 from glasshead.reporting.findings import ListedFinding
 from glasshead.reporting.page import markdown
 from glasshead.reporting.report import OtherResults, notes_on
@@ -44,6 +45,7 @@ def model_card(
         splits=summary["splits"],
         metrics=metrics,
         calibrated=next(each for each in summary["verdicts"] if "calibrated" in each["question"]),
+        abstention=abstention_note(described, metrics),
         trained=training_time(summary["name"], reproduction.nodes),
         licence=licence,
     )

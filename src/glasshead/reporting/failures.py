@@ -26,13 +26,15 @@ def failures(
     confused_pairs: pd.DataFrame,
     reliability: pd.DataFrame,
     explanations: Explanations,
+    interventions: Metrics | None = None,
 ) -> list[Failure]:
-    """Return what went wrong on the test split, what costs most first."""
+    """Return what went wrong on the test split, what costs most first; `interventions` are None without concepts."""
     return [
         *_confusions(confused_pairs, class_recall),
         *_weak_classes(class_recall, metrics),
         *_misplaced_confidence(reliability),
         *_concepts(metrics),
+        *_beyond_concepts(metrics, interventions or {}),
         *_unfaithful(explanations),
     ]
 
@@ -111,6 +113,23 @@ def _concepts(metrics: Metrics) -> Iterator[Failure]:
             "sentence": f"Concepts without meaning reach an accuracy of {estimated(chance)}: the names explain "
             "decisions but add nothing to their accuracy.",
             "source": "metrics.json: accuracy_random_concepts",
+        }
+
+
+def _beyond_concepts(metrics: Metrics, interventions: Metrics) -> Iterator[Failure]:
+    """Yield what corrected concepts leave wrong, unless the interventions are of another training or other images."""
+    start = "intervention/random/"
+    counts = [name.removeprefix(start) for name in interventions if name.startswith(start)]
+    steps = sorted(filter(str.isdecimal, counts), key=int)
+    if not steps or interventions[start + steps[0]]["value"] != metrics["accuracy"]["value"]:
+        return
+    corrected = interventions[start + steps[-1]]
+    if corrected["value"] < 1:
+        yield {
+            "sentence": f"With all of its concepts corrected, accuracy is {estimated(corrected)} after "
+            f"{estimated(metrics['accuracy'])}: what then is wrong is not the concepts' answers but what is made of "
+            "them.",
+            "source": f"interventions.json: {start}{steps[-1]}",
         }
 
 

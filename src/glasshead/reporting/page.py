@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from glasshead.reporting.wording import clipped, estimated, interval, number
+from glasshead.reporting.wording import clipped, estimated, interval, number, spelled
 
 TEMPLATES = Path(__file__).with_name("templates")
 MARKDOWN = {ord(sign): f"\\{sign}" for sign in r"\`*_{}[]#|~"}
@@ -38,7 +38,7 @@ def page(template: str, **content: Any) -> str:
 def markdown(template: str, **content: Any) -> str:
     """Return the Markdown document `template`; names in it go through the filter `plain`."""
     environment = _environment(autoescape=False)
-    environment.filters["plain"] = plain
+    environment.filters |= {"plain": plain, "spelled": spelled}
     return _encodable(environment.get_template(template).render(**content))
 
 

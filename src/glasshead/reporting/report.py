@@ -10,6 +10,7 @@ import pandas as pd
 
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.standing import standing
+from glasshead.reporting.abstention import abstention_note
 from glasshead.reporting.findings import SHOWN_ROWS, ListedFinding, ShownImage
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import Picture, fitted, thumbnail
@@ -29,6 +30,11 @@ METRIC_GROUPS = {  # by how a metric's name begins; the first that fits
         ("ece", "nll", "brier", "temperature"),
         "Of the calibrated probabilities, unless a name says uncalibrated. ece_consistency_95: what a perfectly "
         "calibrated classifier would stay below in 95 % of test sets of this size.",
+    ),
+    "Abstention": (
+        ("coverage", "selective_risk"),
+        "coverage: the share of test images that it is confident enough to answer; selective_risk: the share of those "
+        "answers that is wrong.",
     ),
     "Concepts": (("subtask/",), "Accuracy and ECE of each concept by itself."),
     "Others": (("",), "Further metrics."),
@@ -160,6 +166,7 @@ def report_page(subject: Subject, most: int) -> str:
         shown_rows=SHOWN_ROWS,
         metrics=_metric_groups(subject.metrics),
         figures=groups,
+        abstention=abstention_note(described, subject.metrics),
         measures=_measures(subject.explanations),
         explained=_explained(subject.explanations),
         gallery=gallery,

@@ -57,6 +57,7 @@ def is_calibrated(metrics: Metrics) -> Verdict:
     names = "ece", "ece_consistency_95", "ece_debiased", "ece_uncalibrated", "temperature"
     numbers = numbers_found(metrics, *names)
     ece, most = metrics["ece"], metrics["ece_consistency_95"]
+    before = metrics.get("ece_uncalibrated", {"value": None})["value"]
     answer: Answer = "unknown"
     if ece["value"] is not None and most["value"] is not None:
         answer = _of_enough(ece, "yes" if ece["value"] <= most["value"] else "no")
@@ -64,7 +65,8 @@ def is_calibrated(metrics: Metrics) -> Verdict:
         "question": "Is it calibrated?",
         "answer": answer,
         "reason": f"Its confidence misses its accuracy by {estimated(ece)} on average; a perfectly calibrated one with "
-        f"these confidences would stay below {number(most['value'])} in 95 % of test sets of this size.",
+        f"these confidences would stay below {number(most['value'])} in 95 % of test sets of this size."
+        f"{'' if before is None else f' Before temperature scaling it was {number(before)}.'}",
         "rule": "Yes if ECE after temperature scaling is at most ece_consistency_95, else no; of fewer than "
         f"{LEAST_IMAGES} test images unresolved.",
         "numbers": numbers,

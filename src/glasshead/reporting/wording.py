@@ -32,6 +32,20 @@ def estimated(estimate: Estimate) -> str:
     return f"{number(estimate['value'])} ({bounds})" if bounds else number(estimate["value"])
 
 
+def spelled(value: Any) -> str:
+    """Return settings, however nested, on one line: "epochs: 15; losses (bce: 1; patch: 1)"."""
+    if isinstance(value, Mapping):
+        return "; ".join(
+            f"{key} ({spelled(each)})" if isinstance(each, Mapping) else f"{key}: {spelled(each)}"
+            for key, each in value.items()
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(
+            f"({spelled(each)})" if isinstance(each, Mapping) else spelled(each) for each in value
+        )
+    return "none" if value is None else str(value)
+
+
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table, each by column."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]

@@ -10,6 +10,7 @@ from PIL import Image
 
 from glasshead.errors import ImageError
 from glasshead.images.decode import decode_rgb, to_rgb
+from glasshead.images.hidden import is_hidden
 
 Given = str | os.PathLike[str] | bytes | Image.Image
 
@@ -20,7 +21,7 @@ MAX_RATIO = 200  # of the longer to the shorter side: of such a strip, hardly an
 def find_files(argument: str) -> Iterator[str]:
     """Yield the files that `argument` names: itself, those in a folder, those that a glob matches, in name order.
 
-    Names that begin with a dot are passed over in folders. Where there is nothing, `argument` itself is yielded, and
+    Hidden names are passed over in folders. Where there is nothing, `argument` itself is yielded, and
     reading it says so.
     """
     matches = [argument]
@@ -36,9 +37,9 @@ def _below(path: str) -> Iterator[str]:
         return
     unreadable: list[OSError] = []
     for folder, folders, names in os.walk(path, onerror=unreadable.append):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         names += [name for name in folders if Path(folder, name).is_symlink()]
-        yield from (str(Path(folder, name)) for name in sorted(names) if not name.startswith("."))
+        yield from (str(Path(folder, name)) for name in sorted(names) if not is_hidden(name))
     yield from (str(error.filename) for error in unreadable)
 
 

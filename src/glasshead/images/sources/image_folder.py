@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from glasshead.errors import SourceError
+from glasshead.images.hidden import is_hidden
 from glasshead.images.sources.base import Refused, Source, plain_record
 from glasshead.images.sources.class_folders import find_layout, is_text, place, shown
 from glasshead.images.sources.remote import Location, Remote, RemoteFile
@@ -30,7 +31,7 @@ class ImageFolderParams(BaseModel, extra="forbid", frozen=True):
 def open_image_folder(params: ImageFolderParams) -> Source:
     """Return every file below a class folder, in path order; the id is the path relative to the root.
 
-    Names that begin with a dot are ignored. Files outside a class folder, links that lead out of the root, linked
+    Hidden names are ignored. Files outside a class folder, links that lead out of the root, linked
     folders, special and unreadable files are refused one by one. Raises SourceError where there is no such layout.
     """
     root = params.path
@@ -65,7 +66,7 @@ def _files(folder: Path) -> Iterator[Path]:
         yield folder
         return
     for entry in entries:
-        if entry.name.startswith("."):
+        if is_hidden(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _files(Path(entry.path))
@@ -147,5 +148,5 @@ def _folders(root: Path, folder: str) -> list[str]:
     return [
         e.name
         for e in os.scandir(root / folder)
-        if e.is_dir(follow_symlinks=False) and not e.name.startswith(".")
+        if e.is_dir(follow_symlinks=False) and not is_hidden(e.name)
     ]

@@ -14,6 +14,7 @@ from fsspec.registry import known_implementations
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from glasshead.errors import SourceError
+from glasshead.images.hidden import is_hidden
 
 Address = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*(://|::.*://)")]
 
@@ -77,7 +78,7 @@ class Remote:
         return "/".join(part for part in (self.root, name) if part)
 
     def folders(self, folder: str = "") -> list[str]:
-        """Return the names of the folders in `folder`, in order, without those that begin with a dot."""
+        """Return the names of the folders in `folder`, in order, without hidden ones."""
         return [name for name, info in self._entries(folder) if _is_folder(info)]
 
     def names(self) -> list[str]:
@@ -87,7 +88,7 @@ class Remote:
     def files(self, folder: str = "") -> Iterator[RemoteFile]:
         """Yield every file below `folder`, folder by folder, each in name order.
 
-        Names that begin with a dot are left out; a key with an empty part, such as a//b, is in no folder.
+        Hidden names are left out; a key with an empty part, such as a//b, is in no folder.
         """
         for name, info in self._entries(folder):
             inner = f"{folder}/{name}" if folder else name
@@ -115,7 +116,7 @@ class Remote:
         paths = [(info["name"].strip("/"), info) for info in listed]
         inside = [(found, info) for found, info in paths if found != path.strip("/")]
         named = [(found.rsplit("/", 1)[-1], info) for found, info in inside]
-        visible = [(name, info) for name, info in named if not name.startswith(".")]
+        visible = [(name, info) for name, info in named if not is_hidden(name)]
         return sorted(visible, key=itemgetter(0))
 
     def _size(self, name: str, info: dict[str, Any]) -> int | None:

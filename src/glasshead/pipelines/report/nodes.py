@@ -74,7 +74,14 @@ def judge_classifier(
         "data": ingest_counts,
         "splits": samples["split"].value_counts().sort_index().to_dict(),
         "verdicts": verdicts(metrics, explanations, parameters.right_from),
-        "failures": failures(metrics, class_recall, confused_pairs, reliability, explanations),
+        "failures": failures(
+            metrics,
+            class_recall,
+            confused_pairs,
+            reliability,
+            explanations,
+            own_results.load("interventions.json"),
+        ),
     }
 
 
