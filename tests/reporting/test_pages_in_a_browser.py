@@ -142,14 +142,27 @@ def test_dark_and_paper_have_colours_of_their_own(page, pages):
     assert page.evaluate(scroll) == "none"
 
 
+def test_on_a_phone_a_comparison_is_a_block_for_each_metric_and_can_be_sorted(page, pages):
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.goto(pages["comparison"])
+    first, second = (page.locator("#metrics tbody tr").first.locator("td").nth(n) for n in (0, 1))
+    assert second.bounding_box()["y"] > first.bounding_box()["y"]
+    named = "cell => getComputedStyle(cell, '::before').content"
+    assert second.evaluate(named) == '"best"'
+    before = first.inner_text()
+    page.locator("#metrics th button").first.dblclick()
+    assert page.locator("#metrics tbody tr td").first.inner_text() != before
+    assert not page.locator("#verdicts thead").is_visible()
+
+
 def test_on_paper_each_measure_is_named_in_its_cell_and_figures_are_in_one_column(page, pages):
     """Chromium draws figures over each other where columns of them break between pages."""
     page.goto(pages["usual"])
-    cell = page.locator("#explanations td[data-measure]").first
+    cell = page.locator("#explanations td[data-of]").first
     named = "cell => getComputedStyle(cell, '::before').content"
     columns = "getComputedStyle(document.querySelector('.figures')).columnCount"
     assert (cell.evaluate(named), page.evaluate(columns)) == ("none", "2")
     page.emulate_media(media="print")
-    assert (cell.evaluate(named), page.evaluate(columns)) == ('"pointing_game"', "auto")
-    assert page.locator("#explanations td[data-measure]").count() == 8
+    assert (cell.evaluate(named), page.evaluate(columns)) == ('"check of random weights"', "auto")
+    assert page.locator("#explanations td[data-of]").count() == 12
     assert not page.locator("#explanations thead").is_visible()
