@@ -177,6 +177,8 @@ def execute_notebook() -> Iterator[Callable[[str], None]]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let no test's weights depend on which tests the process has run before, and skip what a device is absent for."""
+    torch.manual_seed(0)
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("absent device: no CUDA GPU")
 

@@ -17,6 +17,10 @@ from kedro.framework.session import KedroSession
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, ThreadRunner
 from mlflow.entities import Run
+from mlflow.environment_variables import (
+    MLFLOW_HTTP_REQUEST_MAX_RETRIES,
+    MLFLOW_HTTP_REQUEST_TIMEOUT,
+)
 from mlflow.exceptions import MlflowException
 
 from glasshead.errors import GateError
@@ -183,23 +187,23 @@ class TestStatus:
 
 
 class TestMlflowFails:
+    def test_a_server_that_does_not_answer_is_soon_given_up(self) -> None:
+        assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 1  # MLflow's own defaults wait for minutes
+        assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 10
+
     def test_a_server_that_is_down_costs_no_result(
         self, tiny_run: TinyRun, tiny_project: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         settings = tiny_project / "conf" / "base" / "mlflow.yml"
         settings.write_text("server: {mlflow_tracking_uri: 'http://127.0.0.1:9'}\n")
-        started = time.perf_counter()
         tiny_run()
-        assert time.perf_counter() - started < 60
         assert (tiny_project / "data" / "heads" / "metrics.json").is_file()
         assert "MLflow's record of this run is incomplete" in caplog.text
 
     def test_a_server_that_goes_down_in_mid_run_costs_no_result(
         self, tiny_run: TinyRun, tiny_project: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        started = time.perf_counter()
         tiny_run(fate="lose_server")
-        assert time.perf_counter() - started < 60
         assert (tiny_project / "data" / "heads" / "metrics.json").is_file()
         assert "MLflow's record of this run is incomplete" in caplog.text
 

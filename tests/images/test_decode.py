@@ -142,7 +142,7 @@ def test_a_truncated_image_is_refused_or_whole_never_padded(form, share):
     assert np.array_equal(image, decode_rgb(whole))
 
 
-@settings(max_examples=200, deadline=5000)
+@settings(max_examples=200)
 @given(
     form=st.sampled_from(sorted(ENCODED)),
     changes=st.lists(

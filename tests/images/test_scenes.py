@@ -1,7 +1,6 @@
 """Scenes: each record stands for itself, masks and attributes tell the truth, defects are where the table says."""
 
 import io
-import time
 from collections import Counter
 
 import numpy as np
@@ -93,11 +92,6 @@ class TestIdentity:
         image = Image.open(io.BytesIO(record["image"]))
         assert (image.size, image.mode) == ((size, size), "RGB")
         assert mask(record).shape == (size, size)
-
-    def test_a_thousand_take_seconds(self):
-        started = time.process_time()
-        scenes(train=250, test=50)
-        assert time.process_time() - started < 3  # 6,000 images: a minute at the very most
 
 
 class TestTruth:
