@@ -116,6 +116,11 @@ class ImageTable:
         ids: pd.Series = self._table["image_id"].to_pandas()
         return ids
 
+    def label(self, row: int) -> str:
+        """Return the class name of `row`."""
+        label: str = self._table["label"][row].as_py()
+        return label
+
     def hashes(self) -> np.ndarray:
         """Return the content hashes in row order as bytes (n, 32)."""
         hashes = np.empty((len(self), 32), np.uint8)

@@ -50,13 +50,12 @@ def shown_images(
 
     Raises ArtifactError where the bytes of one are damaged.
     """
-    frame = images.frame()
-    rows = np.flatnonzero(frame["image_id"].isin(list(image_ids)))
+    ids = images.ids()
     return {
-        image_id: ShownImage(miniature(images.pil(row)), label, answers.get(image_id, ""))
-        for row, image_id, label in zip(
-            rows.tolist(), *(frame[name].iloc[rows] for name in ("image_id", "label")), strict=True
+        ids[row]: ShownImage(
+            miniature(images.pil(row)), images.label(row), answers.get(ids[row], "")
         )
+        for row in np.flatnonzero(ids.isin(list(image_ids))).tolist()
     }
 
 
