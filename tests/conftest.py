@@ -177,7 +177,7 @@ def execute_notebook() -> Iterator[Callable[[str], None]]:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Let no test's weights depend on which tests the process has run before, and skip what a device is absent for."""
+    """Begin each test in one random state of torch, whichever files the process has run; skip for an absent device."""
     torch.manual_seed(0)
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("absent device: no CUDA GPU")

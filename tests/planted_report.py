@@ -1,7 +1,7 @@
 """What a report is on, planted: a classifier that errs in known ways."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from glasshead.images.table import ImageTable
 from glasshead.reporting.failures import failures
-from glasshead.reporting.findings import sorted_findings
+from glasshead.reporting.findings import ShownFinding, ShownImage, sorted_findings
 from glasshead.reporting.report import Subject
 from glasshead.reporting.risk_report import RiskSubject
 from glasshead.reporting.risk_verdicts import risk_failures, risk_verdicts
@@ -83,17 +83,17 @@ def png(side: int = 16, seed: int | None = None) -> bytes:
     return sink.getvalue()
 
 
-def make_images(image_ids: Sequence[str], label: str = "cat", side: int = 16) -> ImageTable:
-    """Return a table of grey images of one class, but for the ids the same."""
+def make_images(labels: Mapping[str, str], side: int = 16) -> ImageTable:
+    """Return a table of grey images with these ids and labels."""
     common: Any = {
         "image": png(side),
-        "label": label,
         "given_split": None,
         "mask": None,
         "attributes": {},
         "defects": [],
     }
-    return ImageTable.from_records(({**common, "image_id": each} for each in image_ids), [label])
+    records = ({**common, "image_id": name, "label": label} for name, label in labels.items())
+    return ImageTable.from_records(records, sorted({*labels.values()}))
 
 
 def make_metrics(subtask: str = "legs") -> dict[str, Any]:
@@ -213,7 +213,6 @@ def make_subject(
         figures={"reliability": png(), "shapley_global": png(), "of_a_later_stage": png()},
         data_figures={"class_balance": png()},
         findings=[],
-        shown={},
         checks=["Checks of this classifier: not run."],
         robustness="Not run: kedro run --pipelines=robustness.",
         risk="Not run: kedro run --pipelines=risk.",
@@ -286,8 +285,10 @@ def make_risk_subject(risk: str = "road") -> RiskSubject:
         summary=summary,
         metrics=metrics,
         figures={name: png() for name in drawn},
-        findings=sorted_findings({"risk": [finding]}),
-        shown={},
+        findings=[
+            ShownFinding(each, [ShownImage("test/0")])
+            for each in sorted_findings({"risk": [finding]})
+        ],
         to_review=to_review,
         reproduction=reproduction("risk", RECORD),
     )

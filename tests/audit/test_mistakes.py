@@ -106,5 +106,5 @@ def test_mistakes_below_the_threshold_are_not_told_of(answers):
     ids=["confident_mistakes", "weak_classes", "weak_values", "miscalibration"],
 )
 def test_tables_of_another_form_are_refused(answers, spoil, message, check):
-    with pytest.raises(ArtifactError, match=f"{message}. Run the calibrate pipeline again"):
+    with pytest.raises(ArtifactError, match=f"{message}. Run the pipeline that makes them again"):
         check(spoil(answers()))

@@ -23,10 +23,12 @@ RISKS = ("road", "dark")
 D, SIDE = 5, 4
 
 
-def build_head(pooling="top_k_mean", risks=2, dimension=D, spread=4, channels=3) -> RiskHead:
+def build_head(
+    pooling="top_k_mean", risks=2, dimension=D, spread=4, channels=3, top_share=0.25
+) -> RiskHead:
     torch.manual_seed(0)
     params = RiskHeadParams(
-        pooling=pooling, top_share=0.25, channels=channels, spread=spread, likeness=0.5
+        pooling=pooling, top_share=top_share, channels=channels, spread=spread, likeness=0.5
     )
     head = RiskHead(dimension, risks, params).eval()
     head.standardise_by(torch.linspace(-1, 1, dimension), torch.linspace(0.5, 2, dimension))
@@ -83,10 +85,13 @@ class TestHead:
         torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-3)
 
     @pytest.mark.parametrize("pooling", ["average", "max", "top_k_mean"])
-    def test_a_map_pools_to_the_logit_of_its_image(self, features, pooling):
-        head = build_head(pooling)
-        maps = head.maps(features)
-        assert not torch.allclose(maps, head.evidence(features), atol=1e-3)
+    @pytest.mark.parametrize("top_share", [0.001, 0.25, 1.0])
+    def test_a_map_pools_to_the_logit_of_its_image(self, features, pooling, top_share):
+        head = build_head(pooling, top_share=top_share)
+        maps, evidence = head.maps(features), head.evidence(features)
+        assert not torch.allclose(maps, evidence, atol=1e-3)
+        heights = [each.amax(dim=(2, 3)) - each.mean(dim=(2, 3)) for each in (maps, evidence)]
+        assert (heights[0] > 0.3 * heights[1]).all()
         torch.testing.assert_close(head.mlp(head.pooled(maps, features)), head(features))
 
     def test_without_steps_the_map_is_the_evidence(self, features):

@@ -76,15 +76,20 @@ def judge(found, parameters=PARAMETERS):
 def found(planted_report):
     """Return what the corridor leaves, by dataset."""
     subject = planted_report.make_subject()
-    samples = pd.DataFrame({"split": ["train"] * 3 + ["test"]})
+    predictions = subject.examples.drop(columns=["correct", "shown", "measured"])
+    predictions.insert(1, "split", ["train", "train", "test"])
+    images = planted_report.make_images(
+        dict(zip(predictions["image_id"], predictions["label"], strict=True))
+    )
+    samples = images.frame().assign(split=predictions["split"])
     named = ["metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"]
     return {name: getattr(subject, name) for name in named} | {
         "own_results": FakeResults(),
         "classifier": FakeClassifier(subject.summary),
         "samples": samples,
         "ingest_counts": subject.summary["data"],
-        "predictions": subject.examples.drop(columns=["correct", "shown", "measured"]),
-        "images": planted_report.make_images(["test/0", "test/1", "test/2"]),
+        "predictions": predictions,
+        "images": images,
     }
 
 
@@ -98,6 +103,7 @@ def audited(planted_report):
     """Return what `risk` leaves, by dataset."""
     subject = planted_report.make_risk_subject()
     described = subject.summary["classifier"]
+    images = planted_report.make_images({"train/0": "cat", "test/0": "cat", "test/1": "ship"})
     return {
         "classifier": SimpleNamespace(
             classes=("road",),
@@ -109,7 +115,8 @@ def audited(planted_report):
         "embed_summary": {"features/from": "store", "features/why": "9 MB"},
         "scores": pd.DataFrame(
             {
-                "image_id": ["train/0", "test/0", "test/1"],
+                "image_id": images.ids(),
+                "content_hash": images.frame()["content_hash"],
                 "split": ["train", "test", "test"],
                 "label": ["cat", "cat", "ship"],
                 "target/road": [1, 1, 0],
@@ -120,7 +127,7 @@ def audited(planted_report):
         "metrics": subject.metrics,
         "findings": [FINDING],
         "to_review": subject.to_review,
-        "images": planted_report.make_images(["train/0", "test/0", "test/1"]),
+        "images": images,
         "run_record": planted_report.RECORD,
         "params:report": PARAMETERS,
         **{f"{name}_figure": png for name, png in subject.figures.items()},
@@ -130,7 +137,7 @@ def audited(planted_report):
 class TestJudging:
     def test_the_summary_says_what_it_is_of(self, judged):
         assert judged["name"] == "heads"
-        assert judged["splits"] == {"test": 1, "train": 3}
+        assert judged["splits"] == {"test": 1, "train": 2}
         assert judged["classifier"]["weights_sha256"] == "5ha"
         assert [each["answer"] for each in judged["verdicts"]] == ["yes", "no", "yes", "unresolved"]
 
@@ -239,7 +246,15 @@ class TestOptionalResults:
         assert shown.count("<img") == 2  # one is not in the table
         places = [shown.index(f">{each}<") for each in rows]
         assert places == sorted(places)
-        assert "says dog, 0.97" in shown
+        assert "classifier: dog, 0.97" in shown
+
+    def test_other_images_are_not_shown_under_these_names(self, write, found, planted_report):
+        labels = dict(
+            zip(found["predictions"]["image_id"], found["predictions"]["label"], strict=True)
+        )
+        found["images"] = planted_report.make_images(labels, side=17)
+        with pytest.raises(ArtifactError, match="not those of the image table"):
+            write.report()
 
     def test_checks_that_found_nothing_are_named(self, write):
         report = write.report(results=FakeResults(data__findings=[]))
@@ -330,7 +345,13 @@ class TestRisk:
         [report] = self.run(audited, "report")
         shown = report.split('id="findings"')[1].split("</section>")[0]
         assert shown.count("<img") == 1
-        assert "says road, 0.2" in shown
+        assert "P(road) = 0.2" in shown
+
+    def test_other_images_are_not_shown_under_these_names(self, audited, planted_report):
+        labels = {"train/0": "cat", "test/0": "cat", "test/1": "ship"}
+        audited["images"] = planted_report.make_images(labels, side=17)
+        with pytest.raises(ArtifactError, match="not those of the image table"):
+            self.run(audited, "report")
 
     def test_metrics_at_another_temperature_are_refused(self, audited):
         audited["classifier"].concept_temperatures = {"road": 2.0}

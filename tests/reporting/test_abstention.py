@@ -19,12 +19,13 @@ def test_it_says_what_calibration_promises(abstention, starts):
     assert abstention_note({"abstention": abstention}, {}).startswith(starts)
 
 
-def test_it_says_what_test_images_show(planted_report):
+@pytest.mark.parametrize(
+    ("wrong", "end"), [(0.1, ", and 0.1 (0.09 to 0.11) of that are wrong."), (None, ".")]
+)
+def test_it_says_what_test_images_show(planted_report, wrong, end):
     measured = {
         "coverage": planted_report.estimate(0.9),
-        "selective_risk": planted_report.estimate(None),
+        "selective_risk": planted_report.estimate(wrong),
     }
     note = abstention_note({"abstention": FITTED}, measured)
-    assert note.endswith(
-        "answers 0.9 (0.89 to 0.91) of the test images, and undefined of these answers are wrong."
-    )
+    assert note.endswith(f"It so answers 0.9 (0.89 to 0.91) of the test images{end}")

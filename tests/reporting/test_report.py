@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from glasshead.errors import ArtifactError
-from glasshead.reporting.findings import sorted_findings
+from glasshead.reporting.findings import ShownFinding, ShownImage, sorted_findings
 from glasshead.reporting.report import OtherResults, report_page
 
 LIMIT = 15_000_000
@@ -145,7 +145,8 @@ def test_what_has_run_is_shown(planted_report):
         "rows": [f"train/{row}" for row in range(20)],
         "advice": "Remove the mark.",
     }
-    findings = sorted_findings({"risk": [finding | {"severity": "low"}, finding], "the data": None})
+    listed = sorted_findings({"risk": [finding | {"severity": "low"}, finding], "the data": None})
+    findings = [ShownFinding(each, [ShownImage("train/0")]) for each in listed]
     changes = {"robustness": robustness, "risk": risk, "findings": findings}
     parsed = Parsed(report_page(planted_report.make_subject(**changes), LIMIT))
     assert (

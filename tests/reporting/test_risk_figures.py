@@ -50,6 +50,7 @@ def test_the_scale_holds_all_but_the_most_extreme_logits_and_a_half_in_any_case(
     assert scale_of(logits) == pytest.approx((-9.5, 39.5))
     assert scale_of(np.full(4, 7.0)) == (-1, 7)
     assert scale_of(np.full(4, -0.1)) == (-1, 1)
+    assert scale_of(np.empty((0, 1, 8, 8))) == (-1, 1)
 
 
 def test_the_overlay_mixes_heat_and_a_grey_image():

@@ -28,7 +28,7 @@ def write(planted_report):
 def card(planted_report):
     def write(risk="road"):
         subject = planted_report.make_risk_subject(risk)
-        given = subject.findings, subject.reproduction, "mit", None
+        given = [each.found for each in subject.findings], subject.reproduction, "mit", None
         return risk_card(subject.summary, subject.metrics, *given)
 
     return write

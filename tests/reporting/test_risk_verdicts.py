@@ -76,6 +76,7 @@ def test_a_check_that_was_not_made_is_no_acquittal(findings, answer):
 def test_mistakes_do_not_say_what_the_score_rests_on():
     verdict = rests_on_the_risk([FINDING | {"check": "confident_mistakes"}])
     assert verdict["answer"] == "yes"
+    assert "Mistakes (confident_mistakes) do not count" in verdict["rule"]
 
 
 def test_each_of_several_risks_is_judged_by_its_own_metrics(planted_report):

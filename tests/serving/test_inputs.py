@@ -36,6 +36,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("a", ["a/x.jpg"]),
         (".", ["[1].png", "c.txt", "a/x.jpg", "b/10.png", "b/2.png"]),
         ("*/*.png", ["b/10.png", "b/2.png"]),
+        ("a/*", ["a/x.jpg"]),
         ("**/*.*g", ["[1].png", "a/x.jpg", "b/10.png", "b/2.png"]),
         ("[ab]", ["a/x.jpg", "b/10.png", "b/2.png"]),
         ("[1].png", ["[1].png"]),  # a name that is there is no glob

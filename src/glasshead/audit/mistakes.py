@@ -66,7 +66,9 @@ def check_rows(test: pd.DataFrame) -> None:
     elif not test["confidence"].between(0, 1).all():
         wrong = "have a confidence outside 0 to 1"
     if wrong:
-        raise ArtifactError(f"The test predictions {wrong}. Run the calibrate pipeline again.")
+        raise ArtifactError(
+            f"The test predictions {wrong}. Run the pipeline that makes them again."
+        )
 
 
 def mistakes_of(test: pd.DataFrame) -> pd.DataFrame:

@@ -135,8 +135,9 @@ class RiskHead(nn.Module):
 
         As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, which are rectified too, here with the
         frozen features' own likeness: softmax over places of cosine / likeness, of standardised features. A walk draws
-        all values to their mean; so they are stretched back until the highest places, those that pooling counts, are as
-        high above the mean as the evidence's: by mean, max and top-k mean, map and evidence are the same.
+        all values to their mean; so they are stretched back, each map having the evidence's mean, and its mean of the
+        highest places that count in top_k_mean; under the other poolings, its maximum. By its pooling (but for
+        attention, which looks at the features) and without narrowing, a map therefore gives the logit of its image.
         """
         if not self.params.spread:
             return evidence
@@ -145,8 +146,9 @@ class RiskHead(nn.Module):
         walk = (places.transpose(1, 2) @ places / self.params.likeness).softmax(dim=2)
         before = evidence.flatten(2).transpose(1, 2)
         mean = before.mean(dim=1, keepdim=True)
-        share = 0.0 if self.params.pooling == "max" else self.params.top_share
-        count = max(1, round(share * before.shape[1]))
+        total = before.shape[1]
+        share = self.params.top_share if self.params.pooling == "top_k_mean" else 0.0
+        count = _count(share, total) % total or 1  # the mean of all says nothing of their height
         height = before.topk(count, dim=1).values.mean(dim=1, keepdim=True) - mean
         after = (before - mean).relu()
         for _ in range(self.params.spread):
@@ -196,9 +198,7 @@ class RiskHead(nn.Module):
     def _highest(self, evidence: Tensor, share: float) -> Float[Tensor, "b r k"]:
         """Return the highest evidence in falling order: `share` of the places, one at least; more while it narrows."""
         flat = evidence.flatten(2)
-        places = flat.shape[2]
-        final = max(share, 1 / places)
-        return flat.topk(max(1, round(final**self.narrowed * places)), dim=2).values
+        return flat.topk(_count(share, flat.shape[2], self.narrowed), dim=2).values
 
     def _convolved(self, features: Tensor, convolution: nn.Conv2d) -> Tensor:
         """Return the 1×1 convolution of the standardised features, which stands in its weights: no copy is made."""
@@ -206,6 +206,11 @@ class RiskHead(nn.Module):
         assert convolution.bias is not None
         shift = (weight[:, :, 0, 0] * self.mean).sum(dim=1)
         return F.conv2d(features, weight, convolution.bias - shift)
+
+
+def _count(share: float, places: int, narrowed: float = 1.0) -> int:
+    """Return how many of `places` a share of them is, one at least; all of them while nothing is `narrowed`."""
+    return max(1, round(max(share, 1 / places) ** narrowed * places))
 
 
 class RiskAuditor(Classifier):

@@ -34,7 +34,7 @@ def failures(
         *_weak_classes(class_recall, metrics),
         *_misplaced_confidence(reliability),
         *_concepts(metrics),
-        *_beyond_concepts(metrics, interventions or {}),
+        *_beyond_concepts(interventions or {}),
         *_unfaithful(explanations),
     ]
 
@@ -116,18 +116,18 @@ def _concepts(metrics: Metrics) -> Iterator[Failure]:
         }
 
 
-def _beyond_concepts(metrics: Metrics, interventions: Metrics) -> Iterator[Failure]:
-    """Yield what corrected concepts leave wrong, unless the interventions are of another training or other images."""
+def _beyond_concepts(interventions: Metrics) -> Iterator[Failure]:
+    """Yield what corrected concepts leave wrong."""
     start = "intervention/random/"
     counts = [name.removeprefix(start) for name in interventions if name.startswith(start)]
     steps = sorted(filter(str.isdecimal, counts), key=int)
-    if not steps or interventions[start + steps[0]]["value"] != metrics["accuracy"]["value"]:
+    if not steps:
         return
-    corrected = interventions[start + steps[-1]]
+    before, corrected = (interventions[start + steps[place]] for place in (0, -1))
     if corrected["value"] < 1:
         yield {
             "sentence": f"With all of its concepts corrected, accuracy is {estimated(corrected)} after "
-            f"{estimated(metrics['accuracy'])}: what then is wrong is not the concepts' answers but what is made of "
+            f"{estimated(before)}: what then is wrong is not the concepts' answers but what is made of "
             "them.",
             "source": f"interventions.json: {start}{steps[-1]}",
         }

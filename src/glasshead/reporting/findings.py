@@ -1,6 +1,8 @@
 """Findings of all checks that have run, worst first, and the images that show them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from glasshead.images.table import ImageTable
 from glasshead.reporting.pictures import Picture, miniature
 
 SHOWN_ROWS = 8  # images of a finding
+MOST_SHOWN = 400  # of all findings together: some 8 kB each
 
 
 class ListedFinding(Finding):
@@ -20,11 +23,19 @@ class ListedFinding(Finding):
 
 
 class ShownImage(NamedTuple):
-    """A small picture of an image, its label, and what the model says of it; nothing where that is not known."""
+    """An image of a finding: its id and, where it is to be had, a small picture, its label and the model's answer."""
 
-    picture: Picture
-    label: str
-    answer: str
+    image_id: str
+    picture: Picture | None = None
+    label: str = ""
+    answer: str = ""
+
+
+class ShownFinding(NamedTuple):
+    """What a report shows of a finding: all that was found, and its first images."""
+
+    found: ListedFinding
+    images: Sequence[ShownImage]
 
 
 def sorted_findings(found: Mapping[str, list[Any] | None]) -> list[ListedFinding]:
@@ -39,24 +50,44 @@ def sorted_findings(found: Mapping[str, list[Any] | None]) -> list[ListedFinding
 
 
 def shown_ids(findings: Iterable[ListedFinding]) -> list[str]:
-    """Return the ids of the first `SHOWN_ROWS` images of each finding, each once."""
-    return list(dict.fromkeys(row for each in findings for row in each["rows"][:SHOWN_ROWS]))
+    """Return the ids of the first `SHOWN_ROWS` images of each finding, up to `MOST_SHOWN`, each once."""
+    rows = (row for each in findings for row in each["rows"][:SHOWN_ROWS])
+    return list(dict.fromkeys(islice(rows, MOST_SHOWN)))
 
 
-def shown_images(
-    image_ids: Iterable[str], images: ImageTable, answers: Mapping[str, str]
-) -> dict[str, ShownImage]:
-    """Return the images by id, with the answer to each; those that the table does not have are left out.
+def with_images(
+    findings: Sequence[ListedFinding], images: ImageTable, answers: Mapping[str, str]
+) -> list[ShownFinding]:
+    """Return the findings with their first images, and what the model answers to each; no more than `MOST_SHOWN`.
 
+    Those without an answer, and those that the table does not have, are named alone. `answers` must be to these images.
     Raises ArtifactError where the bytes of one are damaged.
     """
     ids = images.ids()
-    return {
-        ids[row]: ShownImage(
-            miniature(images.pil(row)), images.label(row), answers.get(ids[row], "")
-        )
-        for row in np.flatnonzero(ids.isin(list(image_ids))).tolist()
-    }
+    places = {ids[row]: row for row in np.flatnonzero(ids.isin(list(answers))).tolist()}
+
+    @cache
+    def seen(image_id: str) -> ShownImage:
+        if image_id not in places:
+            return ShownImage(image_id)
+        row = places[image_id]
+        picture = miniature(images.pil(row))
+        return ShownImage(image_id, picture, images.label(row), answers[image_id])
+
+    left = MOST_SHOWN
+    shown = []
+    for each in findings:
+        rows = each["rows"][:SHOWN_ROWS]
+        pictured = [seen(row) for row in rows[:left]]
+        left -= len(pictured)
+        shown.append(ShownFinding(each, [*pictured, *map(ShownImage, rows[len(pictured) :])]))
+    return shown
+
+
+def size_of(findings: Iterable[ShownFinding]) -> int:
+    """Return how many bytes the pictures have together."""
+    images = (image for each in findings for image in each.images)
+    return sum(len(image.picture.data) for image in images if image.picture)
 
 
 def _finding(subject: str, content: Any) -> ListedFinding:

@@ -45,8 +45,8 @@ def thumbnail(pixels: UInt8[np.ndarray, "3 h w"]) -> Picture:
 
 
 def miniature(image: Image.Image) -> Picture:
-    """Return an RGB image with sides of at most `MINIATURE` pixels; a smaller one as it is."""
-    if max(image.size) <= MINIATURE:
+    """Return an RGB image with sides of at most `MINIATURE` pixels; one of up to `SMALLEST` as it is."""
+    if max(image.size) <= SMALLEST:
         return thumbnail(np.asarray(image).transpose(2, 0, 1))
     return _webp(image, MINIATURE)
 

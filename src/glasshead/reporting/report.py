@@ -11,7 +11,7 @@ import pandas as pd
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.standing import standing
 from glasshead.reporting.abstention import abstention_note
-from glasshead.reporting.findings import SHOWN_ROWS, ListedFinding, ShownImage
+from glasshead.reporting.findings import SHOWN_ROWS, ShownFinding, size_of
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import Picture, fitted, thumbnail
 from glasshead.reporting.robustness_notes import robustness_notes
@@ -106,8 +106,8 @@ class OtherResults:
 class Subject:
     """What a report is on: `summary` as `judge_classifier` makes it, results as their pipelines leave them.
 
-    `checks` says of each kind of findings whether there can be any, `shown` has their images by id; robustness and risk
-    are the reason where there are none to show.
+    `checks` says of each kind of findings whether there can be any; robustness and risk are the reason where there are
+    none to show.
     """
 
     summary: Mapping[str, Any]
@@ -120,8 +120,7 @@ class Subject:
     pixels: np.ndarray
     figures: Mapping[str, bytes]
     data_figures: Mapping[str, bytes]
-    findings: Sequence[ListedFinding]
-    shown: Mapping[str, ShownImage]
+    findings: Sequence[ShownFinding]
     checks: Sequence[str]
     robustness: OtherResults | str
     risk: OtherResults | str
@@ -131,9 +130,7 @@ class Subject:
 def report_page(subject: Subject, most: int) -> str:
     """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
     gallery = _gallery(subject.examples, subject.pixels)
-    small = [each["picture"] for each in gallery]
-    small += [each.picture for each in subject.shown.values()]
-    taken = sum(len(each.data) for each in small)
+    taken = sum(len(each["picture"].data) for each in gallery) + size_of(subject.findings)
     sets = {
         "own": subject.figures,
         "data": subject.data_figures,
@@ -162,7 +159,6 @@ def report_page(subject: Subject, most: int) -> str:
         failures=subject.summary["failures"],
         findings=subject.findings,
         checked=subject.checks,
-        shown=subject.shown,
         shown_rows=SHOWN_ROWS,
         metrics=_metric_groups(subject.metrics),
         figures=groups,

@@ -53,6 +53,8 @@ class Heated(NamedTuple):
 
 def scale_of(heat: Float[np.ndarray, "..."]) -> Scale:
     """Return the scale that leaves out `BEYOND` of these logits at either end, and reaches from -1 to 1 at least."""
+    if not heat.size:
+        return Scale(-1.0, 1.0)
     low, high = np.quantile(heat, (BEYOND, 1 - BEYOND))
     return Scale(min(float(low), -1.0), max(float(high), 1.0))
 

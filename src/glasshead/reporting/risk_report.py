@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from glasshead.reporting.findings import SHOWN_ROWS, ListedFinding, ShownImage
+from glasshead.reporting.findings import SHOWN_ROWS, ShownFinding, size_of
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import fitted
 from glasshead.reporting.report import RESERVED, grouped, rows_of
@@ -76,26 +76,20 @@ FILES = {  # from the project's root
 
 @dataclass(frozen=True)
 class RiskSubject:
-    """What a report on a risk auditor is on: `summary` as `judge_auditor` makes it, results as `risk` leaves them.
-
-    `shown` has the images of the findings by id.
-    """
+    """What a report on a risk auditor is on: `summary` as `judge_auditor` makes it, results as `risk` leaves them."""
 
     summary: Mapping[str, Any]
     metrics: Metrics
     figures: Mapping[str, bytes]
-    findings: Sequence[ListedFinding]
-    shown: Mapping[str, ShownImage]
+    findings: Sequence[ShownFinding]
     to_review: pd.DataFrame
     reproduction: Reproduction
 
 
 def risk_page(subject: RiskSubject, most: int) -> str:
     """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
-    taken = sum(len(each.picture.data) for each in subject.shown.values())
-    pictures = fitted(
-        subject.figures, (most - RESERVED) * 3 // 4 - taken
-    )  # base64 makes four bytes of three
+    room = (most - RESERVED) * 3 // 4  # base64 makes four bytes of three
+    pictures = fitted(subject.figures, room - size_of(subject.findings))
     groups = grouped(pictures, FIGURES, always="review")
     summary, reproduction = subject.summary, subject.reproduction
     described = summary["classifier"]
@@ -111,7 +105,6 @@ def risk_page(subject: RiskSubject, most: int) -> str:
         verdicts=summary["verdicts"],
         failures=summary["failures"],
         findings=subject.findings,
-        shown=subject.shown,
         shown_rows=SHOWN_ROWS,
         figures=groups,
         to_review=rows_of(subject.to_review),

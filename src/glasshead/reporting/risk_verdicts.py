@@ -20,7 +20,9 @@ from glasshead.reporting.verdicts import (
 from glasshead.reporting.wording import Estimate, clipped, estimated, number
 
 LOCALISATION = ("iou", "pointing_game")
-OF_ANSWERS = {"confident_mistakes"}  # checks of whether the score is right, not of what it rests on
+OF_ANSWERS = (
+    "confident_mistakes",
+)  # checks of whether the score is right, not of what it rests on
 
 
 def risk_verdicts(
@@ -99,7 +101,8 @@ def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
         "answer": answer,
         "reason": reason,
         "rule": "No if a finding of the checks is high, unresolved if there is a lesser one, unknown if there is none "
-        "but a check was not made; else yes. A check sees only what it looks for.",
+        f"but a check was not made; else yes. Mistakes ({', '.join(OF_ANSWERS)}) do not count: they may rest on the "
+        "risk. A check sees only what it looks for.",
         "numbers": {},
     }
 

@@ -21,12 +21,13 @@ MAX_RATIO = 200  # of the longer to the shorter side: of such a strip, hardly an
 def find_files(argument: str) -> Iterator[str]:
     """Yield the files that `argument` names: itself, those in a folder, those that a glob matches, in name order.
 
-    Hidden names are passed over in folders. Where there is nothing, `argument` itself is yielded, and
+    Hidden names are passed over in folders and globs. Where there is nothing, `argument` itself is yielded, and
     reading it says so.
     """
     matches = [argument]
     if not os.path.lexists(argument) and glob.has_magic(argument):
-        matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207  # any root
+        found = glob.glob(argument, recursive=True)  # noqa: PTH207  # any root
+        matches = sorted(path for path in found if not is_hidden(Path(path).name))
     yield from [file for match in matches for file in _below(match)] or [argument]
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 
 from glasshead.audit.findings import Finding
 from glasshead.errors import ArtifactError
-from glasshead.images.table import ImageTable
+from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.card import model_card
 from glasshead.reporting.failures import failures
-from glasshead.reporting.findings import shown_ids, shown_images, sorted_findings
+from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
 from glasshead.reporting.judged import digests_of
 from glasshead.reporting.report import OtherResults, Subject, report_page
 from glasshead.reporting.run_record import reproduction
@@ -62,6 +62,7 @@ def judge_classifier(
     examples: pd.DataFrame,
     explanations: Explanations,
     parameters: ReportParams,
+    interventions: Metrics | None = None,
 ) -> dict[str, Any]:
     """Return name, the classifier's description, data and splits, and what is concluded: verdicts and failures.
 
@@ -80,7 +81,7 @@ def judge_classifier(
             confused_pairs,
             reliability,
             explanations,
-            own_results.load("interventions.json"),
+            interventions,
         ),
     }
 
@@ -91,6 +92,7 @@ def write_report(
     run_record: Record,
     findings: list[Finding],
     images: ImageTable,
+    samples: pd.DataFrame,
     predictions: pd.DataFrame,
     summary: dict[str, Any],
     metrics: Metrics,
@@ -107,11 +109,12 @@ def write_report(
 ) -> str:
     """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left.
 
-    Raises ArtifactError where an image that shows a finding is damaged.
+    Raises ArtifactError where predictions, samples and images are not of each other, or an image that shows a finding
+    is damaged.
     """
+    check_predictions(images, samples, predictions)
     listed = _findings(findings, results, summary)
     worst_first = sorted_findings(listed)
-    answered = [row for each in findings for row in each["rows"]]
     subject = Subject(
         summary=summary,
         metrics=metrics,
@@ -123,8 +126,7 @@ def write_report(
         pixels=example_images["pixels"],
         figures={name.removesuffix("_figure"): png for name, png in figures.items()},
         data_figures={"class_balance": class_balance_figure, "mean_images": mean_images_figure},
-        findings=worst_first,
-        shown=shown_images(shown_ids(worst_first), images, _answers(predictions, answered)),
+        findings=with_images(worst_first, images, _answers(predictions, shown_ids(worst_first))),
         checks=[_checked(name, each, own_results) for name, each in listed.items()],
         robustness=_robustness(own_results, summary),
         risk=_risk(own_results, results, summary),
@@ -181,10 +183,10 @@ def _findings(
 
 
 def _answers(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
-    """Return "says dog, 0.981" of each image that has a prediction."""
+    """Return "classifier: dog, 0.981" of each image that has a prediction."""
     asked = predictions[predictions["image_id"].isin(image_ids)]
     return {
-        row["image_id"]: f"says {row['predicted']}, {number(row['confidence'])}"
+        row["image_id"]: f"classifier: {row['predicted']}, {number(row['confidence'])}"
         for row in records(asked)
     }
 

@@ -18,6 +18,7 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
 
     `results` are what other pipelines may have left, `own_results` those of this classifier's among them.
     """
+    figures = list(figures)
     folders = "own_results", "results", "run_record", "findings"
     tables = "metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"
     return Pipeline(
@@ -25,7 +26,9 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
             Node(
                 judge_classifier,
                 _named(
-                    "own_results", "classifier", "samples", "ingest_counts", "predictions", *tables
+                    *("own_results", "classifier", "samples", "ingest_counts", "predictions"),
+                    *tables,
+                    *("interventions" for name in figures if name == "interventions_figure"),
                 ),
                 "summary",
                 name="judge_classifier",
@@ -34,9 +37,7 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
                 write_report,
                 _named(
                     *folders,
-                    "images",
-                    "predictions",
-                    "summary",
+                    *("images", "samples", "predictions", "summary"),
                     *tables,
                     "example_images",
                     "class_balance_figure",

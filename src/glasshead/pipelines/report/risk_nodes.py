@@ -10,11 +10,12 @@ from glasshead.audit.findings import Finding
 from glasshead.calibration.heads import class_columns
 from glasshead.calibration.metrics import brier
 from glasshead.errors import ArtifactError
+from glasshead.images.fitting import table_rows
 from glasshead.images.risks import TARGET
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.report.nodes import RISK, Described, Record
 from glasshead.pipelines.report.params import ReportParams
-from glasshead.reporting.findings import shown_ids, shown_images, sorted_findings
+from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
 from glasshead.reporting.judged import digests_of
 from glasshead.reporting.risk_card import risk_card
 from glasshead.reporting.risk_report import RiskSubject, risk_page
@@ -75,16 +76,16 @@ def write_risk_report(
 ) -> str:
     """Return the page on the auditor, with its `figures` as PNG.
 
-    Raises ArtifactError where an image that shows a finding is damaged.
+    Raises ArtifactError where an image that shows a finding is damaged, or another one than was scored.
     """
     listed = sorted_findings({RISK: findings})
-    shown = shown_ids(listed)
+    asked = scores[scores["image_id"].isin(shown_ids(listed))]
+    table_rows(images, asked)  # or other images would be shown under these names
     subject = RiskSubject(
         summary=summary,
         metrics=metrics,
         figures=_by_name(figures),
-        findings=listed,
-        shown=shown_images(shown, images, _answers(scores, shown)),
+        findings=with_images(listed, images, _answers(asked)),
         to_review=to_review,
         reproduction=reproduction(RISK, run_record),
     )
@@ -134,14 +135,15 @@ def _brier(scores: pd.DataFrame, risk: str) -> float:
     return brier(np.stack([1 - probability, probability], axis=1), labels).value or 0.0
 
 
-def _answers(scores: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
-    """Return "says truck, 0.981", the likeliest risk and its calibrated probability, of each image that has a score."""
+def _answers(scores: pd.DataFrame) -> dict[str, str]:
+    """Return "P(truck) = 0.981", of each risk, by image."""
     risks = class_columns(scores, "probability/")
-    found = {}
-    for row in records(scores[scores["image_id"].isin(image_ids)]):
-        risk = max(risks, key=lambda risk: row[f"probability/{risk}"])
-        found[row["image_id"]] = f"says {risk}, {number(row[f'probability/{risk}'])}"
-    return found
+    return {
+        row["image_id"]: ", ".join(
+            f"P({risk}) = {number(row[f'probability/{risk}'])}" for risk in risks
+        )
+        for row in records(scores)
+    }
 
 
 def _by_name(figures: dict[str, bytes]) -> dict[str, bytes]:
