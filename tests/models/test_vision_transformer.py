@@ -31,6 +31,13 @@ def save(folder: Path, activation: str = "quick_gelu", **how: str) -> CLIPVision
     return model
 
 
+def assert_same(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Compare but for rounding, which differs with where in memory weights lie; by the largest value."""
+    torch.testing.assert_close(
+        found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().clamp(min=1).item()
+    )
+
+
 @pytest.mark.parametrize(
     "activation", ["gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu"]
 )
@@ -40,13 +47,13 @@ def test_outputs_and_gradients_are_those_of_transformers(tmp_path, activation):
     assert missing == []
     images = torch.randn(3, 3, 16, 16, requires_grad=True)
     expected, found = theirs(pixel_values=images), ours(images)
-    torch.testing.assert_close(found, expected.image_embeds)
-    torch.testing.assert_close(ours.tokens(images), expected.last_hidden_state)
+    assert_same(found, expected.image_embeds)
+    assert_same(ours.tokens(images), expected.last_hidden_state)
     gradients = [
         torch.autograd.grad(each.square().sum(), images)[0]
         for each in (found, expected.image_embeds)
     ]
-    torch.testing.assert_close(*gradients)
+    assert_same(*gradients)
     assert gradients[0].abs().max() > 0.01
 
 
@@ -56,7 +63,7 @@ def test_weights_in_shards_are_read_from_all_of_them(tmp_path):
     ours, missing = load_vision_transformer(tmp_path)
     images = torch.randn(2, 3, 16, 16)
     assert missing == []
-    torch.testing.assert_close(ours(images), theirs(pixel_values=images).image_embeds)
+    assert_same(ours(images), theirs(pixel_values=images).image_embeds)
 
 
 def test_half_precision_is_read_as_float32(tmp_path):
@@ -65,7 +72,7 @@ def test_half_precision_is_read_as_float32(tmp_path):
     ours, _ = load_vision_transformer(tmp_path)
     assert {parameter.dtype for parameter in ours.parameters()} == {torch.float32}
     images = torch.randn(2, 3, 16, 16)
-    torch.testing.assert_close(ours(images), theirs.float()(pixel_values=images).image_embeds)
+    assert_same(ours(images), theirs.float()(pixel_values=images).image_embeds)
 
 
 def test_loading_draws_no_random_number(tmp_path):
@@ -109,4 +116,4 @@ def test_one_file_of_weights_counts_before_the_shards_beside_it(tmp_path):
     ours, missing = load_vision_transformer(tmp_path)
     images = torch.randn(2, 3, 16, 16)
     assert missing == []
-    torch.testing.assert_close(ours(images), theirs(pixel_values=images).image_embeds)
+    assert_same(ours(images), theirs(pixel_values=images).image_embeds)
