@@ -55,13 +55,13 @@ COMMANDS = {f"{page}: {' '.join(words)}": words for page, words in commands()}
 
 # Commands, or the words that they begin with, which no test runs.
 NOT_RUN = {
-    "kedro run --pipelines=embed --params=embed.engine=ray,embed.ray.address=HEAD:6379": "a cluster",
+    "kedro run --pipelines=embed --params=embed.engine=ray,embed.ray.address=HEAD:6379": "wants a cluster",
     "kedro viz run": "a web server that runs until it is stopped; TestSite builds its pages",
     "make": "sets up an environment, or takes hours; `make run` is `kedro run`, and TestSite does what `make viz` does",
-    "mlflow": "a web server that runs until it is stopped; tests of hooks start one",
+    "mlflow": "a web server that runs until it is stopped",
     "pip": "installs packages",
     "python": "other packages' own: a download from the hub, a bucket, whether torch sees a GPU",
-    "aws": "a bucket",
+    "aws": "wants a bucket",
 }
 # Commands whose runs go no further than to datasets that the call names, and what makes the rest the same.
 SAME_IMAGES = "to embeddings: from there as from any source"

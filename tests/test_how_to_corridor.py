@@ -328,7 +328,7 @@ class TestScenes:
         check(
             run(
                 "--params=preprocess.taxonomy=seed,train_heads.training.epochs=20",
-                also=f"{SCENES},embed.engine=local",
+                also=SCENES,
                 to="heads.metrics",
             )
         )
@@ -440,7 +440,7 @@ class TestTransfer:
                 "--env",
                 "cifar10",
                 "--pipelines=transfer",
-                also=f"{data},{gate},train_transfer.training.epochs=2",
+                also=f"{data},{gate},train_transfer.training.epochs=2,train_transfer.network.backbone_size=64",
                 to="transfer.metrics,transfer.classifier",
             )
         )
@@ -450,7 +450,7 @@ class TestTransfer:
                 "--env",
                 "cifar10",
                 "--pipelines=cnn",
-                also=f"{data},{gate},train_cnn.training.epochs=1",
+                also=f"{data},{gate},train_cnn.training.epochs=1,train_cnn.width=0.25",
                 to="cnn.metrics,cnn.classifier",
             )
         )
@@ -513,12 +513,13 @@ class TestRisk:
 
     def test_a_risk_that_a_column_names(self, run: Run, parquet: Path) -> None:
         dark = {"name": "dark", "column": "light", "values": ["night", "dusk"]}
-        local = {
-            "parameters_risk.yml": {"risk": {"risks": [dark]}},
-            "parameters.yml": {"ingest": {"parquet": {"attribute_columns": ["light"]}}},
+        settings = {
+            "risk": {"risks": [dark]},
+            "ingest": {"parquet": {"attribute_columns": ["light"]}},
         }
-        for name, content in local.items():
-            Path("conf/test", name).write_text(yaml.safe_dump(content))
+        for name, block in settings.items():  # conf/local is not read beside conf/test
+            path = Path(f"conf/test/parameters_{name}.yml")
+            path.write_text(yaml.safe_dump({name: yaml.safe_load(path.read_text())[name] | block}))
         check(
             run(
                 "--pipelines=risk",
