@@ -32,11 +32,8 @@ settings.register_profile("glasshead", deadline=None)  # a busy machine is no fa
 settings.load_profile("glasshead")
 
 ROOT = Path(__file__).parents[1]
-LONGEST = (
-    "test_corridor.py",
-    "test_how_to_corridor.py",
-    "test_transfer_corridor.py",
-)  # minutes, where others take seconds
+# Minutes, where others take seconds.
+LONGEST = ("test_corridor.py", "test_how_to_corridor.py", "test_transfer_corridor.py")
 
 
 @pytest.fixture(scope="session")

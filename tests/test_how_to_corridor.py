@@ -1,7 +1,7 @@
 """Documented commands that no other corridor test runs, on a few images, in one copy of the project.
 
-A test needs what those above it leave, so the order counts; tests/test_docs.py reads the calls of `run`, `predict` and
-`kedro` as what is run.
+A test needs what those above it leave, so the order counts. tests/test_docs.py counts as run what the calls of `run`,
+`predict` and `kedro` name word by word; a command with an environment of its own runs in that.
 """
 
 import hashlib
