@@ -7,7 +7,7 @@ import pickle
 import runpy
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,7 +32,8 @@ settings.register_profile("glasshead", deadline=None)  # a busy machine is no fa
 settings.load_profile("glasshead")
 
 ROOT = Path(__file__).parents[1]
-LONGEST = ("test_corridor.py", "test_transfer_corridor.py")  # minutes, where others take seconds
+# Minutes, where others take seconds.
+LONGEST = ("test_corridor.py", "test_how_to_corridor.py", "test_transfer_corridor.py")
 
 
 @pytest.fixture(scope="session")
@@ -129,11 +130,33 @@ def tiny_project(
         del sys.modules[name]
 
 
+def run_words(
+    options: Iterable[str], given: Mapping[str, object], also: str, to: str
+) -> Iterator[str]:
+    """Yield `options` with what is given for placeholders, all parameters in one --params, and what is run to."""
+    params = [also] if also else []
+    for option in options:
+        for placeholder, value in given.items():
+            option = option.replace(placeholder, str(value))
+        if option.startswith("--params="):
+            params.insert(0, option.removeprefix("--params="))
+        else:
+            yield option
+    if params:
+        yield f"--params={','.join(params)}"
+    if to:
+        yield f"--to-outputs={to}"
+
+
 @pytest.fixture(scope="module")
 def run(
     tmp_path_factory: pytest.TempPathFactory, empty_store: Path
 ) -> Iterator[Callable[..., Result]]:
-    """Yield a function that does `kedro run --env test` with more options in a fresh copy of the project."""
+    """Yield a function that does `kedro run --env test` with more options in a fresh copy of the project.
+
+    It takes the words of a documented command, the values `given` for its placeholders, parameters to set `also`, and
+    the datasets `to` which it goes.
+    """
     project = tmp_path_factory.mktemp("corridor") / "project"
     project.mkdir()
     for name in ("pyproject.toml", ".telemetry"):
@@ -145,8 +168,11 @@ def run(
     shutil.copy(empty_store, project / "mlruns")
     configure_project("glasshead")
 
-    def invoke(*options: str, env: str = "test") -> Result:
-        return CliRunner().invoke(cli, ["run", "--env", env, *options])
+    def invoke(
+        *options: str, given: Mapping[str, object] | None = None, also: str = "", to: str = ""
+    ) -> Result:
+        words = run_words(options, given or {}, also, to)
+        return CliRunner().invoke(cli, ["run", "--env", "test", *words])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)

@@ -1,5 +1,6 @@
-"""What README, how-tos and notebooks tell a user to type exists; the corridor's tests run what is cheap of it."""
+"""What README, how-tos and notebooks tell a user to type exists, and the corridors' tests run it."""
 
+import ast
 import re
 import shlex
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ PAGES = [
 FENCED = re.compile(r"^```bash\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`((?:kedro|make|glasshead|mlflow) [^`]+)`")
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+CALLS = {"run": "kedro run", "predict": "glasshead predict", "kedro": "kedro"}
 OTHERS = {"aws", "jupytext", "mlflow", "pip", "python", "ray", "source"}
 
 
@@ -50,6 +52,61 @@ def commands() -> Iterator[tuple[str, list[str]]]:
 
 
 COMMANDS = {f"{page}: {' '.join(words)}": words for page, words in commands()}
+
+# Commands, or the words that they begin with, which no test runs.
+NOT_RUN = {
+    "kedro run --pipelines=embed --params=embed.engine=ray,embed.ray.address=HEAD:6379": "wants a cluster",
+    "kedro viz run": "a web server that runs until it is stopped; TestSite builds its pages",
+    "make": "sets up an environment, or takes hours; `make run` is `kedro run`, and TestSite does what `make viz` does",
+    "mlflow": "a web server that runs until it is stopped",
+    "pip": "installs packages",
+    "python": "other packages' own: a download from the hub, a bucket, whether torch sees a GPU",
+    "aws": "wants a bucket",
+}
+# Commands whose runs go no further than to datasets that the call names, and what makes the rest the same.
+SAME_IMAGES = "to embeddings: from there as from any source"
+SAME_CORRIDOR = (
+    "to metrics: figures, explanations and report as in the whole runs of the classifier"
+)
+CUT = {
+    "kedro run --params=ingest.source=parquet,ingest.parquet.path=DIR": SAME_IMAGES,
+    "kedro run --params=ingest.source=parquet,ingest.parquet.path=s3://BUCKET/DIR": SAME_IMAGES,
+    "kedro run --params=ingest.source=hub,ingest.hub.id=OWNER/NAME": SAME_IMAGES,
+    "kedro run --params=embed.device=cpu": SAME_IMAGES,
+    "kedro run --params=ingest.source=parquet,ingest.parquet.path=DIR,preprocess.taxonomy=seed": SAME_CORRIDOR,
+    "kedro run --params=ingest.source=image_folder,ingest.image_folder.path=DIR,preprocess.taxonomy=classes,"
+    "backbone.name=FOLDER": SAME_CORRIDOR,
+    "kedro run --params=ingest.source=image_folder,ingest.image_folder.path=DIR,"
+    "preprocess.taxonomy=NAME": SAME_CORRIDOR,
+    "kedro run --params=preprocess.taxonomy=seed,train_heads.training.epochs=20": SAME_CORRIDOR,
+    "kedro run --pipelines=cnn --params=train_cnn.architecture=resnet18,train_cnn.width=1,"
+    "train_cnn.threads=null": SAME_CORRIDOR,
+    "kedro run --pipelines=cnn --params=train_cnn.augmentation=mixup_cutmix,"
+    "train_cnn.training.epochs=30": SAME_CORRIDOR,
+    "kedro run --pipelines=cnn --params=train_cnn.device=cuda": SAME_CORRIDOR,
+    "kedro run --env cifar10 --pipelines=cnn": SAME_CORRIDOR,
+    "kedro run --env cifar10 --pipelines=transfer": SAME_CORRIDOR,
+    "kedro run --pipelines=transfer --params=train_transfer.strategy.strategy=frozen,"
+    "train_transfer.network.interpolation=bicubic": SAME_CORRIDOR,
+    "kedro run --pipelines=transfer --params=train_transfer.network.pretrained=imagenet,"
+    "train_transfer.network.width=1,train_transfer.network.backbone_size=224": SAME_CORRIDOR,
+    "kedro run --pipelines=risk --params=risk.risks=bird+frog": SAME_CORRIDOR,
+    "kedro run --pipelines=risk --params=backbone.name=./rn50": SAME_CORRIDOR,
+    "kedro run --pipelines=risk --params=ingest.source=parquet,ingest.parquet.path=DIR,"
+    "preprocess.taxonomy=classes": SAME_CORRIDOR,
+}
+
+
+def calls() -> Iterator[tuple[str, bool]]:
+    """Yield each command that a corridor's test runs word by word, and whether no further than to some datasets."""
+    for path in sorted((ROOT / "tests").glob("test_*corridor.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id=name), args=args) if name in CALLS:
+                    words = [arg.value for arg in args if isinstance(arg, ast.Constant)]
+                    if len(words) == len(args):
+                        command = " ".join([CALLS[name], *words])
+                        yield command, any(keyword.arg == "to" for keyword in node.keywords)
 
 
 @cache
@@ -112,6 +169,21 @@ def test_a_command_exists_with_its_options(words: list[str]) -> None:
 def test_commands_are_found() -> None:
     assert "README.md: kedro run --pipelines=cnn" in COMMANDS
     assert "README.md: make viz" in COMMANDS
+
+
+def test_every_command_is_run_or_said_not_to_be() -> None:
+    documented = {" ".join(words) for words in COMMANDS.values()}
+    run, whole = (
+        {command for command, _ in calls()},
+        {command for command, cut in calls() if not cut},
+    )
+    named = {
+        start: {command for command in documented if f"{command} ".startswith(f"{start} ")}
+        for start in NOT_RUN
+    }
+    assert documented - run == set().union(*named.values())
+    assert all(named.values())
+    assert (documented & run) - whole == CUT.keys()
 
 
 @pytest.mark.parametrize(
