@@ -69,9 +69,10 @@ SAME_CORRIDOR = (
     "to metrics: figures, explanations and report as in the whole runs of the classifier"
 )
 CUT = {
-    "kedro run --params=ingest.source=parquet,ingest.parquet.path=DIR": SAME_IMAGES,
-    "kedro run --params=ingest.source=parquet,ingest.parquet.path=s3://BUCKET/DIR": SAME_IMAGES,
-    "kedro run --params=ingest.source=hub,ingest.hub.id=OWNER/NAME": SAME_IMAGES,
+    "kedro run --params=ingest.source=parquet,ingest.parquet.path=DIR,preprocess.taxonomy=classes": SAME_IMAGES,
+    "kedro run --params=ingest.source=parquet,ingest.parquet.path=s3://BUCKET/DIR,"
+    "preprocess.taxonomy=classes": SAME_IMAGES,
+    "kedro run --params=ingest.source=hub,ingest.hub.id=OWNER/NAME,preprocess.taxonomy=classes": SAME_IMAGES,
     "kedro run --params=embed.device=cpu": SAME_IMAGES,
     "kedro run --params=ingest.source=parquet,ingest.parquet.path=DIR,preprocess.taxonomy=seed": SAME_CORRIDOR,
     "kedro run --params=ingest.source=image_folder,ingest.image_folder.path=DIR,preprocess.taxonomy=classes,"

@@ -215,7 +215,7 @@ class TestSources:
     def test_parquet(self, run: Run, parquet: Path) -> None:
         check(
             run(
-                "--params=ingest.source=parquet,ingest.parquet.path=DIR",
+                "--params=ingest.source=parquet,ingest.parquet.path=DIR,preprocess.taxonomy=classes",
                 given={"DIR": parquet},
                 to="embeddings",
             )
@@ -227,7 +227,7 @@ class TestSources:
         memory.put(str(parquet), "/bucket/images", recursive=True)
         check(
             run(
-                "--params=ingest.source=parquet,ingest.parquet.path=s3://BUCKET/DIR",
+                "--params=ingest.source=parquet,ingest.parquet.path=s3://BUCKET/DIR,preprocess.taxonomy=classes",
                 given={"s3://BUCKET/DIR": "memory://bucket/images"},
                 to="embeddings",
             )
@@ -284,7 +284,7 @@ class TestSources:
         monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
         check(
             run(
-                "--params=ingest.source=hub,ingest.hub.id=OWNER/NAME",
+                "--params=ingest.source=hub,ingest.hub.id=OWNER/NAME,preprocess.taxonomy=classes",
                 given={"OWNER/NAME": parquet},
                 to="embeddings",
             )
