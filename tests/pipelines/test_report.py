@@ -15,6 +15,7 @@ from glasshead.pipelines.report.comparison_nodes import compare_classifiers
 from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
 from glasshead.pipelines.report.params import ReportParams
 from glasshead.pipelines.report.risk_nodes import judge_auditor
+from glasshead.reporting.judged import digests_of
 
 PARAMETERS = ReportParams()
 FINDING = {
@@ -150,19 +151,23 @@ class TestJudging:
         with pytest.raises(ArtifactError, match="Run the evaluate pipeline again"):
             judge(found)
 
-    @pytest.mark.parametrize("column", ["confidence", "predicted", "image_id"])
+    @pytest.mark.parametrize("column", ["confidence", "predicted"])
     def test_explanations_of_another_training_are_refused(self, found, column):
         values = found["predictions"][column].tolist()
         found["predictions"] = found["predictions"].assign(**{column: values[::-1]})
         with pytest.raises(ArtifactError, match="Run the explain pipeline again"):
             judge(found)
 
-    def test_predictions_of_more_images_in_another_order_are_the_same(self, found):
-        more = pd.concat(
-            [found["predictions"][::-1], found["predictions"].assign(image_id="x").head(1)]
-        )
-        found["predictions"] = more.reset_index(drop=True)
+    def test_fewer_explained_images_in_another_order_are_of_the_same_training(self, found):
+        found["examples"] = found["examples"].iloc[[2, 0]]
         judge(found)
+
+    def test_other_images_are_refused_before_anything_is_written(self, found, planted_report):
+        predictions = found["predictions"]
+        labels = dict(zip(predictions["image_id"], predictions["label"], strict=True))
+        found["images"] = planted_report.make_images(labels, side=17)
+        with pytest.raises(ArtifactError, match="not those of the image table"):
+            judge(found)
 
 
 class TestOptionalResults:
@@ -200,8 +205,10 @@ class TestOptionalResults:
 
     def test_what_has_not_run_is_named_with_its_command(self, write):
         again = "kedro run --pipelines=heads --from-nodes=heads.judge_classifier"
-        assert f"Not run: kedro run --pipelines=robustness, then {again}." in write.report()
-        assert f"Not run: kedro run --pipelines=risk, then {again}." in write.report()
+        assert (
+            f"Not run: kedro run --pipelines=robustness, then {again}, each with" in write.report()
+        )
+        assert f"Not run: kedro run --pipelines=risk, then {again}, each with" in write.report()
         assert "Checks of the data: not run." in write.report()
         of_cnn = write.report(own=FakeResults("cnn"))
         assert "kedro run --pipelines=cnn_robustness" in of_cnn
@@ -248,13 +255,24 @@ class TestOptionalResults:
         assert places == sorted(places)
         assert "classifier: dog, 0.97" in shown
 
-    def test_other_images_are_not_shown_under_these_names(self, write, found, planted_report):
-        labels = dict(
-            zip(found["predictions"]["image_id"], found["predictions"]["label"], strict=True)
-        )
-        found["images"] = planted_report.make_images(labels, side=17)
-        with pytest.raises(ArtifactError, match="not those of the image table"):
-            write.report()
+    def test_mistakes_of_a_risk_auditor_are_none_of_the_classifier(self, write, risk):
+        mistakes = FINDING | {"check": "confident_mistakes", "summary": "The score errs."}
+        risk.files["risk/findings"].append(mistakes)
+        risk.files["risk/summary"]["judged"]["findings"] = digests_of(
+            {}, risk.files["risk/findings"], {}
+        )["findings"]
+        for text in (write.report(results=risk), write.card(results=risk)):
+            assert "A mark decides." in text
+            assert "The score errs." not in text
+
+    def test_checks_that_were_not_made_are_counted_apart(self, write):
+        missed = FINDING | {"evidence": {}, "summary": "Not checked: no masks."}
+        results = FakeResults(data__findings=[missed, FINDING])
+        assert "Checks of the data: run, 1 finding; 1 not made." in write.report(results=results)
+        card = write.card(results=results)
+        limits, failing = card.split("## Limitations")[1].split("## Failure modes")
+        assert "Not checked: no masks." in limits
+        assert "Not checked" not in failing.split("## Robustness")[0]
 
     def test_checks_that_found_nothing_are_named(self, write):
         report = write.report(results=FakeResults(data__findings=[]))

@@ -20,7 +20,7 @@ def test_it_says_what_calibration_promises(abstention, starts):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "end"), [(0.1, ", and 0.1 (0.09 to 0.11) of that are wrong."), (None, ".")]
+    ("wrong", "end"), [(0.1, "; of those answers, 0.1 (0.09 to 0.11) are wrong."), (None, ".")]
 )
 def test_it_says_what_test_images_show(planted_report, wrong, end):
     measured = {
@@ -28,4 +28,4 @@ def test_it_says_what_test_images_show(planted_report, wrong, end):
         "selective_risk": planted_report.estimate(wrong),
     }
     note = abstention_note({"abstention": FITTED}, measured)
-    assert note.endswith(f"It so answers 0.9 (0.89 to 0.91) of the test images{end}")
+    assert note.endswith(f"It so answers a share of 0.9 (0.89 to 0.91) of the test images{end}")

@@ -19,7 +19,7 @@ from glasshead.reporting.risk_gallery import (
     scale_of,
 )
 
-SCALE = Scale(-3.0, 12.0)
+SCALE = Scale(12.0)
 
 
 def texts(figure) -> str:
@@ -27,7 +27,7 @@ def texts(figure) -> str:
 
 
 def test_red_is_high_yellow_between_and_blue_low():
-    low, middle, high = SCALE.colours(np.array([[-3.0, 0.0, 12.0]]))[0]
+    low, middle, high = SCALE.colours(np.array([[-12.0, 0.0, 12.0]]))[0]
     assert high[0] > 0.6 > 0.3 > high[2]
     assert low[2] > 0.5 > 0.3 > low[0]
     assert min(middle[:2]) > middle[2] + 0.1
@@ -38,19 +38,17 @@ def test_the_colour_depends_on_the_value_alone_not_on_the_map():
     np.testing.assert_array_equal(one[0, 0], other[0, 0])
 
 
-def test_logits_far_beyond_a_half_still_differ_in_colour():
-    heat = np.array([[1.0, 3.0, 6.0, 12.0, 40.0]])
-    colours = SCALE.colours(heat)[0]
-    assert (np.diff(colours[:4, 1]) < 0).all()  # yellow to red
-    np.testing.assert_array_equal(colours[3], colours[4])
+def test_logits_near_a_half_and_far_beyond_differ_in_colour():
+    colours = SCALE.colours(np.array([[-1.0, 0.0, 1.0, 3.0, 6.0, 12.0, 40.0]]))[0]
+    assert (np.abs(np.diff(colours[:6], axis=0)).max(axis=1) > 0.1).all()
+    np.testing.assert_array_equal(colours[5], colours[6])
 
 
-def test_the_scale_holds_all_but_the_most_extreme_logits_and_a_half_in_any_case():
-    logits = np.linspace(-10, 40, 5001)
-    assert scale_of(logits) == pytest.approx((-9.5, 39.5))
-    assert scale_of(np.full(4, 7.0)) == (-1, 7)
-    assert scale_of(np.full(4, -0.1)) == (-1, 1)
-    assert scale_of(np.empty((0, 1, 8, 8))) == (-1, 1)
+def test_the_scale_holds_all_but_the_most_extreme_logits_and_those_that_decide_in_any_case():
+    assert scale_of(np.linspace(-10, 100, 11_001)).most == pytest.approx(98.9)
+    assert scale_of(np.linspace(-100, 10, 11_001)).most == pytest.approx(98.9)
+    assert scale_of(np.full(4, -0.1)).most == 5
+    assert scale_of(np.empty((0, 1, 8, 8))).most == 5
 
 
 def test_the_overlay_mixes_heat_and_a_grey_image():
@@ -66,8 +64,9 @@ def test_a_gallery_has_three_pictures_an_image_and_states_its_scale():
     figure = risk_gallery_figure("Highest risk", {"road": [image] * 3, "dark": [image]}, SCALE)
     assert len(figure.axes[0].images) == 12
     assert "same scale in all images" in texts(figure).replace("\n", " ")
-    assert figure.axes[1].get_xlim() == (-3, 12)
-    assert [tick.get_text() for tick in figure.axes[1].get_xticklabels()] == ["-3", "0", "12"]
+    assert figure.axes[1].get_xlim() == (-12, 12)
+    ticks = [tick.get_text() for tick in figure.axes[1].get_xticklabels()]
+    assert ticks == ["-12", "-1", "0", "1", "12"]
 
 
 def test_the_roc_curve_is_scikit_learns():

@@ -39,7 +39,8 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
         severity=severity,
         summary=(
             f"{subject} errs in {len(wrong):,} of the {len(sure):,} test images in which its confidence is at least "
-            f"{CONFIDENT:g}; so much confidence lets one expect {_number(expected)} mistakes."
+            f"{CONFIDENT:g}; so much confidence lets one expect {_number(expected)} mistakes"
+            f"{', so that these are no surprise' if p > UNLIKELY else ''}."
         ),
         evidence={
             "threshold": CONFIDENT,

@@ -92,7 +92,9 @@ def _concepts(metrics: Metrics) -> Iterator[Failure]:
     answered = {
         name.split("/")[1]: found
         for name, found in metrics.items()
-        if name.startswith("subtask/") and name.endswith("/accuracy") and found["value"] is not None
+        if name.startswith("subtask/")
+        and name.endswith("/accuracy")
+        and found["value"] not in (None, 1)
     }
     for name in sorted(answered, key=lambda name: float(answered[name]["value"]))[:MOST]:
         yield {

@@ -8,39 +8,41 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import TwoSlopeNorm
+from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
 from glasshead.reporting.figures import message_figure, plain
 from glasshead.reporting.sheet import Sheet
 
 HEAT = colormaps["RdYlBu_r"]  # blue low, yellow, red high; told apart with any colour vision
-BEYOND = 0.01  # share of heat beyond either end of the colours
+BEYOND = 0.01  # share of heat beyond the ends of the colours
 DENSITY = 0.55  # of the heat over the image
 SIDE, GAP, MARGIN, BETWEEN = 1.05, 0.05, 0.3, 0.35  # inches
 LINE, HEAD, TITLE, FOOT = 0.42, 0.45, 0.75, 0.75
 COLUMNS = 2
 TRIPLE = 3 * SIDE + 2 * GAP
 MEANING = (
-    "Calibrated logit of the risk if all of the image were like the place: above 0 its probability is above a half. "
-    "The same scale in all images and figures."
+    "Calibrated logit of the risk if all of the image were like the place, logarithmic beyond 1: at 0 its probability "
+    "is a half, 0.73 at 1, 0.993 at 5. The same scale in all images and figures; arrows: what lies beyond."
 )
 
 
 class Scale(NamedTuple):
-    """Heat that the bluest and the reddest colour stand for, as a logit; 0 is yellow, between them."""
+    """Heat that the reddest colour stands for, as a logit; 0 is yellow, the bluest is as far below.
 
-    low: float
-    high: float
+    Logarithmic beyond 1, so that logits that decide probabilities differ in colour, and larger ones still do.
+    """
+
+    most: float
 
     def colours(self, heat: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
-        """Return the colours of heat, its ends for what lies beyond them."""
+        """Return the colours of heat, those of the ends for what lies beyond them."""
         colours: Float[np.ndarray, "h w 3"] = self.mappable().to_rgba(heat)[:, :, :3]
         return colours
 
     def mappable(self) -> ScalarMappable:
         """Return what a colour bar is drawn of."""
-        return ScalarMappable(TwoSlopeNorm(0, self.low, self.high), HEAT)
+        return ScalarMappable(SymLogNorm(1, vmin=-self.most, vmax=self.most, base=10), HEAT)
 
 
 class Heated(NamedTuple):
@@ -52,11 +54,8 @@ class Heated(NamedTuple):
 
 
 def scale_of(heat: Float[np.ndarray, "..."]) -> Scale:
-    """Return the scale that leaves out `BEYOND` of these logits at either end, and reaches from -1 to 1 at least."""
-    if not heat.size:
-        return Scale(-1.0, 1.0)
-    low, high = np.quantile(heat, (BEYOND, 1 - BEYOND))
-    return Scale(min(float(low), -1.0), max(float(high), 1.0))
+    """Return the scale that leaves out the largest `BEYOND` of these logits, by size, and reaches to 5 at least."""
+    return Scale(max(5.0, float(np.quantile(np.abs(heat), 1 - BEYOND)) if heat.size else 0.0))
 
 
 def heat_overlay(
@@ -99,12 +98,13 @@ def _draw(sheet: Sheet, image: Heated, scale: Scale, x: float, y: float) -> None
 
 
 def _draw_scale(sheet: Sheet, scale: Scale, x: float, y: float) -> None:
-    ticks = (scale.low, 0, scale.high)
+    ticks = (-scale.most, -1, 0, 1, scale.most)
     bar = sheet.figure.colorbar(
         scale.mappable(),
         cax=sheet.axes(x + 0.1, y, 2.2, 0.14),
         orientation="horizontal",
         ticks=ticks,
+        extend="both",
         format=lambda tick, _: f"{tick:.3g}",
     )
     bar.ax.tick_params(labelsize=8)

@@ -84,9 +84,14 @@ def beats_grad_cam(metrics: Metrics) -> Verdict:
     }
 
 
+def is_of_answers(finding: Finding) -> bool:
+    """Return whether a finding says that the score errs, not what it rests on."""
+    return finding["check"] in OF_ANSWERS
+
+
 def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
     """Read what the checks have found; a check that was not made holds no evidence."""
-    findings = [finding for finding in findings if finding["check"] not in OF_ANSWERS]
+    findings = [finding for finding in findings if not is_of_answers(finding)]
     made = [finding for finding in findings if finding["evidence"]]
     missed = [finding["check"] for finding in findings if not finding["evidence"]]
     answer: Answer = "unknown" if missed else "yes"

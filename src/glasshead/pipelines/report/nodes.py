@@ -14,6 +14,7 @@ from glasshead.reporting.failures import failures
 from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
 from glasshead.reporting.judged import digests_of
 from glasshead.reporting.report import OtherResults, Subject, report_page
+from glasshead.reporting.risk_verdicts import is_of_answers
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics, verdicts
 from glasshead.reporting.wording import number, records
@@ -52,6 +53,7 @@ class Described(Protocol):
 def judge_classifier(
     own_results: ResultsFolder,
     classifier: Described,
+    images: ImageTable,
     samples: pd.DataFrame,
     ingest_counts: dict[str, Any],
     predictions: pd.DataFrame,
@@ -66,8 +68,10 @@ def judge_classifier(
 ) -> dict[str, Any]:
     """Return name, the classifier's description, data and splits, and what is concluded: verdicts and failures.
 
-    Raises ArtifactError where metrics or explanations are of another training than the classifier.
+    Raises ArtifactError where metrics or explanations are of another training than the classifier, or predictions,
+    samples and images not of each other.
     """
+    check_predictions(images, samples, predictions)
     _check_one_training(classifier, metrics, predictions, examples)
     return {
         "name": own_results.name,
@@ -92,7 +96,6 @@ def write_report(
     run_record: Record,
     findings: list[Finding],
     images: ImageTable,
-    samples: pd.DataFrame,
     predictions: pd.DataFrame,
     summary: dict[str, Any],
     metrics: Metrics,
@@ -109,10 +112,8 @@ def write_report(
 ) -> str:
     """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left.
 
-    Raises ArtifactError where predictions, samples and images are not of each other, or an image that shows a finding
-    is damaged.
+    Raises ArtifactError where an image that shows a finding is damaged.
     """
-    check_predictions(images, samples, predictions)
     listed = _findings(findings, results, summary)
     worst_first = sorted_findings(listed)
     subject = Subject(
@@ -175,10 +176,13 @@ def _findings(
     own: list[Finding], results: ResultsFolder, summary: dict[str, Any]
 ) -> dict[str, list[Any] | None]:
     of_risk = results.load("risk/findings.json")
+    if of_risk is not None:
+        is_judged = not isinstance(_judged_risk(summary, results), str)
+        of_risk = [each for each in of_risk if not is_of_answers(each)] if is_judged else None
     return {
         "this classifier": own,
         "the data": results.load("data/findings.json"),
-        RISK: None if isinstance(_judged_risk(summary, results), str) else of_risk,
+        RISK: of_risk,
     }
 
 
@@ -193,8 +197,10 @@ def _answers(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
 
 def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
     if listed is not None:
-        found = {0: "and found nothing", 1: "1 finding"}
-        return f"Checks of {subject}: run, {found.get(len(listed), f'{len(listed)} findings')}."
+        missed = sum(not each["evidence"] for each in listed)
+        count = len(listed) - missed
+        found = {0: "and found nothing", 1: "1 finding"}.get(count, f"{count} findings")
+        return f"Checks of {subject}: run, {found}{f'; {missed} not made' if missed else ''}."
     how = f": {_commands('risk', own)}" if subject == RISK else ""
     missing = "none known to be on these images" if subject == RISK else "not run"
     return f"Checks of {subject}: {missing}{how}."
@@ -252,4 +258,4 @@ def _data_of(summary: dict[str, Any]) -> str | None:
 def _commands(pipeline: str, own: ResultsFolder) -> str:
     """Return the commands that run a pipeline, and then the report alone."""
     again = f"kedro run --pipelines={own.name} --from-nodes={own.name}.judge_classifier"
-    return f"kedro run --pipelines={pipeline}, then {again}"
+    return f"kedro run --pipelines={pipeline}, then {again}, each with the --params of this run"

@@ -26,7 +26,14 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
             Node(
                 judge_classifier,
                 _named(
-                    *("own_results", "classifier", "samples", "ingest_counts", "predictions"),
+                    *(
+                        "own_results",
+                        "classifier",
+                        "images",
+                        "samples",
+                        "ingest_counts",
+                        "predictions",
+                    ),
                     *tables,
                     *("interventions" for name in figures if name == "interventions_figure"),
                 ),
@@ -37,7 +44,7 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
                 write_report,
                 _named(
                     *folders,
-                    *("images", "samples", "predictions", "summary"),
+                    *("images", "predictions", "summary"),
                     *tables,
                     "example_images",
                     "class_balance_figure",
