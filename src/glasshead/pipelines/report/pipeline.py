@@ -19,24 +19,15 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
     `results` are what other pipelines may have left, `own_results` those of this classifier's among them.
     """
     figures = list(figures)
+    concepts = ["interventions"] if "interventions_figure" in figures else []
+    judged = "own_results", "classifier", "images", "samples", "ingest_counts", "predictions"
     folders = "own_results", "results", "run_record", "findings"
     tables = "metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"
     return Pipeline(
         [
             Node(
                 judge_classifier,
-                _named(
-                    *(
-                        "own_results",
-                        "classifier",
-                        "images",
-                        "samples",
-                        "ingest_counts",
-                        "predictions",
-                    ),
-                    *tables,
-                    *("interventions" for name in figures if name == "interventions_figure"),
-                ),
+                _named(*judged, *tables, *concepts),
                 "summary",
                 name="judge_classifier",
             ),
