@@ -33,10 +33,10 @@ from glasshead.explainers.risk_maps import risk_attribution, risk_maps, risk_pro
 from glasshead.images.fitting import table_rows
 
 catalog = open_project()
-scores = catalog.load("risk.scores")
+scores = catalog.load("risk.predictions")
 metrics = pd.DataFrame(catalog.load("risk.metrics")).T[["value", "low", "high", "n"]]
 risk, *others = catalog.load("risk.maps")["risks"].tolist()
-scores.groupby("split").agg(images=("image_id", "size"), with_risk=(f"target/{risk}", "sum"))
+scores.groupby("split").agg(images=("image_id", "size"), with_risk=(f"label/{risk}", "sum"))
 
 # %% [markdown]
 # ## Does the score find the risk?
@@ -45,8 +45,8 @@ scores.groupby("split").agg(images=("image_id", "size"), with_risk=(f"target/{ri
 # From the scores themselves:
 
 # %%
-test = scores[scores["split"] == "test"]
-has_risk = test[f"target/{risk}"] == 1
+test = catalog.load("risk.test_predictions")
+has_risk = test[f"label/{risk}"] == 1
 logits = test[f"logit/{risk}"].to_numpy()
 pairs = logits[has_risk][:, None] - logits[~has_risk]
 auroc = (pairs > 0).mean() + (pairs == 0).mean() / 2

@@ -10,11 +10,9 @@ import pandas as pd
 from PIL import Image
 
 from glasshead.images.table import ImageTable
-from glasshead.reporting.failures import failures
 from glasshead.reporting.findings import ShownFinding, ShownImage, sorted_findings
 from glasshead.reporting.report import Subject
-from glasshead.reporting.risk_report import RiskSubject
-from glasshead.reporting.risk_verdicts import risk_failures, risk_verdicts
+from glasshead.reporting.risk_verdicts import sigmoid_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import verdicts
 
@@ -167,11 +165,13 @@ def make_summary(
     found, explanations = metrics or make_metrics(), make_explanations()
     return {
         "name": name,
+        "training": "7ra1n1ng",
         "classifier": {
             "kind": "heads",
             "classes": list(classes),
             "input_size": 8,
-            "temperature": 1.234567,
+            "output": "softmax",
+            "temperatures": {"final": 1.234567, "legs": 1.5},
             "abstention": {"threshold": 0.94, "target_error": 0.02, "certainty": 0.95},
             "concepts": [["legs", ["two", "four"]]],
             "provenance": {"data": "d1ge57", "fitting_rows": "f00d", "seed": 7, "backbone": None},
@@ -179,8 +179,8 @@ def make_summary(
         },
         "data": {"source": "scenes", "images": 400, "quarantined": 3, "classes": {}},
         "splits": {"calibration": 50, "test": 100, "train": 200, "validation": 50},
+        "labels": {},
         "verdicts": verdicts(found, explanations, 0.9),
-        "failures": failures(found, explanations=explanations, **make_tables(classes)),
     }
 
 
@@ -246,8 +246,8 @@ def make_risk_metrics() -> dict[str, Any]:
     }
 
 
-def make_risk_subject(risk: str = "road") -> RiskSubject:
-    """Return a risk auditor that misses one image, with a finding and a list of two images to look at."""
+def make_risk_subject(risk: str = "road") -> Subject:
+    """Return a risk auditor with a finding and a list of two images to look at."""
     metrics = make_risk_metrics()
     finding: Any = {
         "check": "planted_mark",
@@ -257,34 +257,27 @@ def make_risk_subject(risk: str = "road") -> RiskSubject:
         "rows": ["test/0"],
         "advice": "Remove it.",
     }
-    scores = pd.DataFrame(
-        {
-            "split": "test",
-            "label": ["cat", "ship"],
-            f"target/{risk}": [1, 0],
-            f"probability/{risk}": [0.2, 0.1],
-        }
-    )
     summary = make_summary("risk") | {
-        "features": "store: 600 × 64 × 128 in float16",
-        "balance": {"test": {"images": 100, "with": {risk: 20}}},
-        "verdicts": risk_verdicts([risk], metrics, [finding], 0.9),
-        "failures": risk_failures(scores),
+        "labels": {"test": {risk: 20}},
+        "verdicts": sigmoid_verdicts([risk], metrics, [finding], 0.9),
     }
     summary["classifier"] |= {
         "kind": "risk",
         "classes": [risk],
+        "output": "sigmoid",
+        "temperatures": {risk: 1.75},
+        "abstention": None,
+        "concepts": [],
         "settings": {"output": "attended"},
-        "concept_temperatures": {risk: 1.75},
     }
     to_review = pd.DataFrame(
         {"rank": [1, 2], "image_id": ["train/41", "test/42"], "risk": risk, "surprise": [9.5, 1.1]}
     )
-    drawn = "curves", "highest", "localisation", "lowest", "reliability", "to_review"
-    return RiskSubject(
+    figures = "curves", "highest", "localisation", "lowest", "reliability", "to_review"
+    return Subject(
         summary=summary,
         metrics=metrics,
-        figures={name: png() for name in drawn},
+        figures={name: png() for name in figures},
         findings=[
             ShownFinding(each, [ShownImage("test/0")])
             for each in sorted_findings({"risk": [finding]})

@@ -10,16 +10,18 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
-from click.testing import Result
+from click.testing import CliRunner, Result
 from PIL import Image
 
 from glasshead.images.scenes import CLASSES
 from glasshead.images.table import ImageTable
+from glasshead.manifest import Manifest
 from glasshead.models.classifier import Classifier
-from glasshead.reporting.judged import digests_of
 from glasshead.reporting.page import plain
+from glasshead.serving.command import predict
 
 Run = Callable[..., Result]
+ROOT = Path(__file__).parents[1]
 REPORTING = Path("data/08_reporting/risk")
 FIGURES = (
     "training_history",
@@ -46,7 +48,7 @@ class TestRisk:
         assert metrics["auroc"]["n"] == 120
         assert isinstance(json.loads((REPORTING / "findings.json").read_text()), list)
         assert len(pd.read_csv(REPORTING / "to_review.csv")) == 20
-        scores = pd.read_parquet("data/07_model_output/risk/scores.parquet")
+        scores = pd.read_parquet("data/07_model_output/risk/predictions.parquet")
         assert scores["probability/automobile+truck"].between(0, 1).all()
         auditor = Classifier.load(Path("data/06_models/risk/calibrated"))
         assert auditor.classes == ("automobile+truck",)
@@ -65,13 +67,14 @@ class TestRisk:
         for document in ("report.html", "model_card.md"):
             assert digest in (REPORTING / document).read_text()
 
-    def test_the_summary_vouches_for_what_lies_beside_it(self, risk_run: Result) -> None:
-        summary, metrics, findings = (
-            json.loads((REPORTING / f"{name}.json").read_text())
-            for name in ("summary", "metrics", "findings")
-        )
-        figures = {name: (REPORTING / "figures" / f"{name}.png").read_bytes() for name in FIGURES}
-        assert summary["judged"] == digests_of(metrics, findings, figures)
+    def test_all_that_it_leaves_is_of_one_training(self, risk_run: Result) -> None:
+        summary = json.loads((REPORTING / "summary.json").read_text())
+        auditor = Classifier.load(Path("data/06_models/risk/calibrated"))
+        assert summary["training"] == auditor.training_id()
+        manifest = Manifest(REPORTING / "artefacts.json")
+        results = ["metrics.json", "findings.json", "summary.json", "report.html", "to_review.csv"]
+        results += [f"figures/{name}.png" for name in FIGURES]
+        assert {manifest.training(REPORTING / name) for name in results} == {summary["training"]}
 
     def test_it_says_where_the_features_come_from(self, risk_run: Result) -> None:
         summary = json.loads(Path("data/04_feature/risk/embed_summary.json").read_text())
@@ -88,6 +91,25 @@ class TestRisk:
         metrics = json.loads((REPORTING / "metrics.json").read_text())
         assert tracked.data.metrics["auroc"] == metrics["auroc"]["value"]
         assert "audit_log/validation_gap" in tracked.data.metrics
+
+    def test_its_exports_are_the_auditor(self, run: Run, risk_run: Result) -> None:
+        assert run("--pipelines=risk_export").exit_code == 0
+        exported = json.loads((REPORTING / "export.json").read_text())
+        assert exported["onnx"]["agreement"] == exported["program"]["agreement"] == 1
+        metrics = json.loads((REPORTING / "metrics.json").read_text())
+        own = exported["classifier"]["accuracy"]
+        assert own["n"] == 100
+        assert abs(own["value"] - metrics["accuracy"]["value"]) < 0.05
+
+    def test_it_predicts_labels(self, risk_run: Result) -> None:
+        samples = ROOT / "src" / "glasshead" / "assets" / "samples"
+        done = CliRunner().invoke(
+            predict, [str(samples / "truck.png"), "--classifier", "risk", "--json"]
+        )
+        assert done.exit_code == 0, done.output
+        record = json.loads(done.stdout)
+        assert record["probabilities"].keys() == {"automobile+truck"}
+        assert set(record["labels"]) <= {"automobile+truck"}
 
 
 class TestNotebooks:

@@ -83,6 +83,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "transfer": from_images(pixels, transfer, "transfer"),
         "transfer_comparison": pixels + comparison(),
         "risk": pixels + for_classifier(audited_risk(), "risk"),
+        "risk_export": for_classifier(export.create_pipeline(), "risk"),
         "risk_ablation": pixels + for_classifier(risk.ablation_pipeline(), "risk_ablation"),
         "ensemble": from_images(Pipeline([]), ensemble.create_pipeline(), "ensemble"),
         "__default__": whole,
@@ -100,7 +101,7 @@ def corridor(training: Pipeline, name: str) -> dict[str, Pipeline]:
         "evaluate": evaluate.create_pipeline(),
         "explain": explain.create_pipeline(concepts=concepts),
     }
-    stages["report"] = report.create_pipeline(figures_of(total([training, *stages.values()])))
+    stages["report"] = report.create_pipeline(total([training, *stages.values()]).all_outputs())
     return {stage: for_classifier(template, name) for stage, template in stages.items()}
 
 
@@ -111,14 +112,14 @@ def from_images(data: Pipeline, training: Pipeline, name: str) -> Pipeline:
 
 
 def audited_risk() -> Pipeline:
-    """Return the template of a risk auditor and its report."""
-    auditor = risk.create_pipeline()
-    return auditor + report.risk_pipeline(figures=figures_of(auditor))
-
-
-def figures_of(pipeline: Pipeline) -> list[str]:
-    """Return the figures that `pipeline` draws."""
-    return sorted(name for name in pipeline.all_outputs() if name.endswith("_figure"))
+    """Return the template of a risk auditor and its corridor."""
+    corridor = (
+        risk.create_pipeline()
+        + calibrate.sigmoid_pipeline()
+        + risk.proof_pipeline()
+        + evaluate.sigmoid_pipeline()
+    )
+    return corridor + report.create_pipeline(corridor.all_outputs())
 
 
 def ablation() -> Pipeline:

@@ -2,9 +2,9 @@
 
 from kedro.config import OmegaConfigLoader
 
-from glasshead.hooks import ParameterHooks, RecordHooks, SeedHooks, TrackingHooks
+from glasshead.hooks import IdentityHooks, ParameterHooks, RecordHooks, SeedHooks, TrackingHooks
 
-HOOKS = (ParameterHooks(), SeedHooks(), RecordHooks(), TrackingHooks())
+HOOKS = (ParameterHooks(), SeedHooks(), IdentityHooks(), RecordHooks(), TrackingHooks())
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)  # TrackingHooks is that plugin's hook, hardened
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader

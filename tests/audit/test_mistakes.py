@@ -6,7 +6,13 @@ import pytest
 from scipy.stats import binomtest
 
 from glasshead.audit.miscalibration import miscalibration
-from glasshead.audit.mistakes import CONFIDENT, SHOWN, confident_mistakes
+from glasshead.audit.mistakes import (
+    CONFIDENT,
+    SHOWN,
+    concept_leakage,
+    confident_mistakes,
+    confused_classes,
+)
 from glasshead.audit.weak_groups import weak_classes, weak_values
 from glasshead.errors import ArtifactError
 
@@ -75,7 +81,7 @@ def test_few_mistakes_are_single_images(mistakes, confidence, severity, number):
     test = test.assign(predicted=np.where(wrong, "dog", "cat"), confidence=confidence)
     found = confident_mistakes(test)
     assert found["severity"] == severity
-    assert f"expect {number} mistakes" in found["summary"]
+    assert f"{number} mistakes would be expected" in found["summary"]
     assert len(found["rows"]) == mistakes
 
 
@@ -108,3 +114,38 @@ def test_mistakes_below_the_threshold_are_not_told_of(answers):
 def test_tables_of_another_form_are_refused(answers, spoil, message, check):
     with pytest.raises(ArtifactError, match=f"{message}. Run the pipeline that makes them again"):
         check(spoil(answers()))
+
+
+class TestConfusedClasses:
+    def test_frequent_pairs_are_named_with_their_images(self):
+        pairs = pd.DataFrame(
+            {
+                "true": ["cat", "dog", "ship"],
+                "predicted": ["dog", "cat", "car"],
+                "count": [16, 5, 4],
+                "share": [0.4, 0.125, 0.1],
+                "examples": ['["a", "b"]', '["c"]', '["d"]'],
+            }
+        )
+        found = confused_classes(pairs)
+        assert found["summary"] == (
+            "It takes cat for dog in 16 images (40 % of its class); dog for cat in 5 images (12 % of its class)."
+        )
+        assert found["rows"] == ["a", "b", "c"]
+        assert confused_classes(pairs.tail(1)) is None
+
+
+class TestConceptLeakage:
+    @pytest.mark.parametrize(
+        ("hard", "severity"), [(0.4, "high"), (0.9, "medium"), (0.945, None), (None, None)]
+    )
+    def test_arg_max_concepts_that_lose_accuracy(self, hard, severity):
+        metrics = {"accuracy": {"value": 0.95, "low": 0.94, "high": 0.96}}
+        if hard is not None:
+            metrics["accuracy_hard_concepts"] = {
+                "value": hard,
+                "low": hard - 0.01,
+                "high": hard + 0.01,
+            }
+        found = concept_leakage(metrics)
+        assert (found and found["severity"]) == severity

@@ -11,7 +11,7 @@ from PIL import Image
 from glasshead.embedding.spatial import SpatialParams, open_spatial, risk_rows, store_spatial
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, EmbeddingError
-from glasshead.images.risks import Risk, add_risk_targets
+from glasshead.images.risks import Risk, add_risk_labels
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams, load_encoder
@@ -61,7 +61,7 @@ def test_rows_come_with_their_targets_and_as_maps(images, encoder, tmp_path):
     plan = store_spatial(images, encoder, store, params)
     features = open_spatial(plan, images, encoder, store, params)
     samples = images.frame().assign(split="train").iloc[[9, 4]]
-    targets = add_risk_targets(samples, [Risk(name="dog", classes=("dog",))], images.classes)
+    targets = add_risk_labels(samples, [Risk(name="dog", classes=("dog",))], images.classes)
     rows = risk_rows(images, targets, features)
     assert rows.labels.tolist() == [[1], [0]]
     torch.testing.assert_close(rows.take(np.array([1])), as_map(features(np.array([4]))))

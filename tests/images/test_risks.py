@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from glasshead.errors import ParameterError, SplitError
-from glasshead.images.risks import Risk, add_risk_targets, check_both_sides
+from glasshead.images.risks import Risk, add_risk_labels, check_both_sides
 
 CLASSES = ("bird", "car", "truck")
 
@@ -19,7 +19,7 @@ def samples() -> pd.DataFrame:
             "label": ["bird", "car", "truck", "car"],
             "content_hash": ["0"] * 4,
             "attribute/light": ["day", "night", None, "night"],
-            "target/wings": [0, 1, 1, 1],
+            "label/wings": [0, 1, 1, 1],
         }
     )
 
@@ -29,10 +29,10 @@ def test_classes_and_columns_make_targets(samples):
         Risk(name="road", classes=("car", "truck")),
         Risk(name="dark", column="light", values=("night",)),
     )
-    table = add_risk_targets(samples, risks, CLASSES)
-    assert table["target/road"].tolist() == [0, 1, 1, 1]
-    assert table["target/dark"].tolist() == [0, 1, 0, 1]
-    assert "target/wings" not in table  # a taxonomy's, which is no risk
+    table = add_risk_labels(samples, risks, CLASSES)
+    assert table["label/road"].tolist() == [0, 1, 1, 1]
+    assert table["label/dark"].tolist() == [0, 1, 0, 1]
+    assert "label/wings" not in table  # a taxonomy's, which is no risk
 
 
 def test_text_names_classes():
@@ -64,12 +64,12 @@ def test_a_risk_is_defined_once_under_a_plain_name(raw):
 )
 def test_what_the_data_lacks_is_named_beside_what_it_has(samples, risk, message):
     with pytest.raises(ParameterError, match=message):
-        add_risk_targets(samples, (risk,), CLASSES)
+        add_risk_labels(samples, (risk,), CLASSES)
 
 
 @pytest.mark.parametrize(("classes", "found"), [(("truck",), "none have"), (CLASSES, "all have")])
 def test_train_rows_on_one_side_alone_are_refused(samples, classes, found):
     risk = Risk(name="road", classes=classes)
-    table = add_risk_targets(samples, (risk,), CLASSES)
+    table = add_risk_labels(samples, (risk,), CLASSES)
     with pytest.raises(SplitError, match=f"Of 2 train images {found} the risk 'road'"):
         check_both_sides(table, (risk,))

@@ -29,7 +29,7 @@ class Planted(Classifier):
     def __init__(self, logits: np.ndarray, temperature: float = 1.0) -> None:
         super().__init__(CLASSES, 8, {})
         self.logits = torch.from_numpy(logits)
-        self.temperature = temperature
+        self.temperatures = {"final": temperature}
 
     def forward(self, images):
         return self.logits
@@ -132,7 +132,7 @@ class Tilted(Classifier):
     def __init__(self, slope: float, temperature: float) -> None:
         super().__init__(CLASSES, 8, {})
         self.slope = slope
-        self.temperature = temperature
+        self.temperatures = {"final": temperature}
 
     def forward(self, images):
         first = self.slope * images.mean(dim=(1, 2, 3))
@@ -169,7 +169,7 @@ class TestFolder:
         assert [member.temperature for member in again.members] == [0.5, 2.0, 0.7]
         assert [member.provenance["seed"] for member in again.members] == [7, 1, 2]
         assert again.members[0].concepts == members[0].concepts
-        assert again.members[0].concept_temperatures == {"wings": 2.0, "legs": 3.0}
+        assert again.members[0].temperatures == {"final": 0.5, "wings": 2.0, "legs": 3.0}
         assert not any(module.training for module in again.modules())
 
     def test_it_holds_what_its_members_would_save_alone(self, members, tmp_path):

@@ -1,5 +1,6 @@
 """Glass heads: closed forms of the bottleneck, the Classifier's contract, its folder, and what it refuses."""
 
+import copy
 import json
 import shutil
 from pathlib import Path
@@ -123,8 +124,8 @@ class TestContract:
 
     def test_new_temperatures_leave_the_old_classifier_alone(self, classifier):
         other = classifier.with_temperatures({"final": 2.0, "wings": 3.0, "legs": 4.0})
-        assert (classifier.temperature, classifier.concept_temperatures) == (1.0, {})
-        assert (other.temperature, other.concept_temperatures) == (2.0, {"wings": 3.0, "legs": 4.0})
+        assert classifier.temperatures == {"final": 1.0, "wings": 1.0, "legs": 1.0}
+        assert other.temperatures == {"final": 2.0, "wings": 3.0, "legs": 4.0}
 
     def test_gradients_reach_the_pixels_from_every_logit(self, classifier, images):
         for index in range(len(CLASSES)):
@@ -153,7 +154,7 @@ class TestFolder:
             again.probabilities(images), (classifier(images) / 2.5).softmax(dim=1)
         )
         assert (again.classes, again.concepts) == (CLASSES, CONCEPTS)
-        assert again.concept_temperatures == {"wings": 0.5, "legs": 3.0}
+        assert again.temperatures == {"final": 2.5, "wings": 0.5, "legs": 3.0}
         assert again.provenance == PROVENANCE
         assert again.input_size == 32
         assert not again.training
@@ -173,15 +174,23 @@ class TestFolder:
         describe(saved, settings=settings)
         assert torch.equal(Classifier.load(saved)(images), before)
 
-    def test_its_threshold_comes_back_and_an_older_folder_has_none(self, classifier, saved):
+    def test_its_threshold_comes_back(self, classifier, saved):
         promise = {"threshold": 0.9, "target_error": 0.02, "certainty": 0.95, "rows": 500}
         classifier.with_abstention(promise).save(saved)
         assert Classifier.load(saved).abstention == promise
         assert classifier.abstention is None
-        described = json.loads((saved / "classifier.json").read_text())
-        del described["abstention"]
-        (saved / "classifier.json").write_text(json.dumps(described))
-        assert Classifier.load(saved).abstention is None
+
+    def test_calibration_is_no_other_training_but_other_weights_or_data_are(self, classifier):
+        calibrated = classifier.with_temperatures({"final": 2.0, "wings": 3.0, "legs": 4.0})
+        assert calibrated.training_id() == classifier.training_id()
+        before = classifier.training_id()
+        elsewhere = copy.copy(classifier)
+        elsewhere.provenance = classifier.provenance | {"data": "other"}
+        assert elsewhere.training_id() != before
+        changed = copy.deepcopy(classifier)
+        with torch.no_grad():
+            next(changed.bottleneck.parameters()).add_(1)
+        assert changed.training_id() != before
 
     def test_it_holds_two_files_and_no_backbone(self, classifier, saved, backbone):
         assert sorted(p.name for p in saved.iterdir()) == ["classifier.json", "model.safetensors"]
@@ -189,7 +198,7 @@ class TestFolder:
         assert weights.keys() == {f"bottleneck.{n}" for n in classifier.bottleneck.state_dict()}
         described = json.loads((saved / "classifier.json").read_text())
         assert described["settings"]["backbone"] == {"name": str(backbone), "revision": None}
-        assert described["temperature"] == 2.5
+        assert described["temperatures"]["final"] == 2.5
 
     def test_saving_twice_gives_the_same_bytes(self, saved, tmp_path):
         Classifier.load(saved).save(tmp_path / "again")
@@ -219,7 +228,7 @@ class TestFolder:
             {"settings": {}},
             {"settings": None},
             {"concepts": [["wings"]]},
-            {"temperature": None},
+            {"temperatures": None},
         ],
     )
     def test_a_description_that_makes_no_sense(self, saved, changes):
@@ -228,11 +237,11 @@ class TestFolder:
             Classifier.load(saved)
 
     def test_a_format_of_another_version_says_what_to_do(self, saved):
-        describe(saved, format=2)
-        with pytest.raises(ArtifactError, match="has format 2; this version of glasshead reads 1"):
+        describe(saved, format=1)
+        with pytest.raises(ArtifactError, match="has format 1; this version of glasshead reads 2"):
             Classifier.load(saved)
 
-    @pytest.mark.parametrize("name", ["weights_sha256", "temperature", "concept_temperatures"])
+    @pytest.mark.parametrize("name", ["weights_sha256", "temperatures", "abstention"])
     def test_a_description_that_lacks_something(self, saved, name):
         path = saved / "classifier.json"
         described = json.loads(path.read_text())

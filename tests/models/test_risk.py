@@ -188,7 +188,7 @@ class TestAuditor:
         expected = torch.sigmoid(auditor(images) / torch.tensor([2.0, 0.5]))
         torch.testing.assert_close(calibrated.probabilities(images), expected)
         torch.testing.assert_close(calibrated(images), auditor(images))
-        assert auditor.concept_temperatures == {"road": 1.0, "dark": 1.0}
+        assert auditor.temperatures == {"road": 1.0, "dark": 1.0}
 
     def test_it_comes_back_as_it_was(self, auditor, images, tmp_path):
         calibrated = auditor.with_temperatures({"road": 2.0, "dark": 0.5})

@@ -10,12 +10,19 @@ from kedro.runner import SequentialRunner
 from matplotlib.figure import Figure
 from PIL import Image
 from pydantic import ValidationError
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, f1_score, log_loss
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    roc_auc_score,
+)
 
 from glasshead.errors import ArtifactError, GateError, SplitError
-from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline
+from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline, sigmoid_pipeline
 from glasshead.pipelines.evaluate.nodes import (
     check_gate,
     compute_metrics,
@@ -29,6 +36,8 @@ from glasshead.pipelines.evaluate.params import EvaluateParams
 CLASSES = ["car", "cat", "ship"]
 PARAMETERS = EvaluateParams(n_resamples=100)
 TEMPERATURES = {"final": 2.0, "legs": 0.5}
+LABELS = {"red": 0.5, "big": 2.0}  # with their temperatures
+CONCEPTS = "concept/legs/none", "concept/legs/four"
 ABSTENTION = {"threshold": 0.8, "target_error": 0.05, "certainty": 0.95}
 CONTRACT = {
     *["accuracy", "macro_f1", "top2_accuracy", "nll", "brier", "ece", "ece_debiased"],
@@ -94,8 +103,17 @@ def make_tables(n=900, seed=0):
         predicted=names[final.argmax(axis=1)],
         confidence=probabilities.max(axis=1),
         **{f"probability/{name}": probabilities[:, index] for index, name in enumerate(CLASSES)},
+        **dict(zip(CONCEPTS, softmax(legs / TEMPERATURES["legs"], axis=1).T, strict=True)),
     )
     return logits, controls, predictions
+
+
+def measure(logits, controls, predictions, temperatures=TEMPERATURES, abstention=ABSTENTION):
+    samples = predictions[["image_id", "split", "label"]]
+    test = select_test(FakeImages(samples), samples, logits, predictions)
+    return compute_metrics(
+        test, samples, temperatures, PARAMETERS, 0, abstention=abstention, controls=controls
+    )
 
 
 def rows_of_test(table):
@@ -110,10 +128,7 @@ def tables():
 
 @pytest.fixture(scope="module")
 def metrics(tables):
-    logits, controls, predictions = tables
-    return compute_metrics(
-        logits, rows_of_test(predictions), controls, TEMPERATURES, ABSTENTION, PARAMETERS, seed=0
-    )
+    return measure(*tables)
 
 
 def run(pipeline, inputs):
@@ -153,8 +168,9 @@ def test_the_pipeline_gives_metrics_tables_and_figures(tables, metrics):
 
 def test_reliability_holds_the_bins_that_make_the_ece(tables, metrics):
     logits, _, predictions = tables
-    bins = measure_reliability(logits, TEMPERATURES, PARAMETERS)
-    test = rows_of_test(predictions)
+    samples = predictions[["image_id", "split", "label"]]
+    test = select_test(FakeImages(samples), samples, logits, predictions)
+    bins = measure_reliability(test, PARAMETERS)
     assert bins["n"].sum() == len(test)
     gaps = bins["n"] @ (bins["confidence"] - bins["accuracy"]).abs() / len(test)
     assert gaps == pytest.approx(metrics["ece"]["value"])
@@ -177,16 +193,12 @@ def test_metrics_are_those_of_the_contract_and_json(metrics):
 
 def test_a_classifier_without_concepts_or_controls_has_the_common_metrics(tables):
     logits, controls, predictions = tables
-    plain = logits.drop(columns=[name for name in logits if "legs" in name])
-    nothing = controls[["image_id", "split", "label"]].head(0)
-    assert (
-        set(
-            compute_metrics(
-                plain, rows_of_test(predictions), nothing, {"final": 2.0}, ABSTENTION, PARAMETERS, 0
-            )
-        )
-        == CONTRACT
+    plain, answers = (
+        table.drop(columns=[name for name in table if "legs" in name])
+        for table in (logits, predictions)
     )
+    nothing = controls[["image_id", "split", "label"]].head(0)
+    assert set(measure(plain, nothing, answers, {"final": 2.0})) == CONTRACT
 
 
 def test_values_are_those_of_scikit_learn_on_rows_of_test(tables, metrics):
@@ -226,11 +238,7 @@ def test_coverage_and_risk_are_those_of_the_answers_above_the_threshold(tables, 
 
 
 def test_without_answers_the_risk_is_undefined(tables):
-    logits, controls, predictions = tables
-    never = ABSTENTION | {"threshold": None}
-    metrics = compute_metrics(
-        logits, rows_of_test(predictions), controls, TEMPERATURES, never, PARAMETERS, 0
-    )
+    metrics = measure(*tables, abstention=ABSTENTION | {"threshold": None})
     assert metrics["coverage"]["value"] == 0
     assert metrics["selective_risk"] == {"value": None, "low": None, "high": None, "n": 300}
 
@@ -245,13 +253,7 @@ def test_controls_are_scored_and_seeds_averaged(tables, metrics):
 
 def test_controls_are_matched_by_image_id(tables, metrics):
     logits, controls, predictions = tables
-    shuffled = controls.sample(frac=1, random_state=0)
-    assert (
-        compute_metrics(
-            logits, rows_of_test(predictions), shuffled, TEMPERATURES, ABSTENTION, PARAMETERS, 0
-        )
-        == metrics
-    )
+    assert measure(logits, controls.sample(frac=1, random_state=0), predictions) == metrics
 
 
 def test_only_test_rows_count(tables, metrics):
@@ -261,18 +263,13 @@ def test_only_test_rows_count(tables, metrics):
     logits.loc[logits["split"] != "test", "logit/car"] = 99.0
     predictions.loc[predictions["split"] != "test", "predicted"] = "ship"
     images, samples = FakeImages(predictions), predictions[["image_id", "split", "label"]]
-    assert (
-        compute_metrics(
-            logits, rows_of_test(predictions), controls, TEMPERATURES, ABSTENTION, PARAMETERS, 0
-        )
-        == metrics
-    )
+    assert measure(logits, controls, predictions) == metrics
     pd.testing.assert_frame_equal(
-        find_confused_pairs(select_test(images, samples, predictions), PARAMETERS),
+        find_confused_pairs(select_test(images, samples, logits, predictions), PARAMETERS),
         find_confused_pairs(rows_of_test(tables[2]), PARAMETERS),
     )
     pd.testing.assert_frame_equal(
-        measure_class_recall(select_test(images, samples, predictions)),
+        measure_class_recall(select_test(images, samples, logits, predictions)),
         measure_class_recall(rows_of_test(tables[2])),
     )
 
@@ -326,57 +323,137 @@ def test_recall_and_macro_f1_of_a_rare_class_are_undefined(tables):
         measure_class_recall(rows_of_test(predictions[~rare])).set_index("class").loc["ship", "n"]
         == 0
     )
-    metrics = compute_metrics(
-        logits[keep],
-        rows_of_test(predictions[keep]),
-        controls,
-        TEMPERATURES,
-        ABSTENTION,
-        PARAMETERS,
-        0,
-    )
+    kept = (table[keep].reset_index(drop=True) for table in (logits, controls, predictions))
+    metrics = measure(*kept)
     undefined = {name for name, entry in metrics.items() if entry["value"] is None}
     assert undefined == {"macro_f1", "ece_classwise"}
 
 
 def test_an_empty_test_split_is_an_error(tables):
-    logits, controls, predictions = tables
-    rest = logits.query("split != 'test'")
+    rest = [table.query("split != 'test'") for table in tables]
     with pytest.raises(SplitError, match="test split is empty"):
-        select_test(FakeImages(rest), rest, predictions[predictions["split"] != "test"])
-    with pytest.raises(SplitError, match="test split is empty"):
-        compute_metrics(
-            rest, rows_of_test(predictions), controls, TEMPERATURES, ABSTENTION, PARAMETERS, 0
-        )
+        measure(*rest)
 
 
 @pytest.mark.parametrize("stale", ["images", "samples"])
 def test_predictions_of_other_images_or_samples_are_refused(tables, stale):
-    predictions = tables[2]
+    logits, _, predictions = tables
     samples = predictions[["image_id", "split", "label"]]
     images = FakeImages(predictions[::-1] if stale == "images" else predictions)
     if stale == "samples":
         samples = samples.assign(split="test")
     with pytest.raises(ArtifactError, match="again"):
-        select_test(images, samples, predictions)
+        select_test(images, samples, logits, predictions)
 
 
-@pytest.mark.parametrize("stale", ["logits", "temperatures", "concepts", "images"])
-def test_predictions_of_another_training_are_refused(tables, stale):
+def test_logits_of_other_images_are_refused(tables):
     logits, controls, predictions = tables
-    temperatures = TEMPERATURES
-    if stale == "logits":
-        logits = logits.assign(**{"logit/car": logits["logit/car"] + 0.1})
-    elif stale == "temperatures":
-        temperatures = TEMPERATURES | {"final": 1.9}
-    elif stale == "concepts":
-        temperatures = {"final": 2.0, "wings": 1.0}
-    else:
-        predictions = predictions.assign(image_id=predictions["image_id"] + "x")
+    other = logits.assign(image_id=logits["image_id"] + "x")
     with pytest.raises(ArtifactError, match="Run the calibrate pipeline again"):
-        compute_metrics(
-            logits, rows_of_test(predictions), controls, temperatures, ABSTENTION, PARAMETERS, 0
+        measure(other, controls, predictions)
+
+
+class TestSeveralLabels:
+    """A sigmoid output: two labels that an image may have both of, or none."""
+
+    @pytest.fixture
+    def several(self):
+        rng = np.random.default_rng(0)
+        n = 600
+        truth = rng.integers(2, size=(n, 2))
+        logits = pd.DataFrame(
+            {
+                "image_id": [f"image/{row}" for row in range(n)],
+                "split": np.resize(["calibration", "test"], n),
+                "label": "photograph",
+                **{f"label/{name}": truth[:, k] for k, name in enumerate(LABELS)},
+                **{
+                    f"logit/{name}": rng.normal(size=n) + 3 * truth[:, k] - 1.5
+                    for k, name in enumerate(LABELS)
+                },
+            }
         )
+        predictions = logits[["image_id", "split", "label", *(f"label/{x}" for x in LABELS)]]
+        return logits, predictions.assign(
+            **{
+                f"probability/{name}": expit(logits[f"logit/{name}"] / t)
+                for name, t in LABELS.items()
+            }
+        )
+
+    def outputs(self, several, localisation, further=()):
+        logits, predictions = several
+        samples = logits[["image_id", "split", "label"]]
+        return run(
+            sigmoid_pipeline(),
+            {
+                "logits": logits,
+                "predictions": predictions,
+                "temperatures": LABELS,
+                "localisation": localisation,
+                "shortcut_findings": list(further),
+                "images": FakeImages(logits),
+                "samples": samples,
+                "params:evaluate": PARAMETERS,
+                "params:seed": 0,
+            },
+        )
+
+    @pytest.fixture
+    def localisation(self):
+        return pd.DataFrame(
+            {
+                "image_id": ["image/1", "image/3", "image/3"],
+                "risk": ["red", "red", "big"],
+                "iou": [0.2, 0.4, np.nan],
+            }
+        )
+
+    @pytest.fixture
+    def made(self, several, localisation):
+        return self.outputs(several, localisation)
+
+    def test_each_label_is_measured_by_itself_and_on_average(self, several, made):
+        metrics, test = made["metrics"], rows_of_test(several[1])
+        for name, temperature in LABELS.items():
+            truth, p = test[f"label/{name}"], test[f"probability/{name}"]
+            expected = {
+                "auroc": roc_auc_score(truth, p),
+                "auprc": average_precision_score(truth, p),
+                "accuracy": np.mean((p >= 0.5) == truth),
+                "nll": log_loss(truth, p),
+                "brier": 2 * brier_score_loss(truth, p),
+                "temperature": temperature,
+            }
+            for metric, value in expected.items():
+                assert metrics[f"{name}/{metric}"]["value"] == pytest.approx(value), metric
+        for metric in ("auroc", "ece", "nll_uncalibrated"):
+            own = [metrics[f"{name}/{metric}"]["value"] for name in LABELS]
+            assert metrics[metric]["value"] == pytest.approx(np.mean(own))
+        assert metrics["auroc"]["n"] == metrics["red/ece_consistency_95"]["n"] == 300
+        assert "temperature" not in metrics
+
+    def test_maps_are_averaged_over_images_with_a_mask(self, made):
+        values = {name: made["metrics"][name]["value"] for name in ("iou", "red/iou", "big/iou")}
+        assert values == {"iou": pytest.approx(0.3), "red/iou": pytest.approx(0.3), "big/iou": None}
+
+    def test_confident_mistakes_join_the_findings_of_others(self, several, localisation):
+        logits, predictions = several
+        wrong = predictions.assign(**{"probability/red": 1 - predictions["label/red"] * 1.0})
+        further = {
+            "check": "planted_mark",
+            "severity": "high",
+            "summary": "A mark decides.",
+            "evidence": {"drop": 0.3},
+            "rows": [],
+            "advice": "Remove it.",
+        }
+        findings = self.outputs((logits, wrong), localisation, [further])["findings"]
+        assert [(each["check"], each["severity"]) for each in findings] == [
+            ("planted_mark", "high"),
+            ("confident_mistakes", "high"),
+        ]
+        assert findings[1]["summary"].startswith("The score of 'red' is wrong in 300 of the 300")
 
 
 @pytest.mark.parametrize(

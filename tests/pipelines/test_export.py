@@ -54,6 +54,7 @@ def classifier() -> Classifier:
 def samples() -> pd.DataFrame:
     return pd.DataFrame(
         {
+            "image_id": np.arange(ROWS).astype(str),
             "split": np.resize(["train", "test", "calibration"], ROWS),
             "label": np.resize(CLASSES, ROWS)[::-1],
         }
@@ -72,6 +73,7 @@ def outputs(classifier, samples, images) -> dict[str, object]:
         "classifier": classifier,
         "images": images,
         "samples": samples,
+        "predictions": samples,
         "params:export": PARAMETERS,
         "params:seed": 0,
     }

@@ -10,12 +10,10 @@ from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
 from glasshead.errors import ArtifactError
-from glasshead.pipelines.report import create_pipeline, risk_pipeline
+from glasshead.pipelines.report import create_pipeline
 from glasshead.pipelines.report.comparison_nodes import compare_classifiers
 from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
 from glasshead.pipelines.report.params import ReportParams
-from glasshead.pipelines.report.risk_nodes import judge_auditor
-from glasshead.reporting.judged import digests_of
 
 PARAMETERS = ReportParams()
 FINDING = {
@@ -27,19 +25,23 @@ FINDING = {
     "advice": "Remove it.",
 }
 STALE = "Its report is older than its results"
-OTHER_PNG = b"of another run"
+TRAINING = "7ra1n1ng"
 
 
 class FakeResults:
-    """A folder of results in memory."""
+    """A folder of results in memory, all of them of one training but for those in `strange`."""
 
     def __init__(self, name="heads", **files):
         self.name = name
+        self.strange = set()
         self.files = {place.replace("__", "/"): each for place, each in files.items()}
 
     def load(self, place):
         stem = place.rsplit(".", 1)[0]
         return self.files.get(stem)
+
+    def training(self, place):
+        return "another" if place in self.strange else TRAINING
 
     def figures(self, place):
         prefix = f"{place}/"
@@ -52,7 +54,8 @@ class FakeResults:
 
 class FakeClassifier:
     def __init__(self, summary):
-        self.temperature = summary["classifier"]["temperature"]
+        self.output = summary["classifier"]["output"]
+        self.classes = tuple(summary["classifier"]["classes"])
         self.described = {
             name: each for name, each in summary["classifier"].items() if name != "weights_sha256"
         }
@@ -62,6 +65,9 @@ class FakeClassifier:
 
     def weights_digest(self):
         return "5ha"
+
+    def training_id(self):
+        return TRAINING
 
 
 def _provenance(files):
@@ -90,6 +96,7 @@ def found(planted_report):
         "samples": samples,
         "ingest_counts": subject.summary["data"],
         "predictions": predictions,
+        "findings": [],
         "images": images,
     }
 
@@ -101,29 +108,18 @@ def judged(found):
 
 @pytest.fixture
 def audited(planted_report):
-    """Return what `risk` leaves, by dataset."""
+    """Return what the corridor of a risk auditor leaves, by dataset."""
     subject = planted_report.make_risk_subject()
-    described = subject.summary["classifier"]
     images = planted_report.make_images({"train/0": "cat", "test/0": "cat", "test/1": "ship"})
+    samples = images.frame().assign(split=["train", "test", "test"])
     return {
-        "classifier": SimpleNamespace(
-            classes=("road",),
-            concept_temperatures={"road": 1.75},
-            describe=lambda: described,
-            weights_digest=lambda: "5ha",
-        ),
+        "own_results": FakeResults("risk"),
+        "results": FakeResults("08_reporting"),
+        "classifier": FakeClassifier(subject.summary),
         "ingest_counts": subject.summary["data"],
-        "embed_summary": {"features/from": "store", "features/why": "9 MB"},
-        "scores": pd.DataFrame(
-            {
-                "image_id": images.ids(),
-                "content_hash": images.frame()["content_hash"],
-                "split": ["train", "test", "test"],
-                "label": ["cat", "cat", "ship"],
-                "target/road": [1, 1, 0],
-                "probability/road": [0.9, 0.2, 0.1],
-                "weights_sha256": "5ha",
-            }
+        "samples": samples,
+        "predictions": samples[["image_id", "split", "label"]].assign(
+            **{"label/road": [1, 1, 0], "probability/road": [0.9, 0.2, 0.1]}
         ),
         "metrics": subject.metrics,
         "findings": [FINDING],
@@ -131,6 +127,8 @@ def audited(planted_report):
         "images": images,
         "run_record": planted_report.RECORD,
         "params:report": PARAMETERS,
+        "class_balance_figure": planted_report.png(),
+        "mean_images_figure": planted_report.png(),
         **{f"{name}_figure": png for name, png in subject.figures.items()},
     }
 
@@ -146,22 +144,6 @@ class TestJudging:
         strict = judge(found, ReportParams(right_from=0.97))
         assert strict["verdicts"][0]["answer"] == "no"
 
-    def test_metrics_of_another_training_are_refused(self, found):
-        found["classifier"].temperature = 2.0
-        with pytest.raises(ArtifactError, match="Run the evaluate pipeline again"):
-            judge(found)
-
-    @pytest.mark.parametrize("column", ["confidence", "predicted"])
-    def test_explanations_of_another_training_are_refused(self, found, column):
-        values = found["predictions"][column].tolist()
-        found["predictions"] = found["predictions"].assign(**{column: values[::-1]})
-        with pytest.raises(ArtifactError, match="Run the explain pipeline again"):
-            judge(found)
-
-    def test_fewer_explained_images_in_another_order_are_of_the_same_training(self, found):
-        found["examples"] = found["examples"].iloc[[2, 0]]
-        judge(found)
-
     def test_other_images_are_refused_before_anything_is_written(self, found, planted_report):
         predictions = found["predictions"]
         labels = dict(zip(predictions["image_id"], predictions["label"], strict=True))
@@ -176,7 +158,8 @@ class TestOptionalResults:
         """Return functions that write report and card with what lies in the folder of all results."""
 
         def report(own=None, results=None, findings=()):
-            given = {name: found[name] for name in found if name in write_report.__annotations__}
+            accepted = write_report.__annotations__.keys() - {"findings"}
+            given = {name: found[name] for name in found if name in accepted}
             return write_report(
                 **given
                 | {"own_results": own or FakeResults(), "results": results or FakeResults()},
@@ -209,12 +192,12 @@ class TestOptionalResults:
             f"Not run: kedro run --pipelines=robustness, then {again}, each with" in write.report()
         )
         assert f"Not run: kedro run --pipelines=risk, then {again}, each with" in write.report()
-        assert "Checks of the data: not run." in write.report()
+        assert "Checks of risk: none known to be on these images" in write.report()
         of_cnn = write.report(own=FakeResults("cnn"))
         assert "kedro run --pipelines=cnn_robustness" in of_cnn
 
-    @pytest.mark.parametrize("measured", ["5ha", "other"])
-    def test_robustness_counts_if_it_is_of_these_weights(self, write, planted_report, measured):
+    @pytest.mark.parametrize("is_current", [True, False])
+    def test_robustness_counts_if_it_is_of_this_training(self, write, planted_report, is_current):
         table = pd.DataFrame(
             {
                 "perturbation": ["clean", "jpeg"],
@@ -223,27 +206,25 @@ class TestOptionalResults:
                 **{name: [0.9, 0.4] for name in ("accuracy", "low", "high", "confidence")},
                 "difference": [0.0, -0.5],
                 "n": 30,
-                "weights_sha256": measured,
             }
         )
         own = FakeResults(robustness=table, figures__robustness=planted_report.png())
-        is_current = measured == "5ha"
+        own.strange = set() if is_current else {"robustness.csv"}
         for text in (write.report(own), write.card(own)):
             assert ("Measured on another training of this classifier" in text) != is_current
             assert ("Under jpeg of 5 (quality)" in text) == is_current
 
     def test_findings_of_all_checks_are_shown_the_worst_first(self, write, risk):
-        own = [FINDING | {"severity": "low", "summary": "Small."}]
-        results = FakeResults(
-            data__findings=[FINDING | {"summary": "Middling.", "severity": "medium"}] * 2,
-            **risk.files,
-        )
-        report, card = (each(results=results, findings=own) for each in (write.report, write.card))
+        own = [
+            FINDING | {"severity": "low", "summary": "Small."},
+            FINDING | {"severity": "medium", "summary": "Middling."},
+        ]
+        report, card = (each(results=risk, findings=own) for each in (write.report, write.card))
         for text in (report, card):
             places = [text.index(each) for each in ("A mark decides.", "Middling.", "Small.")]
             assert places == sorted(places)
-        assert "Checks of this classifier: run, 1 finding." in report
-        assert "Checks of the data: run, 2 findings." in report
+        assert "Checks of this classifier: run, 2 findings." in report
+        assert "Checks of risk: run, 1 finding." in report
 
     def test_the_images_of_a_finding_are_shown_with_the_answers_to_them(self, write):
         rows = ["test/1", "train/gone", "test/0"]
@@ -258,38 +239,31 @@ class TestOptionalResults:
     def test_mistakes_of_a_risk_auditor_are_none_of_the_classifier(self, write, risk):
         mistakes = FINDING | {"check": "confident_mistakes", "summary": "The score errs."}
         risk.files["risk/findings"].append(mistakes)
-        risk.files["risk/summary"]["judged"]["findings"] = digests_of(
-            {}, risk.files["risk/findings"], {}
-        )["findings"]
         for text in (write.report(results=risk), write.card(results=risk)):
             assert "A mark decides." in text
             assert "The score errs." not in text
 
     def test_checks_that_were_not_made_are_counted_apart(self, write):
         missed = FINDING | {"evidence": {}, "summary": "Not checked: no masks."}
-        results = FakeResults(data__findings=[missed, FINDING])
-        assert "Checks of the data: run, 1 finding; 1 not made." in write.report(results=results)
-        card = write.card(results=results)
+        found = [missed, FINDING]
+        report, card = write.report(findings=found), write.card(findings=found)
+        assert "Checks of this classifier: run, 1 finding; 1 not made." in report
         limits, failing = card.split("## Limitations")[1].split("## Failure modes")
         assert "Not checked: no masks." in limits
         assert "Not checked" not in failing.split("## Robustness")[0]
 
     def test_checks_that_found_nothing_are_named(self, write):
-        report = write.report(results=FakeResults(data__findings=[]))
-        assert "Checks of this classifier: run, and found nothing." in report
-        assert "Checks of the data: run, and found nothing." in report
+        assert "Checks of this classifier: run, and found nothing." in write.report()
+        assert "The checks have found nothing on test images" in write.card()
 
     @pytest.fixture
     def risk(self, audited):
         """Return the folder of all results with what a run of `risk` leaves there."""
-        given = {name: audited[name] for name in audited if name in judge_auditor.__annotations__}
         figures = {name: audited[name] for name in audited if name.endswith("_figure")}
         return FakeResults(
             risk__metrics=audited["metrics"],
             risk__findings=audited["findings"],
-            risk__summary=judge_auditor(
-                audited["classifier"], **given, parameters=PARAMETERS, **figures
-            ),
+            risk__summary=judge(audited),
             **{f"risk__figures__{name.removesuffix('_figure')}": figures[name] for name in figures},
         )
 
@@ -311,12 +285,6 @@ class TestOptionalResults:
                 lambda files, own: [each.pop("data") for each in (_provenance(files), own)],
                 "Measured on unknown images",
             ),
-            (lambda files, _: files["risk/metrics"]["auroc"].update(value=0.5), STALE),
-            (lambda files, _: files["risk/findings"].clear(), STALE),
-            (lambda files, _: files.pop("risk/findings"), STALE),
-            (lambda files, _: files.update({"risk/figures/curves": OTHER_PNG}), STALE),
-            (lambda files, _: files.pop("risk/figures/curves"), STALE),
-            (lambda files, _: files["risk/summary"].pop("judged"), STALE),
             (lambda files, _: files.pop("risk/metrics"), "Not run"),
         ],
     )
@@ -329,16 +297,26 @@ class TestOptionalResults:
             assert "A mark decides." not in text
         assert 'alt="curves"' not in report
 
-    def test_a_figure_that_the_summary_has_not_judged_is_not_shown(self, write, risk):
-        risk.files["risk/figures/of_another_run"] = OTHER_PNG
+    @pytest.mark.parametrize("strange", ["metrics", "findings"])
+    def test_results_of_another_training_than_their_report_are_not_shown(
+        self, write, risk, strange
+    ):
+        risk.strange = {f"risk/{strange}.json"}
+        report = write.report(results=risk)
+        assert f"{STALE}: kedro run --pipelines=risk, then" in report
+        for text in (report, write.card(results=risk)):
+            assert "A mark decides." not in text
+
+    def test_a_figure_of_another_training_is_not_shown(self, write, risk):
+        risk.strange = {"risk/figures/highest.png"}
         report = write.report(results=risk)
         assert 'alt="curves"' in report
-        assert 'alt="of another run"' not in report
+        assert 'alt="highest"' not in report
 
 
-class TestRisk:
+class TestSeveralLabels:
     def run(self, given, *outputs):
-        pipeline = risk_pipeline([name for name in given if name.endswith("_figure")])
+        pipeline = create_pipeline(given)
         assert given.keys() == pipeline.inputs()
         catalog = DataCatalog({name: MemoryDataset(each, "assign") for name, each in given.items()})
         found = SequentialRunner().run(pipeline.to_outputs(*outputs), catalog)
@@ -346,18 +324,20 @@ class TestRisk:
 
     def test_the_summary_counts_and_judges(self, audited):
         [summary] = self.run(audited, "summary")
-        assert summary["balance"] == {
-            "test": {"images": 2, "with": {"road": 1}},
-            "train": {"images": 1, "with": {"road": 1}},
-        }
-        assert summary["features"] == "store: 9 MB"
+        assert summary["labels"] == {"test": {"road": 1}, "train": {"road": 1}}
         answers = [each["answer"] for each in summary["verdicts"]]
         assert answers == ["yes", "yes", "yes", "unresolved", "no"]
 
     def test_report_and_card_say_what_was_found(self, audited):
         for text in self.run(audited, "report", "model_card"):
-            assert "Of 1 test images with “road”, 1 have a probability below a half" in text
             assert "A mark decides." in text
+
+    def test_what_only_other_outputs_have_is_left_out(self, audited):
+        [report, card] = self.run(audited, "report", "model_card")
+        for anchor in ("robustness", "risk", "gallery", "classes"):
+            assert f'id="{anchor}"' not in report
+        assert "## Robustness" not in card
+        assert "One temperature, 1.75, divides the logits of road" in card
 
     def test_the_images_of_a_finding_are_shown_with_the_probability(self, audited):
         [report] = self.run(audited, "report")
@@ -371,29 +351,13 @@ class TestRisk:
         with pytest.raises(ArtifactError, match="not those of the image table"):
             self.run(audited, "report")
 
-    def test_metrics_at_another_temperature_are_refused(self, audited):
-        audited["classifier"].concept_temperatures = {"road": 2.0}
-        with pytest.raises(ArtifactError, match=r"The metrics are .* Run the risk pipeline again"):
-            self.run(audited, "summary")
-
-    def test_metrics_of_other_scores_are_refused_at_the_same_temperature(self, audited):
-        audited["scores"].loc[2, "probability/road"] += 0.001
-        with pytest.raises(ArtifactError, match=r"The metrics are .* Run the risk pipeline again"):
-            self.run(audited, "summary")
-
-    @pytest.mark.parametrize("weights", [{"weights_sha256": "another"}, {}])
-    def test_scores_of_other_weights_are_refused_at_the_same_temperature(self, audited, weights):
-        audited["scores"] = audited["scores"].drop(columns="weights_sha256").assign(**weights)
-        with pytest.raises(ArtifactError, match=r"The scores are .* Run the risk pipeline again"):
-            self.run(audited, "summary")
-
 
 def test_the_graph_shows_the_figures_it_is_given(found, planted_report, judged):
-    pipeline = create_pipeline(["reliability_figure", "of_a_later_stage_figure"])
+    made = [*found, "example_images", "reliability_figure", "of_a_later_stage_figure"]
+    pipeline = create_pipeline(made)
     given = found | {
         "results": FakeResults("08_reporting"),
         "run_record": planted_report.RECORD,
-        "findings": [],
         "example_images": {"pixels": planted_report.make_subject().pixels},
         "params:report": PARAMETERS,
     }
@@ -417,6 +381,7 @@ class TestComparing:
             for part, each in {
                 "summary": planted_report.make_summary(name),
                 "metrics": planted_report.make_metrics(),
+                "findings": [],
             }.items()
         }
 
@@ -438,10 +403,21 @@ class TestComparing:
         ):
             compare_classifiers(FakeResults(**files), PARAMETERS)
 
-    def test_a_report_older_than_its_metrics_is_refused(self, files):
-        files["cnn__metrics"]["accuracy"]["value"] = 0.5
-        with pytest.raises(ArtifactError, match="The report on cnn is older than its metrics"):
+    def test_a_report_on_another_training_than_its_metrics_is_refused(self, files):
+        results = FakeResults(**files)
+        results.strange = {"cnn/metrics.json"}
+        with pytest.raises(ArtifactError, match="The report on cnn is of another training"):
+            compare_classifiers(results, PARAMETERS)
+
+    def test_a_class_and_labels_are_not_compared(self, files):
+        files["cnn__summary"]["classifier"]["output"] = "sigmoid"
+        with pytest.raises(ArtifactError, match="cnn does not answer as heads does"):
             compare_classifiers(FakeResults(**files), PARAMETERS)
+
+    def test_findings_are_shown_beside_each_other(self, files):
+        files["cnn__findings"] = [FINDING]
+        page = compare_classifiers(FakeResults(**files), PARAMETERS)
+        assert "high: A mark decides." in page
 
 
 @pytest.mark.parametrize("wrong", [{"right_from": 90}, {"megabytes": 16}, {"compare": []}])

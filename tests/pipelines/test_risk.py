@@ -1,6 +1,7 @@
 """`risk` node by node on small scenes and nano-clip: what planted truth must do to results, and bad input."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from glasshead.calibration.table import apply_temperatures
 from glasshead.embedding.store import EmbeddingStore
-from glasshead.errors import ParameterError, SplitError
+from glasshead.errors import ArtifactError, ParameterError, SplitError
 from glasshead.images.fitting import select_fitting_samples
 from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
 from glasshead.images.splits import assign_splits
@@ -17,23 +19,26 @@ from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams
+from glasshead.pipelines.calibrate.nodes import (
+    calibrate_classifier,
+    fit_temperatures,
+    select_calibration,
+)
+from glasshead.pipelines.calibrate.params import CalibrateParams
+from glasshead.pipelines.evaluate.nodes import compute_metrics, select_test
+from glasshead.pipelines.evaluate.params import EvaluateParams
 from glasshead.pipelines.risk import ablation_nodes
 from glasshead.pipelines.risk.ablation_nodes import ablations, fit_variants, measure_variants
-from glasshead.pipelines.risk.audit_nodes import find_faults
+from glasshead.pipelines.risk.audit_nodes import find_shortcuts
 from glasshead.pipelines.risk.evaluation_nodes import (
-    compute_metrics,
     list_for_review,
     locate_risk,
 )
 from glasshead.pipelines.risk.figure_nodes import plot_galleries
 from glasshead.pipelines.risk.nodes import (
-    apply_temperatures,
-    calibrate_auditor,
     fit_auditor,
     fit_reference,
-    fit_temperatures,
     predict_risk,
-    select_calibration,
     store_features,
 )
 from glasshead.pipelines.risk.params import RiskParams
@@ -69,28 +74,49 @@ class Data:
         return fit(self.images, self.fitting, self.store, self.plan, BACKBONE, parameters, seed)
 
     def audit(self, parameters=PARAMETERS):
-        """Return auditor, scores, maps, temperatures, localisation and findings."""
+        """Return what training, calibration and proof make."""
         raw, _ = self.fit(parameters)
-        reference = self.fit(parameters, fit_reference)
+        given = self.images, self.fitting, self.store, self.plan, BACKBONE, parameters, 0
+        reference = fit_reference(raw, *given)
         logits, maps = predict_risk(
             raw, self.images, self.samples, self.store, self.plan, parameters
         )
-        temperatures = fit_temperatures(select_calibration(logits))
-        auditor = calibrate_auditor(raw, temperatures)
-        scores = apply_temperatures(logits, temperatures)
-        localisation = locate_risk(auditor, reference, self.images, scores, parameters, 0)
-        findings = find_faults(
+        temperatures = fit_temperatures(select_calibration(logits), CalibrateParams())
+        auditor = calibrate_classifier(raw, temperatures)
+        predictions = apply_temperatures(logits, temperatures)
+        localisation = locate_risk(auditor, reference, self.images, predictions, parameters, 0)
+        findings = find_shortcuts(
             auditor,
             reference,
             self.images,
             self.samples,
-            scores,
+            logits,
             localisation,
             self.planted,
             parameters,
             0,
         )
-        return auditor, scores, maps, temperatures, localisation, findings
+        return SimpleNamespace(
+            auditor=auditor,
+            logits=logits,
+            predictions=predictions,
+            maps=maps,
+            temperatures=temperatures,
+            localisation=localisation,
+            findings=findings,
+        )
+
+    def metrics(self, audited):
+        """Return the metrics of the corridor."""
+        test = select_test(self.images, self.samples, audited.logits, audited.predictions)
+        return compute_metrics(
+            test,
+            self.samples,
+            audited.temperatures,
+            EvaluateParams(n_resamples=60),
+            0,
+            localisation=audited.localisation,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -139,14 +165,14 @@ def reader_of_marks(data: Data) -> RiskAuditor:
     return auditor.eval()
 
 
-def find(data: Data, audited: tuple, auditor: RiskAuditor, **changes) -> dict[str, dict]:
-    findings = find_faults(
+def find(data: Data, audited: tuple, auditor: RiskAuditor) -> dict[str, dict]:
+    findings = find_shortcuts(
         auditor,
         auditor,
         data.images,
         data.samples,
-        audited[1].assign(**changes),
-        audited[4],
+        audited.logits,
+        audited.localisation,
         data.planted,
         PARAMETERS,
         0,
@@ -157,18 +183,6 @@ def find(data: Data, audited: tuple, auditor: RiskAuditor, **changes) -> dict[st
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory) -> Data:
     return Data(tmp_path_factory.mktemp("marked"), train_rate=1.0, test_rate=1.0)
-
-
-def test_sure_mistakes_are_named_the_surest_first(audited, clean):
-    scores = audited[1]
-    test = scores[scores["split"] == "test"].set_index("image_id")
-    probability = test["target/truck"].clip(0.03, 0.97)
-    wrong = test.index[test["target/truck"] == 0][:2]
-    probability[wrong] = 0.96, 0.999
-    changed = scores["image_id"].map(probability).fillna(0.5)
-    found = find(clean, audited, audited[0], **{"probability/truck": changed})
-    assert found["confident_mistakes"]["rows"] == wrong[::-1].tolist()
-    assert "The score of 'truck' errs in 2 of the" in found["confident_mistakes"]["summary"]
 
 
 class TestShortcut:
@@ -184,29 +198,31 @@ class TestShortcut:
         assert found["rows"]
 
     def test_a_mark_that_was_not_learnt_is_not_told_of(self, audited):
-        assert not {"planted_mark", "mark_beside_object"} & {each["check"] for each in audited[-1]}
+        assert not {"planted_mark", "mark_beside_object"} & {
+            each["check"] for each in audited.findings
+        }
 
 
 class TestScores:
     def test_they_rank_and_are_probabilities_of_all_splits(self, audited, clean):
-        scores = audited[1]
+        scores = audited.predictions
         assert scores["image_id"].tolist() == clean.samples["image_id"].tolist()
         test = scores[scores["split"] == "test"]
-        assert roc_auc_score(test["target/truck"], test["probability/truck"]) > 0.8
+        assert roc_auc_score(test["label/truck"], test["probability/truck"]) > 0.8
         assert scores["probability/truck"].between(0, 1).all()
 
     def test_maps_are_those_of_all_images(self, audited):
-        maps = audited[2]
+        maps = audited.maps
         assert maps["maps"].shape == (800, 1, 8, 8)
         assert maps["risks"].tolist() == ["truck"]
 
     def test_the_temperature_is_that_of_the_probabilities(self, audited):
-        scores, temperature = audited[1], audited[3]["truck"]
-        expected = 1 / (1 + np.exp(-scores["logit/truck"] / temperature))
+        scores, temperature = audited.predictions, audited.temperatures["truck"]
+        expected = 1 / (1 + np.exp(-audited.logits["logit/truck"] / temperature))
         np.testing.assert_allclose(scores["probability/truck"], expected, rtol=1e-6)
 
     def test_the_list_begins_with_what_contradicts_its_label(self, audited):
-        table = list_for_review(audited[1], PARAMETERS)
+        table = list_for_review(audited.predictions, PARAMETERS)
         assert table["rank"].tolist() == list(range(1, 11))
         assert table["surprise"].is_monotonic_decreasing
         own = np.where(table["has_risk"], table["probability"], 1 - table["probability"])
@@ -215,7 +231,7 @@ class TestScores:
         assert ((table["probability"] >= 0.5) != table["has_risk"])[wrong].all()
 
     def test_the_gallery_of_images_to_look_at_follows_the_list(self, audited, clean):
-        auditor, scores, maps = audited[:3]
+        auditor, scores, maps = audited.auditor, audited.predictions, audited.maps
         table = list_for_review(scores, PARAMETERS)
         *_, figure = plot_galleries(auditor, clean.images, scores, maps, table, PARAMETERS)
         captions = [text.get_text() for axes in figure.axes for text in axes.texts]
@@ -226,19 +242,18 @@ class TestScores:
 class TestMetrics:
     NAMES = ("auroc", "auprc", "ece", "gap", "pointing_game", "iou")
 
-    def test_they_have_the_contracts_names_and_form(self, audited):
-        metrics = compute_metrics(audited[1], audited[4], audited[3], PARAMETERS, 0)
+    def test_they_have_the_contracts_names_and_form(self, audited, clean):
+        metrics = clean.metrics(audited)
         rivals = [f"{m}_{r}" for m in ("pointing_game", "iou") for r in ("centre", "grad_cam")]
         assert {*self.NAMES, *rivals, "temperature", "ece_consistency_95"} <= metrics.keys()
         assert all(set(each) == {"value", "low", "high", "n"} for each in metrics.values())
         assert metrics["auroc"]["n"] == 200
         assert metrics["iou"]["n"] == 20
-        assert metrics["iou"]["value"] == pytest.approx(audited[4]["iou"].mean())
+        assert metrics["iou"]["value"] == pytest.approx(audited.localisation["iou"].mean())
 
     def test_without_masks_they_are_null_and_the_checks_say_so(self, audited, clean, caplog):
-        _, scores, _, temperatures, localisation, _ = audited
-        nothing = localisation.head(0)
-        metrics = compute_metrics(scores, nothing, temperatures, PARAMETERS, 0)
+        nothing = SimpleNamespace(**vars(audited) | {"localisation": audited.localisation.head(0)})
+        metrics = clean.metrics(nothing)
         assert metrics["iou"] == {"value": None, "low": None, "high": None, "n": 0}
         assert metrics["auroc"]["value"] is not None
 
@@ -246,12 +261,12 @@ class TestMetrics:
         parameters = PARAMETERS.model_copy(
             update={"risks": RiskParams.model_validate({"risks": ["truck", "bird+frog"]}).risks}
         )
-        _, scores, maps, temperatures, localisation, _ = clean.audit(parameters)
-        metrics = compute_metrics(scores, localisation, temperatures, parameters, 0)
+        several = clean.audit(parameters)
+        metrics = clean.metrics(several)
         pair = [metrics[f"{risk}/auroc"]["value"] for risk in ("truck", "bird+frog")]
         assert metrics["auroc"]["value"] == pytest.approx(np.mean(pair))
         assert metrics["bird+frog/iou"]["n"] == 40
-        assert maps["maps"].shape[1] == 2
+        assert several.maps["maps"].shape[1] == 2
 
 
 class TestBadInput:
@@ -284,14 +299,18 @@ class TestBadInput:
         assert "imbalance" in caplog.text
         assert log["validation_auroc"].isna().all()
 
-    def test_a_split_of_one_image_has_no_ranking_and_no_interval(self, audited):
-        _, scores, _, temperatures, localisation, _ = audited
-        one = pd.concat(
-            [scores[scores["split"] != "test"], scores[scores["split"] == "test"].head(1)]
+    def test_a_split_of_one_image_has_no_ranking_and_no_interval(self, audited, clean):
+        one = select_test(clean.images, clean.samples, audited.logits, audited.predictions).head(1)
+        metrics = compute_metrics(
+            one, clean.samples, audited.temperatures, EvaluateParams(n_resamples=60), 0
         )
-        metrics = compute_metrics(one, localisation.head(0), temperatures, PARAMETERS, 0)
         assert metrics["auroc"] == {"value": None, "low": None, "high": None, "n": 1}
         assert metrics["accuracy"]["low"] is None
+
+    def test_a_reference_on_other_features_is_refused(self, audited, clean):
+        given = clean.images, clean.fitting, clean.store, clean.plan | {"encoder_key": "another"}
+        with pytest.raises(ArtifactError, match="another encoder's features"):
+            fit_reference(audited.auditor, *given, BACKBONE, PARAMETERS, 0)
 
     @pytest.mark.parametrize(
         ("risks", "message"), [([], "at least 1"), (["truck", "truck"], "a name stands twice")]

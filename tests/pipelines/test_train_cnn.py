@@ -11,7 +11,7 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
-from glasshead.calibration.heads import FINAL, read_heads
+from glasshead.calibration.table import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError, TrainingError
 from glasshead.models.classifier import Classifier
 from glasshead.models.cnn import CNNClassifier

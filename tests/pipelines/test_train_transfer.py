@@ -12,7 +12,7 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
-from glasshead.calibration.heads import FINAL, read_heads
+from glasshead.calibration.table import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError
 from glasshead.images.scenes import scene_at
 from glasshead.models.store import ClassifierStore

@@ -27,7 +27,7 @@ def write(planted_report):
         given = {
             "summary": subject.summary,
             "metrics": subject.metrics,
-            "findings": [FINDING],
+            "findings": [FINDING, FINDING | {"severity": "low", "check": "data_bias"}],
             "robustness": "Not run: kedro run --pipelines=robustness.",
             "reproduction": subject.reproduction,
             "licence": "apache-2.0",
@@ -70,7 +70,6 @@ def test_every_sentence_on_failure_cites_what_it_rests_on(write):
         assert len(items) >= 2
         assert all(re.search(r" \[[^\[\]]+\]$", line) for line in items), items
     assert "- high: A mark decides. Remove it. [findings.json of risk: shortcut]" in text
-    assert "“cat” is taken for “dog” in 16 of its 40" in text
 
 
 def test_what_is_not_known_is_said(write):

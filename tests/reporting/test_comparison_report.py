@@ -12,7 +12,7 @@ def compared(planted_report):
     def make(name, accuracy):
         metrics = planted_report.make_metrics() | {"accuracy": planted_report.estimate(accuracy)}
         summary = planted_report.make_summary(name, metrics=metrics)
-        return Compared(summary, metrics, {"reliability": planted_report.png()})
+        return Compared(summary, metrics, [], {"reliability": planted_report.png()})
 
     return make
 

@@ -9,7 +9,6 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from glasshead.reporting.comparison_report import Compared, comparison_page
 from glasshead.reporting.report import report_page
-from glasshead.reporting.risk_report import risk_page
 
 LIMIT = 15_000_000
 ARGUMENTS = [
@@ -45,7 +44,7 @@ def pages(planted_report, tmp_path_factory) -> dict[str, str]:
     metrics = planted_report.make_metrics()
     classifiers = {
         name: Compared(
-            planted_report.make_summary(name), metrics, {"reliability": planted_report.png()}
+            planted_report.make_summary(name), metrics, [], {"reliability": planted_report.png()}
         )
         for name in ("heads", "cnn", "transfer", "a_classifier_with_quite_a_long_name")
     }
@@ -54,7 +53,7 @@ def pages(planted_report, tmp_path_factory) -> dict[str, str]:
         "harm": report_page(make([*HARM, "ship" * 80], image_id=HARM[0], checks=HARM), LIMIT),
         "many": report_page(make(many), LIMIT),
         "comparison": comparison_page(classifiers, ["ensemble"], LIMIT),
-        "risk": risk_page(planted_report.make_risk_subject(HARM[0]), LIMIT),
+        "risk": report_page(planted_report.make_risk_subject(HARM[0]), LIMIT),
     }
     folder: Path = tmp_path_factory.mktemp("pages")
     for name, text in texts.items():

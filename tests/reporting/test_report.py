@@ -69,7 +69,7 @@ def test_verdicts_come_first_with_rule_and_numbers(parsed):
         "unresolved",
     ]
     first = [each["id"] for each in parsed.all("section")][:3]
-    assert first == ["verdicts", "failures", "findings"]
+    assert first == ["verdicts", "findings", "metrics"]
     assert "ece_consistency_95: 0.02" in parsed.text
     assert "at most ece_consistency_95, else no" in parsed.text
 

@@ -1,6 +1,5 @@
 """What the report on a risk auditor concludes, by planted numbers on either side of each rule."""
 
-import pandas as pd
 import pytest
 
 from glasshead.audit.findings import not_checked
@@ -9,8 +8,7 @@ from glasshead.reporting.risk_verdicts import (
     finds_the_risk,
     points_at_the_cause,
     rests_on_the_risk,
-    risk_failures,
-    risk_verdicts,
+    sigmoid_verdicts,
 )
 
 FINDING = {
@@ -86,24 +84,8 @@ def test_each_of_several_risks_is_judged_by_its_own_metrics(planted_report):
     metrics |= {f"bad/{name}": each for name, each in bad.items()} | good
     found = {
         each["question"]: each["answer"]
-        for each in risk_verdicts(["good", "bad"], metrics, [], 0.9)
+        for each in sigmoid_verdicts(["good", "bad"], metrics, [], 0.9)
     }
     assert found["good: Does the score find the risk?"] == "yes"
     assert found["bad: Does the score find the risk?"] == "no"
     assert len(found) == 9
-
-
-def test_failures_count_test_images_on_the_wrong_side_of_a_half():
-    scores = pd.DataFrame(
-        {
-            "split": ["test"] * 5 + ["train"],
-            "label": ["truck", "truck", "car", "dog", "cat", "truck"],
-            "target/road": [1, 1, 1, 0, 0, 1],
-            "probability/road": [0.1, 0.4, 0.9, 0.5, 0.2, 0.0],
-        }
-    )
-    with_it, without = (each["sentence"] for each in risk_failures(scores))
-    assert "Of 3 test images with “road”, 2 have a probability below a half; 2" in with_it
-    assert "class “truck”" in with_it
-    assert "Of 2 test images without “road”, 1 have a probability at or above a half" in without
-    assert risk_failures(scores[scores["label"].isin(["car", "cat"])]) == []

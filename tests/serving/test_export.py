@@ -78,7 +78,7 @@ def test_the_onnx_file_says_what_it_is(model, classifier):
     assert [side.dim_value for side in sides] == [3, 32, 32]
     about = {each.key: each.value for each in read.metadata_props}
     assert json.loads(about["classes"]) == list(classifier.classes)
-    assert float(about["temperature"]) == 2
+    assert json.loads(about["temperatures"])["final"] == 2
 
 
 def test_no_file_names_the_machine(model, small, archive):

@@ -1,18 +1,21 @@
 """Predictions are the Classifier's own numbers, whatever else is predicted beside them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from jsonschema import Draft202012Validator
 from PIL import Image
 
 import glasshead
-from glasshead.errors import ArtifactError, ParameterError
+from glasshead.errors import ParameterError
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.cnn import build_cnn
 from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams
+from glasshead.serving.lines import csv_header, csv_line, json_line, text_line
 from glasshead.serving.predictor import Predictor
 
 PROMISE = {"threshold": 0.5, "target_error": 0.02, "certainty": 0.95, "rows": 9, "coverage": 1.0}
@@ -154,9 +157,26 @@ class TestExplanations:
         assert found.error is None
 
 
-def test_a_risk_auditor_is_refused_as_it_does_not_choose_a_class(tmp_path):
+def test_labels_that_do_not_exclude_each_other_are_those_of_at_least_a_half(pictures, tmp_path):
     encoder = load_encoder(BackboneParams(), "attended")
-    head = RiskHead(encoder.dimension, 1, RiskHeadParams())
-    RiskAuditor(encoder, head, ("truck",), {}).save(tmp_path / "risk")
-    with pytest.raises(ArtifactError, match="does not choose a class"):
-        glasshead.load(tmp_path / "risk")
+    head = RiskHead(encoder.dimension, 3, RiskHeadParams())
+    auditor = RiskAuditor(encoder, head, ("truck", "fog", "dusk"), {})
+    with torch.no_grad():
+        head.mlp.second_bias.copy_(torch.tensor([-99.0, 9.0, 3.0]))
+    auditor.with_temperatures({"truck": 1.0, "fog": 1.0, "dusk": 0.1}).save(tmp_path / "risk")
+    predictor = glasshead.load(tmp_path / "risk")
+    (found,) = predictor.predict(pictures[:1])
+    with torch.no_grad():
+        images = as_images(predictor.classifier.prepare(pictures[:1]))
+        expected = predictor.classifier.probabilities(images)[0].tolist()
+    assert list(found.probabilities.values()) == pytest.approx(expected, abs=1e-5)
+    assert (found.labels, found.abstain) == (("dusk", "fog"), None)
+    record = json.loads(json_line(found, 3))
+    assert record["labels"] == ["dusk", "fog"]
+    assert csv_header(predictor.classifier).startswith('"image","labels","probability/truck"')
+    assert csv_line(found, predictor.classifier).startswith('"#0","dusk, fog",0.0,')
+    assert text_line(found, 2).startswith("#0\tdusk, fog\tdusk 1.000, fog ")
+    schema = json.loads(
+        Path(glasshead.__file__).with_name("assets").joinpath("prediction.schema.json").read_text()
+    )
+    Draft202012Validator(schema).validate(record)

@@ -1,7 +1,11 @@
-"""Confident mistakes on test rows: where labels are wrong, or training lacks something.
+"""Mistakes on test rows: confident ones, classes taken for each other, and answers that concepts do not account for.
 
 Tables have a row per image: image_id, label, predicted, and the calibrated confidence in that.
 """
+
+import json
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from scipy.stats import poisson
@@ -14,6 +18,8 @@ CONFIDENT = 0.95
 LEAST_MISTAKES = 5  # for them to be more than single images
 UNLIKELY = 0.01  # probability of as many mistakes if confidences are right
 SHOWN = 50
+LARGE_LEAK = 0.1  # of accuracy
+PAIRS = 3  # of confused classes, that are named
 
 
 def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | None:
@@ -38,9 +44,9 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
         check="confident_mistakes",
         severity=severity,
         summary=(
-            f"{subject} errs in {len(wrong):,} of the {len(sure):,} test images in which its confidence is at least "
-            f"{CONFIDENT:g}; so much confidence lets one expect {_number(expected)} mistakes"
-            f"{', so that these are no surprise' if p > UNLIKELY else ''}."
+            f"{subject} is wrong in {len(wrong):,} of the {len(sure):,} test images in which its confidence is at "
+            f"least {CONFIDENT:g}. If the confidence were right, {_number(expected)} mistakes would be expected"
+            f"{': these are no more than chance explains' if p > UNLIKELY else ''}."
         ),
         evidence={
             "threshold": CONFIDENT,
@@ -53,6 +59,57 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
         advice=(
             "Look at these images, the first ones first. Where a label is wrong, correct it at the source and run "
             "again from ingest on; where it is right, add training images like this one."
+        ),
+    )
+
+
+def confused_classes(pairs: pd.DataFrame) -> Finding | None:
+    """Return a finding on the most frequent pairs of a class and what it is taken for, `LEAST_MISTAKES` images or more.
+
+    `pairs`, the most frequent first: true, predicted, count, share (the fraction of the true class), and examples, a
+    JSON list of image ids.
+    """
+    frequent = pairs[pairs["count"] >= LEAST_MISTAKES].head(PAIRS)
+    if frequent.empty:
+        return None
+    named = [
+        f"{row['true']} for {row['predicted']} in {row['count']:,} images ({100 * row['share']:.0f} % of its class)"
+        for row in frequent.to_dict("records")
+    ]
+    return Finding(
+        check="confused_classes",
+        severity="low",
+        summary=f"It takes {'; '.join(named)}.",
+        evidence={"pairs": frequent.drop(columns="examples").to_dict("records")},
+        rows=[image_id for ids in frequent["examples"] for image_id in json.loads(ids)],
+        advice=(
+            "Look at these images: add training images of both classes that resemble them, or, in a taxonomy of your "
+            "own, a concept that tells the two apart."
+        ),
+    )
+
+
+def concept_leakage(metrics: Mapping[str, Mapping[str, Any]]) -> Finding | None:
+    """Return a finding where soft concepts carry more than their names: arg-max concepts lose accuracy.
+
+    Mahinpei et al. 2021, arXiv:2106.13314. None where there are no concepts, or the intervals overlap.
+    """
+    soft, hard = metrics["accuracy"], metrics.get("accuracy_hard_concepts")
+    if hard is None or hard["high"] is None or soft["low"] is None or hard["high"] >= soft["low"]:
+        return None
+    return Finding(
+        check="concept_leakage",
+        severity="high" if soft["value"] - hard["value"] >= LARGE_LEAK else "medium",
+        summary=(
+            f"Accuracy falls from {soft['value']:.3f} ({soft['low']:.3f}–{soft['high']:.3f}) to {hard['value']:.3f} "
+            f"({hard['low']:.3f}–{hard['high']:.3f}) when each concept gives its most probable value alone: the "
+            "probabilities carry information that the concepts' names do not say."
+        ),
+        evidence={"accuracy": dict(soft), "accuracy_hard_concepts": dict(hard)},
+        rows=[],
+        advice=(
+            "Add concepts that tell the classes apart by themselves, or train the concepts before the meta-learner "
+            "(train_heads.training.mode=sequential or independent)."
         ),
     )
 

@@ -6,6 +6,8 @@ from typing import Any, NoReturn
 from kedro.io import AbstractDataset, DatasetError
 
 from glasshead.datasets.atomic import AtomicFigure, AtomicFile, AtomicJSON, AtomicTable
+from glasshead.errors import ArtifactError
+from glasshead.manifest import NAME, Manifest
 
 FORMATS: dict[str, type[AtomicFile[Any, Any]]] = {
     ".csv": AtomicTable,
@@ -32,6 +34,17 @@ class Results:
         """
         path = self.path / place
         return FORMATS[path.suffix](filepath=str(path)).load() if path.is_file() else None
+
+    def training(self, place: str) -> str | None:
+        """Return the id of the training that the result at `place` is of; None where nothing says so."""
+        path = self.path / place
+        folder = next((parent for parent in path.parents if (parent / NAME).is_file()), None)
+        if folder is None or not path.is_file():
+            return None
+        try:
+            return Manifest(folder / NAME).training(path)
+        except ArtifactError:
+            return None
 
     def figures(self, place: str) -> dict[str, bytes]:
         """Return the PNGs in the folder `place` by name, in alphabetical order."""

@@ -13,14 +13,13 @@ from jaxtyping import Float, Int
 from pydantic import BaseModel, PositiveInt
 from torch import Tensor
 
-from glasshead.calibration.heads import class_columns
+from glasshead.calibration.table import LABEL, class_columns
 from glasshead.device import Device, FittingBatches, choose_device
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import EmbeddingStore, StoredRows
 from glasshead.errors import ArtifactError, EmbeddingError
 from glasshead.images.fitting import table_rows
-from glasshead.images.risks import TARGET
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
 from glasshead.models.clip import ImageEncoder
@@ -115,7 +114,7 @@ def risk_rows(images: ImageTable, targets: pd.DataFrame, features: SpatialFeatur
     def take(rows: np.ndarray) -> Float[Tensor, "b d h w"]:
         return as_map(features(places[rows]))
 
-    columns = [TARGET + risk for risk in class_columns(targets, TARGET)]
+    columns = [LABEL + risk for risk in class_columns(targets, LABEL)]
     labels = torch.from_numpy(targets[columns].to_numpy(np.float32, copy=True))
     return RiskRows(take, labels)
 

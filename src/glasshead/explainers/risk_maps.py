@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from glasshead.calibration.heads import class_columns
+from glasshead.calibration.table import LABEL, class_columns
 from glasshead.explainers.baselines import centre_gaussian
 from glasshead.explainers.budget import Budget
 from glasshead.explainers.cam import grad_cam
@@ -19,7 +19,6 @@ from glasshead.explainers.localisation import mask_iou, mass_in_mask, pointing_g
 from glasshead.explainers.passes import in_passes
 from glasshead.images.fitting import table_rows
 from glasshead.images.pixels import Prepare
-from glasshead.images.risks import TARGET
 from glasshead.images.seen import masks_as_seen
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
@@ -79,8 +78,8 @@ def localiser(
     """
     watched: list[tuple[int, np.ndarray, np.ndarray]] = []
     order = pd.Index(targets["image_id"])
-    for place, risk in enumerate(class_columns(targets, TARGET)):
-        rows = targets[targets[TARGET + risk] == 1]
+    for place, risk in enumerate(class_columns(targets, LABEL)):
+        rows = targets[targets[LABEL + risk] == 1]
         rows = rows.iloc[:: max(1, -(-len(rows) // most))]
         located = load_located(images, rows, prepare, size)
         if len(located):

@@ -10,6 +10,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
+from glasshead.hooks.identity import IdentityHooks
 from glasshead.hooks.parameters import ParameterHooks
 from glasshead.hooks.record import RecordHooks
 from glasshead.hooks.seeding import SeedHooks
@@ -24,4 +25,4 @@ for noise in ("register_new_resolver", "The specified dataset source can be inte
     warnings.filterwarnings("ignore", message=noise)
 logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO when it is imported
 
-__all__ = ["ParameterHooks", "RecordHooks", "SeedHooks", "TrackingHooks"]
+__all__ = ["IdentityHooks", "ParameterHooks", "RecordHooks", "SeedHooks", "TrackingHooks"]

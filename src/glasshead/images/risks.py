@@ -7,11 +7,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field, model_validator
 
-from glasshead.calibration.heads import class_columns
+from glasshead.calibration.table import LABEL, class_columns
 from glasshead.errors import ParameterError, SplitError
 from glasshead.images.table import ATTRIBUTE
-
-TARGET = "target/"
 
 
 class Risk(BaseModel, extra="forbid", frozen=True):
@@ -41,14 +39,14 @@ class Risk(BaseModel, extra="forbid", frozen=True):
         return self
 
 
-def add_risk_targets(
+def add_risk_labels(
     samples: pd.DataFrame, risks: Sequence[Risk], classes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Return image_id, split, label, content_hash and a column `target/<risk>`, 1 with the risk and 0 without.
+    """Return image_id, split, label, content_hash and a column `label/<risk>`, 1 with the risk and 0 without.
 
     Raises ParameterError where a risk names a class, a column or a value that the data does not have.
     """
-    targets = {TARGET + risk.name: _has(samples, risk, classes) for risk in risks}
+    targets = {LABEL + risk.name: _has(samples, risk, classes) for risk in risks}
     identity = samples[["image_id", "split", "label", "content_hash"]]
     return identity.assign(**targets)
 
@@ -57,7 +55,7 @@ def check_both_sides(targets: pd.DataFrame, risks: Sequence[Risk]) -> None:
     """Raise SplitError where no train row has a risk, or all have it: there is nothing to tell apart."""
     train = targets[targets["split"] == "train"]
     for risk in risks:
-        count = int(train[TARGET + risk.name].sum())
+        count = int(train[LABEL + risk.name].sum())
         if count in (0, len(train)):
             found = "none" if count == 0 else "all"
             raise SplitError(

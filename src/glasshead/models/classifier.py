@@ -6,8 +6,9 @@ import json
 import pkgutil
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -16,10 +17,10 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from glasshead.calibration.abstention import Abstention
-from glasshead.calibration.temperature import FINAL
+from glasshead.calibration.temperature import FINAL, probabilities_at
 from glasshead.errors import ArtifactError
 
-FORMAT = 1  # of classifier.json; raise it when an older one can no longer be read
+FORMAT = 2  # of classifier.json; raise it when an older one can no longer be read
 KINDS = {
     "cnn": "glasshead.models.cnn:CNNClassifier",
     "ensemble": "glasshead.models.ensemble:Ensemble",
@@ -27,6 +28,9 @@ KINDS = {
     "risk": "glasshead.models.risk:RiskAuditor",
     "transfer": "glasshead.models.transfer:TransferClassifier",
 }
+
+
+Output = Literal["softmax", "sigmoid"]
 
 
 class Concept(NamedTuple):
@@ -42,15 +46,17 @@ class Classifier(nn.Module):
     Attributes:
         classes: class names in logit order.
         input_size: side of the square input in pixels.
-        temperature: the T > 0 that `probabilities` divides logits by.
+        output: `softmax` where each image has one class, `sigmoid` where each class is a label that an image may have.
         concepts: the subtasks of a bottleneck; empty where a kind has none.
-        concept_temperatures: one T for each concept's own probabilities, as predictions report them; the meta-learner
-            reads the raw ones.
+        temperatures: the T > 0 that `probabilities` divides logits by, as `final`, and one for each concept's own
+            probabilities, as predictions report them; the meta-learner reads the raw ones. Of a sigmoid output one for
+            each class.
         abstention: when predictions abstain; None where that was never decided.
         provenance: data digest, backbone, code version, seed.
     """
 
     kind: ClassVar[str]
+    output: Output = "softmax"
 
     def __init__(
         self,
@@ -64,8 +70,8 @@ class Classifier(nn.Module):
         self.input_size = input_size
         self.provenance = provenance
         self.concepts = concepts
-        self.temperature = 1.0
-        self.concept_temperatures: dict[str, float] = {}
+        named = [FINAL, *(c.name for c in concepts)] if self.output == "softmax" else classes
+        self.temperatures = dict.fromkeys(named, 1.0)
         self.abstention: Abstention | None = None
 
     @abstractmethod
@@ -90,9 +96,27 @@ class Classifier(nn.Module):
         """Return the weights to save; a kind with a frozen backbone leaves that out and names it in `settings`."""
         return self.state_dict()
 
+    @property
+    def temperature(self) -> float:
+        """The T > 0 of a softmax output."""
+        return self.temperatures[FINAL]
+
     def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Return calibrated probabilities, softmax(logits / temperature)."""
-        return (self(images) / self.temperature).softmax(dim=-1)
+        """Return calibrated probabilities: softmax(logits / T), or sigmoid(logit / T of its class) of each."""
+        logits: Tensor = self(images)
+        if self.output == "sigmoid":
+            return torch.sigmoid(logits / logits.new_tensor(list(self.temperatures.values())))
+        return (logits / self.temperature).softmax(dim=-1)
+
+    def calibrated(self, logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        """Return in float64 the calibrated probabilities that raw logits mean."""
+        if self.output == "softmax":
+            return probabilities_at(logits, self.temperature)
+        columns = [
+            probabilities_at(np.stack([np.zeros_like(column), column], axis=1), temperature)[:, 1]
+            for column, temperature in zip(logits.T, self.temperatures.values(), strict=True)
+        ]
+        return np.stack(columns, axis=1)
 
     def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return the logits whose gradient an adversary follows: the raw ones, unless a kind has better."""
@@ -107,13 +131,12 @@ class Classifier(nn.Module):
         return logits, logits.new_zeros(len(images), 0)
 
     def with_temperatures(self, temperatures: dict[str, float]) -> Self:
-        """Return a copy that uses `temperatures`: "final" for the classes, one a concept."""
+        """Return a copy that uses these temperatures, named as its own."""
         other = copy.copy(self)
-        other.temperature = temperatures[FINAL]
-        other.concept_temperatures = {c.name: temperatures[c.name] for c in self.concepts}
+        other.temperatures = {name: float(temperatures[name]) for name in self.temperatures}
         return other
 
-    def with_abstention(self, abstention: Abstention) -> Self:
+    def with_abstention(self, abstention: Abstention | None) -> Self:
         """Return a copy whose predictions abstain as `abstention` says."""
         other = copy.copy(self)
         other.abstention = abstention
@@ -125,9 +148,9 @@ class Classifier(nn.Module):
             "kind": self.kind,
             "classes": self.classes,
             "input_size": self.input_size,
-            "temperature": self.temperature,
+            "output": self.output,
+            "temperatures": self.temperatures,
             "concepts": [[concept.name, concept.values] for concept in self.concepts],
-            "concept_temperatures": self.concept_temperatures,
             "abstention": self.abstention,
             "provenance": self.provenance,
             "settings": self.settings,
@@ -140,10 +163,9 @@ class Classifier(nn.Module):
         classifier: Classifier = pkgutil.resolve_name(kind).from_settings(
             described["settings"], described
         )
-        classifier.temperature = float(described["temperature"])
-        classifier.concept_temperatures = described["concept_temperatures"]
-        classifier.abstention = described.get("abstention")  # classifiers older than it have none
-        return classifier
+        return classifier.with_temperatures(described["temperatures"]).with_abstention(
+            described["abstention"]
+        )
 
     def save(self, folder: Path) -> None:
         """Write `model.safetensors` and `classifier.json` into `folder`, which is created."""
@@ -160,6 +182,12 @@ class Classifier(nn.Module):
     def weights_digest(self) -> str:
         """Return the SHA-256 of the weights that `save` writes, which classifier.json names too."""
         return hashlib.sha256(self._weights()).hexdigest()
+
+    def training_id(self) -> str:
+        """Return the SHA-256 of weights, data and settings: what one training made, before and after calibration."""
+        described = self.describe() | {"temperatures": None, "abstention": None}
+        identity = json.dumps([described, self.weights_digest()], sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()
 
     def _weights(self) -> bytes:
         return save({name: value.contiguous() for name, value in self.own_state().items()})

@@ -5,7 +5,6 @@ The class activation map of Zhou et al. 2016, arXiv:1512.04150, with a choice of
 al. 2017, doi:10.1109/CVPR.2017.631, attention as in Ilse et al. 2018, arXiv:1802.04712.
 """
 
-import copy
 from typing import Any, Literal, Self
 
 import torch
@@ -220,6 +219,7 @@ class RiskAuditor(Classifier):
     """
 
     kind = "risk"
+    output = "sigmoid"
 
     def __init__(
         self,
@@ -232,7 +232,6 @@ class RiskAuditor(Classifier):
         self.encoder = encoder
         self.as_map = AsMap()
         self.head = head
-        self.concept_temperatures = dict.fromkeys(risks, 1.0)
 
     @property
     def encoder_key(self) -> str:
@@ -261,12 +260,6 @@ class RiskAuditor(Classifier):
         """Resize and crop as the CLIP processor does."""
         return self.encoder.prepare(images)
 
-    def with_temperatures(self, temperatures: dict[str, float]) -> Self:
-        """Return a copy that uses `temperatures`, one a risk."""
-        other = copy.copy(self)
-        other.concept_temperatures = {name: temperatures[name] for name in self.classes}
-        return other
-
     def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h w"]:
         """Return the frozen features of images in [0, 1]."""
         features: Tensor = self.as_map(self.encoder(images))
@@ -278,7 +271,9 @@ class RiskAuditor(Classifier):
 
     def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
         """Return what risk maps, or larger ones made of them, mean: the calibrated logit if all were like the place."""
-        return self.head.place_logits(maps) / self._temperatures(maps)[:, None, None]
+        return self.head.place_logits(maps) / maps.new_tensor(
+            list(self.temperatures.values())
+        ).view(-1, 1, 1)
 
     def place_probabilities(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
         """Return P(risk) if all of the image were like the place."""
@@ -289,13 +284,6 @@ class RiskAuditor(Classifier):
         logits: Tensor = self.head(self.features(images))
         return logits
 
-    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r"]:
-        """Return the calibrated probability of each risk by itself, sigmoid(logit / its temperature)."""
-        return torch.sigmoid(self(images) / self._temperatures(images))
-
     def cam_layer(self) -> nn.Module:
         """Return the module whose output is the frozen features, for class activation maps on them."""
         return self.as_map
-
-    def _temperatures(self, like: Tensor) -> Float[Tensor, " r"]:
-        return like.new_tensor([self.concept_temperatures[name] for name in self.classes])

@@ -22,12 +22,12 @@ def model_card(
     summary: Mapping[str, Any],
     metrics: Metrics,
     findings: Sequence[ListedFinding],
-    robustness: OtherResults | str,
+    robustness: OtherResults | str | None,
     reproduction: Reproduction,
     licence: str,
     intended_use: str | None,
 ) -> str:
-    """Return the card; `robustness` is the reason where there is none to show."""
+    """Return the card; `robustness` is the reason where there is none to show, None where none can be measured."""
     described = summary["classifier"]
     body = markdown(
         "model_card.md",
@@ -36,15 +36,15 @@ def model_card(
         listed=CLASSES,
         version=__version__,
         intended_use=intended_use or INTENDED_USE,
-        doubts=[each for each in summary["verdicts"] if each["answer"] != "yes"],
-        failures=summary["failures"],
+        doubts=[verdict for verdict in summary["verdicts"] if verdict["answer"] != "yes"],
         findings=findings,
         robustness=notes_on(robustness),
         measured=not isinstance(robustness, str),
         data=summary["data"],
         splits=summary["splits"],
+        labels=summary["labels"],
         metrics=metrics,
-        calibrated=next(each for each in summary["verdicts"] if "calibrated" in each["question"]),
+        calibrated=[v for v in summary["verdicts"] if "calibrated" in v["question"]],
         abstention=abstention_note(described, metrics),
         trained=training_time(summary["name"], reproduction.nodes),
         licence=licence,

@@ -1,9 +1,10 @@
 """The page that compares classifiers by what the reports on each of them rest on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glasshead.reporting.findings import ListedFinding
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import fitted
 from glasshead.reporting.report import RESERVED
@@ -16,10 +17,11 @@ LOWER = ("brier", "ece", "nll")
 
 @dataclass(frozen=True)
 class Compared:
-    """A classifier's summary, metrics and figures by name."""
+    """A classifier's summary, metrics, findings and figures by name."""
 
     summary: Mapping[str, Any]
     metrics: Metrics
+    findings: Sequence[ListedFinding]
     figures: Mapping[str, bytes]
 
 
@@ -37,6 +39,7 @@ def comparison_page(classifiers: Mapping[str, Compared], missing: list[str], mos
     return page(
         "comparison.html",
         classifiers={name: each.summary for name, each in classifiers.items()},
+        findings={name: each.findings for name, each in classifiers.items()},
         missing=missing,
         verdicts=list(
             zip(*(each.summary["verdicts"] for each in classifiers.values()), strict=True)

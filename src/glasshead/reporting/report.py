@@ -21,10 +21,13 @@ from glasshead.reporting.wording import records
 
 RESERVED = 2_000_000  # bytes of a page for what is no picture
 PAIRS = 50  # rows of confused pairs; there may be as many as squares of classes
-METRIC_GROUPS = {  # by how a metric's name begins; the first that fits
-    "Accuracy and its controls": (
+METRIC_GROUPS = {  # by how a metric's name begins, behind that of its class; the first that fits
+    "Concepts": (("subtask/",), "Accuracy and ECE of each concept by itself."),
+    "Accuracy and its baselines": (
         ("accuracy", "macro_f1", "top2"),
-        "On test images. The controls say what is reached without what they leave out.",
+        "On test images. The baselines say what is reached without what they leave out: accuracy_random_concepts is of "
+        "the same bottleneck on concepts without meaning; where it is as high, the names explain decisions but add "
+        "nothing to their accuracy.",
     ),
     "Calibration": (
         ("ece", "nll", "brier", "temperature"),
@@ -36,7 +39,16 @@ METRIC_GROUPS = {  # by how a metric's name begins; the first that fits
         "coverage: the share of test images that it is confident enough to answer; selective_risk: the share of those "
         "answers that is wrong.",
     ),
-    "Concepts": (("subtask/",), "Accuracy and ECE of each concept by itself."),
+    "Where the maps point": (
+        ("pointing_game", "iou", "mass_in_mask"),
+        "On test images with the risk and a known mask, at the mask's own area. No ending: the risk map. _evidence: "
+        "what it is spread from. _grad_cam: Grad-CAM of a usual classifier on the same features. _grad_cam_own: "
+        "Grad-CAM of the auditor. _centre: a Gaussian in the centre, which looks at nothing.",
+    ),
+    "Ranking": (
+        ("auroc", "auprc", "gap"),
+        "Of the score. gap: the mean logit with the label minus that without it.",
+    ),
     "Others": (("",), "Further metrics."),
 }
 FIGURES = {  # anchor: title, caption of each figure
@@ -47,7 +59,8 @@ FIGURES = {  # anchor: title, caption of each figure
             "class_recall": "Recall of each class with its 95 % interval.",
             "confused_pairs": "The most confused pairs, their most confident mistakes first.",
             "mistakes": "What the classifier saw in images that it got wrong.",
-            "training_history": "Loss and accuracy while training.",
+            "curves": "ROC, precision against recall, and the logits of test images.",
+            "training_history": "Losses and what they lead to, while training.",
         },
     ),
     "calibration": (
@@ -75,11 +88,23 @@ FIGURES = {  # anchor: title, caption of each figure
             "explanation_views": "Where the classifier looks, two sides compared.",
         },
     ),
+    "maps": (
+        "Where the maps point",
+        {
+            "localisation": "Pointing game and IoU of the risk map, beside Grad-CAM and a Gaussian in the centre.",
+            "highest": "Test images with the highest scores.",
+            "uncertain": "Test images whose probability is nearest to a half.",
+            "lowest": "Test images with the lowest scores.",
+        },
+    ),
+    "review": (
+        "Images to look at",
+        {"to_review": "The first of the list, of all splits: those that contradict their label."},
+    ),
     "further": ("Further figures", {}),
 }
 SECTIONS = {
     "verdicts": "Verdicts",
-    "failures": "What goes wrong",
     "findings": "Findings",
     "metrics": "Metrics",
     **{anchor: title for anchor, (title, _) in FIGURES.items()},
@@ -106,25 +131,26 @@ class OtherResults:
 class Subject:
     """What a report is on: `summary` as `judge_classifier` makes it, results as their pipelines leave them.
 
-    `checks` says of each kind of findings whether there can be any; robustness and risk are the reason where there are
-    none to show.
+    What a classifier does not have is None or empty. `checks` says of each kind of findings whether there can be any;
+    robustness and risk are the reason where there are none to show.
     """
 
     summary: Mapping[str, Any]
     metrics: Metrics
-    explanations: Explanations
-    class_recall: pd.DataFrame
-    confused_pairs: pd.DataFrame
-    reliability: pd.DataFrame
-    examples: pd.DataFrame
-    pixels: np.ndarray
     figures: Mapping[str, bytes]
-    data_figures: Mapping[str, bytes]
     findings: Sequence[ShownFinding]
-    checks: Sequence[str]
-    robustness: OtherResults | str
-    risk: OtherResults | str
     reproduction: Reproduction
+    explanations: Explanations = field(default_factory=dict)
+    class_recall: pd.DataFrame | None = None
+    confused_pairs: pd.DataFrame | None = None
+    reliability: pd.DataFrame | None = None
+    examples: pd.DataFrame | None = None
+    pixels: np.ndarray | None = None
+    to_review: pd.DataFrame | None = None
+    data_figures: Mapping[str, bytes] = field(default_factory=dict)
+    checks: Sequence[str] = ()
+    robustness: OtherResults | str | None = None
+    risk: OtherResults | str | None = None
 
 
 def report_page(subject: Subject, most: int) -> str:
@@ -142,21 +168,27 @@ def report_page(subject: Subject, most: int) -> str:
     }
     pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - taken)  # base64 makes four bytes of three
     own = {name: pictures[f"own/{name}"] for name in subject.figures}
-    groups = grouped(own, FIGURES, always="explanations")
+    groups = grouped(own, FIGURES)
     described, reproduction = subject.summary["classifier"], subject.reproduction
+    absent = {
+        "gallery": subject.examples is None,
+        "robustness": subject.robustness is None,
+        "risk": subject.risk is None,
+        "classes": subject.class_recall is None,
+    }
     return page(
         "report.html",
         name=subject.summary["name"],
         kind=described["kind"],
-        classes=len(described["classes"]),
+        output=described["output"],
+        classes=described["classes"],
         input_size=described["input_size"],
         sections={
             anchor: title
             for anchor, title in SECTIONS.items()
-            if anchor not in FIGURES or anchor in groups
+            if not absent.get(anchor) and (anchor not in FIGURES or anchor in groups)
         },
         verdicts=subject.summary["verdicts"],
-        failures=subject.summary["failures"],
         findings=subject.findings,
         checked=subject.checks,
         shown_rows=SHOWN_ROWS,
@@ -171,14 +203,14 @@ def report_page(subject: Subject, most: int) -> str:
         risk=_shown(subject.risk, "risk", pictures),
         recall=rows_of(subject.class_recall),
         pairs=_pairs(subject.confused_pairs),
-        pairs_caption=f"The most confused of {len(subject.confused_pairs):,} pairs of classes; "
-        "all of them are in confused_pairs.csv.",
         reliability=rows_of(subject.reliability),
+        to_review=rows_of(subject.to_review),
         data={
             "source": {
-                name: each for name, each in subject.summary["data"].items() if name != "classes"
+                name: value for name, value in subject.summary["data"].items() if name != "classes"
             },
             "splits": subject.summary["splits"],
+            "images with each label": subject.summary["labels"],
         },
         data_figures=_captioned("data", pictures),
         provenance=_provenance(described),
@@ -189,31 +221,32 @@ def report_page(subject: Subject, most: int) -> str:
     )
 
 
-def notes_on(robustness: OtherResults | str) -> list[str]:
+def notes_on(robustness: OtherResults | str | None) -> list[str]:
     """Return what changed images do, in sentences; where that is not known, why."""
-    if isinstance(robustness, str) or robustness.table is None:
-        return [str(robustness)]
+    if isinstance(robustness, str) or robustness is None or robustness.table is None:
+        return [str(robustness)] if robustness else []
     return robustness_notes(robustness.table)
 
 
-def rows_of(frame: pd.DataFrame) -> dict[str, list[Any]]:
-    """Return columns and rows of a table as plain values, None for what is missing."""
+def rows_of(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
+    """Return columns and rows of a table as plain values, None for what is missing; no table has none of either."""
+    frame = pd.DataFrame() if frame is None else frame
     plain = frame.astype(object).where(frame.notna(), None)
     return {"columns": list(frame.columns), "rows": plain.to_numpy(object).tolist()}
 
 
 def grouped(
-    pictures: Mapping[str, Picture],
-    known: Mapping[str, tuple[str, Mapping[str, str]]],
-    always: str,
+    pictures: Mapping[str, Picture], known: Mapping[str, tuple[str, Mapping[str, str]]]
 ) -> dict[str, list[dict[str, Any]]]:
     """Return pictures by name under the anchors of `known`, as FIGURES has them; its "further" takes those not listed.
 
-    An anchor without pictures is left out, but for the one that is `always` there.
+    An anchor without pictures is left out.
     """
     captions = {anchor: listed for anchor, (_, listed) in known.items()}
-    placed = {name for listed in captions.values() for name in listed}
-    captions["further"] = {name: name.replace("_", " ") for name in pictures if name not in placed}
+    listed_names = {name for listed in captions.values() for name in listed}
+    captions["further"] = {
+        name: name.replace("_", " ") for name in pictures if name not in listed_names
+    }
     groups = {
         anchor: [
             {"caption": caption, "picture": pictures[name]}
@@ -222,7 +255,7 @@ def grouped(
         ]
         for anchor, listed in captions.items()
     }
-    return {anchor: found for anchor, found in groups.items() if found or anchor == always}
+    return {anchor: shown for anchor, shown in groups.items() if shown}
 
 
 def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -231,7 +264,9 @@ def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
     return rest | {"concepts": dict(described["concepts"])}
 
 
-def _gallery(examples: pd.DataFrame, pixels: np.ndarray) -> list[dict[str, Any]]:
+def _gallery(examples: pd.DataFrame | None, pixels: np.ndarray | None) -> list[dict[str, Any]]:
+    if examples is None or pixels is None:
+        return []
     shown = np.flatnonzero(examples["shown"])
     rows = records(examples.iloc[shown])
     return [
@@ -242,8 +277,11 @@ def _gallery(examples: pd.DataFrame, pixels: np.ndarray) -> list[dict[str, Any]]
 def _metric_groups(metrics: Metrics) -> dict[str, dict[str, Any]]:
     groups: dict[str, dict[str, Any]] = {}
     for name, found in metrics.items():
+        own_name = name if name.startswith("subtask/") else name.rsplit("/", 1)[-1]
         title, (_, note) = next(
-            (title, group) for title, group in METRIC_GROUPS.items() if name.startswith(group[0])
+            (title, group)
+            for title, group in METRIC_GROUPS.items()
+            if own_name.startswith(group[0])
         )
         groups.setdefault(title, {"note": note, "found": {}})["found"][name] = found
     return {title: groups[title] for title in METRIC_GROUPS if title in groups}
@@ -257,14 +295,14 @@ def _captioned(owner: str, pictures: Mapping[str, Picture]) -> list[dict[str, An
     ]
 
 
-def _figures_of(found: OtherResults | str) -> Mapping[str, bytes]:
-    return {} if isinstance(found, str) else found.figures
+def _figures_of(found: OtherResults | str | None) -> Mapping[str, bytes]:
+    return found.figures if isinstance(found, OtherResults) else {}
 
 
 def _shown(
-    found: OtherResults | str, owner: str, pictures: Mapping[str, Picture]
-) -> dict[str, Any] | str:
-    if isinstance(found, str):
+    found: OtherResults | str | None, owner: str, pictures: Mapping[str, Picture]
+) -> dict[str, Any] | str | None:
+    if not isinstance(found, OtherResults):
         return found
     return {
         "figures": _captioned(owner, pictures),
@@ -294,7 +332,9 @@ def _explained(explanations: Explanations) -> dict[str, dict[str, Any]]:
     }
 
 
-def _pairs(pairs: pd.DataFrame) -> dict[str, list[Any]]:
+def _pairs(pairs: pd.DataFrame | None) -> dict[str, Any]:
+    if pairs is None:
+        return rows_of(None)
     shown = pairs.head(PAIRS)
     examples = [", ".join(map(str, json.loads(ids))) for ids in shown["examples"]]
-    return rows_of(shown.assign(examples=examples))
+    return {**rows_of(shown.assign(examples=examples)), "of": len(pairs)}

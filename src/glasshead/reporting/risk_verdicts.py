@@ -1,14 +1,9 @@
-"""What the report on a risk auditor concludes, each by a rule on measured numbers; nothing is measured here."""
+"""What a report concludes of a sigmoid output and its maps, by rules on measured numbers; nothing is measured here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TypedDict
 
-import pandas as pd
-
 from glasshead.audit.findings import Finding
-from glasshead.calibration.heads import class_columns
-from glasshead.images.risks import TARGET
-from glasshead.reporting.failures import Failure
 from glasshead.reporting.verdicts import (
     Answer,
     Metrics,
@@ -25,23 +20,23 @@ OF_ANSWERS = (
 )  # checks of whether the score is right, not of what it rests on
 
 
-def risk_verdicts(
-    risks: Sequence[str], metrics: Metrics, findings: Sequence[Finding], right_from: float
+def sigmoid_verdicts(
+    classes: Sequence[str], metrics: Metrics, findings: Sequence[Finding], right_from: float
 ) -> list[Verdict]:
-    """Return four verdicts on each risk, and what the checks say of all of them."""
-    found: list[Verdict] = []
-    for risk in risks:
-        own = metrics_of(risk, risks, metrics)
-        each = [
-            finds_the_risk(own, right_from),
-            is_calibrated(own),
-            points_at_the_cause(own),
-            beats_grad_cam(own),
-        ]
-        for verdict in each if len(risks) > 1 else []:
-            verdict["question"] = f"{clipped(risk)}: {verdict['question']}"
-        found += each
-    return [*found, rests_on_the_risk(findings)]
+    """Return the verdicts on each class, and what the checks say of all of them.
+
+    Two more on its maps, where these were held against masks.
+    """
+    verdicts: list[Verdict] = []
+    for name in classes:
+        own = metrics_of(name, classes, metrics)
+        of_class = [finds_the_risk(own, right_from), is_calibrated(own)]
+        if "iou" in own:
+            of_class += [points_at_the_cause(own), beats_grad_cam(own)]
+        for verdict in of_class if len(classes) > 1 else []:
+            verdict["question"] = f"{clipped(name)}: {verdict['question']}"
+        verdicts += of_class
+    return [*verdicts, rests_on_the_risk(findings)]
 
 
 def metrics_of(risk: str, risks: Sequence[str], metrics: Metrics) -> Metrics:
@@ -110,26 +105,6 @@ def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
         "risk. A check sees only what it looks for.",
         "numbers": {},
     }
-
-
-def risk_failures(scores: pd.DataFrame) -> list[Failure]:
-    """Return on which side of a half probabilities are wrong, on test images; the class most often so, if any is."""
-    test = scores[scores["split"] == "test"]
-    return [each for risk in class_columns(scores, TARGET) for each in _wrong_side(test, risk)]
-
-
-def _wrong_side(test: pd.DataFrame, risk: str) -> Iterator[Failure]:
-    for has_risk, with_it, side in ((True, "with", "below"), (False, "without", "at or above")):
-        rows = test[(test[TARGET + risk] == 1) == has_risk]
-        wrong = rows.loc[(rows[f"probability/{risk}"] >= 0.5) != has_risk, "label"]
-        if wrong.empty:
-            continue
-        [(label, count)] = wrong.value_counts().head(1).items()
-        yield {
-            "sentence": f"Of {len(rows)} test images {with_it} “{clipped(risk)}”, {len(wrong)} have a probability "
-            f"{side} a half; {count} of them are of the class “{clipped(label)}”.",
-            "source": "scores.parquet",
-        }
 
 
 class _Compared(TypedDict):

@@ -87,7 +87,8 @@ def onnx_bytes(program: ExportedProgram, classifier: Classifier, opset: int) -> 
     _forget_origins(model)
     about = {
         "classes": json.dumps(list(classifier.classes)),
-        "temperature": repr(classifier.temperature),
+        "output": classifier.output,
+        "temperatures": json.dumps(classifier.temperatures),
         "glasshead": __version__,
     }
     for key, value in about.items():

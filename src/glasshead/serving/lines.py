@@ -15,8 +15,15 @@ def json_line(found: Prediction, top: int, explained: bool = False) -> str:
     """Return a JSON object as assets/prediction.schema.json describes it, in ASCII; `explanation` where `explained`."""
     if found.error is not None:
         return json.dumps({"image": found.image, "error": found.error})
+    if found.labels is not None:
+        record: dict[str, Any] = {
+            "image": found.image,
+            "labels": found.labels,
+            "probabilities": {name: _rounded(p) for name, p in found.probabilities.items()},
+        }
+        return json.dumps(record | ({"explanation": found.explanation} if explained else {}))
     best = [{"class": name, "probability": _rounded(p)} for name, p in found.top(top)]
-    record: dict[str, Any] = {
+    record = {
         "image": found.image,
         "class": best[0]["class"],
         "confidence": best[0]["probability"],
@@ -36,9 +43,8 @@ def csv_header(classifier: Classifier) -> str:
     concepts = [
         f"concept/{name}/{value}" for name, values in classifier.concepts for value in values
     ]
-    return _csv(
-        ["image", "class", "confidence", "abstain", *classes, *concepts, "explanation", "error"]
-    )
+    said = ["class", "confidence", "abstain"] if classifier.output == "softmax" else ["labels"]
+    return _csv(["image", *said, *classes, *concepts, "explanation", "error"])
 
 
 def csv_line(found: Prediction, classifier: Classifier) -> str:
@@ -49,27 +55,23 @@ def csv_line(found: Prediction, classifier: Classifier) -> str:
         for name, values in classifier.concepts
         for value in values
     ]
-    return _csv(
-        [
-            found.image,
-            found.predicted,
-            _rounded(found.confidence),
-            found.abstain,
-            *classes,
-            *concepts,
-            found.explanation,
-            found.error,
-        ]
-    )
+    said: list[Any] = [found.predicted, _rounded(found.confidence), found.abstain]
+    if classifier.output == "sigmoid":
+        said = [None if found.labels is None else ", ".join(found.labels)]
+    return _csv([found.image, *said, *classes, *concepts, found.explanation, found.error])
 
 
 def text_line(found: Prediction, top: int, explained: bool = False) -> str:
     """Return image, class, confidence and the next classes, between tabs; what would break the line is escaped."""
     if found.error is not None:
         return _one_line(found.image, f"cannot be used: {found.error}")
-    (name, confidence), *others = found.top(top)
-    said = f"{name} {confidence:.3f}" + " (abstains)" * bool(found.abstain)
-    parts = [said, ", ".join(f"{other} {p:.3f}" for other, p in others)]
+    if found.labels is not None:
+        probabilities = ", ".join(f"{name} {p:.3f}" for name, p in found.top(top))
+        parts = [", ".join(found.labels) or "no label", probabilities]
+    else:
+        (name, confidence), *others = found.top(top)
+        said = f"{name} {confidence:.3f}" + " (abstains)" * bool(found.abstain)
+        parts = [said, ", ".join(f"{other} {p:.3f}" for other, p in others)]
     return _one_line(found.image, *parts, *([found.explanation or "no finite map"] * explained))
 
 

@@ -15,10 +15,11 @@ from glasshead.calibration.abstention import abstains
 from glasshead.calibration.temperature import probabilities_at
 from glasshead.device import one_thread
 from glasshead.embedding.ahead import computed_ahead
-from glasshead.errors import ArtifactError, ImageError
+from glasshead.errors import ImageError
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.serving.inputs import Given, read_image, shown
 
+LIKELY = 0.5  # the probability from which an image is said to have a label
 AHEAD = 64  # predictions that may wait for those before them to be taken
 
 
@@ -30,6 +31,7 @@ class Prediction:
         image: its path, with bytes that are not UTF-8 as escapes; "#3" for the fourth image where it has none.
         probabilities: calibrated, by class in their order; empty where the image cannot be used.
         concepts: of each concept, the calibrated probability of each value.
+        labels: those of at least a half in probability, most probable first; None where classes exclude each other.
         abstain: whether the confidence is too low for the target error; None for a classifier that knows no threshold.
         explanation: the PNG that explains it, where one was asked for and could be drawn.
         error: why the image cannot be used; None where it can.
@@ -38,6 +40,7 @@ class Prediction:
     image: str
     probabilities: Mapping[str, float] = field(default_factory=dict)
     concepts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
     abstain: bool | None = None
     explanation: str | None = None
     error: str | None = None
@@ -60,16 +63,9 @@ class Prediction:
 def load(folder: str | os.PathLike[str]) -> "Predictor":
     """Return what predicts with the Classifier in `folder`, such as data/06_models/heads/calibrated.
 
-    Raises ArtifactError where it is missing or damaged, or a risk auditor, whose risks do not exclude each other;
-    BackboneError where its backbone cannot be had.
+    Raises ArtifactError where it is missing or damaged, BackboneError where its backbone cannot be had.
     """
-    classifier = Classifier.load(Path(folder))
-    if classifier.kind == "risk":
-        raise ArtifactError(
-            f"In {folder} is a risk auditor, which does not choose a class. docs/how-to/audit-a-risk.md says how it "
-            "scores new images."
-        )
-    return Predictor(classifier)
+    return Predictor(Classifier.load(Path(folder)))
 
 
 class Predictor:
@@ -136,21 +132,25 @@ class Predictor:
         classifier = self.classifier
         with torch.inference_mode():
             logits, concept_logits = classifier.logits_and_concepts(as_images(pixels))
-        probabilities = probabilities_at(logits.numpy(), classifier.temperature)[0].tolist()
+        probabilities = classifier.calibrated(logits.numpy())[0].tolist()
         limits = classifier.abstention
-        return Prediction(
+        prediction = Prediction(
             image=name,
             probabilities=dict(zip(classifier.classes, probabilities, strict=True)),
             concepts=self._concepts(concept_logits),
             abstain=None if limits is None else abstains(max(probabilities), limits),
         )
+        if classifier.output == "softmax":
+            return prediction
+        likely = [label for label, p in prediction.top(len(probabilities)) if p >= LIKELY]
+        return replace(prediction, labels=tuple(likely))
 
     def _concepts(self, logits: Tensor) -> dict[str, dict[str, float]]:
         concepts = self.classifier.concepts
         parts = logits.split([len(concept.values) for concept in concepts], dim=1)
         found = {}
         for (name, values), part in zip(concepts, parts, strict=True):
-            temperature = self.classifier.concept_temperatures.get(name, 1.0)
+            temperature = self.classifier.temperatures[name]
             probabilities = probabilities_at(part.numpy(), temperature)[0].tolist()
             found[name] = dict(zip(values, probabilities, strict=True))
         return found

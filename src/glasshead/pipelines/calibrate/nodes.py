@@ -6,9 +6,15 @@ from typing import Protocol, runtime_checkable
 import pandas as pd
 
 from glasshead.calibration.abstention import Abstention, fit_abstention
-from glasshead.calibration.heads import HeadLogits, class_columns, read_heads
-from glasshead.calibration.temperature import FINAL, fit_temperature, probabilities_at
-from glasshead.errors import ArtifactError, CalibrationError, SplitError
+from glasshead.calibration.table import (
+    LABEL,
+    Head,
+    apply_temperatures,
+    class_columns,
+    read_heads,
+)
+from glasshead.calibration.temperature import FINAL, fit_temperature
+from glasshead.errors import CalibrationError, SplitError
 from glasshead.pipelines.calibrate.params import CalibrateParams
 
 logger = logging.getLogger(__name__)
@@ -19,16 +25,17 @@ class Calibratable(Protocol):
     """What calibration asks of a classifier."""
 
     def with_temperatures(self, temperatures: dict[str, float]) -> "Calibratable":
-        """Return a copy that uses these temperatures, `final` and one per subtask."""
+        """Return a copy that uses these temperatures."""
 
-    def with_abstention(self, abstention: Abstention) -> "Calibratable":
+    def with_abstention(self, abstention: Abstention | None) -> "Calibratable":
         """Return a copy that abstains below this confidence."""
 
 
 def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
-    """Return the calibration rows; SplitError if a class has none."""
+    """Return the calibration rows; SplitError if a class that excludes the others has none."""
     rows = logits[logits["split"] == "calibration"].reset_index(drop=True)
-    missing = sorted(set(class_columns(logits, "logit/")) - set(rows["label"]))
+    exclusive = () if class_columns(logits, LABEL) else class_columns(logits, "logit/")
+    missing = sorted(set(exclusive) - set(rows["label"]))
     if missing:
         raise SplitError(
             f"the calibration split ({len(rows)} rows) has no image of class {', '.join(missing)}; "
@@ -40,7 +47,7 @@ def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
 def fit_temperatures(
     calibration_logits: pd.DataFrame, parameters: CalibrateParams
 ) -> dict[str, float]:
-    """Return T of the classifier as `final`, and of each subtask head.
+    """Return T of the classifier as `final`, and of each subtask; T of each class where the output is sigmoid.
 
     One without a best temperature keeps 1, with a warning: being always right is no reason to stop. The parameter
     `fail` makes that a CalibrationError where it is the classifier's.
@@ -59,57 +66,36 @@ def fit_threshold(
 
     Where no threshold is shown to do so, it always abstains, with a warning.
     """
-    head = read_heads(calibration_logits)[FINAL]
-    probabilities = probabilities_at(head.logits, temperatures[FINAL])
-    correct = probabilities.argmax(axis=1) == head.labels
-    found = fit_abstention(
-        probabilities.max(axis=1), correct, parameters.target_error, parameters.certainty
+    rows = apply_temperatures(calibration_logits, temperatures)
+    correct = (rows["predicted"] == rows["label"]).to_numpy(bool)
+    fitted = fit_abstention(
+        rows["confidence"].to_numpy(), correct, parameters.target_error, parameters.certainty
     )
-    if found["threshold"] is None:
+    if fitted["threshold"] is None:
         logger.warning(
             "No confidence is shown to keep the error of answers below calibrate.target_error = %g by %d calibration "
             "rows, so predictions always abstain: raise it, or the rows.",
-            parameters.target_error, found["rows"],
+            parameters.target_error, fitted["rows"],
         )  # fmt: skip
     else:
         logger.info(
             "Answers above a confidence of %g: %.0f %% of the calibration rows, an error of %.4f, below %.4f at %g %%",
-            found["threshold"], 100 * found["coverage"], found["error"], found["error_bound"], 100 * found["certainty"],
+            fitted["threshold"], 100 * fitted["coverage"], fitted["error"], fitted["error_bound"],
+            100 * fitted["certainty"],
         )  # fmt: skip
-    return found
-
-
-def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
-    """Return predicted class, confidence and calibrated probabilities of all heads, for all rows.
-
-    Raises ArtifactError if `temperatures` are not those of the heads of `logits`.
-    """
-    heads = read_heads(logits)
-    if set(heads) != set(temperatures):
-        raise ArtifactError(
-            "The temperatures are of another training than the logits. Run the calibrate pipeline again."
-        )
-    final = probabilities_at(heads[FINAL].logits, temperatures[FINAL])
-    columns = {
-        "predicted": [heads[FINAL].classes[index] for index in final.argmax(axis=1)],
-        "confidence": final.max(axis=1),
-    }
-    for name, head in heads.items():
-        prefix = "probability/" if name == FINAL else f"concept/{name}/"
-        values = probabilities_at(head.logits, temperatures[name])
-        columns |= {prefix + label: values[:, k] for k, label in enumerate(head.classes)}
-    identity = logits[["image_id", "split", "label"]]
-    return pd.concat([identity, pd.DataFrame(columns, index=logits.index)], axis=1)
+    return fitted
 
 
 def calibrate_classifier(
-    uncalibrated: Calibratable, temperatures: dict[str, float], abstention: Abstention
+    uncalibrated: Calibratable,
+    temperatures: dict[str, float],
+    abstention: Abstention | None = None,
 ) -> Calibratable:
     """Return the classifier with its temperatures and its threshold; its logits stay raw."""
     return uncalibrated.with_temperatures(temperatures).with_abstention(abstention)
 
 
-def _temperature(name: str, head: HeadLogits, strict: bool) -> float:
+def _temperature(name: str, head: Head, strict: bool) -> float:
     try:
         fit = fit_temperature(head.logits, head.labels)
     except CalibrationError as error:

@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glasshead.calibration.table import apply_temperatures
 from glasshead.pipelines.calibrate.nodes import (
-    apply_temperatures,
     calibrate_classifier,
     fit_temperatures,
     fit_threshold,
@@ -13,6 +13,21 @@ from glasshead.pipelines.calibrate.nodes import (
 
 def create_pipeline() -> Pipeline:
     """logits, uncalibrated → temperatures, abstention, predictions, classifier."""
+    threshold = Node(
+        fit_threshold,
+        ["calibration_logits", "temperatures", "params:calibrate"],
+        "abstention",
+        name="fit_threshold",
+    )
+    return _calibrated("abstention") + Pipeline([threshold])
+
+
+def sigmoid_pipeline() -> Pipeline:
+    """The same for an output that does not answer with one class, and so has no threshold of abstention."""
+    return _calibrated()
+
+
+def _calibrated(*abstention: str) -> Pipeline:
     return Pipeline(
         [
             Node(select_calibration, "logits", "calibration_logits", name="select_calibration"),
@@ -23,12 +38,6 @@ def create_pipeline() -> Pipeline:
                 name="fit_temperatures",
             ),
             Node(
-                fit_threshold,
-                ["calibration_logits", "temperatures", "params:calibrate"],
-                "abstention",
-                name="fit_threshold",
-            ),
-            Node(
                 apply_temperatures,
                 ["logits", "temperatures"],
                 "predictions",
@@ -36,7 +45,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 calibrate_classifier,
-                ["uncalibrated", "temperatures", "abstention"],
+                ["uncalibrated", "temperatures", *abstention],
                 "classifier",
                 name="calibrate_classifier",
             ),

@@ -2,13 +2,14 @@
 
 import logging
 
+import numpy as np
 import pandas as pd
 
 from glasshead.audit.findings import Finding, worst_first
 from glasshead.audit.miscalibration import miscalibration
-from glasshead.audit.mistakes import confident_mistakes
+from glasshead.audit.mistakes import concept_leakage, confident_mistakes, confused_classes
 from glasshead.audit.weak_groups import weak_classes, weak_values
-from glasshead.calibration.heads import class_columns
+from glasshead.calibration.table import LABEL, class_columns
 from glasshead.errors import ArtifactError
 from glasshead.images.table import ATTRIBUTE
 from glasshead.pipelines.evaluate.nodes import Metrics
@@ -17,32 +18,57 @@ logger = logging.getLogger(__name__)
 
 
 def find_faults(
-    test: pd.DataFrame, samples: pd.DataFrame, metrics: Metrics, reliability: pd.DataFrame
+    test: pd.DataFrame,
+    samples: pd.DataFrame,
+    metrics: Metrics,
+    confused_pairs: pd.DataFrame | None = None,
+    reliability: pd.DataFrame | None = None,
+    further: list[Finding] | None = None,
 ) -> list[Finding]:
-    """Return the findings on the classifier, the severest first; none where the checks find nothing.
+    """Return the findings on the classifier and `further` ones, the severest first; none where nothing is found.
 
-    confident_mistakes, class_accuracy, miscalibration, and attribute_accuracy, which needs attributes of the image
-    table. The two of accuracy say so where they have nothing to compare.
+    Of a softmax output: confident_mistakes, confused_classes, class_accuracy, miscalibration, concept_leakage, and
+    attribute_accuracy, which needs attributes of the image table. The two of accuracy say so where they have nothing to
+    compare. Of a sigmoid output: confident_mistakes of each class.
 
     Raises ArtifactError where `samples` lack test rows.
     """
-    columns = {ATTRIBUTE + name: name for name in class_columns(samples, ATTRIBUTE)}
-    rows = samples.set_index("image_id")[[*columns]].rename(columns=columns)
-    if not test["image_id"].isin(rows.index).all():
+    if not test["image_id"].isin(samples["image_id"]).all():
         raise ArtifactError(
             "The predictions are not those of the samples. Run the calibrate pipeline again."
         )
-    ece, consistency = metrics["ece"], metrics["ece_consistency_95"]["value"]
-    found = worst_first(
-        [
+    findings: list[Finding | None] = [*(further or [])]
+    for name in class_columns(test, LABEL):
+        findings.append(confident_mistakes(_yes_or_no(test, name), f"The score of {name!r}"))
+    if confused_pairs is not None and reliability is not None:
+        columns = {ATTRIBUTE + name: name for name in class_columns(samples, ATTRIBUTE)}
+        rows = samples.set_index("image_id")[[*columns]].rename(columns=columns)
+        findings += [
             confident_mistakes(test),
-            miscalibration(test, reliability, ece, consistency),
+            confused_classes(confused_pairs),
+            miscalibration(
+                test, reliability, metrics["ece"], metrics["ece_consistency_95"]["value"]
+            ),
+            concept_leakage(metrics),
             *weak_classes(test),
             *weak_values(test, rows.loc[test["image_id"]]),
         ]
-    )
-    for each in found:
-        logger.warning("%s (%s): %s", each["check"], each["severity"], each["summary"])
-    if not found:
+    sorted_findings = worst_first(findings)
+    for finding in sorted_findings:
+        logger.warning("%s (%s): %s", finding["check"], finding["severity"], finding["summary"])
+    if not sorted_findings:
         logger.info("No finding: the checks of the classifier have run and found nothing")
-    return found
+    return sorted_findings
+
+
+def _yes_or_no(test: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return whether test images have the label `name`, what the score predicts, and its confidence in that."""
+    probability = test[f"probability/{name}"]
+    return pd.DataFrame(
+        {
+            "image_id": test["image_id"],
+            "label": test[LABEL + name] == 1,
+            "predicted": probability >= 0.5,
+            "confidence": np.maximum(probability, 1 - probability),
+        }
+    )

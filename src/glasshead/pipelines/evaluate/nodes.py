@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections import defaultdict
 from dataclasses import asdict
 
 import numpy as np
@@ -12,68 +11,86 @@ from scipy.special import ndtri
 
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.abstention import Abstention
-from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_intervals, mean_of
-from glasshead.calibration.heads import HeadLogits, class_columns, read_heads
+from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_of_defined
+from glasshead.calibration.statistics import (
+    abstention_statistics,
+    baseline_statistics,
+    calibrated_of,
+    sigmoid_statistics,
+    softmax_statistics,
+)
+from glasshead.calibration.table import LABEL, Head, class_columns, read_heads
 from glasshead.calibration.temperature import FINAL, probabilities_at
 from glasshead.errors import ArtifactError, GateError, SplitError
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.evaluate.params import EvaluateParams
 from glasshead.reporting import evaluation_figures as figures
+from glasshead.reporting.risk_figures import risk_curves_figure
 
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, float | None]]
-IDENTITY = {"image_id", "split", "label"}
 
 
 def select_test(
-    images: ImageTable, samples: pd.DataFrame, predictions: pd.DataFrame
+    images: ImageTable, samples: pd.DataFrame, logits: pd.DataFrame, predictions: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the predictions of the test rows.
+    """Return the test rows with all that is measured on them: logits, labels, targets, calibrated probabilities.
 
     Raises:
-        ArtifactError: they are of other samples or images than those there are now.
+        ArtifactError: the predictions are of other logits, samples or images than those there are now.
         SplitError: there are none.
     """
     check_predictions(images, samples, predictions)
-    return _test_rows(predictions)
+    if not predictions["image_id"].equals(logits["image_id"]):
+        raise ArtifactError(
+            "The predictions are of other images than the logits. Run the calibrate pipeline again."
+        )
+    raw = logits[logits.columns.difference(predictions.columns, sort=False)]
+    test = pd.concat([predictions, raw], axis=1)
+    test = test[test["split"] == "test"].reset_index(drop=True)
+    if test.empty:
+        raise SplitError("the test split is empty, so there is nothing to evaluate")
+    return test
 
 
 def compute_metrics(
-    logits: pd.DataFrame,
-    test_predictions: pd.DataFrame,
-    controls: pd.DataFrame,
+    test: pd.DataFrame,
+    samples: pd.DataFrame,
     temperatures: dict[str, float],
-    abstention: Abstention,
     parameters: EvaluateParams,
     seed: int,
+    abstention: Abstention | None = None,
+    controls: pd.DataFrame | None = None,
+    localisation: pd.DataFrame | None = None,
 ) -> Metrics:
     """Return `{metric: {value, low, high, n}}` on the test rows, all intervals from the same resamples.
 
+    `localisation` says how maps agree with masks: image_id, risk (the class) and a column a measure. Means over its
+    rows join the metrics; of several classes, each has its own as `<class>/<metric>` too.
     `n` of `temperature` counts the calibration rows it was fitted on. It and `ece_consistency_95`
     have no interval: resampling test rows says nothing about them.
-
-    Raises ArtifactError if `test_predictions` are not these logits at these temperatures.
     """
-    test = _test_rows(logits)
     heads = read_heads(test)
-    _check_one_training(test, heads, test_predictions, temperatures)
-    statistics = (
-        _classifier_statistics(heads[FINAL], temperatures[FINAL], parameters.n_bins)
-        | _abstention_statistics(test_predictions, abstention)
-        | _control_statistics(test, controls)
-        | _subtask_statistics(heads, temperatures, parameters.n_bins)
-    )
+    measure = softmax_statistics if FINAL in heads else sigmoid_statistics
+    statistics = measure(heads, temperatures, parameters.n_bins)
+    if abstention is not None:
+        statistics |= abstention_statistics(test, abstention)
+    if controls is not None:
+        statistics |= baseline_statistics(test, controls)
     estimates = bootstrap_intervals(statistics, parameters.n_resamples, seed)
-    consistency = measures.ece_consistency(
-        probabilities_at(heads[FINAL].logits, temperatures[FINAL]),
-        parameters.n_bins,
-        parameters.n_resamples,
-        seed,
-    )
-    n_fitted = int((logits["split"] == "calibration").sum())
-    estimates["ece_consistency_95"] = Estimate(consistency, None, None, len(test))
-    estimates["temperature"] = Estimate(temperatures[FINAL], None, None, n_fitted)
+    if localisation is not None:
+        estimates |= _localisation_estimates(localisation, [*heads], parameters, seed)
+    n_fitted = int((samples["split"] == "calibration").sum())
+    for prefix, name in _prefixes(heads).items():
+        consistency = measures.ece_consistency(
+            calibrated_of(heads[name]), parameters.n_bins, parameters.n_resamples, seed
+        )
+        estimates |= {
+            f"{prefix}ece_consistency_95": Estimate(consistency, None, None, len(test)),
+            f"{prefix}temperature": Estimate(temperatures[name], None, None, n_fitted),
+        }
+    _log_metrics(estimates)
     return {name: asdict(estimate) for name, estimate in estimates.items()}
 
 
@@ -111,7 +128,7 @@ def find_confused_pairs(test: pd.DataFrame, parameters: EvaluateParams) -> pd.Da
     return pairs.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 
-def draw_confusion_matrix(test: pd.DataFrame) -> Figure:
+def plot_confusion_matrix(test: pd.DataFrame) -> Figure:
     """Return the counts of true against predicted class, shaded by share of the true class."""
     classes = class_columns(test, "probability/")
     counts = pd.crosstab(test["label"], test["predicted"]).reindex(
@@ -120,46 +137,42 @@ def draw_confusion_matrix(test: pd.DataFrame) -> Figure:
     return figures.confusion_matrix_figure(counts.to_numpy(int), classes)
 
 
-def draw_class_recall(class_recall: pd.DataFrame) -> Figure:
+def plot_class_recall(class_recall: pd.DataFrame) -> Figure:
     """Return the recall of each class with its interval."""
     return figures.class_recall_figure(class_recall)
 
 
-def draw_reliability(
-    logits: pd.DataFrame, temperatures: dict[str, float], parameters: EvaluateParams
-) -> Figure:
+def plot_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> Figure:
     """Return the reliability of the classifier and each head, before and after its temperature."""
 
-    def curve(head: HeadLogits, temperature: float) -> measures.ReliabilityCurve:
-        probabilities = probabilities_at(head.logits, temperature)
+    def curve(head: Head, probabilities: np.ndarray) -> measures.ReliabilityCurve:
         return measures.reliability_curve(probabilities, head.labels, parameters.n_bins)
 
     panels = {
-        "classifier" if name == FINAL else name: (curve(head, 1.0), curve(head, temperatures[name]))
-        for name, head in read_heads(_test_rows(logits)).items()
+        "classifier" if name == FINAL else name: (
+            curve(head, probabilities_at(head.logits, 1.0)),
+            curve(head, calibrated_of(head)),
+        )
+        for name, head in read_heads(test).items()
     }
     return figures.reliability_figure(panels)
 
 
-def measure_reliability(
-    logits: pd.DataFrame, temperatures: dict[str, float], parameters: EvaluateParams
-) -> pd.DataFrame:
+def measure_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> pd.DataFrame:
     """Return where calibrated confidence and accuracy part, a row for each bin of `ece` that has test rows.
 
     Columns: from and to, the bin's edges; n; mean confidence; accuracy, and its 95 % Wilson interval, low and high.
     """
-    test, n_bins = _test_rows(logits), parameters.n_bins
-    head = read_heads(test)[FINAL]
-    calibrated = probabilities_at(head.logits, temperatures[FINAL])
-    curve = measures.reliability_curve(calibrated, head.labels, n_bins)
+    n_bins, head = parameters.n_bins, read_heads(test)[FINAL]
+    curve = measures.reliability_curve(calibrated_of(head), head.labels, n_bins)
     accuracy, n = pd.Series(curve.accuracy), pd.Series(curve.share * len(test)).round().astype(int)
     edges = measures.equal_width_edges(n_bins)
-    place = np.clip((curve.confidence * n_bins).astype(int), 0, n_bins - 1)
+    bins = np.clip((curve.confidence * n_bins).astype(int), 0, n_bins - 1)
     low, high = _wilson_interval(accuracy, n)
     return pd.DataFrame(
         {
-            "from": edges[place],
-            "to": edges[place + 1],
+            "from": edges[bins],
+            "to": edges[bins + 1],
             "n": n,
             "confidence": curve.confidence,
             "accuracy": accuracy,
@@ -169,7 +182,17 @@ def measure_reliability(
     )
 
 
-def draw_confused_pairs(
+def plot_curves(test: pd.DataFrame) -> Figure:
+    """Return the ROC curve, the precision-recall curve and the logits of each class of a sigmoid output."""
+    return risk_curves_figure(
+        {
+            name: (test[f"logit/{name}"].to_numpy(), test[LABEL + name].to_numpy() == 1)
+            for name in class_columns(test, LABEL)
+        }
+    )
+
+
+def plot_confused_pairs(
     confused_pairs: pd.DataFrame, images: figures.Images, parameters: EvaluateParams
 ) -> Figure:
     """Return the most confused pairs with example images."""
@@ -190,87 +213,42 @@ def check_gate(metrics: Metrics, parameters: EvaluateParams, *saved: object) -> 
         )
 
 
-def _check_one_training(
-    logits: pd.DataFrame,
-    heads: dict[str, HeadLogits],
-    predictions: pd.DataFrame,
-    temperatures: dict[str, float],
-) -> None:
-    identity = ["image_id", "label"]
-    if (
-        set(heads) != set(temperatures)
-        or not predictions[identity].equals(logits[identity])
-        or not np.allclose(
-            predictions["confidence"],
-            probabilities_at(heads[FINAL].logits, temperatures[FINAL]).max(axis=1),
-        )
-    ):
-        raise ArtifactError(
-            "The predictions are of another training than the logits. Run the calibrate pipeline again."
-        )
+def _prefixes(heads: dict[str, Head]) -> dict[str, str]:
+    """Return the heads that have a calibration error of their own, by what their metrics' names begin with."""
+    if FINAL in heads:
+        return {"": FINAL}
+    return {f"{name}/" if len(heads) > 1 else "": name for name in heads}
 
 
-def _test_rows(table: pd.DataFrame) -> pd.DataFrame:
-    test = table[table["split"] == "test"].reset_index(drop=True)
-    if test.empty:
-        raise SplitError("the test split is empty, so there is nothing to evaluate")
-    return test
+def _localisation_estimates(
+    localisation: pd.DataFrame, classes: list[str], parameters: EvaluateParams, seed: int
+) -> dict[str, Estimate]:
+    tables = {"": localisation}
+    if len(classes) > 1:
+        tables |= {f"{name}/": localisation[localisation["risk"] == name] for name in classes}
+    estimates: dict[str, Estimate] = {}
+    for prefix, table in tables.items():
+        values = table.drop(columns=["image_id", "risk"])
+        means = {
+            f"{prefix}{name}": mean_of_defined(values[name].to_numpy(float)) for name in values
+        }
+        estimates |= bootstrap_intervals(means, parameters.n_resamples, seed)
+    return estimates
 
 
-def _classifier_statistics(
-    head: HeadLogits, temperature: float, n_bins: int
-) -> dict[str, Statistic]:
-    labels, raw = head.labels, probabilities_at(head.logits, 1.0)
-    calibrated = probabilities_at(head.logits, temperature)
-    return {
-        "accuracy": measures.accuracy(calibrated, labels),
-        "macro_f1": measures.macro_f1(calibrated, labels),
-        "top2_accuracy": measures.top2_accuracy(calibrated, labels),
-        "nll": measures.nll(head.logits / temperature, labels),
-        "nll_uncalibrated": measures.nll(head.logits, labels),
-        "brier": measures.brier(calibrated, labels),
-        "ece": measures.ece(calibrated, labels, n_bins),
-        "ece_uncalibrated": measures.ece(raw, labels, n_bins),
-        "ece_debiased": measures.ece_debiased(calibrated, labels, n_bins),
-        "ece_equal_mass": measures.ece_equal_mass(calibrated, labels, n_bins),
-        "ece_classwise": measures.ece_classwise(calibrated, labels, n_bins),
+def _log_metrics(estimates: dict[str, Estimate]) -> None:
+    shown = {
+        name: estimates[name]
+        for name in ("accuracy", "ece", "auroc", "pointing_game", "iou")
+        if name in estimates
     }
-
-
-def _abstention_statistics(test: pd.DataFrame, abstention: Abstention) -> dict[str, Statistic]:
-    threshold = abstention["threshold"]
-    answered = (test["confidence"] > (1 if threshold is None else threshold)).to_numpy(bool)
-    wrong = (test["label"] != test["predicted"]).to_numpy(bool)
-    return {
-        "coverage": mean_of(answered.astype(float)),
-        "selective_risk": measures.selective_risk(answered, wrong),
-    }
-
-
-def _control_statistics(test: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Statistic]:
-    """Return the accuracy of each control; columns `<name>/<seed>` are averaged over their seeds.
-
-    The interval is then that of these seeds' mean over other test rows, not over other seeds.
-    """
-    predicted = controls.set_index("image_id")
-    hits = defaultdict(list)
-    for column in controls.columns.drop(list(IDENTITY), errors="ignore"):
-        name = column.split("/", 1)[0]
-        right = predicted.loc[test["image_id"], column].to_numpy() == test["label"].to_numpy()
-        hits[name].append(right)
-    return {f"accuracy_{name}": mean_of(np.mean(seeds, axis=0)) for name, seeds in hits.items()}
-
-
-def _subtask_statistics(
-    heads: dict[str, HeadLogits], temperatures: dict[str, float], n_bins: int
-) -> dict[str, Statistic]:
-    statistics = {}
-    for name, head in heads.items():
-        if name != FINAL:
-            calibrated = probabilities_at(head.logits, temperatures[name])
-            statistics[f"subtask/{name}/accuracy"] = measures.accuracy(calibrated, head.labels)
-            statistics[f"subtask/{name}/ece"] = measures.ece(calibrated, head.labels, n_bins)
-    return statistics
+    logger.info(
+        "Test images: %s",
+        ", ".join(
+            f"{name} undefined" if each.value is None else f"{name} {each.value:.3f}"
+            for name, each in shown.items()
+        ),
+    )
 
 
 def _wilson_interval(rate: pd.Series, n: pd.Series) -> tuple[pd.Series, pd.Series]:

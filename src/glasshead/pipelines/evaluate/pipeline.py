@@ -6,87 +6,77 @@ from glasshead.pipelines.evaluate.audit_nodes import find_faults
 from glasshead.pipelines.evaluate.nodes import (
     check_gate,
     compute_metrics,
-    draw_class_recall,
-    draw_confused_pairs,
-    draw_confusion_matrix,
-    draw_reliability,
     find_confused_pairs,
     measure_class_recall,
     measure_reliability,
+    plot_class_recall,
+    plot_confused_pairs,
+    plot_confusion_matrix,
+    plot_curves,
+    plot_reliability,
     select_test,
 )
 
 
 def create_pipeline() -> Pipeline:
     """logits, controls, temperatures, abstention, predictions, samples, images → metrics, findings, tables, figures."""
-    return Pipeline(
-        [
-            Node(
-                select_test,
-                ["images", "samples", "predictions"],
-                "test_predictions",
-                name="select_test",
-            ),
-            Node(
-                compute_metrics,
-                [
-                    "logits",
+    tables = {"confused_pairs": "confused_pairs", "reliability": "reliability"}
+    return (
+        _measured(controls="controls", abstention="abstention")
+        + _findings(tables)
+        + Pipeline(
+            [
+                Node(
+                    measure_class_recall,
                     "test_predictions",
-                    "controls",
-                    "temperatures",
-                    "abstention",
-                    "params:evaluate",
-                    "params:seed",
-                ],
-                "metrics",
-                name="compute_metrics",
-            ),
-            Node(
-                measure_class_recall,
-                "test_predictions",
-                "class_recall",
-                name="measure_class_recall",
-            ),
-            Node(
-                find_confused_pairs,
-                ["test_predictions", "params:evaluate"],
-                "confused_pairs",
-                name="find_confused_pairs",
-            ),
-            Node(
-                draw_confusion_matrix,
-                "test_predictions",
-                "confusion_matrix_figure",
-                name="draw_confusion_matrix",
-            ),
-            Node(
-                draw_class_recall, "class_recall", "class_recall_figure", name="draw_class_recall"
-            ),
-            Node(
-                draw_reliability,
-                ["logits", "temperatures", "params:evaluate"],
-                "reliability_figure",
-                name="draw_reliability",
-            ),
-            Node(
-                measure_reliability,
-                ["logits", "temperatures", "params:evaluate"],
-                "reliability",
-                name="measure_reliability",
-            ),
-            Node(
-                find_faults,
-                ["test_predictions", "samples", "metrics", "reliability"],
-                "findings",
-                name="find_faults",
-            ),
-            Node(
-                draw_confused_pairs,
-                ["confused_pairs", "images", "params:evaluate"],
-                "confused_pairs_figure",
-                name="draw_confused_pairs",
-            ),
-        ]
+                    "class_recall",
+                    name="measure_class_recall",
+                ),
+                Node(
+                    find_confused_pairs,
+                    ["test_predictions", "params:evaluate"],
+                    "confused_pairs",
+                    name="find_confused_pairs",
+                ),
+                Node(
+                    measure_reliability,
+                    ["test_predictions", "params:evaluate"],
+                    "reliability",
+                    name="measure_reliability",
+                ),
+                Node(
+                    plot_confusion_matrix,
+                    "test_predictions",
+                    "confusion_matrix_figure",
+                    name="plot_confusion_matrix",
+                ),
+                Node(
+                    plot_class_recall,
+                    "class_recall",
+                    "class_recall_figure",
+                    name="plot_class_recall",
+                ),
+                Node(
+                    plot_confused_pairs,
+                    ["confused_pairs", "images", "params:evaluate"],
+                    "confused_pairs_figure",
+                    name="plot_confused_pairs",
+                ),
+            ]
+        )
+    )
+
+
+def sigmoid_pipeline() -> Pipeline:
+    """The same for an output that may give an image several labels, and for the maps that go with it.
+
+    localisation, shortcut_findings, logits, temperatures, predictions, samples, images → metrics, findings, figures.
+    """
+    curves = Node(plot_curves, "test_predictions", "curves_figure", name="plot_curves")
+    return (
+        _measured(localisation="localisation")
+        + _findings({"further": "shortcut_findings"})
+        + Pipeline([curves])
     )
 
 
@@ -94,3 +84,41 @@ def gate_pipeline(after: list[str]) -> Pipeline:
     """Return the gate alone, which waits for the datasets `after`."""
     inputs = ["metrics", "params:evaluate", *after]
     return Pipeline([Node(check_gate, inputs, None, name="check_gate")])
+
+
+def _measured(**measured: str) -> Pipeline:
+    """Return what every output has: its test table, its metrics from that and `measured`, its reliability."""
+    return Pipeline(
+        [
+            Node(
+                select_test,
+                ["images", "samples", "logits", "predictions"],
+                "test_predictions",
+                name="select_test",
+            ),
+            Node(
+                compute_metrics,
+                {
+                    "test": "test_predictions",
+                    "samples": "samples",
+                    "temperatures": "temperatures",
+                    "parameters": "params:evaluate",
+                    "seed": "params:seed",
+                    **measured,
+                },
+                "metrics",
+                name="compute_metrics",
+            ),
+            Node(
+                plot_reliability,
+                ["test_predictions", "params:evaluate"],
+                "reliability_figure",
+                name="plot_reliability",
+            ),
+        ]
+    )
+
+
+def _findings(tables: dict[str, str]) -> Pipeline:
+    inputs = {"test": "test_predictions", "samples": "samples", "metrics": "metrics", **tables}
+    return Pipeline([Node(find_faults, inputs, "findings", name="find_faults")])

@@ -13,11 +13,12 @@ from jaxtyping import Float, Int, UInt8
 
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
+from glasshead.calibration.table import LABEL
 from glasshead.device import torch_threads
 from glasshead.errors import GateError, SplitError
 from glasshead.images.pixels import PixelSource
-from glasshead.images.table import ImageTable
-from glasshead.models.classifier import Classifier
+from glasshead.images.table import ImageTable, check_predictions
+from glasshead.models.classifier import Classifier, Output
 from glasshead.pipelines.export.params import ExportParams
 from glasshead.seeds import generator
 from glasshead.serving import export
@@ -57,7 +58,7 @@ def export_program(
         expected, found = (
             in_batches(run_torch(module), pixels) for module in (FromPixels(classifier), again)
         )
-    return data, _compare(expected, found) | {"bytes": len(data)}
+    return data, _compare(expected, found, classifier.output) | {"bytes": len(data)}
 
 
 def measure_exports(
@@ -67,15 +68,19 @@ def measure_exports(
     program_parity: dict[str, float],
     images: ImageTable,
     samples: pd.DataFrame,
+    predictions: pd.DataFrame,
     parameters: ExportParams,
     seed: int,
 ) -> Metrics:
     """Return of each export its largest difference from the classifier's probabilities and agreement on the class.
 
     For the classifier and its int8 version also accuracy, ECE and NLL with 95 % intervals, and what int8 costs: by how
-    much accuracy falls and NLL (nats) rises, image by image.
+    much accuracy falls and NLL (nats) rises, image by image. Of a sigmoid output, each pair of an image and a label
+    counts by itself.
     """
-    pixels, labels = _test_pixels(classifier, images, samples, parameters, seed)
+    check_predictions(images, samples, predictions)
+    pixels, rows = _test_pixels(classifier, images, samples, parameters, seed)
+    labels = _true_labels(classifier, predictions.iloc[rows])
     with torch_threads(1):
         own = in_batches(run_torch(FromPixels(classifier)), pixels)
     plain, small = (in_batches(run_onnx(model), pixels) for model in (onnx, onnx_int8))
@@ -95,8 +100,9 @@ def measure_exports(
     }
     metrics: Metrics = {
         "classifier": {},
-        "onnx": _compare(own, plain) | {"bytes": len(onnx), "opset": parameters.opset},
-        "onnx_int8": _compare(own, small) | {"bytes": len(onnx_int8)},
+        "onnx": _compare(own, plain, classifier.output)
+        | {"bytes": len(onnx), "opset": parameters.opset},
+        "onnx_int8": _compare(own, small, classifier.output) | {"bytes": len(onnx_int8)},
         "program": dict(program_parity),
     }
     for name, estimate in bootstrap_intervals(quality, parameters.n_resamples, seed).items():
@@ -162,7 +168,7 @@ def _test_pixels(
     parameters: ExportParams,
     seed: int,
 ) -> tuple[UInt8[np.ndarray, "n 3 h w"], Int[np.ndarray, " n"]]:
-    """Return test images drawn at random, and their class indices.
+    """Return test images drawn at random, and their rows.
 
     Raises ArtifactError if `samples` were not made of `images`, SplitError without test rows.
     """
@@ -173,23 +179,35 @@ def _test_pixels(
     count = min(parameters.images, len(test))
     rows = np.sort(generator(seed, "export").choice(test, count, replace=False))
     take = PixelSource(images, rows, classifier.prepare)
-    labels = pd.Index(classifier.classes).get_indexer(pd.Index(samples["label"].iloc[rows]))
-    return take(torch.arange(count)).numpy(), labels
+    return take(torch.arange(count)).numpy(), rows
+
+
+def _true_labels(classifier: Classifier, predictions: pd.DataFrame) -> Int[np.ndarray, "n ..."]:
+    """Return class indices (n,), or which labels (n, k) images have where the output is sigmoid."""
+    if classifier.output == "sigmoid":
+        return predictions[[LABEL + name for name in classifier.classes]].to_numpy(int)
+    return pd.Index(classifier.classes).get_indexer(pd.Index(predictions["label"]))
 
 
 def _compare(
-    expected: Float[np.ndarray, "n k"], found: Float[np.ndarray, "n k"]
+    expected: Float[np.ndarray, "n k"], found: Float[np.ndarray, "n k"], output: Output
 ) -> dict[str, float]:
+    first, second = (
+        each.argmax(axis=1) if output == "softmax" else each >= 0.5 for each in (expected, found)
+    )
     return {
         "largest_difference": float(np.abs(expected - found).max()),
-        "agreement": float((expected.argmax(axis=1) == found.argmax(axis=1)).mean()),
+        "agreement": float((first == second).mean()),
         "n": len(expected),
     }
 
 
 def _quality(
-    probabilities: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], n_bins: int
+    probabilities: Float[np.ndarray, "n k"], labels: Int[np.ndarray, "n ..."], n_bins: int
 ) -> dict[str, Statistic]:
+    if labels.ndim == 2:
+        yes, labels = probabilities.ravel(), labels.ravel()
+        probabilities = np.stack([1 - yes, yes], axis=1)
     smallest = np.finfo(np.float32).tiny
     logits = np.log(np.maximum(probabilities.astype(np.float64), smallest))
     return {

@@ -13,7 +13,7 @@ from glasshead.pipelines.export.nodes import (
 
 
 def create_pipeline() -> Pipeline:
-    """classifier, images, samples → onnx, onnx_int8, program, export_metrics, latency."""
+    """classifier, images, samples, predictions → onnx, onnx_int8, program, export_metrics, latency."""
     return Pipeline(
         [
             Node(export_onnx, ["classifier", "params:export"], "onnx", name="export_onnx"),
@@ -33,6 +33,7 @@ def create_pipeline() -> Pipeline:
                     "program_parity",
                     "images",
                     "samples",
+                    "predictions",
                     "params:export",
                     "params:seed",
                 ],

@@ -1,5 +1,5 @@
-"""What a person takes away: page and model card of a classifier or a risk auditor; the comparison of several."""
+"""What a person takes away: page and model card of a classifier; the comparison of several."""
 
-from glasshead.pipelines.report.pipeline import comparison_pipeline, create_pipeline, risk_pipeline
+from glasshead.pipelines.report.pipeline import comparison_pipeline, create_pipeline
 
-__all__ = ["comparison_pipeline", "create_pipeline", "risk_pipeline"]
+__all__ = ["comparison_pipeline", "create_pipeline"]

@@ -6,22 +6,20 @@ import numpy as np
 import pandas as pd
 
 from glasshead.audit.findings import Finding
-from glasshead.errors import ArtifactError
+from glasshead.calibration.table import LABEL, class_columns
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.card import model_card
-from glasshead.reporting.failures import failures
 from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
-from glasshead.reporting.judged import digests_of
 from glasshead.reporting.report import OtherResults, Subject, report_page
-from glasshead.reporting.risk_verdicts import is_of_answers
+from glasshead.reporting.risk_verdicts import is_of_answers, sigmoid_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics, verdicts
 from glasshead.reporting.wording import number, records
 
 Record = dict[str, dict[str, Any]]
 DEFAULT = "heads"  # the classifier that the bare names of pipelines mean
-RISK = "risk"
+AUDITOR = "risk"  # the folder of its results
 
 
 class ResultsFolder(Protocol):
@@ -31,23 +29,30 @@ class ResultsFolder(Protocol):
     def name(self) -> str:
         """The folder's own name."""
 
-    def load(self, place: str) -> Any | None:
+    def load(self, name: str) -> Any | None:
         """Return a result, None where no run has left it."""
 
-    def figures(self, place: str) -> dict[str, bytes]:
+    def figures(self, name: str) -> dict[str, bytes]:
         """Return the PNGs in a folder by name."""
+
+    def training(self, name: str) -> str | None:
+        """Return which training a result is of, None where that is not known."""
 
 
 class Described(Protocol):
     """What a report asks of a classifier."""
 
-    temperature: float
+    output: str
+    classes: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
         """Return all but the weights."""
 
     def weights_digest(self) -> str:
         """Return the hash of the weights."""
+
+    def training_id(self) -> str:
+        """Return which training made it."""
 
 
 def judge_classifier(
@@ -58,35 +63,33 @@ def judge_classifier(
     ingest_counts: dict[str, Any],
     predictions: pd.DataFrame,
     metrics: Metrics,
-    class_recall: pd.DataFrame,
-    confused_pairs: pd.DataFrame,
-    reliability: pd.DataFrame,
-    examples: pd.DataFrame,
-    explanations: Explanations,
+    findings: list[Finding],
     parameters: ReportParams,
-    interventions: Metrics | None = None,
+    explanations: Explanations | None = None,
 ) -> dict[str, Any]:
-    """Return name, the classifier's description, data and splits, and what is concluded: verdicts and failures.
+    """Return name, training, the classifier's description, data and splits, and the verdicts.
 
-    Raises ArtifactError where metrics or explanations are of another training than the classifier, or predictions,
-    samples and images not of each other.
+    `labels` counts, of a sigmoid output, the images of each split that have each label.
+
+    Raises ArtifactError where predictions, samples and images are not of each other.
     """
     check_predictions(images, samples, predictions)
-    _check_one_training(classifier, metrics, predictions, examples)
+    if classifier.output == "sigmoid":
+        concluded = sigmoid_verdicts(classifier.classes, metrics, findings, parameters.right_from)
+    else:
+        concluded = verdicts(metrics, explanations or {}, parameters.right_from)
+    labels = [LABEL + name for name in class_columns(predictions, LABEL)]
+    counts = (
+        predictions.groupby("split")[labels].sum().rename(columns=lambda name: name[len(LABEL) :])
+    )
     return {
         "name": own_results.name,
+        "training": classifier.training_id(),
         "classifier": classifier.describe() | {"weights_sha256": classifier.weights_digest()},
         "data": ingest_counts,
         "splits": samples["split"].value_counts().sort_index().to_dict(),
-        "verdicts": verdicts(metrics, explanations, parameters.right_from),
-        "failures": failures(
-            metrics,
-            class_recall,
-            confused_pairs,
-            reliability,
-            explanations,
-            interventions,
-        ),
+        "labels": counts.to_dict("index") if labels else {},
+        "verdicts": concluded,
     }
 
 
@@ -99,15 +102,16 @@ def write_report(
     predictions: pd.DataFrame,
     summary: dict[str, Any],
     metrics: Metrics,
-    class_recall: pd.DataFrame,
-    confused_pairs: pd.DataFrame,
-    reliability: pd.DataFrame,
-    explanations: Explanations,
-    examples: pd.DataFrame,
-    example_images: dict[str, np.ndarray],
     class_balance_figure: bytes,
     mean_images_figure: bytes,
     parameters: ReportParams,
+    explanations: Explanations | None = None,
+    class_recall: pd.DataFrame | None = None,
+    confused_pairs: pd.DataFrame | None = None,
+    reliability: pd.DataFrame | None = None,
+    examples: pd.DataFrame | None = None,
+    example_images: dict[str, np.ndarray] | None = None,
+    to_review: pd.DataFrame | None = None,
     **figures: bytes,
 ) -> str:
     """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left.
@@ -119,16 +123,17 @@ def write_report(
     subject = Subject(
         summary=summary,
         metrics=metrics,
-        explanations=explanations,
+        explanations=explanations or {},
         class_recall=class_recall,
         confused_pairs=confused_pairs,
         reliability=reliability,
         examples=examples,
-        pixels=example_images["pixels"],
+        pixels=None if example_images is None else example_images["pixels"],
+        to_review=to_review,
         figures={name.removesuffix("_figure"): png for name, png in figures.items()},
         data_figures={"class_balance": class_balance_figure, "mean_images": mean_images_figure},
         findings=with_images(worst_first, images, _answers(predictions, shown_ids(worst_first))),
-        checks=[_checked(name, each, own_results) for name, each in listed.items()],
+        checks=[_checked(name, found, own_results) for name, found in listed.items()],
         robustness=_robustness(own_results, summary),
         risk=_risk(own_results, results, summary),
         reproduction=reproduction(own_results.name, run_record),
@@ -157,97 +162,91 @@ def write_model_card(
     )
 
 
-def _check_one_training(
-    classifier: Described, metrics: Metrics, predictions: pd.DataFrame, examples: pd.DataFrame
-) -> None:
-    if metrics["temperature"]["value"] != classifier.temperature:
-        raise ArtifactError(
-            "The metrics are of another training than the classifier. Run the evaluate pipeline again."
-        )
-    columns = ["image_id", "label", "predicted", "confidence"]
-    now = predictions.set_index("image_id", drop=False)[columns].reindex(examples["image_id"])
-    if not now.reset_index(drop=True).equals(examples[columns].reset_index(drop=True)):
-        raise ArtifactError(
-            "The explanations are of another training than the predictions. Run the explain pipeline again."
-        )
-
-
 def _findings(
     own: list[Finding], results: ResultsFolder, summary: dict[str, Any]
 ) -> dict[str, list[Any] | None]:
-    of_risk = results.load("risk/findings.json")
-    if of_risk is not None:
-        is_judged = not isinstance(_judged_risk(summary, results), str)
-        of_risk = [each for each in of_risk if not is_of_answers(each)] if is_judged else None
-    return {
-        "this classifier": own,
-        "the data": results.load("data/findings.json"),
-        RISK: of_risk,
-    }
+    """Return the findings by subject; beside those of a classifier what the risk auditor says of the same images."""
+    listed: dict[str, list[Any] | None] = {"this classifier": own}
+    if summary["classifier"]["output"] == "softmax":
+        of_risk = results.load(f"{AUDITOR}/findings.json")
+        if of_risk is not None:
+            is_known = not isinstance(_audited_risk(summary, results), str)
+            of_risk = [found for found in of_risk if not is_of_answers(found)] if is_known else None
+        listed[AUDITOR] = of_risk
+    return listed
 
 
 def _answers(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
-    """Return "classifier: dog, 0.981" of each image that has a prediction."""
-    asked = predictions[predictions["image_id"].isin(image_ids)]
+    """Return "classifier: dog, 0.981" of each image that has a prediction; "P(truck) = 0.981" of each label."""
+    asked = records(predictions[predictions["image_id"].isin(image_ids)])
+    labels = class_columns(predictions, LABEL)
+    if not labels:
+        return {
+            row["image_id"]: f"classifier: {row['predicted']}, {number(row['confidence'])}"
+            for row in asked
+        }
     return {
-        row["image_id"]: f"classifier: {row['predicted']}, {number(row['confidence'])}"
-        for row in records(asked)
+        row["image_id"]: ", ".join(
+            f"P({name}) = {number(row[f'probability/{name}'])}" for name in labels
+        )
+        for row in asked
     }
 
 
 def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
-    if listed is not None:
-        missed = sum(not each["evidence"] for each in listed)
-        count = len(listed) - missed
-        found = {0: "and found nothing", 1: "1 finding"}.get(count, f"{count} findings")
-        return f"Checks of {subject}: run, {found}{f'; {missed} not made' if missed else ''}."
-    how = f": {_commands('risk', own)}" if subject == RISK else ""
-    missing = "none known to be on these images" if subject == RISK else "not run"
-    return f"Checks of {subject}: {missing}{how}."
+    if listed is None:
+        how = _commands(subject, own)
+        return f"Checks of {subject}: none known to be on these images: {how}."
+    missed = sum(not finding["evidence"] for finding in listed)
+    count = len(listed) - missed
+    what = {0: "and found nothing", 1: "1 finding"}.get(count, f"{count} findings")
+    return f"Checks of {subject}: run, {what}{f'; {missed} not made' if missed else ''}."
 
 
-def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str:
-    """Return what `robustness` left, or why there is nothing to show."""
+def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str | None:
+    """Return what `robustness` left, or why there is nothing to show; None where there is no such pipeline."""
+    if summary["classifier"]["output"] != "softmax":
+        return None
     pipeline = "robustness" if own.name == DEFAULT else f"{own.name}_robustness"
     table = own.load("robustness.csv")
     if table is None:
         return f"Not run: {_commands(pipeline, own)}."
-    if set(table["weights_sha256"]) != {summary["classifier"]["weights_sha256"]}:
+    if own.training("robustness.csv") != summary["training"]:
         return f"Measured on another training of this classifier: {_commands(pipeline, own)}."
     figure = own.load("figures/robustness.png")
-    return OtherResults(
-        table=table.drop(columns="weights_sha256"),
-        figures={} if figure is None else {"robustness": figure},
-    )
+    return OtherResults(table=table, figures={} if figure is None else {"robustness": figure})
 
 
 def _risk(
     own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
-) -> OtherResults | str:
-    """Return what `risk` left, or why there is nothing to show."""
-    found = _judged_risk(summary, results)
-    return f"{found}: {_commands('risk', own)}." if isinstance(found, str) else found
+) -> OtherResults | str | None:
+    """Return what `risk` left, or why there is nothing to show; None in the report on a sigmoid output itself."""
+    if summary["classifier"]["output"] != "softmax":
+        return None
+    left = _audited_risk(summary, results)
+    return f"{left}: {_commands(AUDITOR, own)}." if isinstance(left, str) else left
 
 
-def _judged_risk(summary: dict[str, Any], results: ResultsFolder) -> OtherResults | str:
-    """Return what `risk` left on the classifier's images, or why nothing there is known to be on them.
-
-    The images are those of the auditor's summary, which vouches only for the very results that it has judged.
-    """
-    metrics, risk = results.load("risk/metrics.json"), results.load("risk/summary.json")
+def _audited_risk(summary: dict[str, Any], results: ResultsFolder) -> OtherResults | str:
+    """Return what `risk` left on the classifier's images, or why nothing there is known to be on them."""
+    metrics, risk = (results.load(f"{AUDITOR}/{name}.json") for name in ("metrics", "summary"))
     if metrics is None:
         return "Not run"
     if risk is None or _data_of(risk) is None or _data_of(summary) is None:
         return "Measured on unknown images"
     if _data_of(risk) != _data_of(summary):
         return "Measured on other images"
-    figures = results.figures("risk/figures")
-    found = digests_of(metrics, results.load("risk/findings.json"), figures)
-    judged = risk.get("judged")  # summaries older than it have none
-    if not judged or not judged.items() <= found.items():
+    if {results.training(f"{AUDITOR}/{name}.json") for name in ("metrics", "findings")} != {
+        risk["training"]
+    }:
         return "Its report is older than its results"
-    shown = {name: png for name, png in figures.items() if f"figures/{name}" in judged}
-    return OtherResults(metrics=metrics, figures=shown)
+    figures = results.figures(f"{AUDITOR}/figures")
+    of_training = {
+        name: png
+        for name, png in figures.items()
+        if results.training(f"{AUDITOR}/figures/{name}.png") == risk["training"]
+    }
+    return OtherResults(metrics=metrics, figures=of_training)
 
 
 def _data_of(summary: dict[str, Any]) -> str | None:

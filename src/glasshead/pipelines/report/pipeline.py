@@ -1,4 +1,4 @@
-"""The graph of `report`, a template, that on a risk auditor, and the comparison of classifiers."""
+"""The graph of `report`, a template, and the comparison of classifiers."""
 
 from collections.abc import Iterable
 
@@ -6,91 +6,40 @@ from kedro.pipeline import Node, Pipeline
 
 from glasshead.pipelines.report.comparison_nodes import compare_classifiers
 from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
-from glasshead.pipelines.report.risk_nodes import (
-    judge_auditor,
-    write_risk_card,
-    write_risk_report,
+
+SHOWN = (  # where the corridor has them
+    "class_recall",
+    "confused_pairs",
+    "example_images",
+    "examples",
+    "explanations",
+    "reliability",
+    "to_review",
 )
 
 
-def create_pipeline(figures: Iterable[str]) -> Pipeline:
-    """What the corridor found → summary, report, model_card; the report shows the datasets `figures`.
+def create_pipeline(made: Iterable[str]) -> Pipeline:
+    """What the corridor has `made`, datasets by name → summary, report, model_card. The report shows every figure.
 
     `results` are what other pipelines may have left, `own_results` those of this classifier's among them.
     """
-    figures = list(figures)
-    concepts = ["interventions"] if "interventions_figure" in figures else []
+    shown = sorted(name for name in made if name in SHOWN or name.endswith("_figure"))
+    explained = [name for name in shown if name == "explanations"]
     judged = "own_results", "classifier", "images", "samples", "ingest_counts", "predictions"
-    folders = "own_results", "results", "run_record", "findings"
-    tables = "metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"
+    common = "own_results", "results", "run_record", "findings", "summary", "metrics"
+    data = "images", "predictions", "class_balance_figure", "mean_images_figure"
     return Pipeline(
         [
             Node(
                 judge_classifier,
-                _named(*judged, *tables, *concepts),
+                _named(*judged, "metrics", "findings", *explained),
                 "summary",
                 name="judge_classifier",
             ),
-            Node(
-                write_report,
-                _named(
-                    *folders,
-                    *("images", "predictions", "summary"),
-                    *tables,
-                    "example_images",
-                    "class_balance_figure",
-                    "mean_images_figure",
-                    *figures,
-                ),
-                "report",
-                name="write_report",
-            ),
-            Node(
-                write_model_card,
-                _named(*folders, "summary", "metrics"),
-                "model_card",
-                name="write_model_card",
-            ),
+            Node(write_report, _named(*common, *data, *shown), "report", name="write_report"),
+            Node(write_model_card, _named(*common), "model_card", name="write_model_card"),
         ]
     )
-
-
-def risk_pipeline(figures: Iterable[str]) -> Pipeline:
-    """What `risk` found → summary, report, model_card; the report shows the datasets `figures`."""
-    return Pipeline(
-        [
-            Node(
-                judge_auditor,
-                {"auditor": "classifier"}
-                | _named(
-                    "ingest_counts", "embed_summary", "scores", "metrics", "findings", *figures
-                ),
-                "summary",
-                name="judge_auditor",
-            ),
-            Node(
-                write_risk_report,
-                _named(
-                    *("run_record", "summary", "metrics", "findings", "images", "scores"),
-                    "to_review",
-                    *figures,
-                ),
-                "report",
-                name="write_risk_report",
-            ),
-            Node(
-                write_risk_card,
-                _named("run_record", "summary", "metrics", "findings"),
-                "model_card",
-                name="write_risk_card",
-            ),
-        ]
-    )
-
-
-def _named(*datasets: str) -> dict[str, str]:
-    """Return datasets as arguments of the same names, and the parameters."""
-    return {name: name for name in datasets} | {"parameters": "params:report"}
 
 
 def comparison_pipeline() -> Pipeline:
@@ -105,3 +54,8 @@ def comparison_pipeline() -> Pipeline:
             )
         ]
     )
+
+
+def _named(*datasets: str) -> dict[str, str]:
+    """Return datasets as arguments of the same names, and the parameters."""
+    return {name: name for name in datasets} | {"parameters": "params:report"}

@@ -13,7 +13,7 @@ from glasshead.calibration.replicates import mean_over_runs, paired_difference, 
 from glasshead.embedding.spatial import open_spatial, risk_rows
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.explainers.risk_maps import localiser
-from glasshead.images.risks import add_risk_targets
+from glasshead.images.risks import add_risk_labels
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import POOLINGS, RiskHead
@@ -87,7 +87,7 @@ def measure_variants(
     unresolved where the interval holds 0. What needs masks is null without them.
     """
     test = samples[samples["split"] == "test"]
-    targets = add_risk_targets(test, parameters.risks, images.classes).reset_index(drop=True)
+    targets = add_risk_labels(test, parameters.risks, images.classes).reset_index(drop=True)
     encoder = load_encoder(backbone, parameters.features.output)
     features = open_spatial(embed_summary, images, encoder, store, parameters.features)
     rows = risk_rows(images, targets, features)

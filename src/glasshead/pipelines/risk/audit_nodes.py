@@ -1,6 +1,5 @@
-"""The node of `risk` that looks for sure mistakes, and for what else the score may rest on. It reads test rows."""
+"""The node of `risk` that looks for what else than the risk the score may rest on."""
 
-import logging
 from functools import partial
 
 import numpy as np
@@ -8,9 +7,8 @@ import pandas as pd
 
 from glasshead.audit.attributes import data_finding, score_finding
 from glasshead.audit.findings import ATTRIBUTES_ADVICE, Finding, not_checked, worst_first
-from glasshead.audit.mistakes import confident_mistakes
 from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
-from glasshead.calibration.heads import class_columns
+from glasshead.calibration.table import LABEL, class_columns
 from glasshead.explainers.risk_maps import (
     Located,
     load_located,
@@ -19,24 +17,22 @@ from glasshead.explainers.risk_maps import (
     risk_probabilities,
 )
 from glasshead.images.fitting import table_rows
-from glasshead.images.risks import TARGET, Risk
+from glasshead.images.risks import Risk
 from glasshead.images.seen import masks_as_seen, square_mask
 from glasshead.images.table import ATTRIBUTE, ImageTable
 from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.evaluation_nodes import positives
 from glasshead.pipelines.risk.params import RiskParams
 
-logger = logging.getLogger(__name__)
-
 SPOT = 1.5  # side of what is hidden beside an object, in places of the features
 
 
-def find_faults(
+def find_shortcuts(
     auditor: RiskAuditor,
     reference: RiskAuditor,
     images: ImageTable,
     samples: pd.DataFrame,
-    scores: pd.DataFrame,
+    logits: pd.DataFrame,
     localisation: pd.DataFrame,
     planted: pd.DataFrame,
     parameters: RiskParams,
@@ -47,11 +43,11 @@ def find_faults(
     risk_off_object: risk beside the object, and mark_beside_object: what decides there; both need masks. planted_mark:
     marks that the source has planted. A mark is also looked for in what the `reference`, a usual classifier, learns
     from the same data: these invite to it, even where the auditor resists. risk_by_attribute, data_bias: need
-    attributes of the image table. confident_mistakes: probabilities near 0 or 1 on the wrong side.
+    attributes of the image table.
     """
     findings: list[Finding | None] = []
     for place, risk in enumerate(parameters.risks):
-        rows = positives(scores[scores["split"] == "test"], risk.name, parameters, seed)
+        rows = positives(logits[logits["split"] == "test"], risk.name, parameters, seed)
         located = load_located(images, rows, auditor.prepare, auditor.input_size)
         models = {
             f"{risk.name!r}": auditor,
@@ -59,20 +55,10 @@ def find_faults(
         }
         findings += _look_beside(models, located, localisation, risk.name, place, parameters, seed)
         findings.append(
-            _look_at_marks(models, images, scores, planted, risk.name, place, parameters, seed)
+            _look_at_marks(models, images, logits, planted, risk.name, place, parameters, seed)
         )
-        findings += _look_at_attributes(samples, scores, risk, parameters, seed)
-        findings.append(
-            confident_mistakes(_answers(scores, risk.name), f"The score of {risk.name!r}")
-        )
-    found = worst_first(findings)
-    for each in found:
-        logger.warning("%s (%s): %s", each["check"], each["severity"], each["summary"])
-    if not found:
-        logger.info(
-            "No finding: the checks have found nothing but the risk that the scores rest on"
-        )
-    return found
+        findings += _look_at_attributes(samples, logits, risk, parameters, seed)
+    return worst_first(findings)
 
 
 def _look_beside(
@@ -115,7 +101,7 @@ def _look_beside(
 def _look_at_marks(
     models: dict[str, RiskAuditor],
     images: ImageTable,
-    scores: pd.DataFrame,
+    logits: pd.DataFrame,
     planted: pd.DataFrame,
     risk: str,
     place: int,
@@ -124,7 +110,7 @@ def _look_at_marks(
 ) -> Finding | None:
     """Return a finding on the marks of a planted shortcut in test images; None where nothing is planted."""
     marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
-    rows = scores[(scores["split"] == "test") & scores["image_id"].isin(marked.index)]
+    rows = logits[(logits["split"] == "test") & logits["image_id"].isin(marked.index)]
     rows = rows.head(parameters.located)
     if rows.empty:
         return None
@@ -135,7 +121,7 @@ def _look_at_marks(
     ]
     prepare = next(iter(models.values())).prepare
     marks, pixels = masks_as_seen(prepare, boxes, pictures), prepare(pictures).numpy()
-    ids, has_risk = rows["image_id"].to_numpy(object), rows[TARGET + risk].to_numpy() == 1
+    ids, has_risk = rows["image_id"].to_numpy(object), rows[LABEL + risk].to_numpy() == 1
     for subject, model in models.items():
         audited = _audited(model, ids, pixels, has_risk, place)
         if found := look_at_marks(subject, audited, marks, parameters.n_resamples, seed):
@@ -158,7 +144,7 @@ def _audited(
 
 
 def _look_at_attributes(
-    samples: pd.DataFrame, scores: pd.DataFrame, risk: Risk, parameters: RiskParams, seed: int
+    samples: pd.DataFrame, logits: pd.DataFrame, risk: Risk, parameters: RiskParams, seed: int
 ) -> list[Finding | None]:
     """Return findings on the attributes of the image table, but for the one that names the risk."""
     others = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
@@ -168,47 +154,33 @@ def _look_at_attributes(
             not_checked(check, reason, ATTRIBUTES_ADVICE)
             for check in ("risk_by_attribute", "data_bias")
         ]
-    table = scores.merge(
+    table = logits.merge(
         samples[["image_id", *(ATTRIBUTE + name for name in others)]], on="image_id"
     )
     test, train = (table[table["split"] == split] for split in ("test", "train"))
-    has_risk = test[TARGET + risk.name].to_numpy() == 1
-    logits = test[f"logit/{risk.name}"].to_numpy()
+    has_risk = test[LABEL + risk.name].to_numpy() == 1
+    score = test[f"logit/{risk.name}"].to_numpy()
     findings = []
     for name in others:
         values = test[ATTRIBUTE + name].to_numpy(object)
         findings += [
             score_finding(
-                risk.name, name, logits, has_risk, values, test["image_id"].to_numpy(), seed
+                risk.name, name, score, has_risk, values, test["image_id"].to_numpy(), seed
             ),
             data_finding(
                 risk.name,
                 name,
                 (
                     train[ATTRIBUTE + name].to_numpy(object),
-                    train[TARGET + risk.name].to_numpy() == 1,
+                    train[LABEL + risk.name].to_numpy() == 1,
                 ),
                 (values, has_risk),
-                logits,
+                score,
                 parameters.n_resamples,
                 seed,
             ),
         ]
     return findings
-
-
-def _answers(scores: pd.DataFrame, risk: str) -> pd.DataFrame:
-    """Return whether test images have the risk as `label`, what the score says as `predicted`, and its confidence."""
-    test = scores[scores["split"] == "test"]
-    probability = test[f"probability/{risk}"]
-    return pd.DataFrame(
-        {
-            "image_id": test["image_id"],
-            "label": test[TARGET + risk] == 1,
-            "predicted": probability >= 0.5,
-            "confidence": np.maximum(probability, 1 - probability),
-        }
-    )
 
 
 def _grid_side(auditor: RiskAuditor) -> int:

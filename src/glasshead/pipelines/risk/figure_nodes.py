@@ -8,21 +8,15 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from scipy.special import expit
 from torch import Tensor
 
-from glasshead.calibration.heads import class_columns
-from glasshead.calibration.metrics import ReliabilityCurve, reliability_curve
 from glasshead.explainers.risk_maps import enlarged
 from glasshead.images.fitting import table_rows
-from glasshead.images.risks import TARGET
 from glasshead.images.table import ImageTable
 from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.params import RiskParams
-from glasshead.reporting.evaluation_figures import reliability_figure
 from glasshead.reporting.figures import plain
 from glasshead.reporting.risk_figures import (
-    risk_curves_figure,
     risk_history_figure,
     risk_localisation_figure,
 )
@@ -37,32 +31,6 @@ def plot_training_history(audit_log: pd.DataFrame) -> Figure:
     return risk_history_figure(audit_log)
 
 
-def plot_curves(scores: pd.DataFrame) -> Figure:
-    """Return ROC and precision-recall curves and the logits of test images."""
-    test = scores[scores["split"] == "test"]
-    return risk_curves_figure(
-        {
-            risk: (test[f"logit/{risk}"].to_numpy(), test[TARGET + risk].to_numpy() == 1)
-            for risk in class_columns(scores, TARGET)
-        }
-    )
-
-
-def plot_reliability(scores: pd.DataFrame, parameters: RiskParams) -> Figure:
-    """Return the reliability of each risk's probability on test images, before and after its temperature."""
-    test = scores[scores["split"] == "test"]
-
-    def curve(risk: str, probability: np.ndarray) -> ReliabilityCurve:
-        both = np.stack([1 - probability, probability], axis=1)
-        return reliability_curve(both, test[TARGET + risk].to_numpy(int), parameters.n_bins)
-
-    panels = {}
-    for risk in class_columns(scores, TARGET):
-        raw = expit(test[f"logit/{risk}"].to_numpy())
-        panels[risk] = (curve(risk, raw), curve(risk, test[f"probability/{risk}"].to_numpy()))
-    return reliability_figure(panels)
-
-
 def plot_localisation(metrics: dict[str, Any]) -> Figure:
     """Return pointing game and IoU beside their rivals."""
     return risk_localisation_figure(metrics)
@@ -71,7 +39,7 @@ def plot_localisation(metrics: dict[str, Any]) -> Figure:
 def plot_galleries(
     auditor: RiskAuditor,
     images: ImageTable,
-    scores: pd.DataFrame,
+    predictions: pd.DataFrame,
     maps: Arrays,
     to_review: pd.DataFrame,
     parameters: RiskParams,
@@ -80,7 +48,7 @@ def plot_galleries(
 
     And the first of the images to look at, of all splits.
     """
-    test = scores[scores["split"] == "test"]
+    test = predictions[predictions["split"] == "test"]
     some = test.iloc[:: max(1, -(-len(test) // SCALED))]
     scale = scale_of(_place_logits(auditor, _grids(maps, some)).numpy())
 
@@ -96,10 +64,10 @@ def plot_galleries(
 
     def listed(risk: str) -> pd.DataFrame:
         ids = to_review.loc[to_review["risk"] == risk, "image_id"].head(parameters.shown)
-        return scores.set_index("image_id", drop=False).loc[ids]
+        return predictions.set_index("image_id", drop=False).loc[ids]
 
-    highest = first(lambda risk: -test[f"logit/{risk}"].to_numpy())
-    lowest = first(lambda risk: test[f"logit/{risk}"].to_numpy())
+    highest = first(lambda risk: -test[f"probability/{risk}"].to_numpy())
+    lowest = first(lambda risk: test[f"probability/{risk}"].to_numpy())
     uncertain = first(lambda risk: np.abs(test[f"probability/{risk}"].to_numpy() - 0.5))
     return (
         gallery("Highest risk, test images", highest),

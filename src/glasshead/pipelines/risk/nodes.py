@@ -5,18 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
 
 from glasshead import __version__
-from glasshead.calibration.heads import class_columns
-from glasshead.calibration.temperature import fit_temperature
 from glasshead.device import one_thread
 from glasshead.embedding.spatial import open_spatial, risk_rows, store_spatial
 from glasshead.embedding.store import EmbeddingStore
-from glasshead.errors import CalibrationError
+from glasshead.errors import ArtifactError
 from glasshead.explainers.risk_maps import localiser
 from glasshead.images.fitting import fitting_digest
-from glasshead.images.risks import TARGET, add_risk_targets, check_both_sides
+from glasshead.images.risks import add_risk_labels, check_both_sides
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead
@@ -45,7 +42,7 @@ def store_features(
         ParameterError: a risk names what the data does not have.
         SplitError: no train row has a risk, or all have it.
     """
-    targets = add_risk_targets(fitting_samples, parameters.risks, images.classes)
+    targets = add_risk_labels(fitting_samples, parameters.risks, images.classes)
     check_both_sides(targets, parameters.risks)
     return store_spatial(
         images, load_encoder(backbone, parameters.features.output), store, parameters.features
@@ -69,7 +66,7 @@ def fit_auditor(
         SplitError: no train row has a risk, or all have it.
         TrainingError: a loss is not finite, or a batch does not fit into memory.
     """
-    targets = add_risk_targets(fitting_samples, parameters.risks, images.classes)
+    targets = add_risk_labels(fitting_samples, parameters.risks, images.classes)
     check_both_sides(targets, parameters.risks)
     encoder = load_encoder(backbone, parameters.features.output)
     features = open_spatial(embed_summary, images, encoder, store, parameters.features)
@@ -97,6 +94,7 @@ def fit_auditor(
 
 
 def fit_reference(
+    auditor: RiskAuditor,
     images: ImageTable,
     fitting_samples: pd.DataFrame,
     store: EmbeddingStore,
@@ -105,11 +103,16 @@ def fit_reference(
     parameters: RiskParams,
     seed: int,
 ) -> RiskAuditor:
-    """Return what is usual on the same features: average pooling, binary cross-entropy alone. Grad-CAM explains it.
+    """Return what is usual in place of the auditor: average pooling, binary cross-entropy alone.
 
-    Raises as `fit_auditor`.
+    Grad-CAM explains it. It is part of the auditor's training, on the same features. Raises as `fit_auditor`, and
+    ArtifactError where the auditor's features are another encoder's.
     """
     logger.info("The usual classifier on the same features, for Grad-CAM:")
+    if auditor.encoder_key != embed_summary["encoder_key"]:
+        raise ArtifactError(
+            "The auditor reads another encoder's features. Run the risk pipeline from the start."
+        )
     usual = parameters.model_copy(
         update={
             "head": parameters.head.model_copy(update={"pooling": "average"}),
@@ -131,13 +134,13 @@ def predict_risk(
 ) -> tuple[pd.DataFrame, Arrays]:
     """Return raw logits of all rows, and their risk maps.
 
-    The table: image_id, split, label, content_hash, target/<risk>, logit/<risk>, and weights_sha256, the auditor's in
-    each row. The arrays: image_id (n,), risks (r,), maps (n, r, h, w) float16.
+    The table: image_id, split, label, content_hash, label/<risk>, logit/<risk>. The arrays: image_id (n,), risks (r,),
+    maps (n, r, h, w) float16.
 
     Raises ArtifactError if `samples` are not of `images`, or the features of another encoder.
     """
     images.check_rows(samples)
-    targets = add_risk_targets(samples, parameters.risks, images.classes)
+    targets = add_risk_labels(samples, parameters.risks, images.classes)
     features = open_spatial(embed_summary, images, auditor.encoder, store, parameters.features)
     rows = risk_rows(images, targets, features)
     logits, _, maps = risk_outputs(auditor.head, rows, parameters.training.batch_size)
@@ -148,51 +151,7 @@ def predict_risk(
         "risks": np.array(auditor.classes, dtype=str),
         "maps": maps.numpy().astype(np.float16),
     }
-    table["weights_sha256"] = auditor.weights_digest()
     return pd.concat([targets, table], axis=1), arrays
-
-
-def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
-    """Return the calibration rows."""
-    return logits[logits["split"] == "calibration"].reset_index(drop=True)
-
-
-def fit_temperatures(calibration_logits: pd.DataFrame) -> dict[str, float]:
-    """Return the temperature of each risk; one without a best one keeps 1, with a warning."""
-    return {
-        risk: _temperature(
-            risk,
-            calibration_logits[f"logit/{risk}"].to_numpy(),
-            calibration_logits[TARGET + risk].to_numpy(),
-        )
-        for risk in class_columns(calibration_logits, TARGET)
-    }
-
-
-def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
-    """Return the table of logits with the calibrated probability of each risk beside them."""
-    probabilities = {
-        f"probability/{risk}": expit(logits[f"logit/{risk}"] / temperature)
-        for risk, temperature in temperatures.items()
-    }
-    return logits.assign(**probabilities)
-
-
-def calibrate_auditor(auditor: RiskAuditor, temperatures: dict[str, float]) -> RiskAuditor:
-    """Return the auditor with its temperatures; its logits stay raw."""
-    return auditor.with_temperatures(temperatures)
-
-
-def _temperature(risk: str, logits: np.ndarray, labels: np.ndarray) -> float:
-    try:
-        # One logit for the risk is two, with 0 for its absence.
-        fit = fit_temperature(np.stack([np.zeros_like(logits), logits], axis=1), labels)
-    except CalibrationError as error:
-        logger.warning("No temperature for the risk %r, it keeps T = 1: %s", risk, error)
-        return 1.0
-    change = f"calibration NLL {fit.nll_before:.4f} -> {fit.nll_after:.4f} on {fit.n} rows"
-    logger.info("Temperature of the risk %r: %.3f, %s", risk, fit.temperature, change)
-    return fit.temperature
 
 
 def _log_outcome(

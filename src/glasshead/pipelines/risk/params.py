@@ -19,7 +19,7 @@ class RiskParams(BaseModel, extra="forbid", frozen=True):
         head: how a map becomes a logit.
         training: how the head is trained.
         located: test images with a risk, drawn at random, on which maps are held against masks, and marks are hidden.
-        n_bins, n_resamples: of ECE and of the bootstrap.
+        n_resamples: of the bootstrap by which shortcuts are found.
         shown: images of each risk in a gallery.
         reviewed: images in the list of those to look at.
     """
@@ -29,7 +29,6 @@ class RiskParams(BaseModel, extra="forbid", frozen=True):
     head: RiskHeadParams = RiskHeadParams()
     training: RiskTraining = RiskTraining()
     located: PositiveInt = 1000
-    n_bins: PositiveInt = 15
     n_resamples: PositiveInt = 1000
     shown: PositiveInt = 6
     reviewed: PositiveInt = 100

@@ -15,7 +15,6 @@ from torch import Tensor
 from glasshead.audit.attacks import UNIT, Attack, fgsm, pgd
 from glasshead.audit.corruptions import CORRUPTIONS, Corrupt
 from glasshead.audit.robustness import CLEAN, Condition, robustness_table
-from glasshead.calibration.temperature import probabilities_at
 from glasshead.device import FittingBatches, choose_device
 from glasshead.errors import ParameterError, SplitError
 from glasshead.explainers.passes import frozen
@@ -41,9 +40,8 @@ def measure_robustness(
 ) -> pd.DataFrame:
     """Return accuracy, ECE and confidence of the calibrated classifier on clean and on changed test images.
 
-    Columns: those of `robustness_table`, and weights_sha256, which `classifier.json` of the classifier measured has
-    too. Noise, blur and JPEG act on the picture as it was given, before it is brought to the input size; FGSM and PGD
-    on the pixels that the classifier reads.
+    Columns: those of `robustness_table`. Noise, blur and JPEG act on the picture as it was given, before it is brought
+    to the input size; FGSM and PGD on the pixels that the classifier reads.
 
     Raises:
         ArtifactError: the classifier was trained on other images or splits than those there are now.
@@ -60,11 +58,10 @@ def measure_robustness(
             _corrupted_logits(classifier, images, rows, parameters, seed, device),
             _attacked_logits(classifier, images, rows, labels, parameters, device),
         ):
-            probabilities[condition] = probabilities_at(logits, classifier.temperature)
+            probabilities[condition] = classifier.calibrated(logits)
             right = (logits.argmax(axis=1) == labels).mean()
             logger.info("%s %g %s: accuracy %.3f", *condition, right)
-    table = robustness_table(probabilities, labels, parameters.n_resamples, seed)
-    return table.assign(weights_sha256=classifier.weights_digest())
+    return robustness_table(probabilities, labels, parameters.n_resamples, seed)
 
 
 def _draw_rows(samples: pd.DataFrame, count: int, seed: int) -> Int[np.ndarray, " n"]:

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from glasshead.calibration.heads import read_heads
+from glasshead.calibration.table import read_heads
 
 
 def test_heads_follow_the_columns_and_index_their_labels():

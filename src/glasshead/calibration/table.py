@@ -1,0 +1,122 @@
+"""The tables of logits and of calibrated probabilities: their columns, read as arrays.
+
+A classifier whose output is `softmax` has the columns `logit/<class>` and `label`, and for each subtask of a bottleneck
+`concept_logit/<subtask>/<value>` and `target/<subtask>`. One whose output is `sigmoid`, which may give an image several
+labels, has `logit/<class>` and `label/<class>`, 1 with the label and 0 without it. Calibration adds
+`probability/<class>` and `concept/<subtask>/<value>`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from glasshead.calibration.temperature import FINAL, probabilities_at
+from glasshead.errors import ArtifactError
+
+IDENTITY = ["image_id", "split", "label"]
+LABEL = "label/"
+YES_NO = ("no", "yes")
+
+
+@dataclass(frozen=True)
+class Head:
+    """One softmax over `classes` and the index of the true class, of `n` rows.
+
+    `calibrated` holds the probabilities at the fitted temperature; None in a table that was not calibrated.
+    """
+
+    classes: tuple[str, ...]
+    logits: Float[np.ndarray, "n k"]
+    labels: Int[np.ndarray, " n"]
+    calibrated: Float[np.ndarray, "n k"] | None = None
+
+
+def read_heads(table: pd.DataFrame) -> dict[str, Head]:
+    """Return the classifier as `final`, then each subtask; of a sigmoid output each class by its name.
+
+    A class of a sigmoid output is a softmax over `no`, whose logit is 0, and `yes`.
+    """
+    if labels := class_columns(table, LABEL):
+        return {name: _yes_or_no(table, name) for name in labels}
+    classes = class_columns(table, "logit/")
+    final = Head(
+        classes,
+        _values(table, "logit/", classes),
+        pd.Index(classes).get_indexer(pd.Index(table["label"])),
+        _calibrated(table, "probability/", classes),
+    )
+    return {FINAL: final} | {
+        task: _subtask(table, task) for task in class_columns(table, "target/")
+    }
+
+
+def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
+    """Return predicted class, confidence and the calibrated probabilities of all heads, for all rows.
+
+    A sigmoid output predicts no single class: its table has `label/<class>` instead of `predicted` and `confidence`.
+
+    Raises ArtifactError if `temperatures` are not those of the heads of `logits`.
+    """
+    heads = read_heads(logits)
+    if set(heads) != set(temperatures):
+        raise ArtifactError(
+            "The temperatures are of another training than the logits. Run the calibrate pipeline again."
+        )
+    labels = [LABEL + name for name in class_columns(logits, LABEL)]
+    columns: dict[str, object] = {}
+    for name, head in heads.items():
+        values = probabilities_at(head.logits, temperatures[name])
+        if labels:
+            columns[f"probability/{name}"] = values[:, 1]
+        elif name == FINAL:
+            columns["predicted"] = [head.classes[index] for index in values.argmax(axis=1)]
+            columns["confidence"] = values.max(axis=1)
+            columns |= _columns("probability/", head.classes, values)
+        else:
+            columns |= _columns(f"concept/{name}/", head.classes, values)
+    known = [name for name in (*IDENTITY, "content_hash", *labels) if name in logits]
+    return pd.concat([logits[known], pd.DataFrame(columns, index=logits.index)], axis=1)
+
+
+def class_columns(table: pd.DataFrame, prefix: str) -> tuple[str, ...]:
+    """Return what follows `prefix` in the names of the columns that start with it, in order."""
+    return tuple(name.removeprefix(prefix) for name in table.columns if name.startswith(prefix))
+
+
+def _subtask(table: pd.DataFrame, task: str) -> Head:
+    prefix = f"concept_logit/{task}/"
+    values = class_columns(table, prefix)
+    return Head(
+        values,
+        _values(table, prefix, values),
+        table[f"target/{task}"].to_numpy(int),
+        _calibrated(table, f"concept/{task}/", values),
+    )
+
+
+def _yes_or_no(table: pd.DataFrame, name: str) -> Head:
+    logit = table[f"logit/{name}"].to_numpy(np.float64)
+    probability = _calibrated(table, "probability/", (name,))
+    return Head(
+        YES_NO,
+        np.stack([np.zeros_like(logit), logit], axis=1),
+        table[LABEL + name].to_numpy(int),
+        None if probability is None else np.hstack([1 - probability, probability]),
+    )
+
+
+def _calibrated(
+    table: pd.DataFrame, prefix: str, names: tuple[str, ...]
+) -> Float[np.ndarray, "n k"] | None:
+    known = all(prefix + name in table for name in names)
+    return _values(table, prefix, names) if known else None
+
+
+def _values(table: pd.DataFrame, prefix: str, names: tuple[str, ...]) -> np.ndarray:
+    return table[[prefix + name for name in names]].to_numpy(np.float64)
+
+
+def _columns(prefix: str, names: tuple[str, ...], values: np.ndarray) -> dict[str, object]:
+    return {prefix + name: values[:, column] for column, name in enumerate(names)}

@@ -1,0 +1,79 @@
+"""One identity of a training: what is made from it carries its id, and no node reads artefacts of two trainings."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.pipeline.node import Node
+
+from glasshead.manifest import Manifest, has_training, require_same_training
+
+MANIFEST = "artefacts"  # the dataset, one a classifier
+
+
+class IdentityHooks:
+    """Keep the manifest of each classifier, the namespace of its datasets, where the catalog has one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._trainings: dict[
+            str, str | None
+        ] = {}  # of the datasets that this run has made or read
+        self._made: dict[str, str | None] = {}  # the training of what a node that runs now makes
+
+    @hook_impl
+    def before_pipeline_run(self, catalog: DataCatalog) -> None:
+        """Forget what an earlier run of this process has seen."""
+        self._catalog = catalog
+        self._trainings.clear()
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: DataCatalog) -> None:
+        """Raise ArtifactError where the node reads artefacts of two trainings, or one that was replaced by hand."""
+        read = {name: self._training(name) for name in node.inputs if self._manifest(name)}
+        self._made[node.name] = require_same_training(read, _classifier(node.outputs or [*read]))
+
+    @hook_impl
+    def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
+        """Take the training of what is made: that of what was read, or that which the node has just made."""
+        own = [made.training_id() for made in outputs.values() if has_training(made)]
+        training = self._made.pop(node.name) or next(iter(own), None)
+        self._trainings |= dict.fromkeys(outputs, training)
+
+    @hook_impl
+    def after_dataset_saved(self, dataset_name: str) -> None:
+        """Write the artefact down."""
+        manifest, path = self._manifest(dataset_name), self._path(dataset_name)
+        if manifest and path and path.exists():
+            with self._lock:
+                manifest.add(path, self._trainings.get(dataset_name))
+
+    def _training(self, name: str) -> str | None:
+        """Return the training of a dataset; None of one that precedes it, such as the rows it is fitted on."""
+        path = self._path(name)
+        if name not in self._trainings and path and (path.is_file() or _is_classifier(path)):
+            manifest = self._manifest(name)
+            assert manifest is not None
+            self._trainings[name] = manifest.training(path)
+        return self._trainings.get(name)
+
+    def _manifest(self, name: str) -> Manifest | None:
+        """Return the manifest of the classifier that a dataset belongs to, None of one that belongs to none."""
+        if "." not in name or name.startswith("params:"):
+            return None
+        own = f"{_classifier([name])}.{MANIFEST}"
+        path = self._path(own)
+        return Manifest(path) if path and name != own else None
+
+    def _path(self, name: str) -> Path | None:
+        return getattr(self._catalog.get(name), "_filepath", None)
+
+
+def _classifier(names: list[str]) -> str:
+    return next((name.rsplit(".", 1)[0] for name in names if "." in name), "")
+
+
+def _is_classifier(path: Path) -> bool:
+    return (path / "classifier.json").is_file()
