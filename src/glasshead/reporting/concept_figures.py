@@ -11,7 +11,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
-from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.figures import SteadyLayout, message_figure, new_figure, plain
 from glasshead.reporting.panels import (
     Arrays,
     draw_concept_bars,
@@ -122,7 +122,7 @@ def plot_interactions(shapley: Arrays) -> Figure:
     np.fill_diagonal(strength, np.nan)
     names, unit = [plain(name) for name in shapley["players"]], _unit(shapley)
     side = 3.5 + 0.45 * len(names)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    figure = new_figure(side + 1, side)
     axes = figure.subplots()
     drawn = axes.imshow(strength, cmap="cividis", vmin=0)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
@@ -151,9 +151,8 @@ def _waterfall(examples: pd.DataFrame, shapley: Arrays, row: int, title: str) ->
     with shap_plots(figure) as plots:
         plots.waterfall(_explanation(shapley, row), max_display=DISPLAYED, show=False)
     turn_short_arrows(figure.axes[0])
-    figure.set_layout_engine(
-        "constrained", rect=(0, 0, 0.97, 1)
-    )  # room for f(x), which shap shifts right
+    # room for f(x), which shap shifts right
+    figure.set_layout_engine(SteadyLayout(rect=(0, 0, 0.97, 1)))
     example = next(rows_of(examples.iloc[[row]]))
     figure.suptitle(f"{title}: {verdict(example)}")
     figure.supxlabel(
@@ -165,7 +164,7 @@ def _waterfall(examples: pd.DataFrame, shapley: Arrays, row: int, title: str) ->
 
 def _figure(shapley: Arrays) -> Figure:
     players = min(DISPLAYED, len(shapley["players"]))
-    return Figure(figsize=(9, 1.8 + 0.42 * players), layout="constrained")
+    return new_figure(9, 1.8 + 0.42 * players)
 
 
 def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":
