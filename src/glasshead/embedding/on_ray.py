@@ -109,7 +109,6 @@ def embed_images_on_ray(
             on,
             choose_precision(precision, on),
             batch_size or choose_batch_size(on, encoder.input_size),
-            has_peak=starts_here,
         )
         key = f"{encoder.key}.{work.precision}.{dtype}"
         missing = missing_rows(store, key, hashes)

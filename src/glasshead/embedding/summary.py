@@ -1,4 +1,4 @@
-"""What an engine did, in numbers: how many images, how fast, and how near to what the machine can do."""
+"""What an engine did, in numbers: how many images, and how fast."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,16 +6,12 @@ from typing import Any
 import numpy as np
 
 from glasshead.embedding.packed import Precision
-from glasshead.embedding.peak import matmul_peak
 from glasshead.embedding.store import Embeddings
 
 
 @dataclass
 class Work:
-    """What an engine did: on what, and how many images, operations and seconds of encoding it took.
-
-    `has_peak` says whether it was this machine's processors, so that its matmul peak is what to compare with.
-    """
+    """What an engine did: on what, and how many images, operations and seconds of encoding it took."""
 
     device: str
     precision: Precision
@@ -23,7 +19,6 @@ class Work:
     images: int = 0
     flops: float = 0.0
     encoding_seconds: float = 0.0
-    has_peak: bool = True
 
     def summary(self, embeddings: Embeddings, seconds: float) -> dict[str, Any]:
         """Return the summary of a run of `seconds` in all that led to `embeddings`."""
@@ -42,14 +37,10 @@ class Work:
             "embed/batch_size": self.batch_size,
         } | (self._speed() if self.images else {})
 
-    def _speed(self) -> dict[str, float | None]:
-        rate = self.flops / self.encoding_seconds
-        peak = matmul_peak(self.device) if self.has_peak else None
+    def _speed(self) -> dict[str, float]:
         return {
             "embed/images_per_second": self.images / self.encoding_seconds,
-            "embed/gflops_per_second": rate / 1e9,
-            "embed/matmul_peak_gflops_per_second": peak and peak / 1e9,
-            "embed/share_of_matmul_peak": peak and rate / peak,
+            "embed/gflops_per_second": self.flops / self.encoding_seconds / 1e9,
         }
 
 
