@@ -11,7 +11,7 @@ from glasshead.errors import ArtifactError
 from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
-from glasshead.models.resize import resize_and_crop
+from glasshead.models.processor import resize_and_crop
 
 SIZES = [(20, 30), (40, 24), (24, 24), (90, 100), (24, 50)]
 

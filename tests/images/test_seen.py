@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from glasshead.images.seen import masks_as_seen, square_mask
-from glasshead.models.resize import resize_and_crop
+from glasshead.models.processor import resize_and_crop
 
 
 def test_masks_are_resized_and_cropped_as_their_pictures():
