@@ -44,8 +44,6 @@ def mistakes_figure(
     wrong = np.flatnonzero(examples["shown"] & ~examples["correct"])
     if not len(wrong):
         return message_figure(NO_MISTAKES)
-    if shapley is not None and not len(shapley["players"]):
-        shapley = None
     known = Known(
         example_images,
         method_maps(attributions),

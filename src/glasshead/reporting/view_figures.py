@@ -52,8 +52,6 @@ def explanation_views_figure(
     """
     if not views:
         return message_figure("This data lacks classes of every view in explain.views.")
-    if shapley is not None and not len(shapley["players"]):
-        shapley = None
     explained = Explained(
         examples, example_images["pixels"], method_maps(attributions), explanations, shapley
     )

@@ -195,7 +195,7 @@ def measure_explanations(
             maps[name][rows] = explained.maps
     for name, values in _agreement({name: each[drawn] for name, each in maps.items()}).items():
         explanations[name] |= summarise(values, parameters.n_resamples, seed)
-    if shapley is not None and len(shapley["players"]):
+    if shapley is not None:
         explained = Attribution(shapley["values"], shapley["base"], shapley["output"])
         explanations["shapley"] = completeness(explained, parameters.n_resamples, seed)
     return explanations
