@@ -18,9 +18,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.localisation import mass_on_mark
 from glasshead.explainers.methods import METHODS
+from glasshead.explainers.passes import Budget
 from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import add_targets, parse_taxonomy

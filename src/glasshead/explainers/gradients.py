@@ -14,8 +14,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from glasshead.explainers.attribution import Attribution, Explanation
-from glasshead.explainers.budget import Budget
-from glasshead.explainers.passes import Model, frozen, in_passes, target_gradients, target_logits
+from glasshead.explainers.passes import (
+    Budget,
+    Model,
+    frozen,
+    in_passes,
+    target_gradients,
+    target_logits,
+)
 from glasshead.seeds import stream_seed
 
 GREYS = (0.0, 0.5, 1.0)  # GradientSHAP's background: black, grey and white images

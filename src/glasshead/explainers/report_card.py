@@ -9,7 +9,6 @@ from pydantic import BaseModel, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Attribution, Explanation
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.deletion import pixel_auc
 from glasshead.explainers.evidence import Measure, completeness, summarise
 from glasshead.explainers.faithfulness import Noise, infidelity, max_sensitivity
@@ -21,6 +20,7 @@ from glasshead.explainers.localisation import (
 )
 from glasshead.explainers.maps import map_faults, sparsity
 from glasshead.explainers.methods import Method
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import map_similarity
 from glasshead.models.classifier import Classifier
 

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 import pandas as pd
 
 from glasshead.explainers.methods import METHODS, real_methods
-from glasshead.explainers.standing import standing
+from glasshead.explainers.randomisation import standing
 from glasshead.reporting.verdicts import Explanations, Metrics
 from glasshead.reporting.wording import clipped, estimated, interval, number, records
 

@@ -24,8 +24,7 @@ from glasshead.explainers.concepts import (
 )
 from glasshead.explainers.flips import measure_flips
 from glasshead.explainers.interventions import intervention_curve, known_concepts_curve
-from glasshead.explainers.permutation_shapley import SampledAttribution
-from glasshead.explainers.shapley import shapley_interactions
+from glasshead.explainers.shapley import SampledAttribution, shapley_interactions
 from glasshead.pipelines.explain.nodes import Arrays, Explainable, class_indices, identity
 from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.seeds import generator, stream_seed

@@ -17,12 +17,12 @@ from glasshead.device import choose_device, computing_on
 from glasshead.errors import ArtifactError
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.concepts import Bottleneck
 from glasshead.explainers.evidence import Measure, completeness, summarise, without_interval
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
 from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
 from glasshead.explainers.report_card import Subject, measure_method
 from glasshead.images.seen import masks_as_seen, square_mask
