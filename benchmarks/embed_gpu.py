@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
-from glasshead.embedding.arrays import PixelImages
+from glasshead.embedding.hashes import PixelImages
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.models.clip import BackboneParams, load_encoder

@@ -17,9 +17,8 @@ from glasshead.explainers.gradients import integrated_gradients
 from glasshead.explainers.localisation import mask_iou, mass_in_mask, pointing_game
 from glasshead.explainers.passes import Budget, in_passes
 from glasshead.images.fitting import table_rows
-from glasshead.images.pixels import Prepare
+from glasshead.images.pixels import Prepare, masks_as_seen
 from glasshead.images.risks import TARGET
-from glasshead.images.seen import masks_as_seen
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
 from glasshead.models.risk import RiskAuditor

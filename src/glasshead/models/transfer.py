@@ -13,7 +13,7 @@ from glasshead.errors import BackboneError, ParameterError
 from glasshead.models.classifier import Classifier
 from glasshead.models.interpolation import Interpolation, resize
 from glasshead.models.processor import resize_and_crop
-from glasshead.models.scaled_resnet import SHAPES, ScaledResNet
+from glasshead.models.resnet import SHAPES, ScaledResNet
 from glasshead.models.stages import ANATOMIES, Architecture, parameter_names
 
 

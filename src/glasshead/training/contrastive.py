@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from glasshead.errors import TrainingError
-from glasshead.training.muon import Muon
+from glasshead.training.optimisers import Muon
 from glasshead.training.windows import reflected_windows
 
 UNKNOWN = -1  # an attribute that a row does not state

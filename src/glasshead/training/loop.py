@@ -1,4 +1,6 @@
-"""The one training loop: any module from images in [0, 1] to logits, resumed to the bit where it was stopped.
+"""The training loop of networks that read pixels: images in [0, 1] to logits, resumed to the bit where it was stopped.
+
+Why bottlenecks, risk heads and CLIP have loops of their own: docs/decisions/0035.
 
 Every draw (order, augmentation, dropout) derives from the seed and the place (phase, epoch, step), so that a checkpoint
 needs no generator's state.

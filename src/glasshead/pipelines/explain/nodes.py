@@ -25,7 +25,7 @@ from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
 from glasshead.explainers.report_card import Subject, measure_method
-from glasshead.images.seen import masks_as_seen, square_mask
+from glasshead.images.pixels import masks_as_seen, square_mask
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.pipelines.explain.params import ExplainParams
