@@ -16,6 +16,9 @@ import numpy as np
 from glasshead.errors import EmbeddingError
 from glasshead.files import write_atomically
 
+logger = logging.getLogger(__name__)
+
+SHARD_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 _KINDS: dict[str, dict[str, type[np.generic]]] = {
     "hashes": {"U8": np.uint8},
     "values": {"F32": np.float32, "F16": np.float16},
@@ -79,11 +82,6 @@ class _Layout:
     @property
     def size(self) -> int:
         return self.data_offsets[1] - self.data_offsets[0]
-
-
-logger = logging.getLogger(__name__)
-
-SHARD_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
 @dataclass(frozen=True)

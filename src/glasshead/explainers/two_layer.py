@@ -58,6 +58,8 @@ class TwoLayer:
             found = self._block(taken[block], own, others, targets[some])
             worths[some, block] = found.T.cpu().numpy()
 
+        if kind == "cpu" and self.temperature is None:
+            _compiled()  # once, before several threads ask for it
         with torch_threads(1) as threads:
             for first in range(0, len(rows), ROWS):
                 some = slice(first, first + ROWS)
