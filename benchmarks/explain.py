@@ -19,8 +19,8 @@ import torch
 from captum.attr import IntegratedGradients, NoiseTunnel, Saliency
 from torch import Tensor
 
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.gradients import integrated_gradients, saliency, smoothgrad
+from glasshead.explainers.passes import Budget
 from glasshead.images.scenes import CLASSES
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads

@@ -18,9 +18,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.localisation import mass_on_mark
 from glasshead.explainers.methods import METHODS
+from glasshead.explainers.passes import Budget
 from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import add_targets, parse_taxonomy
@@ -29,10 +29,9 @@ from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.cnn import build_cnn
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.training.augment import Augmentation, AugmentParams
-from glasshead.training.batches import TensorBatches
+from glasshead.training.batches import TensorBatches, channel_statistics, evenly_spaced
 from glasshead.training.bottleneck import BottleneckData, BottleneckTraining, train_bottleneck
 from glasshead.training.loop import TrainingParams, fit
-from glasshead.training.statistics import channel_statistics, evenly_spaced
 from report import ROOT, Result, write_results
 
 TRAIN, VALIDATION, TEST = 4800, 600, 600

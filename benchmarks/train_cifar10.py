@@ -32,10 +32,9 @@ from glasshead.models.cnn import CNNClassifier, build_cnn
 from glasshead.models.tta import flip_tta
 from glasshead.serving.predict import logits_of
 from glasshead.training.augment import Augmentation, AugmentParams
-from glasshead.training.batches import TensorBatches
+from glasshead.training.batches import TensorBatches, channel_statistics, evenly_spaced
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import History, TrainingParams, fit
-from glasshead.training.statistics import channel_statistics, evenly_spaced
 from report import ROOT, Result, write_results
 
 VALIDATION, SEED = 2000, 0

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from pkgutil import iter_modules
 from types import SimpleNamespace
 
 import mlflow
@@ -18,6 +19,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from hypothesis import settings
+from jaxtyping import install_import_hook
 from jupyter_client.manager import AsyncKernelManager
 from kedro.framework.project import configure_project
 from nbclient import NotebookClient
@@ -32,6 +34,16 @@ settings.register_profile("glasshead", deadline=None)  # a busy machine is no fa
 settings.load_profile("glasshead")
 
 ROOT = Path(__file__).parents[1]
+# Shapes in signatures are checked in tests alone, but not where a test hands over a stand-in or what is to be refused.
+UNCHECKED = {"concepts", "flips", "interventions", "methods", "report_card"}
+EXPLAINERS = {module.name for module in iter_modules([str(ROOT / "src/glasshead/explainers")])}
+CHECKED = [
+    "audit",
+    "calibration",
+    "embedding",
+    *(f"explainers.{e}" for e in EXPLAINERS - UNCHECKED),
+]
+install_import_hook([f"glasshead.{name}" for name in sorted(CHECKED)], "beartype.beartype")
 # Minutes, where others take seconds.
 LONGEST = ("test_corridor.py", "test_how_to_corridor.py", "test_transfer_corridor.py")
 

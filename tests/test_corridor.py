@@ -54,6 +54,7 @@ HEADS_METRICS = METRICS | {
     "accuracy_linear_probe",
     "accuracy_random_concepts",
     "accuracy_hard_concepts",
+    "accuracy_zero_shot",
 }
 FIGURES = [
     "training_history",

@@ -73,12 +73,14 @@ def test_a_failed_save_leaves_the_old_classifier_and_no_temporary_folder(dataset
     assert [path.name for path in (tmp_path / "heads").iterdir()] == ["calibrated"]
 
 
-def test_a_missing_or_damaged_classifier_says_what_to_do(dataset, tmp_path):
+def test_a_missing_or_damaged_classifier_says_what_to_do(tmp_path):
+    dataset = ClassifierDataset(filepath=str(tmp_path / "heads"))
     with pytest.raises(DatasetError, match="Run the pipeline that trains it") as error:
         dataset.load()
     assert isinstance(error.value.__cause__, ArtifactError)
-    dataset.save(TinyClassifier("heads"))
-    (tmp_path / "heads" / "calibrated" / "classifier.json").write_text("{")
-    with pytest.raises(DatasetError, match="is damaged") as error:
-        dataset.load()
-    assert isinstance(error.value.__cause__, ArtifactError)
+    (tmp_path / "heads").mkdir()
+    for damaged in ("{", "{}", '{"format": 1}'):
+        (tmp_path / "heads" / "classifier.json").write_text(damaged)
+        with pytest.raises(DatasetError, match=r"(T|t)rain (it|the classifier) again") as error:
+            dataset.load()
+        assert isinstance(error.value.__cause__, ArtifactError)

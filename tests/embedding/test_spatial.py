@@ -8,14 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from glasshead.embedding.spatial import SpatialParams, open_spatial, risk_rows, store_spatial
+from glasshead.embedding.spatial import SpatialParams, open_spatial, store_spatial
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, EmbeddingError
-from glasshead.images.risks import Risk, add_risk_labels
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams, load_encoder
-from glasshead.models.risk import as_map
 
 N = 70
 
@@ -54,17 +52,6 @@ def test_both_ways_give_the_same_features_and_say_why(images, encoder, tmp_path,
     torch.testing.assert_close(first, second, rtol=2e-3, atol=2e-3)
     again = store_spatial(images, encoder, store, large)
     assert (again["embed/encoded"], again["embed/cached"]) == (0, N)
-
-
-def test_rows_come_with_their_targets_and_as_maps(images, encoder, tmp_path):
-    store, params = EmbeddingStore(tmp_path), SpatialParams(budget_mb=1)
-    plan = store_spatial(images, encoder, store, params)
-    features = open_spatial(plan, images, encoder, store, params)
-    samples = images.frame().assign(split="train").iloc[[9, 4]]
-    targets = add_risk_labels(samples, [Risk(name="dog", classes=("dog",))], images.classes)
-    rows = risk_rows(images, targets, features)
-    assert rows.labels.tolist() == [[1], [0]]
-    torch.testing.assert_close(rows.take(np.array([1])), as_map(features(np.array([4]))))
 
 
 def test_what_the_store_lacks_or_another_encoder_made_is_refused(images, encoder, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from glasshead.explainers.budget import Budget
+from glasshead.explainers.passes import Budget
 from glasshead.models.classifier import Concept
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.cnn import Architecture, CNNClassifier, build_cnn

@@ -14,7 +14,7 @@ from glasshead.explainers.attention import (
     attention_weights,
     gradient_weighted_attention,
 )
-from glasshead.explainers.budget import Budget
+from glasshead.explainers.passes import Budget
 from glasshead.models.clip import BackboneParams, resolve_backbone
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from glasshead.explainers.baselines import centre_gaussian, edge_detector, random_map
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.maps import map_faults
+from glasshead.explainers.passes import Budget
 
 TARGETS = torch.tensor([0, 1])
 MODEL = torch.nn.Flatten()

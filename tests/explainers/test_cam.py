@@ -8,8 +8,8 @@ from captum.attr import LayerActivation, LayerGradCam, LayerGradientXActivation
 from torch import Tensor, nn
 
 from glasshead.errors import ExplanationError
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.cam import grad_cam, patch_grad_cam
+from glasshead.explainers.passes import Budget
 
 
 class Pooled(nn.Module):

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from glasshead.errors import ParameterError
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.concept_logits import ConceptLogits
 from glasshead.explainers.gradients import saliency
+from glasshead.explainers.passes import Budget
 
 
 def test_logits_are_those_of_the_concepts_head(heads, scenes):

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glasshead.explainers.concepts import concept_game, player_columns, shapley_values
-from glasshead.explainers.permutation_shapley import SampledAttribution
-from glasshead.explainers.shapley import shapley_interactions
+from glasshead.explainers.shapley import SampledAttribution, shapley_interactions
 
 CLASSES = 3
 

@@ -7,13 +7,13 @@ from captum.attr import IntegratedGradients, Saliency
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Attribution, Explanation
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.gradients import (
     gradient_shap,
     integrated_gradients,
     saliency,
     smoothgrad,
 )
+from glasshead.explainers.passes import Budget
 
 
 class Linear(nn.Module):

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from glasshead.errors import ExplanationError
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.gradients import saliency
-from glasshead.explainers.passes import frozen, in_passes
+from glasshead.explainers.passes import Budget, frozen, in_passes
 
 
 def test_rows_keep_their_order():

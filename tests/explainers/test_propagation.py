@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glasshead.errors import ExplanationError
-from glasshead.explainers.budget import Budget
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.propagation import lrp, propagable
 
 

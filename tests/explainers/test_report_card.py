@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.methods import METHODS
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
 from glasshead.explainers.report_card import Evidence, Subject, measure_method
 

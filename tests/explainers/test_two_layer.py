@@ -1,4 +1,4 @@
-"""Worths of a two-layer network from its parts, against mixing the rows."""
+"""Worths of a two-layer network against those of any function; two ways to the mean of ReLUs against the plain one."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from glasshead.device import torch_threads
 from glasshead.explainers import two_layer
 from glasshead.explainers.coalitions import Game, coalitions, function_worths
 from glasshead.explainers.shapley import exact_shapley, kernel_shapley
-from glasshead.explainers.two_layer import TwoLayer, as_two_layer
+from glasshead.explainers.two_layer import TwoLayer, as_two_layer, mean_relu, mean_relu_by_search
 from glasshead.models.heads import Bottleneck
 
 COLUMNS, CLASSES = 7, 3
@@ -100,3 +100,16 @@ def test_the_meta_learner_of_a_bottleneck_is_one():
     rows = bottleneck.to_probabilities(torch.randn(7, 5))
     expected = (bottleneck.meta(rows) / 2).softmax(dim=1)
     torch.testing.assert_close(found(rows), expected)
+
+
+@pytest.mark.parametrize("way", [mean_relu, mean_relu_by_search])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("offset", [-9, -1, 0, 9])  # all units off, some, all on
+def test_both_ways_give_the_mean(way, dtype, offset):
+    draw = torch.Generator().manual_seed(0)
+    present = torch.randn(3, 5, 7, generator=draw).to(dtype) + offset
+    absent = torch.randn(3, 4, 7, generator=draw).to(dtype)
+    absent[:, 1] = absent[:, 0]  # ties
+    absent[0, 2] = -present[0, 1]  # exactly at the kink
+    expected = (present[:, :, None] + absent[:, None]).relu().mean(dim=2)
+    torch.testing.assert_close(way(present, absent), expected)

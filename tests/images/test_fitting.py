@@ -11,7 +11,7 @@ from glasshead.errors import ArtifactError
 from glasshead.images.fitting import labelled_pixels, table_rows
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
-from glasshead.models.resize import resize_and_crop
+from glasshead.models.processor import resize_and_crop
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Pixels by row, and the size that most images have."""
+"""Pixels as networks read them, and masks that lie on them."""
 
 import io
 
@@ -8,10 +8,10 @@ import torch
 from PIL import Image
 
 from glasshead.errors import ArtifactError
-from glasshead.images.pixels import PixelSource, common_side
+from glasshead.images.pixels import PixelSource, common_side, masks_as_seen, square_mask
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
-from glasshead.models.resize import resize_and_crop
+from glasshead.models.processor import resize_and_crop
 
 SIZES = [(20, 30), (40, 24), (24, 24), (90, 100), (24, 50)]
 
@@ -53,3 +53,18 @@ def test_a_damaged_image_is_named(images, monkeypatch):
     source = PixelSource(images, np.arange(5), lambda found: resize_and_crop(found, 8))
     with pytest.raises(ArtifactError, match="image train/1 in the image table is damaged"):
         source(torch.tensor([1]))
+
+
+def test_masks_are_resized_and_cropped_as_their_pictures():
+    picture = Image.new("RGB", (16, 8))
+    mask = np.zeros((8, 16), bool)
+    mask[:, 4:8] = True  # the left half of the middle square
+    seen = masks_as_seen(lambda found: resize_and_crop(found, 4), [mask, None], [picture] * 2)
+    np.testing.assert_array_equal(seen[0], np.tile([True, True, False, False], (4, 1)))
+    assert not seen[1].any()
+
+
+def test_a_square_is_where_its_box_says():
+    mask = square_mask("1,2,3,2", Image.new("RGB", (6, 5)))
+    assert [part.tolist() for part in np.nonzero(mask)] == [[2, 2, 2, 3, 3, 3], [1, 2, 3] * 2]
+    assert square_mask(None, Image.new("RGB", (6, 5))) is None

@@ -13,7 +13,7 @@ from PIL import Image
 from glasshead.datasets.image_table import ImageTableDataset
 from glasshead.errors import ArtifactError
 from glasshead.images import table as table_module
-from glasshead.images.table import ImageTable, LabelledImages, Record
+from glasshead.images.table import ImageTable, Record
 
 CLASSES = ("ship", "frog")
 
@@ -119,17 +119,10 @@ def test_repeated_ids_are_found():
     assert images.repeated_ids() == ["train/000000"]
 
 
-def test_labelled_images_yield_image_and_all_labels(images, samples):
-    dataset = LabelledImages(images, samples)
-    assert len(dataset) == 3
-    assert dataset[0]["labels"] == {"wings": 1, "legs": 2, "final": 0}
-    assert all(type(value) is int for value in dataset[0]["labels"].values())
-    assert [item["image"].getpixel((0, 0))[0] for item in dataset] == [0, 1, 2]
-
-
-def test_labelled_images_refuse_samples_of_other_images(images, samples):
+def test_samples_of_other_images_are_refused(images, samples):
+    images.check_rows(samples)
     with pytest.raises(ArtifactError, match="preprocess"):
-        LabelledImages(images, samples.iloc[::-1])
+        images.check_rows(samples.iloc[::-1])
 
 
 class TestImageTableDataset:

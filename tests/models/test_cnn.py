@@ -12,12 +12,11 @@ from torch import nn
 from torchvision.models import resnet18
 
 from glasshead.errors import ArtifactError, ParameterError
-from glasshead.models.channels import scaled
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.cnn import ARCHITECTURES, CNNClassifier, build_cnn
 from glasshead.models.compact_cnn import CompactCNN
 from glasshead.models.fast_cnn import FastCNN, Whitening
-from glasshead.models.resnet import SmallImageResNet18
+from glasshead.models.resnet import SmallImageResNet18, scaled
 
 CLASSES = ("bird", "cat", "ship")
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

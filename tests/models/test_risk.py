@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from glasshead.errors import BackboneError
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.cam import grad_cam
+from glasshead.explainers.passes import Budget
 from glasshead.models.classifier import Classifier
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import (

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError, ParameterError
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.methods import METHODS
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.report_card import Evidence
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain import create_pipeline

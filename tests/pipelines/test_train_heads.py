@@ -1,5 +1,7 @@
 """`train_heads` as Kedro runs it, on a real tiny encoder and made-up embeddings; what each control stands for."""
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +14,7 @@ import yaml
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
+from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.store import Embeddings
@@ -21,8 +24,11 @@ from glasshead.images.fitting import select_fitting_samples
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable, content_hash
 from glasshead.images.taxonomy import parse_taxonomy
+from glasshead.models.classifier import Concept
 from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
+from glasshead.models.text import load_text_encoder
 from glasshead.pipelines.train_heads import create_pipeline
 from glasshead.pipelines.train_heads.nodes import (
     fit_heads,
@@ -322,12 +328,22 @@ class TestReproducibility:
             fit_heads(spatial, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
 
 
+def controls_of(
+    classifier: GlassHeads, embeddings: Embeddings, samples: pd.DataFrame
+) -> pd.DataFrame:
+    fitting = select_fitting_samples(make_images(samples), samples)
+    short = PARAMETERS.model_copy(
+        update={"training": PARAMETERS.training.model_copy(update={"epochs": 1})}
+    )
+    return predict_controls(classifier, embeddings, fitting, TAXONOMY, short, seed=0)
+
+
 class TestControls:
     def test_there_is_a_row_an_image_and_a_column_a_control(self, catalog, samples):
         controls = catalog.load("controls")
         assert list(controls) == [
             *["image_id", "majority", "linear_probe", "hard_concepts"],
-            *["random_concepts/0", "random_concepts/1"],
+            *["random_concepts/0", "random_concepts/1", "zero_shot"],
         ]
         assert controls["image_id"].tolist() == samples["image_id"].tolist()
         assert set(controls.drop(columns="image_id").to_numpy().ravel()) <= set(CLASSES)
@@ -383,6 +399,58 @@ class TestControls:
             codes.append(table.first().to_numpy())
         assert len(codes) == 2
         assert not np.array_equal(*codes)
+
+    def test_zero_shot_is_the_class_whose_prompt_an_embedding_points_to(self, catalog, samples):
+        classifier = catalog.load("uncalibrated")
+        texts = load_text_encoder(classifier.encoder.backbone)
+        vectors = texts([f"a photo of a {name}" for name in CLASSES]).numpy()
+        planted = make_embeddings(samples, classifier.encoder_key)
+        lengths = np.random.default_rng(2).uniform(0.01, 100, (len(samples), 1))
+        planted.values[:] = lengths * vectors[samples["class_index"]]
+        controls = controls_of(classifier, planted, samples)
+        assert controls["zero_shot"].tolist() == samples["label"].tolist()
+        planted.values[:] = lengths * vectors[(samples["class_index"] + 1) % 4]
+        controls = controls_of(classifier, planted, samples)
+        assert not (controls["zero_shot"] == samples["label"]).any()
+
+    @pytest.mark.parametrize(
+        ("output", "removed", "classes", "reason"),
+        [
+            ("pooled", None, CLASSES, "of `embed.output` projected, not of pooled"),
+            ("projected", "tokenizer.json", CLASSES, "has no tokenizer"),
+            ("projected", None, ("ship " * 20, *CLASSES[1:]), "26 tokens.*reads 16"),
+        ],
+    )
+    def test_without_vectors_of_the_prompts_there_is_no_zero_shot(
+        self, backbone, samples, tmp_path, caplog, output, removed, classes, reason
+    ):
+        folder = shutil.copytree(backbone.name, tmp_path / "backbone")
+        if removed:
+            (folder / removed).unlink()
+        encoder = load_encoder(BackboneParams(name=str(folder)), output)
+        embeddings = make_embeddings(samples, encoder.key)
+        width = encoder.dimension // DIMENSION
+        embeddings = replace(embeddings, values=np.tile(embeddings.values, width))
+        concepts = [Concept(task["name"], tuple(task["values"])) for task in TAXONOMY["subtasks"]]
+        bottleneck = Bottleneck(encoder.dimension, (2, 3, 2), 4, 8, 8)
+        heads = GlassHeads(encoder, bottleneck, classes, tuple(concepts), {})
+        assert "zero_shot" not in controls_of(heads, embeddings, samples)
+        assert re.search(f"No zero-shot baseline: .*{reason}", caplog.text)
+
+    def test_a_backbone_without_a_text_tower_has_no_zero_shot(self, samples, tmp_path, caplog):
+        config = CLIPVisionConfig(
+            hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
+            image_size=8, patch_size=4, projection_dim=DIMENSION,
+        )  # fmt: skip
+        CLIPVisionModelWithProjection(config).save_pretrained(tmp_path)
+        CLIPImageProcessor(size=8, crop_size=8).save_pretrained(tmp_path)
+        encoder = load_encoder(BackboneParams(name=str(tmp_path)))
+        concepts = [Concept(task["name"], tuple(task["values"])) for task in TAXONOMY["subtasks"]]
+        bottleneck = Bottleneck(DIMENSION, (2, 3, 2), 4, 8, 8)
+        heads = GlassHeads(encoder, bottleneck, CLASSES, tuple(concepts), {})
+        embeddings = make_embeddings(samples, encoder.key)
+        assert "zero_shot" not in controls_of(heads, embeddings, samples)
+        assert re.search("No zero-shot baseline: .*has no text tower", caplog.text)
 
     @pytest.mark.parametrize("classes", [2, 10, 37])
     def test_random_codes_use_every_answer(self, classes):

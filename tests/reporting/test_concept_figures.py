@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from glasshead.reporting.concept_figures import (
-    NO_CONCEPTS,
     NO_INTERACTIONS,
     plot_interactions,
     plot_shapley_beeswarm,
@@ -65,11 +64,6 @@ def shapley() -> Arrays:
         "concept_value": np.array(["two", "four", "no", "yes"]),
         "concept_player": np.array([0, 0, 1, 1]),
     }
-
-
-@pytest.fixture
-def no_concepts(shapley: Arrays) -> Arrays:
-    return shapley | {"players": shapley["players"][:0], "values": shapley["values"][:, :0]}
 
 
 def drawn_texts(figure: Figure) -> list[str]:
@@ -239,18 +233,6 @@ def test_the_interaction_of_a_pair_is_the_sum_of_its_two_halves(shapley):
 def test_without_interactions_the_figure_says_why(shapley):
     del shapley["interactions"]
     assert NO_INTERACTIONS in drawn_texts(plot_interactions(shapley))
-
-
-def test_a_classifier_without_concepts_gets_a_message(examples, example_images, no_concepts):
-    for figure in (
-        plot_shapley_images(examples, example_images, no_concepts),
-        plot_shapley_global(no_concepts),
-        plot_shapley_beeswarm(no_concepts),
-        plot_shapley_mistake(examples, no_concepts),
-        plot_shapley_right(examples, no_concepts),
-        plot_interactions(no_concepts),
-    ):
-        assert NO_CONCEPTS in drawn_texts(figure)
 
 
 def test_one_image_and_one_player_are_drawn(examples, example_images, shapley):

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from glasshead.reporting.concept_figures import NO_CONCEPTS
 from glasshead.reporting.intervention_figures import plot_interventions
 
 
@@ -47,7 +46,3 @@ def test_curves_have_their_values_intervals_and_names():
 def test_an_undefined_interval_is_left_out():
     bare = {name: each | {"low": None, "high": None} for name, each in measures().items()}
     drawn_texts(plot_interventions(bare))
-
-
-def test_a_classifier_without_concepts_gets_a_message():
-    assert NO_CONCEPTS in drawn_texts(plot_interventions({}))

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from kedro.io import AbstractDataset, DatasetError
-from safetensors import SafetensorError
 
 from glasshead.errors import ArtifactError
 from glasshead.files import replace_folder
@@ -34,19 +33,7 @@ class ClassifierDataset(AbstractDataset["Classifier", "Classifier"]):
             raise ArtifactError(
                 f"There is no Classifier in {self._filepath}. Run the pipeline that trains it."
             )
-        try:
-            return Classifier.load(self._filepath)
-        except (
-            OSError,
-            ValueError,
-            LookupError,
-            TypeError,
-            RuntimeError,
-            SafetensorError,
-        ) as error:
-            raise ArtifactError(
-                f"The Classifier in {self._filepath} is damaged ({error}). Delete the folder and train it again."
-            ) from error
+        return Classifier.load(self._filepath)
 
     def _exists(self) -> bool:
         return (self._filepath / "classifier.json").is_file()

@@ -14,14 +14,11 @@ from PIL import Image
 from torch import Tensor
 
 from glasshead.device import Device, keep_freed_memory, one_thread
-from glasshead.embedding.ahead import computed_ahead, copied_ahead
-from glasshead.embedding.arrays import PixelImages
 from glasshead.embedding.counting import CountingEncoder
-from glasshead.embedding.hashes import HashIndex
+from glasshead.embedding.engines import Work, computed_ahead, copied_ahead, progress_bar
+from glasshead.embedding.hashes import HashIndex, PixelImages
 from glasshead.embedding.packed import Precision
-from glasshead.embedding.progress import progress_bar
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
-from glasshead.embedding.summary import Work
 from glasshead.errors import ArtifactError, EmbeddingError, ImageError
 
 logger = logging.getLogger(__name__)

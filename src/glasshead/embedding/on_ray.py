@@ -19,12 +19,11 @@ import torch
 
 from glasshead.device import Device, choose_device
 from glasshead.embedding.counting import CountingEncoder, choose_precision
+from glasshead.embedding.engines import Work, progress_bar
 from glasshead.embedding.local import check_failures, choose_batch_size, missing_rows, split
 from glasshead.embedding.packed import Precision
-from glasshead.embedding.progress import progress_bar
 from glasshead.embedding.ray_connection import import_ray, ray_connected, ray_started
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
-from glasshead.embedding.summary import Work
 from glasshead.errors import ArtifactError, EmbeddingError, ImageError, ParameterError
 from glasshead.images.decode import decode_rgb
 
@@ -109,7 +108,6 @@ def embed_images_on_ray(
             on,
             choose_precision(precision, on),
             batch_size or choose_batch_size(on, encoder.input_size),
-            has_peak=starts_here,
         )
         key = f"{encoder.key}.{work.precision}.{dtype}"
         missing = missing_rows(store, key, hashes)

@@ -7,24 +7,19 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from pydantic import BaseModel, PositiveInt
 from torch import Tensor
 
-from glasshead.calibration.table import LABEL, class_columns
 from glasshead.device import Device, FittingBatches, choose_device
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import EmbeddingStore, StoredRows
 from glasshead.errors import ArtifactError, EmbeddingError
-from glasshead.images.fitting import table_rows
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
 from glasshead.models.clip import ImageEncoder
-from glasshead.models.risk import as_map
-from glasshead.training.risk import RiskRows
 
 logger = logging.getLogger(__name__)
 
@@ -105,18 +100,6 @@ def open_spatial(
             f"{(~rows.found).sum()} of {len(rows)} images have no spatial features in the store. {NEXT}"
         )
     return StoredFeatures(rows)
-
-
-def risk_rows(images: ImageTable, targets: pd.DataFrame, features: SpatialFeatures) -> RiskRows:
-    """Return the rows of `targets`, in their order; ArtifactError where they are not of `images`."""
-    places = table_rows(images, targets)
-
-    def take(rows: np.ndarray) -> Float[Tensor, "b d h w"]:
-        return as_map(features(places[rows]))
-
-    columns = [LABEL + risk for risk in class_columns(targets, LABEL)]
-    labels = torch.from_numpy(targets[columns].to_numpy(np.float32, copy=True))
-    return RiskRows(take, labels)
 
 
 @dataclass(frozen=True)

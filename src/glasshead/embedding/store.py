@@ -22,8 +22,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from safetensors.numpy import save
 
 from glasshead.embedding.hashes import HashIndex, as_hashes
-from glasshead.embedding.manifest import SHARD_NAME, Manifest, Shard
-from glasshead.embedding.shards import OpenShard, open_shard
+from glasshead.embedding.shards import SHARD_NAME, Manifest, OpenShard, Shard, open_shard
 from glasshead.errors import ArtifactError, EmbeddingError
 from glasshead.files import write_atomically
 

@@ -9,8 +9,7 @@ from scipy.ndimage import sobel
 from torch import Tensor
 
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.budget import Budget
-from glasshead.explainers.passes import Model
+from glasshead.explainers.passes import Budget, Model
 from glasshead.seeds import generator
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601

@@ -5,7 +5,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.layers import (
     as_grid,
     cam_layer,
@@ -14,7 +13,7 @@ from glasshead.explainers.layers import (
     upsampled,
     with_gradients,
 )
-from glasshead.explainers.passes import frozen, in_passes
+from glasshead.explainers.passes import Budget, frozen, in_passes
 
 
 def grad_cam(

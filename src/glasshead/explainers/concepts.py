@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function, Game
-from glasshead.explainers.permutation_shapley import permutation_shapley
-from glasshead.explainers.shapley import exact_shapley, kernel_shapley
+from glasshead.explainers.shapley import exact_shapley, kernel_shapley, permutation_shapley
 from glasshead.explainers.two_layer import as_two_layer
 
 logger = logging.getLogger(__name__)
@@ -21,6 +20,7 @@ Players = Literal["subtasks", "values"]
 Output = Literal["probability", "logit"]
 
 
+@runtime_checkable
 class Subtask(Protocol):
     """A named concept and the names of its values."""
 
@@ -30,6 +30,7 @@ class Subtask(Protocol):
     def values(self) -> Sequence[str]: ...
 
 
+@runtime_checkable
 class Bottleneck(Protocol):
     """What explanations by concepts ask of a classifier; `concepts` is empty where it has none."""
 

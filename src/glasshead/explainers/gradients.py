@@ -14,9 +14,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from glasshead.explainers.attribution import Attribution, Explanation
-from glasshead.explainers.budget import Budget
-from glasshead.explainers.class_token import class_token_alone
-from glasshead.explainers.passes import Model, frozen, in_passes, target_gradients, target_logits
+from glasshead.explainers.passes import (
+    Budget,
+    Model,
+    frozen,
+    in_passes,
+    target_gradients,
+    target_logits,
+)
 from glasshead.seeds import stream_seed
 
 GREYS = (0.0, 0.5, 1.0)  # GradientSHAP's background: black, grey and white images
@@ -101,7 +106,7 @@ def _gradient_sum(
     total = torch.zeros_like(images)
     count = -(-ROUND_PASSES * budget.images_per_pass // len(images))
     rounds = iter(points)
-    with frozen(classifier), class_token_alone(classifier):
+    with frozen(classifier):
         while group := list(islice(rounds, count)):
             gradients = in_passes(
                 lambda part, target: target_gradients(classifier, part, target),

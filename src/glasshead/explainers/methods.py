@@ -12,7 +12,6 @@ from glasshead.errors import ExplanationError
 from glasshead.explainers.attention import attention_rollout, gradient_weighted_attention
 from glasshead.explainers.attribution import Explanation
 from glasshead.explainers.baselines import centre_gaussian, edge_detector, random_map
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.cam import grad_cam, patch_grad_cam
 from glasshead.explainers.gradients import (
     gradient_shap,
@@ -21,6 +20,7 @@ from glasshead.explainers.gradients import (
     smoothgrad,
 )
 from glasshead.explainers.layers import cam_layer, transformer_layers
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.perturbation import lime, occlusion
 from glasshead.explainers.propagation import lrp, propagable
 

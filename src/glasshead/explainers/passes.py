@@ -1,4 +1,4 @@
-"""Passes through a classifier: as many images at once as memory holds, and on a CPU one pass a thread."""
+"""Passes through a classifier: as many images at once as memory holds, on a CPU one pass a thread; their budget."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +7,7 @@ from functools import partial
 
 import torch
 from jaxtyping import Float, Float64, Int
+from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from glasshead.device import FittingBatches, keep_freed_memory, one_thread
@@ -74,3 +75,30 @@ def frozen(model: Model) -> Iterator[None]:
     finally:
         for parameter in trained:
             parameter.requires_grad_(True)
+
+
+class Budget(BaseModel, extra="forbid", frozen=True):
+    """How much each method may compute, and the choices that several share; each method says what it reads.
+
+    Attributes:
+        images_per_pass: images at once in one pass through the classifier; on a CPU in each thread. Halved where a
+            GPU's memory ends.
+        steps: points on the path of Integrated Gradients; more close the gap.
+        samples: noisy images of SmoothGrad, and points of GradientSHAP.
+        lime_samples: images with hidden squares that LIME's model is fitted to; well above the number of squares.
+        noise: standard deviation of SmoothGrad's noise, as a share of the range of pixels.
+        baseline: grey level in [0, 1] of what stands for "nothing": 0 black, 1 white.
+        patch: side in pixels of the squares that occlusion and LIME hide; None: a quarter of an image's shorter side.
+        stride: pixels between the squares of occlusion; None is half of `patch`.
+        seed: of all that is drawn.
+    """
+
+    images_per_pass: PositiveInt = 32
+    steps: PositiveInt = 64
+    samples: PositiveInt = 32
+    lime_samples: PositiveInt = 256
+    noise: NonNegativeFloat = 0.15
+    baseline: float = Field(default=0.0, ge=0.0, le=1.0)
+    patch: PositiveInt | None = None
+    stride: PositiveInt | None = None
+    seed: NonNegativeInt = 0

@@ -6,8 +6,7 @@ from torch import Tensor
 
 from glasshead.errors import ExplanationError
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.budget import Budget
-from glasshead.explainers.passes import Model, in_passes
+from glasshead.explainers.passes import Budget, Model, in_passes
 from glasshead.seeds import stream_seed, torch_seeded
 
 RIDGE = 1e-3  # regularisation of LIME's linear model, which shrinks nothing that matters

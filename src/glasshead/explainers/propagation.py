@@ -11,8 +11,7 @@ from torch.fx.experimental.optimization import fuse
 
 from glasshead.errors import ExplanationError
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.budget import Budget
-from glasshead.explainers.passes import in_passes, target_logits
+from glasshead.explainers.passes import Budget, in_passes, target_logits
 
 # Layers that captum has rules for, and what only moves values about.
 LAYERS = (

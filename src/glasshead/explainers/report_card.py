@@ -9,8 +9,6 @@ from pydantic import BaseModel, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Attribution, Explanation
-from glasshead.explainers.budget import Budget
-from glasshead.explainers.class_token import class_token_alone
 from glasshead.explainers.deletion import pixel_auc
 from glasshead.explainers.evidence import Measure, completeness, summarise
 from glasshead.explainers.faithfulness import Noise, infidelity, max_sensitivity
@@ -22,6 +20,7 @@ from glasshead.explainers.localisation import (
 )
 from glasshead.explainers.maps import map_faults, sparsity
 from glasshead.explainers.methods import Method
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import map_similarity
 from glasshead.models.classifier import Classifier
 
@@ -135,12 +134,11 @@ def _faithfulness(
     image, nothing = subject.images, torch.full_like(subject.images, budget.baseline)
     given = subject.targets, maps, evidence.deletion_steps, budget.images_per_pass
     noise = Noise(seed, evidence.infidelity_samples)
-    with class_token_alone(classifier):
-        return {
-            "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *given),
-            "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *given),
-            "infidelity": infidelity(maps, subject.numbers, noise, subject.falls),
-        }
+    return {
+        "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *given),
+        "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *given),
+        "infidelity": infidelity(maps, subject.numbers, noise, subject.falls),
+    }
 
 
 def _localisation(subject: Subject, maps: Float[np.ndarray, "n h w"]) -> Values:

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from glasshead.calibration.table import LABEL, class_columns
 from glasshead.explainers.baselines import centre_gaussian
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.cam import grad_cam
 from glasshead.explainers.gradients import integrated_gradients
 from glasshead.explainers.localisation import mask_iou, mass_in_mask, pointing_game
-from glasshead.explainers.passes import in_passes
+from glasshead.explainers.passes import Budget, in_passes
 from glasshead.images.fitting import table_rows
-from glasshead.images.pixels import Prepare
-from glasshead.images.seen import masks_as_seen
+from glasshead.images.pixels import Prepare, masks_as_seen
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
 from glasshead.models.risk import RiskAuditor

@@ -5,9 +5,11 @@ computed once for each player and added up for each coalition. For logits the av
 the last layer, so that this is applied once a coalition instead of once a background row.
 """
 
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,6 @@ from torch import Tensor, nn
 
 from glasshead.device import torch_threads
 from glasshead.explainers.coalitions import Game, Groups
-from glasshead.explainers.mean_relu import mean_relu
 
 HELD = {"cpu": 2**19, "cuda": 2**28}  # hidden values held at once: what a core's cache keeps, 1 GB
 SUMS = {"cpu": 2**23, "cuda": 2**28}  # values of the rows' own parts held at once: 32 MB, 1 GB
@@ -57,6 +58,8 @@ class TwoLayer:
             found = self._block(taken[block], own, others, targets[some])
             worths[some, block] = found.T.cpu().numpy()
 
+        if kind == "cpu" and self.temperature is None:
+            _compiled()  # once, before several threads ask for it
         with torch_threads(1) as threads:
             for first in range(0, len(rows), ROWS):
                 some = slice(first, first + ROWS)
@@ -131,3 +134,57 @@ def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLay
             biased = first.bias is not None and second.bias is not None
             return TwoLayer(first, second, temperature) if biased else None
     return None
+
+
+def mean_relu(
+    present: Float[Tensor, "s n h"], absent: Float[Tensor, "s b h"]
+) -> Float[Tensor, "s n h"]:
+    """Return the mean over b of relu(present + absent); compiled on a CPU, by search elsewhere."""
+    if present.device.type != "cpu":
+        return mean_relu_by_search(present, absent)
+    mean = torch.zeros_like(present)
+    _compiled()(present.contiguous().numpy(), absent.contiguous().numpy(), mean.numpy())
+    return mean
+
+
+def mean_relu_by_search(
+    present: Float[Tensor, "s n h"], absent: Float[Tensor, "s b h"]
+) -> Float[Tensor, "s n h"]:
+    """Return the same in time that hardly depends on b.
+
+    As a function of `present` it is piecewise linear: the sum of those background values that lie above -present, and
+    `present` as many times. With the values sorted, and summed from the end, a binary search finds both.
+    """
+    s, b, h = absent.shape
+    ascending = absent.transpose(1, 2).contiguous().sort(dim=2).values  # (s, h, b)
+    from_here = ascending.flip(2).cumsum(2, dtype=torch.float64).flip(2).to(absent.dtype)
+    from_here = torch.cat([from_here, from_here.new_zeros(s, h, 1)], dim=2)
+    x = present.transpose(1, 2).contiguous()  # (s, h, n)
+    index = torch.searchsorted(ascending, -x)
+    return ((from_here.gather(2, index) + (b - index) * x) / b).transpose(1, 2)
+
+
+def _add_mean_relu(
+    present: Float[np.ndarray, "s n h"],
+    absent: Float[np.ndarray, "s b h"],
+    mean: Float[np.ndarray, "s n h"],
+) -> None:
+    """Add to `mean` the mean over b of max(present + absent, 0)."""
+    s, n, h = present.shape
+    b = absent.shape[1]
+    zero = present.dtype.type(0)
+    share = present.dtype.type(1 / b)
+    for coalition in range(s):
+        for row in range(n):
+            for other in range(b):
+                for unit in range(h):
+                    total = present[coalition, row, unit] + absent[coalition, other, unit]
+                    mean[coalition, row, unit] += share * total if total > zero else zero
+
+
+@cache
+def _compiled() -> Any:
+    """Return `_add_mean_relu` in machine code, for arrays of one dtype; it lets other threads run."""
+    import numba  # takes a second
+
+    return numba.njit(nogil=True)(inspect.unwrap(_add_mean_relu))

@@ -1,11 +1,12 @@
-"""Pixels of an image table for networks: by row, prepared when they are asked for."""
+"""Pixels of an image table for networks, prepared when they are asked for, and masks resized and cropped alike."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, UInt8
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -41,3 +42,28 @@ def common_side(images: ImageTable, rows: Int[np.ndarray, " n"], least: int, mos
 def _size(data: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         return image.size
+
+
+Mask = NDArray[np.bool_]
+
+
+def masks_as_seen(
+    prepare: Prepare, masks: Sequence[Mask | None], pictures: Sequence[Image.Image]
+) -> NDArray[np.bool_]:
+    """Return masks (n, h, w) as `prepare` makes images of them; none of a picture is False everywhere."""
+    drawn = [
+        Image.fromarray(np.zeros(picture.size[::-1], bool) if mask is None else mask).convert("RGB")
+        for mask, picture in zip(masks, pictures, strict=True)
+    ]
+    seen: NDArray[np.bool_] = prepare(drawn)[:, 0].numpy() > 127
+    return seen
+
+
+def square_mask(box: str | None, picture: Image.Image) -> Mask | None:
+    """Return the mask of "x,y,width,height" in a picture's pixels, as planted marks are written; None of None."""
+    if box is None:
+        return None
+    x, y, width, height = map(int, box.split(","))
+    mask = np.zeros(picture.size[::-1], bool)
+    mask[y : y + height, x : x + width] = True
+    return mask

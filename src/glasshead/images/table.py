@@ -203,30 +203,6 @@ def check_predictions(images: ImageTable, samples: pd.DataFrame, predictions: pd
         )
 
 
-class LabelledImages:
-    """A map-style dataset over an image table and its samples, for torch's DataLoader among others.
-
-    Item: {"image": PIL image (RGB), "labels": {<subtask>: int, ..., "final": int}}.
-    """
-
-    def __init__(self, images: ImageTable, samples: pd.DataFrame) -> None:
-        """Pair rows by position; raises ArtifactError where `samples` are not those of `images`."""
-        images.check_rows(samples)
-        self._images = images
-        targets = [name for name in samples.columns if name.startswith("target/")]
-        self._labels = {name.removeprefix("target/"): samples[name].to_numpy() for name in targets}
-        self._labels["final"] = samples["class_index"].to_numpy()
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        if not 0 <= row < len(self):
-            raise IndexError(row)
-        labels = {name: int(values[row]) for name, values in self._labels.items()}
-        return {"image": self._images.pil(row), "labels": labels}
-
-
 def content_hash(data: bytes) -> str:
     """Return the SHA-256 of encoded bytes, in hex: it does not depend on any decoder."""
     return hashlib.sha256(data).hexdigest()

@@ -218,8 +218,17 @@ class Classifier(nn.Module):
             raise ArtifactError(
                 f"{folder} holds no Classifier: {error.filename} is missing."
             ) from error
-        except (ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
-            raise ArtifactError(f"The Classifier in {folder} is damaged: {error!r}.") from error
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RuntimeError,
+            SafetensorError,
+        ) as error:
+            raise ArtifactError(
+                f"The Classifier in {folder} is damaged ({error!r}). Delete the folder and train it again."
+            ) from error
         if unexpected or set(missing) & set(classifier.own_state()):
             raise ArtifactError(
                 f"The weights in {folder} do not fit its settings: {[*missing, *unexpected][:3]}."

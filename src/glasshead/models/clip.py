@@ -7,7 +7,6 @@ import hashlib
 import json
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
@@ -20,7 +19,7 @@ from glasshead.models.backbone import (
     resolve_backbone,
     weights_hash,
 )
-from glasshead.models.processor import describe, input_size, keeps_size, load_processor
+from glasshead.models.processor import describe, input_size, load_processor
 from glasshead.models.towers import BY_PLACE, Output, Tower, load_tower
 
 __all__ = [
@@ -125,7 +124,6 @@ class ImageEncoder(nn.Module):
         self.backbone = backbone
         self.weights = weights
         self.input_size = input_size(tower.processor)
-        self._keeps_size = keeps_size(tower.processor)
         for name in ("mean", "std"):
             values = torch.tensor(getattr(tower.processor, f"image_{name}")).view(1, 3, 1, 1)
             self.register_buffer(name, values, persistent=False)
@@ -179,17 +177,7 @@ class ImageEncoder(nn.Module):
 
         Pixels (b, 3, height, width) are prepared on the device that they are on.
         """
-        wanted = {(self.input_size, self.input_size)}
-        if isinstance(images, Tensor):
-            if self._keeps_size and {tuple(images.shape[2:])} == wanted:
-                return images
-        elif self._keeps_size and {image.size for image in images} == wanted:
-            arrays = np.stack([np.asarray(image) for image in images])
-            return torch.from_numpy(arrays).permute(0, 3, 1, 2).contiguous()
-        prepared = self.processor(
-            images, do_rescale=False, do_normalize=False, return_tensors="pt"
-        )["pixel_values"]
-        return prepared.round().clamp(0, 255).to(torch.uint8)
+        return self.processor.prepare(images)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b ..."]:
         """Return the outputs (b, *shape) of images in [0, 1] at the input size."""

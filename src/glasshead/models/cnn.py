@@ -12,7 +12,7 @@ from glasshead.errors import ParameterError
 from glasshead.models.classifier import Classifier
 from glasshead.models.compact_cnn import CompactCNN
 from glasshead.models.fast_cnn import FastCNN
-from glasshead.models.resize import Resampling, resize_and_crop
+from glasshead.models.processor import Resampling, resize_and_crop
 from glasshead.models.resnet import SmallImageResNet18
 from glasshead.seeds import torch_seeded
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from glasshead.models.channels import scaled
+from glasshead.models.resnet import scaled
 
 BLOCKS = ((64, 2), (128, 2), (256, 3))  # channels and convolutions of each
 HIDDEN = 512

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from glasshead.models.channels import scaled
+from glasshead.models.resnet import scaled
 
 PATCH = 2
 STAGES = ((64, 0), (256, 1), (256, 1))  # channels and residual convolutions of each

@@ -1,75 +1,252 @@
-"""What brings an image to a backbone's input: a `transformers` image processor, of CLIP's transformer ours."""
+"""From images of any size to the pixels that a network reads: resized and cropped by torch alone.
 
+The rules are those of transformers' `CLIPImageProcessor` and `SiglipImageProcessor` on torchvision, whose pixels these
+equal, but for one level of 255 on a CPU without AVX2. Why they are not imported: docs/decisions/0032.
+"""
+
+import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import UInt8
+from PIL import Image
+from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+from torch import Tensor
 
 from glasshead.errors import BackboneError
 from glasshead.models.backbone import kind_of
-from glasshead.models.clip_processor import CLIPImageProcessor
+
+Resampling = Literal["bilinear", "bicubic"]
+
+# By Pillow's numbers. Its other filters torch does not have.
+MODES = {0: "nearest-exact", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+UNDONE = ("default_to_square", "do_pad", "use_square_size")
 
 
-def load_processor(folder: Path) -> Any:
-    """Return the image processor of the backbone in `folder`, which resizes as torchvision does.
+def _check_size(size: Mapping[str, int]) -> Mapping[str, int]:
+    if set(size) not in ({"height", "width"}, {"shortest_edge"}):
+        raise ValueError(f"a size of {', '.join(size) or 'nothing'} is not supported")
+    return size
 
-    Pillow-backed ones differ from it by up to 0.015 a value. Raises BackboneError if there is none.
+
+def _check_factor(factor: float) -> float:
+    if not math.isclose(factor, 1 / 255):
+        raise ValueError("only 1/255 is supported")
+    return factor
+
+
+Size = Annotated[dict[str, PositiveInt], AfterValidator(_check_size)]
+Three = Field(min_length=3, max_length=3)
+
+
+class CLIPImageProcessor(BaseModel):
+    """The settings of transformers' class of this name; what a file leaves out is as it is there.
+
+    Raises ValueError for settings that change pixels in a way that is not done here.
     """
+
+    crop_size: Size | None = {"height": 224, "width": 224}
+    do_center_crop: bool | None = True
+    do_convert_rgb: bool = True
+    do_normalize: Literal[True] = True
+    do_rescale: Literal[True] = True
+    do_resize: bool = True
+    image_mean: Annotated[list[float], Three] = [0.48145466, 0.4578275, 0.40821073]
+    image_std: Annotated[list[PositiveFloat], Three] = [0.26862954, 0.26130258, 0.27577711]
+    resample: Literal[0, 1, 2, 3] = 3
+    rescale_factor: Annotated[float, AfterValidator(_check_factor)] = 1 / 255
+    size: Size = {"shortest_edge": 224}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell_out(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Let a number or a list stand for a size, and one value for that of each channel."""
+        if undone := [name for name in UNDONE if given.get(name)]:
+            raise ValueError(f"{', '.join(undone)}: not supported")
+        spelled = dict(given)
+        for name, sides in (("crop_size", ("height", "width")), ("size", ("shortest_edge",))):
+            size = given.get(name)
+            if isinstance(size, int):
+                spelled[name] = dict.fromkeys(sides, size)
+            elif isinstance(size, list):
+                spelled[name] = dict(zip(("height", "width"), size, strict=False))
+        for name in {"image_mean", "image_std"} & set(given):
+            values = given[name] if isinstance(given[name], list) else [given[name]]
+            spelled[name] = values * 3 if len(values) == 1 else values
+        return spelled
+
+    @model_validator(mode="after")
+    def _check_crop(self) -> "CLIPImageProcessor":
+        if self.do_center_crop and (self.crop_size is None or "height" not in self.crop_size):
+            raise ValueError(
+                f"a size of {', '.join(self.crop_size or ['nothing'])} is not supported as crop_size"
+            )
+        return self
+
+    def to_json_string(self) -> str:
+        """Return the JSON that transformers' class would save."""
+        settings = self.model_dump(exclude_none=True)
+        settings["image_processor_type"] = type(self).__name__
+        return json.dumps(settings, indent=2, sort_keys=True) + "\n"
+
+    def prepare(
+        self, images: list[Image.Image] | UInt8[Tensor, "b 3 _ _"]
+    ) -> UInt8[Tensor, "b 3 h w"]:
+        """Return RGB images of any size, resized and cropped, on the device that they were on; values 0 to 255."""
+        if isinstance(images, Tensor):
+            return self._resize_and_crop(images)
+        return torch.cat([self._resize_and_crop(_pixels(image)) for image in images])
+
+    def _resize_and_crop(self, pixels: UInt8[Tensor, "b 3 _ _"]) -> UInt8[Tensor, "b 3 h w"]:
+        if self.do_resize:
+            pixels = _resize(pixels, self._resized(*pixels.shape[2:]), MODES[self.resample])
+        if not self.do_center_crop or self.crop_size is None:
+            return pixels
+        # F.pad cuts off where a number is below zero, and fills with black where it is above
+        edges = []
+        for lacking in (
+            self.crop_size["width"] - pixels.shape[3],
+            self.crop_size["height"] - pixels.shape[2],
+        ):
+            first = self._before(lacking)
+            edges += [first, lacking - first]
+        return F.pad(pixels, edges) if any(edges) else pixels
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width that an image of these is resized to."""
+        if "height" in self.size:
+            return self.size["height"], self.size["width"]
+        short = self.size["shortest_edge"]
+        long = int(short * max(height, width) / min(height, width))
+        return (long, short) if width <= height else (short, long)
+
+    def _before(self, lacking: int) -> int:
+        """Return how many of the `lacking` rows or columns are added, or if negative cut off, above or on the left."""
+        return int(lacking / 2)
+
+
+class SiglipImageProcessor(CLIPImageProcessor):
+    """The settings of transformers' class of this name."""
+
+    crop_size: Size | None = None
+    do_center_crop: bool | None = None
+    image_mean: Annotated[list[float], Three] = [0.5, 0.5, 0.5]
+    image_std: Annotated[list[PositiveFloat], Three] = [0.5, 0.5, 0.5]
+    size: Size = {"height": 224, "width": 224}
+
+
+class TimmImageProcessor(CLIPImageProcessor):
+    """CLIP's processor, but where as many pixels cannot be cut off on either side, it rounds as torchvision does."""
+
+    def _before(self, lacking: int) -> int:
+        return lacking // 2 if lacking > 0 else -round(-lacking / 2)
+
+
+def resize_and_crop(
+    images: list[Image.Image], size: int, interpolation: Resampling = "bilinear"
+) -> UInt8[Tensor, "b 3 size size"]:
+    """Return RGB images with the shorter side at `size` pixels, antialiased, and the middle of the longer one.
+
+    What has the size already is not touched.
+    """
+    resample = next(number for number, mode in MODES.items() if mode == interpolation)
+    square = {"height": size, "width": size}
+    processor = TimmImageProcessor(
+        size={"shortest_edge": size}, crop_size=square, resample=resample
+    )
+    return processor.prepare(images)
+
+
+def load_processor(folder: Path) -> CLIPImageProcessor:
+    """Return the image processor of the backbone in `folder`; BackboneError if there is none or it is damaged."""
     kind = kind_of(folder)
-    source = "config.json (pretrained_cfg)" if kind == "timm" else "preprocessor_config.json"
+    if kind == "timm":
+        return _load_timm_processor(folder)
+    joint, alone = folder / "processor_config.json", folder / "preprocessor_config.json"
+    path = joint  # with a tokenizer; `alone` where there is none of these
     try:
-        return _LOADERS[kind](folder)
-    except BackboneError:
-        raise
-    except Exception as error:  # on damaged files the libraries raise almost anything
+        settings = json.loads(joint.read_bytes()) if joint.is_file() else {}
+        settings = settings.get("image_processor")
+        if settings is None:
+            path = alone
+            settings = json.loads(alone.read_bytes())
+        processor = CLIPImageProcessor if kind == "clip" else SiglipImageProcessor
+        return processor.model_validate(settings)
+    except (AttributeError, OSError, TypeError, ValueError) as error:
         raise BackboneError(
-            f"The backbone folder {folder} has no readable {source}: {error}"
+            f"The backbone folder {folder} has no readable {path.name}: {error}"
         ) from error
 
 
-def _load_clip(folder: Path) -> Any:
-    return CLIPImageProcessor.from_pretrained(folder)
+def _load_timm_processor(folder: Path) -> CLIPImageProcessor:
+    """Return what timm writes into the model's configuration (`pretrained_cfg`); refused is all but a centre crop.
+
+    Source: `timm.data.create_transform`, whose resize is Pillow's: up to one level of 255 away from this one.
+    """
+    from timm.data.config import resolve_data_config
+    from timm.models import resolve_model_input_args
+
+    try:
+        config = resolve_model_input_args(f"local-dir:{folder}")["pretrained_cfg"]
+        data = resolve_data_config(pretrained_cfg=config)
+        if data["crop_mode"] != "center":
+            raise ValueError(f"its crop mode is {data['crop_mode']!r}, not 'center'")
+        _, height, width = data["input_size"]
+        return TimmImageProcessor(
+            size={"shortest_edge": math.floor(height / data["crop_pct"])},
+            crop_size={"height": height, "width": width},
+            resample=int(Image.Resampling[data["interpolation"].upper()]),
+            image_mean=list(data["mean"]),
+            image_std=list(data["std"]),
+        )
+    except Exception as error:  # on damaged files timm raises almost anything
+        raise BackboneError(
+            f"The backbone folder {folder} has no readable config.json (pretrained_cfg): {error}"
+        ) from error
 
 
-def _load_siglip(folder: Path) -> Any:
-    from transformers import SiglipImageProcessor
-
-    return SiglipImageProcessor.from_pretrained(folder)
-
-
-def _load_timm(folder: Path) -> Any:
-    from glasshead.models.timm_processor import load_timm_processor
-
-    return load_timm_processor(folder)
-
-
-_LOADERS = {"clip": _load_clip, "siglip": _load_siglip, "timm": _load_timm}
-
-
-def input_size(processor: Any) -> int:
+def input_size(processor: CLIPImageProcessor) -> int:
     """Return the side in pixels of the images that `processor` gives; BackboneError unless they are square."""
-    size = processor.crop_size if processor.do_center_crop else processor.size
-    given = dict(size or {})
+    given = (processor.crop_size if processor.do_center_crop else processor.size) or {}
     height, width = given.get("height"), given.get("width")
     if height is None or height != width:
         raise BackboneError(
             f"The processor crops to {height} × {width} pixels; only square crops are supported."
         )
-    return int(height)
+    return height
 
 
-def keeps_size(processor: Any) -> bool:
-    """Whether `processor` leaves images alone that have its input size: what it resizes to is what it crops to."""
-    resized = set(dict(processor.size).values()) if processor.do_resize else set()
-    return resized <= {input_size(processor)}
-
-
-def describe(processor: Any) -> dict[str, Any]:
+def describe(processor: CLIPImageProcessor) -> dict[str, Any]:
     """Return what `processor` does, as JSON values: input size in pixels, resize, crop, mean and std per channel."""
     return {
         "backend": type(processor).__name__,
         "input_size": input_size(processor),
-        "resize": dict(processor.size) if processor.do_resize else None,
-        "resample": int(processor.resample),
-        "centre_crop": dict(processor.crop_size) if processor.do_center_crop else None,
-        "mean": list(processor.image_mean),
-        "std": list(processor.image_std),
+        "resize": processor.size if processor.do_resize else None,
+        "resample": processor.resample,
+        "centre_crop": processor.crop_size if processor.do_center_crop else None,
+        "mean": processor.image_mean,
+        "std": processor.image_std,
     }
+
+
+def _pixels(image: Image.Image) -> UInt8[Tensor, "1 3 h w"]:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].contiguous()
+
+
+def _resize(
+    pixels: UInt8[Tensor, "b 3 _ _"], size: tuple[int, int], mode: str
+) -> UInt8[Tensor, "b 3 h w"]:
+    if pixels.shape[2:] == size:
+        return pixels
+    if mode == "nearest-exact":
+        return F.interpolate(pixels, size, mode=mode)
+    if pixels.device.type == "cpu":
+        return F.interpolate(pixels, size, mode=mode, align_corners=False, antialias=True)
+    mode = "bicubic" if mode == "lanczos" else mode  # which torch has on a CPU alone
+    resized = F.interpolate(pixels.float(), size, mode=mode, align_corners=False, antialias=True)
+    return resized.clamp(0, 255).round().to(torch.uint8)

@@ -1,14 +1,13 @@
-"""`resnet18` with a stem for small images: He et al. 2015 (arXiv:1512.03385), sections 3.3 and 4.2.
+"""torchvision's ResNets in any width, and `resnet18` with a stem for small images: He et al. 2015, arXiv:1512.03385.
 
-torchvision's blocks in torchvision's arrangement, so that its weights fit but for the stem: one 3x3 convolution in
-place of the 7x7 one with stride 2 and the max-pool, which would leave a 32-pixel image one pixel a side at the end.
+torchvision's blocks in torchvision's arrangement and by its names, so that its weights fit. The stem for small images
+is one 3x3 convolution in place of the 7x7 one with stride 2 and the max-pool, which would leave a 32-pixel image one
+pixel a side at the end (sections 3.3 and 4.2).
 """
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
-
-from glasshead.models.channels import scaled
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 CHANNELS = (64, 128, 256, 512)
 
@@ -51,3 +50,40 @@ def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(
         BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs)
     )
+
+
+MULTIPLE = 8  # what vector units divide evenly
+
+
+def scaled(channels: int, width: float) -> int:
+    """Return `channels` times `width` as the nearest positive multiple of 8."""
+    return max(MULTIPLE, round(channels * width / MULTIPLE) * MULTIPLE)
+
+
+SHAPES: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
+    "resnet18": (BasicBlock, (2, 2, 2, 2)),
+    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+}
+
+
+class ScaledResNet(ResNet):  # type: ignore[misc]  # torchvision ships no types
+    """A network of `SHAPES`; its modules have torchvision's names, so that at width 1 torchvision's weights fit."""
+
+    def __init__(self, architecture: str, classes: int, width: float) -> None:
+        nn.Module.__init__(self)
+        block, blocks = SHAPES[architecture]
+        channels = [scaled(64 * 2**stage, width) for stage in range(len(blocks))]
+        self._norm_layer, self.groups, self.base_width, self.dilation = nn.BatchNorm2d, 1, 64, 1
+        self.inplanes = channels[0]
+        self.conv1 = nn.Conv2d(3, self.inplanes, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(self.inplanes)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        for stage, (planes, count) in enumerate(zip(channels, blocks, strict=True)):
+            made = self._make_layer(block, planes, count, stride=2 if stage else 1)
+            self.add_module(f"layer{stage + 1}", made)
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels[-1] * block.expansion, classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from glasshead.errors import BackboneError
 from glasshead.models.backbone import kind_of, quiet_transformers
-from glasshead.models.processor import input_size, load_processor
+from glasshead.models.processor import CLIPImageProcessor, input_size, load_processor
 from glasshead.models.vision_transformer import DAMAGED, load_vision_transformer
 
 Output = Literal["projected", "pooled", "spatial", "attended"]
@@ -44,14 +44,14 @@ class Tower:
 
     Attributes:
         vision: the model, of CLIP's transformer ours, else as its library loads it.
-        processor: the image processor that makes its input, of CLIP's transformer ours, else transformers'.
+        processor: the image processor that makes its input, with its settings.
         outputs: for each output, the shape of one image's and the function that computes it from the model and
             normalised images (b, 3, h, w).
         pools_class_token: whether vectors depend on the class token of the last layer alone.
     """
 
     vision: nn.Module
-    processor: Any
+    processor: CLIPImageProcessor
     outputs: Outputs
     pools_class_token: bool = False
 
@@ -167,7 +167,7 @@ def _patches(config: Any) -> int:
     return (config.image_size // config.patch_size) ** 2
 
 
-def _checked_processor(folder: Path, image_size: int) -> Any:
+def _checked_processor(folder: Path, image_size: int) -> CLIPImageProcessor:
     processor = load_processor(folder)
     if input_size(processor) != image_size:
         raise BackboneError(

@@ -12,8 +12,8 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 from glasshead.errors import BackboneError, ParameterError
 from glasshead.models.classifier import Classifier
 from glasshead.models.interpolation import Interpolation, resize
-from glasshead.models.resize import resize_and_crop
-from glasshead.models.scaled_resnet import SHAPES, ScaledResNet
+from glasshead.models.processor import resize_and_crop
+from glasshead.models.resnet import SHAPES, ScaledResNet
 from glasshead.models.stages import ANATOMIES, Architecture, parameter_names
 
 

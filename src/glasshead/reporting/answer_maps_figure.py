@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.explainers.standing import Evidence, standing
+from glasshead.explainers.randomisation import Evidence, standing
 from glasshead.reporting.figures import message_figure, plain
 from glasshead.reporting.map_drawing import draw_map, draw_scale
 from glasshead.reporting.panels import AGAINST, Arrays, verdict

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glasshead.reporting.figures import plain
+from glasshead.reporting.figures import new_figure, plain
 
 RESOLVED, UNRESOLVED = "#0072B2", "0.55"  # Okabe & Ito 2008
 
@@ -15,7 +15,7 @@ def comparison_figure(table: pd.DataFrame, name: str, baseline: str) -> Figure:
     `table`: a row a variant, called by the column `name`, with accuracy, low, high, difference, difference_low,
     difference_high and verdict, the differences null for `baseline`.
     """
-    figure = Figure(figsize=(8, 0.8 + 0.4 * len(table)), layout="constrained")
+    figure = new_figure(8, 0.8 + 0.4 * len(table))
     left, right = figure.subplots(1, 2, sharey=True)
     colours = [UNRESOLVED if word == "unresolved" else RESOLVED for word in table["verdict"]]
     _draw_intervals(left, table[["accuracy", "low", "high"]], [RESOLVED] * len(table))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
-from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.figures import SteadyLayout, message_figure, new_figure, plain
 from glasshead.reporting.panels import (
     Arrays,
     draw_concept_bars,
@@ -26,7 +26,6 @@ from glasshead.reporting.shap_plots import shap_plots, turn_short_arrows
 if TYPE_CHECKING:
     from shap import Explanation
 
-NO_CONCEPTS = "This classifier has no concepts; its attribution maps explain it by pixels."
 NO_INTERACTIONS = (
     "Interactions of concepts need all coalitions: the exact engine, and "
     f"{MAX_EXACT_PLAYERS} players at most."
@@ -37,8 +36,6 @@ DISPLAYED = 16  # players; shap.plots adds up the others
 def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley: Arrays) -> Figure:
     """Return a panel per shown image: what each concept added to the output for the predicted class."""
     players = len(shapley["players"])
-    if not players:
-        return message_figure(NO_CONCEPTS)
     shown, unit = np.flatnonzero(examples["shown"]), _unit(shapley)
     figure, cells, foot = panels(len(shown), width=4.6, height=0.8 + 0.19 * min(players, DISPLAYED))
     figure.suptitle(f"What each concept adds to the {unit} of the predicted class", fontsize=14)
@@ -63,8 +60,6 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
 
 def plot_shapley_global(shapley: Arrays) -> Figure:
     """Return the mean absolute Shapley value of each player over the explained images."""
-    if not len(shapley["players"]):
-        return message_figure(NO_CONCEPTS)
     figure = _figure(shapley)
     axes = figure.subplots()
     with shap_plots(figure) as plots:
@@ -76,8 +71,6 @@ def plot_shapley_global(shapley: Arrays) -> Figure:
 
 def plot_shapley_beeswarm(shapley: Arrays) -> Figure:
     """Return the Shapley values of each player, a dot an image, coloured by how likely its likeliest value is."""
-    if not len(shapley["players"]):
-        return message_figure(NO_CONCEPTS)
     figure = _figure(shapley)
     axes = figure.subplots()
     single = len(shapley["players"]) == len(shapley["concept_value"])
@@ -113,8 +106,6 @@ def plot_shapley_right(examples: pd.DataFrame, shapley: Arrays) -> Figure:
 
 def plot_interactions(shapley: Arrays) -> Figure:
     """Return a heat map of the mean absolute interaction of each pair of players; what each adds alone is left out."""
-    if not len(shapley["players"]):
-        return message_figure(NO_CONCEPTS)
     if "interactions" not in shapley:
         return message_figure(NO_INTERACTIONS)
     # each of a pair's two entries holds one half
@@ -122,7 +113,7 @@ def plot_interactions(shapley: Arrays) -> Figure:
     np.fill_diagonal(strength, np.nan)
     names, unit = [plain(name) for name in shapley["players"]], _unit(shapley)
     side = 3.5 + 0.45 * len(names)
-    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    figure = new_figure(side + 1, side)
     axes = figure.subplots()
     drawn = axes.imshow(strength, cmap="cividis", vmin=0)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
@@ -145,15 +136,12 @@ def _by_confidence(examples: pd.DataFrame, chosen: pd.Series) -> list[int]:
 
 
 def _waterfall(examples: pd.DataFrame, shapley: Arrays, row: int, title: str) -> Figure:
-    if not len(shapley["players"]):
-        return message_figure(NO_CONCEPTS)
     figure = _figure(shapley)
     with shap_plots(figure) as plots:
         plots.waterfall(_explanation(shapley, row), max_display=DISPLAYED, show=False)
     turn_short_arrows(figure.axes[0])
-    figure.set_layout_engine(
-        "constrained", rect=(0, 0, 0.97, 1)
-    )  # room for f(x), which shap shifts right
+    # room for f(x), which shap shifts right
+    figure.set_layout_engine(SteadyLayout(rect=(0, 0, 0.97, 1)))
     example = next(rows_of(examples.iloc[[row]]))
     figure.suptitle(f"{title}: {verdict(example)}")
     figure.supxlabel(
@@ -165,7 +153,7 @@ def _waterfall(examples: pd.DataFrame, shapley: Arrays, row: int, title: str) ->
 
 def _figure(shapley: Arrays) -> Figure:
     players = min(DISPLAYED, len(shapley["players"]))
-    return Figure(figsize=(9, 1.8 + 0.42 * players), layout="constrained")
+    return new_figure(9, 1.8 + 0.42 * players)
 
 
 def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":

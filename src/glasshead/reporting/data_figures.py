@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from glasshead.images.means import MeanImage
-from glasshead.reporting.figures import plain
+from glasshead.reporting.figures import new_figure, plain
 
 COLOURS = {
     "train": "#0072B2",
@@ -28,7 +28,7 @@ def class_balance_figure(samples: pd.DataFrame) -> Figure:
     order = counts.sum(axis=1).sort_values(kind="stable", ascending=False).index
     shown = [*order] if len(order) <= MAX_CLASSES else [*order[:30], *order[-30:]]
     counts = counts.loc[shown[::-1]]
-    figure = Figure(figsize=(8, 1.6 + 0.3 * len(counts)), layout="constrained")
+    figure = new_figure(8, 1.6 + 0.3 * len(counts))
     axes = figure.subplots()
     left = pd.Series(0, index=counts.index)
     for split, colour in COLOURS.items():
@@ -52,7 +52,7 @@ def mean_images_figure(means: Mapping[str, MeanImage], classes: Sequence[str]) -
     shown = [name for name in classes if name in means][:MAX_CLASSES]
     columns = min(5, len(shown))
     rows = math.ceil(len(shown) / columns)
-    figure = Figure(figsize=(1.7 * columns, 2.0 * rows + 0.4), layout="constrained")
+    figure = new_figure(1.7 * columns, 2.0 * rows + 0.4)
     figure.suptitle("Mean train image of each class")
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for axes in panels:

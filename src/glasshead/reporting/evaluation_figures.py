@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from PIL.Image import Image
 
 from glasshead.calibration.metrics import ReliabilityCurve
-from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.figures import message_figure, new_figure, plain
 
 # Okabe & Ito's, told apart by colour-blind readers too.
 BEFORE, AFTER, NEUTRAL = "#D55E00", "#0072B2", "#555555"
@@ -39,7 +39,7 @@ def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[st
     k = len(classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = min(2.8 + 0.52 * k, 16)
-    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    figure = new_figure(size + 0.8, size)
     axes = figure.subplots()
     # The square root shows rare confusions beside a diagonal near 1.
     picture = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
@@ -67,7 +67,7 @@ def class_recall_figure(recall: pd.DataFrame) -> Figure:
     A class whose recall is undefined keeps its line, without a mark.
     """
     table = recall.sort_values("recall", ascending=False, na_position="first", ignore_index=True)
-    figure = Figure(figsize=(7.5, min(1.5 + 0.34 * len(table), 16)), layout="constrained")
+    figure = new_figure(7.5, min(1.5 + 0.34 * len(table), 16))
     axes = figure.subplots()
     axes.hlines(table.index, table["low"], table["high"], color=AFTER, linewidth=2.5, alpha=0.5)
     axes.plot(table["recall"], table.index, "o", color=AFTER)
@@ -94,7 +94,7 @@ def reliability_figure(
     """
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(2.75 * max(columns, 2), 2.9 * rows + 1.0), layout="constrained")
+    figure = new_figure(2.75 * max(columns, 2), 2.9 * rows + 1.0)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, (name, (before, after)) in zip(grid.flat, panels.items(), strict=False):
         axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="calibrated")
@@ -133,9 +133,7 @@ def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
     row_of = pd.Series(np.arange(len(frame)), index=frame["image_id"])
     examples = [json.loads(text) for text in pairs["examples"]]
     width = max(map(len, examples))
-    figure = Figure(
-        figsize=(max(5.5, 2.4 + 1.05 * width), 0.6 + 1.1 * len(pairs)), layout="constrained"
-    )
+    figure = new_figure(max(5.5, 2.4 + 1.05 * width), 0.6 + 1.1 * len(pairs))
     figure.suptitle("Most confused classes, most confident mistakes first")
     grid = figure.subplots(len(pairs), width + 1, squeeze=False, width_ratios=[2.2] + [1] * width)
     for axes in grid.flat:

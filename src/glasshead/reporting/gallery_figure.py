@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.explainers.standing import Evidence, standing
+from glasshead.explainers.randomisation import Evidence, standing
 from glasshead.explainers.stored import MethodMaps, method_maps
 from glasshead.reporting.figures import message_figure
 from glasshead.reporting.map_drawing import draw_map, draw_scale, method_title

@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from glasshead.reporting.concept_figures import NO_CONCEPTS
-from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.figures import new_figure, plain
 from glasshead.reporting.panels import AGAINST, FOR
 
 Measures = Mapping[str, Mapping[str, Any]]
@@ -21,9 +20,7 @@ CURVES = {
 
 def plot_interventions(interventions: Measures) -> Figure:
     """Return accuracy on the test split against the number of corrected concepts, and of known ones."""
-    if not interventions:
-        return message_figure(NO_CONCEPTS)
-    figure = Figure(figsize=(13, 5.2), layout="constrained")
+    figure = new_figure(13, 5.2)
     corrected, known = figure.subplots(1, 2)
     for name, (colour, marker, label) in CURVES.items():
         _draw_curve(corrected, _steps(interventions, name), colour, marker, label)

@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from glasshead.explainers.maps import map_faults
-from glasshead.explainers.standing import Evidence, Standing, standing
+from glasshead.explainers.randomisation import Evidence, Standing, standing
 from glasshead.explainers.stored import MethodMaps
 from glasshead.reporting.figures import plain
 from glasshead.reporting.panels import AGAINST, FOR

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from glasshead.explainers.standing import Evidence, best_methods, standing
+from glasshead.explainers.randomisation import Evidence, best_methods, standing
 from glasshead.explainers.stored import MethodMaps
 from glasshead.reporting.figures import plain
 from glasshead.reporting.map_drawing import draw_map, method_title

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.explainers.standing import Evidence, best_methods, insertion
+from glasshead.explainers.randomisation import Evidence, best_methods, insertion
 from glasshead.explainers.stored import method_maps
 from glasshead.reporting.figures import message_figure, plain
 from glasshead.reporting.map_drawing import draw_scale
@@ -44,8 +44,6 @@ def mistakes_figure(
     wrong = np.flatnonzero(examples["shown"] & ~examples["correct"])
     if not len(wrong):
         return message_figure(NO_MISTAKES)
-    if shapley is not None and not len(shapley["players"]):
-        shapley = None
     known = Known(
         example_images,
         method_maps(attributions),

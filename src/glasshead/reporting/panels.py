@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from glasshead.reporting.figures import LONGEST, plain
+from glasshead.reporting.figures import LONGEST, new_figure, plain
 
 Arrays = dict[str, np.ndarray]
 
@@ -25,7 +25,7 @@ def panels(
     columns = min(COLUMNS, max(2, count))
     rows = -(-count // columns)
     title, foot = 0.4, 0.7
-    figure = Figure(figsize=(width * columns, height * rows + title + foot), layout="constrained")
+    figure = new_figure(width * columns, height * rows + title + foot)
     halves = figure.subfigures(2, 1, squeeze=False, height_ratios=(height * rows, foot))
     grid, bottom = halves[:, 0]
     return figure, iter(grid.subfigures(rows, columns, squeeze=False, hspace=0.03).flat), bottom

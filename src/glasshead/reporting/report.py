@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from glasshead.explainers.methods import METHODS, real_methods
-from glasshead.explainers.standing import standing
+from glasshead.explainers.randomisation import standing
 from glasshead.reporting.abstention import abstention_note
 from glasshead.reporting.findings import SHOWN_ROWS, ShownFinding, size_of
 from glasshead.reporting.page import page

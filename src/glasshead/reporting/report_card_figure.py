@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 from glasshead.explainers.evidence import Measure
 from glasshead.explainers.methods import real_methods
 from glasshead.explainers.randomisation import MAX_SIMILARITY, Verdict, randomisation_verdict
+from glasshead.reporting.figures import new_figure
 
 COLUMNS = {
     "pointing_game": "pointing\ngame",
@@ -63,7 +64,7 @@ def plot_report_card(
     width = 2.6 + 0.95 * len(shown)
     foot = _foot(attributions, explanations, methods, int(width * FOOT_CHARACTERS))
     height = 1.5 + 0.42 * len(names) + 0.2 * foot.count("\n")
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = new_figure(width, height)
     figure.suptitle(
         "Which explanation to believe: each method's evidence on the same random test images",
         fontsize=13,

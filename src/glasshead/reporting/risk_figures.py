@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.figures import message_figure, new_figure, plain
 
 # Okabe & Ito's, told apart with any colour vision
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.55"
@@ -49,7 +49,7 @@ Ranked = tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
 
 def risk_history_figure(audit_log: pd.DataFrame) -> Figure:
     """Return losses, gap, ranking and localisation by epoch, as far as the log has them."""
-    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    figure = new_figure(10, 5.6)
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for column, (label, colour, line) in curves.items():
             values = pd.to_numeric(audit_log[column])
@@ -71,7 +71,7 @@ def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
 
     `ranked` gives logits and which rows have the risk.
     """
-    figure = Figure(figsize=(10, 0.4 + 3.1 * len(ranked)), layout="constrained")
+    figure = new_figure(10, 0.4 + 3.1 * len(ranked))
     grid = figure.subplots(len(ranked), 3, squeeze=False)
     for line, (risk, (scores, positives)) in zip(grid, ranked.items(), strict=True):
         found, wrong = _cumulated(scores, positives)
@@ -103,7 +103,7 @@ def risk_localisation_figure(metrics: Metrics) -> Figure:
     """Return pointing game and IoU of the risk map beside its rivals, with 95 % intervals."""
     if metrics["iou"]["value"] is None:
         return message_figure("Not measured: no masks of test images with a risk.")
-    figure = Figure(figsize=(9, 2.6), layout="constrained")
+    figure = new_figure(9, 2.6)
     grid = figure.subplots(1, 2, sharey=True)
     for axes, (measure, title) in zip(grid, MEASURES.items(), strict=True):
         for place, ending in enumerate(MAPS):
@@ -126,9 +126,7 @@ def risk_ablation_figure(table: pd.DataFrame, measures: Sequence[str]) -> Figure
     `table`: a row a variant, called by `variant`, with columns <measure>, <measure>_low and <measure>_high. A line
     marks the first, which the others are compared with.
     """
-    figure = Figure(
-        figsize=(2.2 + 2.3 * len(measures), 1 + 0.32 * len(table)), layout="constrained"
-    )
+    figure = new_figure(2.2 + 2.3 * len(measures), 1 + 0.32 * len(table))
     grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(grid, measures, strict=True):
         columns = table[[measure, f"{measure}_low", f"{measure}_high"]].astype(float)

@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glasshead.reporting.figures import message_figure, plain
+from glasshead.reporting.figures import message_figure, new_figure, plain
 from glasshead.reporting.panels import AGAINST, FOR
 
 TITLES = {
@@ -34,7 +34,7 @@ def plot_robustness(robustness: pd.DataFrame) -> Figure:
             "No change of the images was measured: the lists of strengths are empty."
         )
     groups = list(changed.groupby("perturbation", sort=False))
-    figure = Figure(figsize=(1.2 + 2.8 * len(groups), 3.8), layout="constrained")
+    figure = new_figure(1.2 + 2.8 * len(groups), 3.8)
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, (name, group) in zip(panels, groups, strict=True):
         _draw_panel(axes, str(name), pd.concat([clean, group]))

@@ -3,6 +3,8 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from glasshead.reporting.figures import new_figure
+
 COLOURS = {"train": "#0072B2", "validation": "#D55E00"}  # Okabe & Ito 2008
 
 
@@ -11,7 +13,7 @@ def plot_training_history(audit_log: pd.DataFrame) -> Figure:
 
     A vertical line stands where a new phase begins. A log of one epoch shows as points.
     """
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    figure = new_figure(8, 3.2)
     begins = audit_log["epoch"][audit_log["phase"].ne(audit_log["phase"].shift())].iloc[1:]
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, colour in COLOURS.items():

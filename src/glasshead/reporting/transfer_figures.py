@@ -4,7 +4,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glasshead.reporting.figures import plain
+from glasshead.reporting.figures import new_figure, plain
 
 # Okabe & Ito 2008
 COLOURS = {
@@ -26,7 +26,7 @@ def convergence_figure(curves: pd.DataFrame) -> Figure:
     `curves`: a row an epoch of each training, with architecture, strategy, replicate, epoch, seconds, images_seen and
     validation_accuracy. Colour tells the strategy, line style the network.
     """
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = new_figure(12, 5)
     panels = figure.subplots(1, len(SCALES), sharey=True)
     styles = dict(zip(sorted(curves["architecture"].unique()), STYLES, strict=False))
     for axes, (scale, label) in zip(panels, SCALES.items(), strict=True):
@@ -50,7 +50,7 @@ def convergence_figure(curves: pd.DataFrame) -> Figure:
 
 def interpolation_figure(table: pd.DataFrame) -> Figure:
     """Return test accuracy and high-frequency share of each interpolation, with 95 % intervals."""
-    figure = Figure(figsize=(8, 1.2 + 0.5 * len(table)), layout="constrained")
+    figure = new_figure(8, 1.2 + 0.5 * len(table))
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, columns, label in (
         (left, ("accuracy", "low", "high"), "test accuracy, 95 % interval over seeds"),

@@ -5,7 +5,7 @@ from typing import Literal, TypedDict
 
 from glasshead.explainers.evidence import Measure
 from glasshead.explainers.methods import METHODS, real_methods
-from glasshead.explainers.standing import standing
+from glasshead.explainers.randomisation import standing
 from glasshead.reporting.wording import Estimate, estimated, number
 
 Answer = Literal["yes", "no", "unresolved", "unknown"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.explainers.standing import Evidence, best_methods, standing
+from glasshead.explainers.randomisation import Evidence, best_methods, standing
 from glasshead.explainers.stored import method_maps
 from glasshead.reporting.figures import message_figure, plain
 from glasshead.reporting.map_drawing import draw_map, draw_scale
@@ -52,8 +52,6 @@ def explanation_views_figure(
     """
     if not views:
         return message_figure("This data lacks classes of every view in explain.views.")
-    if shapley is not None and not len(shapley["players"]):
-        shapley = None
     explained = Explained(
         examples, example_images["pixels"], method_maps(attributions), explanations, shapley
     )

@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Bool, Int
 from matplotlib.axes import Axes
 
-from glasshead.explainers.standing import Evidence
+from glasshead.explainers.randomisation import Evidence
 from glasshead.explainers.stored import MethodMaps
 from glasshead.reporting.figures import plain
 from glasshead.reporting.panels import Arrays

@@ -112,7 +112,7 @@ def _project() -> Path:
 
 def _warn_of(method: str, name: str) -> None:
     """Say so where the method's maps do not depend on the classifier's weights, by the last run of `explain`."""
-    from glasshead.explainers.standing import standing
+    from glasshead.explainers.randomisation import standing
 
     measured = _project() / REPORTING / name / "explanations.json"
     if measured.is_file() and standing(method, json.loads(measured.read_text())) == "fails":

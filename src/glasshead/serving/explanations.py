@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from glasshead.errors import ParameterError
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.explainers.passes import Budget
 from glasshead.files import write_atomically
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.reporting.map_drawing import overlay

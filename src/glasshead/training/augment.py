@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -23,7 +23,6 @@ from torchvision.transforms import v2
 
 from glasshead.errors import ParameterError
 from glasshead.seeds import torch_seeded
-from glasshead.training.windows import reflected_windows
 
 Pixels = UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"]
 GOLDEN = (
@@ -176,3 +175,30 @@ def _mixing_transforms(params: AugmentParams) -> Iterator[Callable[..., tuple[Te
         yield v2.MixUp(alpha=params.mixup)
     if params.cutmix:
         yield v2.CutMix(alpha=params.cutmix)
+
+
+def reflected_windows(
+    images: Shaped[Tensor, "b c h w"],
+    top: Int[Tensor, " b"],
+    left: Int[Tensor, " b"],
+    mirrored: Bool[Tensor, " b"],
+) -> Shaped[Tensor, "b c h w"]:
+    """Return for each image the window of its own size that begins `top` and `left` pixels from its corner.
+
+    Both may be negative and must be smaller than the side. The border row or column is not repeated. Where `mirrored`,
+    left and right of the window change places. One gather for the batch, on the images' device; the result has their
+    type, and lies in memory channels last.
+    """
+    height, width = images.shape[-2:]
+    top, left, mirrored = (part.to(images.device)[:, None] for part in (top, left, mirrored))
+    across = torch.arange(width, device=images.device)
+    rows = _reflect(top + torch.arange(height, device=images.device), height)
+    columns = _reflect(left + torch.where(mirrored, across.flip(0), across), width)
+    sample = torch.arange(len(images), device=images.device)[:, None, None]
+    gathered = images.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None, :]]
+    return gathered.permute(0, 3, 1, 2)
+
+
+def _reflect(places: Int[Tensor, "b n"], size: int) -> Int[Tensor, "b n"]:
+    last = size - 1
+    return last - (last - places.abs()).abs()

@@ -1,4 +1,4 @@
-"""Where a training's images come from: one uint8 tensor in memory, or a function that is asked some batches ahead."""
+"""Where a training's images come from: one uint8 tensor, or a function that is asked ahead; their statistics."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 from glasshead.errors import ParameterError
 
 Take = Callable[[Int[Tensor, " b"]], UInt8[Tensor, "b 3 h w"]]
-_CHUNK = 1024  # rows that are read at once when all are
+_CHUNK = 512  # rows that are read at once when all are
 
 
 class Batches(Protocol):
@@ -98,3 +98,30 @@ def choose_batches(
     for chunk in rows.split(_CHUNK):
         images[chunk[0] : chunk[-1] + 1] = source(chunk).to(device)
     return TensorBatches(images, labels)
+
+
+Colour = tuple[float, float, float]
+
+
+def channel_statistics(batches: Batches) -> tuple[Colour, Colour]:
+    """Return mean and standard deviation of all pixels by channel, in [0, 1], from exact integer sums."""
+    sums = torch.zeros(2, 3, dtype=torch.int64)
+    pixels = 0
+    for chunk in batches.stream(torch.arange(len(batches)).split(_CHUNK)):
+        values = chunk.long()
+        moments = torch.stack([values, values**2]).sum(dim=(1, 3, 4))
+        sums += moments.cpu()
+        pixels += chunk[:, 0].numel()
+    mean, square = sums.double() / pixels
+    std = (square - mean**2).clamp(min=0).sqrt()
+    return _colour(mean / 255), _colour(std / 255)
+
+
+def evenly_spaced(rows: int, most: int) -> Int[Tensor, " m"]:
+    """Return up to `most` of `rows` indices, spread over all of them whatever their order."""
+    return torch.linspace(0, rows - 1, min(rows, most)).round().long()
+
+
+def _colour(values: Tensor) -> Colour:
+    red, green, blue = values.tolist()
+    return red, green, blue

@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from glasshead.errors import TrainingError
-from glasshead.training.muon import Muon
-from glasshead.training.windows import reflected_windows
+from glasshead.training.augment import reflected_windows
+from glasshead.training.optimisers import Muon
 
 UNKNOWN = -1  # an attribute that a row does not state
 

@@ -1,4 +1,6 @@
-"""The one training loop: any module from images in [0, 1] to logits, resumed to the bit where it was stopped.
+"""The training loop of networks that read pixels: images in [0, 1] to logits, resumed to the bit where it was stopped.
+
+Why bottlenecks, risk heads and CLIP have loops of their own: docs/decisions/0035.
 
 Every draw (order, augmentation, dropout) derives from the seed and the place (phase, epoch, step), so that a checkpoint
 needs no generator's state.
@@ -6,7 +8,8 @@ needs no generator's state.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 
 import torch
@@ -18,7 +21,6 @@ from glasshead.errors import ParameterError
 from glasshead.training.batches import Batches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
-from glasshead.training.norms import check_single_images
 from glasshead.training.params import TrainingParams
 from glasshead.training.phases import (
     ParameterGroup,
@@ -79,8 +81,6 @@ def fit(
     model.to(where)
     classes = _count_classes(model, train, validation, where)
     with frozen_as_before(model), torch.random.fork_rng(range(torch.cuda.device_count())):
-        if min(params.batch_size, len(train)) == 1:
-            check_single_images(model, chosen, train.take(torch.tensor([0])).to(where) / 255)
         run = Run(
             model,
             train,
@@ -97,10 +97,25 @@ def fit(
             ),
         )
         run.restore()
-        run.train()
+        with _single_images_explained():
+            run.train()
         run.finish()
     model.to(origin)
     return run.progress.history
+
+
+@contextmanager
+def _single_images_explained() -> Iterator[None]:
+    """Turn PyTorch's refusal to train a batch norm on one value a channel, which has no spread, into ParameterError."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ParameterError(
+            "Steps on one image cannot train a batch norm that sees one value a channel. Set `batch_size` to 2 or "
+            "more, or use larger images."
+        ) from error
 
 
 class _Plain:

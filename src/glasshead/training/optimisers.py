@@ -1,12 +1,14 @@
-"""Optimisers by name, and which parameters go to which."""
+"""The optimisers of a training, their parameter groups, and the schedule of their learning rates."""
 
+import math
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from glasshead.training.muon import Muon
 from glasshead.training.phases import Phase
 
 
@@ -97,3 +99,102 @@ def _param_groups(
             if part:
                 groups.append({"params": part, "lr": peak, "peak": peak, "weight_decay": decay})
     return groups
+
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalise(matrix: Float[Tensor, "m n"], steps: int = 5) -> Float[Tensor, "m n"]:
+    """Return roughly U Vᵀ of matrix = U S Vᵀ: singular values end near 1 (within about 0.7 and 1.2)."""
+    a, b, c = COEFFICIENTS
+    wide = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = wide / (wide.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum whose update is orthogonalised, for matrices `(m, n)` of hidden layers alone.
+
+    A filter of a convolution, `(m, c, h, w)`, is the matrix `(m, c · h · w)`. With `fixed_norm`, matrices keep the
+    Frobenius norm √m, that of m orthonormal rows: where a normalisation follows each, scales change no output, and
+    the learning rate is a relative one that does not fade as weights grow (Jordan 2024, airbench94_muon).
+
+    Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. torch.optim.Muon runs its Newton–Schulz iteration in
+    bfloat16, which is some hundred times slower than float32 on CPUs without bfloat16 units; this one stays in the
+    parameter's dtype.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.95,
+        fixed_norm: bool = False,
+    ) -> None:
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        super().__init__(parameters, defaults | {"fixed_norm": fixed_norm})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                state = self.state[parameter]
+                if "momentum" not in state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                buffer = state["momentum"].lerp_(parameter.grad, 1 - group["momentum"])
+                matrix = parameter.grad.lerp(buffer, group["momentum"]).flatten(1)
+                update = orthogonalise(matrix).reshape(parameter.shape)
+                scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+                if group["fixed_norm"]:
+                    parameter.mul_(matrix.shape[0] ** 0.5 / parameter.norm())
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(update, alpha=-group["lr"] * scale)
+
+
+START, END = 1 / 25, 1 / 25e4  # of one_cycle, as shares of the peak; PyTorch's defaults
+
+
+class ScheduleParams(BaseModel, extra="forbid", frozen=True):
+    """The course of the learning rate over one phase."""
+
+    name: Literal["cosine", "one_cycle", "triangular", "constant"] = "cosine"
+    warmup_share: float = Field(
+        default=0.1, ge=0, le=1, description="share of the steps in which the rate rises"
+    )
+
+
+def rate_factor(params: ScheduleParams, step: int, steps: int) -> float:
+    """Return the factor in [0, 1] on the peak learning rate at `step`, counted from 0, of `steps`.
+
+    All but one_cycle rise linearly, so that the first step after the rise has factor 1. Then `cosine` (Loshchilov &
+    Hutter 2017, arXiv:1608.03983, without restarts) and `triangular` fall towards 0, `constant` stays. `one_cycle`
+    (Smith & Topin 2019, arXiv:1708.07120) rises from 1/25 and falls to 1/250,000 along cosines, as PyTorch's OneCycleLR
+    does; momentum stays as it is.
+    """
+    if params.name == "one_cycle":
+        return _one_cycle(step, params.warmup_share * steps - 1, steps - 1)
+    rise = round(params.warmup_share * steps)
+    if step < rise:
+        return (step + 1) / (rise + 1)
+    fallen = (step - rise) / (steps - rise)
+    if params.name == "triangular":
+        return 1 - fallen
+    return (1 + math.cos(math.pi * fallen)) / 2 if params.name == "cosine" else 1.0
+
+
+def _one_cycle(step: int, peak: float, last: int) -> float:
+    """Return the factor at `step`, where the rise ends at step `peak` and the fall at step `last`."""
+    if step < peak:
+        return _along_cosine(START, 1.0, step / peak)
+    return _along_cosine(1.0, END, (step - peak) / (last - peak)) if last > max(peak, 0) else 1.0
+
+
+def _along_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))

@@ -1,13 +1,15 @@
-"""The recipe of a training."""
+"""The recipe of a training, and the floating-point numbers that it computes in."""
 
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
+from glasshead.errors import ParameterError
 from glasshead.training.mining import MiningParams
-from glasshead.training.optimisers import OptimiserParams
-from glasshead.training.precision import Precision
-from glasshead.training.schedules import ScheduleParams
+from glasshead.training.optimisers import OptimiserParams, ScheduleParams
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class TrainingParams(BaseModel, extra="forbid", frozen=True):
@@ -42,3 +44,18 @@ class TrainingParams(BaseModel, extra="forbid", frozen=True):
         default=None,
         description="steps between checkpoints within an epoch; none: at its end alone",
     )
+
+
+def choose_precision(wanted: Precision, device: str) -> torch.dtype:
+    """Return the dtype of autocast: `auto` is bfloat16 on CUDA, float32 (no autocast) on a CPU.
+
+    Raises ParameterError for float16 on a CPU, where gradients would vanish without a scaler.
+    """
+    if wanted == "float16" and device == "cpu":
+        raise ParameterError(
+            "`precision` is float16, which is for CUDA alone. Use auto, float32 or bfloat16."
+        )
+    if wanted == "auto":
+        return torch.bfloat16 if device == "cuda" else torch.float32
+    dtype: torch.dtype = getattr(torch, wanted)
+    return dtype

@@ -15,10 +15,15 @@ from torch import Tensor
 from glasshead.calibration.ranking import auroc, average_precision, mean_gap
 from glasshead.errors import TrainingError
 from glasshead.seeds import generator
-from glasshead.training.optimisers import OptimiserParams, build_optimisers, set_rates
+from glasshead.training.optimisers import (
+    OptimiserParams,
+    ScheduleParams,
+    build_optimisers,
+    rate_factor,
+    set_rates,
+)
 from glasshead.training.phases import one_phase
 from glasshead.training.risk_losses import RiskLosses, RiskLossWeights, risk_losses
-from glasshead.training.schedules import ScheduleParams, rate_factor
 
 Row = dict[str, Any]
 Take = Callable[[Int[np.ndarray, " b"]], Float[Tensor, "b d h w"]]

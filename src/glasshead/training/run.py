@@ -24,13 +24,11 @@ from glasshead.training.checkpoint import (
 )
 from glasshead.training.history import Progress
 from glasshead.training.losses import class_weights, validate
-from glasshead.training.meter import Meter
 from glasshead.training.mining import draw_order
-from glasshead.training.optimisers import build_optimisers, set_rates
+from glasshead.training.optimisers import build_optimisers, rate_factor, set_rates
 from glasshead.training.params import TrainingParams
 from glasshead.training.phases import Phase, freeze_others, set_training_mode
-from glasshead.training.schedules import rate_factor
-from glasshead.training.steps import Stepper
+from glasshead.training.steps import Meter, Stepper
 
 logger = logging.getLogger(__name__)
 

@@ -22,11 +22,9 @@ from glasshead.explainers.concepts import (
     shapley_values,
     subtask_columns,
 )
-from glasshead.explainers.flips import COLUMNS as FLIP_COLUMNS
 from glasshead.explainers.flips import measure_flips
 from glasshead.explainers.interventions import intervention_curve, known_concepts_curve
-from glasshead.explainers.permutation_shapley import SampledAttribution
-from glasshead.explainers.shapley import shapley_interactions
+from glasshead.explainers.shapley import SampledAttribution, shapley_interactions
 from glasshead.pipelines.explain.nodes import Arrays, Explainable, class_indices, identity
 from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.seeds import generator, stream_seed
@@ -48,32 +46,26 @@ def explain_concepts(
     Shapley values (n, p), base and output (n,); concepts (n, c) probabilities of the concept values, named by
     concept_value (c,) of the player concept_player (c,). With the exact engine also interactions (n, p, p), whose rows
     add up to the values; where these are estimates with error bars, standard_error (n, p).
-    p and c are 0 for a classifier without concepts. What an absent player says is drawn from train rows.
+    What an absent player says is drawn from train rows.
 
     Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
     """
-    n, chosen = len(examples), parameters.concepts
-    players = player_columns(classifier.concepts, chosen.players) if classifier.concepts else {}
-    if players:
-        content = samples.set_index("image_id")["content_hash"]
-        train = content[(samples["split"] == "train").to_numpy()]
-        draw = generator(seed, "explain", "background")
-        background = train.sample(min(parameters.background, len(train)), random_state=draw)
-        concepts = _concept_probabilities(classifier, embeddings, content[examples["image_id"]])
-        others = _concept_probabilities(classifier, embeddings, background)
-        predicted = class_indices(classifier.classes, examples["predicted"])
-        explained = _explain(classifier, concepts, others, predicted, parameters, seed)
-    else:
-        concepts = torch.zeros(n, 0)
-        nothing = Attribution(np.zeros((n, 0)), base=np.zeros(n), output=np.zeros(n))
-        explained = _attributed(nothing)
+    players = player_columns(classifier.concepts, parameters.concepts.players)
+    content = samples.set_index("image_id")["content_hash"]
+    train = content[(samples["split"] == "train").to_numpy()]
+    draw = generator(seed, "explain", "background")
+    background = train.sample(min(parameters.background, len(train)), random_state=draw)
+    concepts = _concept_probabilities(classifier, embeddings, content[examples["image_id"]])
+    others = _concept_probabilities(classifier, embeddings, background)
+    predicted = class_indices(classifier.classes, examples["predicted"])
+    explained = _explain(classifier, concepts, others, predicted, parameters, seed)
     values = [value for task in classifier.concepts for value in task.values]
     owners = [player for player, part in enumerate(players.values()) for _ in part]
     return (
         identity(examples)
         | explained
         | {
-            "unit": np.array(chosen.output),
+            "unit": np.array(parameters.concepts.output),
             "players": np.array(list(players), dtype=str),
             "concepts": concepts.numpy(),
             "concept_value": np.array(values, dtype=str),
@@ -98,13 +90,11 @@ def intervene(
         intervention/<order>/mean: over all k, one number for the curve;
         known_concepts/<k>: k subtasks known, others at their mean over train, by falling mean |Shapley value| over the
             explained images; `added` is the one that k adds.
-    Then what `measure_flips` finds. Both are empty for a classifier without concepts.
+    Then what `measure_flips` finds.
 
     Raises ArtifactError if `embeddings` are not those of `samples`, or `samples` do not answer the subtasks.
     """
     subtasks = classifier.concepts
-    if not subtasks:
-        return {}, pd.DataFrame(columns=list(FLIP_COLUMNS))
     test = samples[samples["split"] == "test"]
     train = samples.loc[samples["split"] == "train", "content_hash"]
     concepts = _concept_probabilities(classifier, embeddings, test["content_hash"])

@@ -18,7 +18,7 @@ from glasshead.explainers.neighbours import (
     nearest_by_class,
     shared_concepts,
 )
-from glasshead.explainers.standing import Evidence
+from glasshead.explainers.randomisation import Evidence
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain.gallery_params import VIEWS
 from glasshead.pipelines.explain.nodes import Arrays, Explainable

@@ -17,15 +17,15 @@ from glasshead.device import choose_device, computing_on
 from glasshead.errors import ArtifactError
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.concepts import Bottleneck
 from glasshead.explainers.evidence import Measure, completeness, summarise, without_interval
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
 from glasshead.explainers.methods import METHODS, real_methods
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
 from glasshead.explainers.report_card import Subject, measure_method
-from glasshead.images.seen import masks_as_seen, square_mask
+from glasshead.images.pixels import masks_as_seen, square_mask
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.pipelines.explain.params import ExplainParams
@@ -195,7 +195,7 @@ def measure_explanations(
             maps[name][rows] = explained.maps
     for name, values in _agreement({name: each[drawn] for name, each in maps.items()}).items():
         explanations[name] |= summarise(values, parameters.n_resamples, seed)
-    if shapley is not None and len(shapley["players"]):
+    if shapley is not None:
         explained = Attribution(shapley["values"], shapley["base"], shapley["output"])
         explanations["shapley"] = completeness(explained, parameters.n_resamples, seed)
     return explanations

@@ -3,9 +3,9 @@
 from pydantic import BaseModel, PositiveInt, field_validator
 
 from glasshead.device import Device
-from glasshead.explainers.budget import Budget
 from glasshead.explainers.concepts import Engine
 from glasshead.explainers.methods import METHODS
+from glasshead.explainers.passes import Budget
 from glasshead.explainers.report_card import Evidence
 from glasshead.pipelines.explain.concept_params import ConceptParams
 from glasshead.pipelines.explain.gallery_params import VIEWS, Views

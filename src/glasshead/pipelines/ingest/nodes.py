@@ -2,8 +2,7 @@
 
 import logging
 
-from glasshead.images.sources import Ingested, read_source
-from glasshead.pipelines.ingest.params import IngestParams
+from glasshead.images.sources import Ingested, IngestParams, read_source
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from glasshead.errors import ArtifactError
 from glasshead.images.means import mean_images
 from glasshead.images.splits import assign_splits, check_splits
-from glasshead.images.table import ImageTable, LabelledImages
+from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy, add_targets, parse_taxonomy
 from glasshead.models.clip import BackboneParams, processor_settings
 from glasshead.pipelines.preprocess.params import PreprocessParams
@@ -51,17 +51,14 @@ def check_samples(images: ImageTable, samples: pd.DataFrame, taxonomy: dict[str,
         values = samples[column]
         if not pd.api.types.is_integer_dtype(values) or not values.between(0, size - 1).all():
             raise ArtifactError(f"samples: column {column} is not an integer from 0 to {size - 1}")
-    labelled = LabelledImages(images, samples)
+    if others := [name for name in samples.filter(regex="^target/") if name not in sizes]:
+        raise ArtifactError(f"samples: the taxonomy has no subtask of column {others[0]}")
+    images.check_rows(samples)
     for row in samples.groupby("class_index").head(1).index:
-        item = labelled[row]
-        pixels = np.asarray(item["image"])
+        pixels = np.asarray(images.pil(row))
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ArtifactError(
                 f"image {row} reads as {pixels.dtype} {pixels.shape}, not (h, w, 3)"
-            )
-        if len(item["labels"]) != len(sizes) + 1:
-            raise ArtifactError(
-                f"image {row} has labels {sorted(item['labels'])}, not {list(sizes)}"
             )
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from glasshead.calibration.ranking import auroc, mean_gap
 from glasshead.calibration.replicates import mean_over_runs, paired_difference, verdict
-from glasshead.embedding.spatial import open_spatial, risk_rows
+from glasshead.embedding.spatial import open_spatial
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.explainers.risk_maps import localiser
 from glasshead.images.risks import add_risk_labels
@@ -19,6 +19,7 @@ from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import POOLINGS, RiskHead
 from glasshead.pipelines.risk.nodes import fit_auditor
 from glasshead.pipelines.risk.params import RiskParams
+from glasshead.pipelines.risk.rows import risk_rows
 from glasshead.reporting.risk_figures import risk_ablation_figure
 from glasshead.training.risk import risk_outputs
 

@@ -17,8 +17,8 @@ from glasshead.explainers.risk_maps import (
     risk_probabilities,
 )
 from glasshead.images.fitting import table_rows
+from glasshead.images.pixels import masks_as_seen, square_mask
 from glasshead.images.risks import Risk
-from glasshead.images.seen import masks_as_seen, square_mask
 from glasshead.images.table import ATTRIBUTE, ImageTable
 from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.evaluation_nodes import positives

@@ -8,7 +8,7 @@ import pandas as pd
 
 from glasshead import __version__
 from glasshead.device import one_thread
-from glasshead.embedding.spatial import open_spatial, risk_rows, store_spatial
+from glasshead.embedding.spatial import open_spatial, store_spatial
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError
 from glasshead.explainers.risk_maps import localiser
@@ -18,6 +18,7 @@ from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead
 from glasshead.pipelines.risk.params import RiskParams
+from glasshead.pipelines.risk.rows import risk_rows
 from glasshead.seeds import stream_seed, torch_seeded
 from glasshead.training.risk import risk_outputs, train_risk_head
 from glasshead.training.risk_advice import advise

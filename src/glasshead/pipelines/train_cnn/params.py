@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from glasshead.device import Device
 from glasshead.models.cnn import SMALLEST, Architecture
-from glasshead.models.resize import Resampling
+from glasshead.models.processor import Resampling
 from glasshead.training.augment import PRESETS, NamedAugmentation
 from glasshead.training.params import TrainingParams
 

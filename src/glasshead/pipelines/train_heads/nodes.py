@@ -10,14 +10,16 @@ import torch
 from glasshead import __version__
 from glasshead.device import one_thread
 from glasshead.embedding.store import Embeddings
-from glasshead.errors import ParameterError
+from glasshead.errors import BackboneError, ParameterError
 from glasshead.images.fitting import fitting_digest
+from glasshead.images.prompts import class_prompts
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy
 from glasshead.models.classifier import Concept
 from glasshead.models.clip import BackboneParams, load_encoder_with_key
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.probe import LinearProbe, fit_linear_probe
+from glasshead.models.text import has_text_tower, load_text_encoder, zero_shot_logits
 from glasshead.pipelines.train_heads.params import TrainHeadsParams
 from glasshead.seeds import generator, seed_everything, stream_seed
 from glasshead.training.bottleneck import BottleneckData, train_bottleneck
@@ -104,7 +106,9 @@ def predict_controls(
 
     majority: the most frequent train class. linear_probe: logistic regression on the same embeddings.
     hard_concepts: the classifier's own meta-learner on arg-max concepts. random_concepts/<i>: the same bottleneck
-    trained on random codes of the classes, with the taxonomy's number of subtasks and widths. Raises as `fit_heads`.
+    trained on random codes of the classes, with the taxonomy's number of subtasks and widths. zero_shot: the class
+    whose prompt the image's embedding is nearest to; the log says why where there is no such column. Raises as
+    `fit_heads`.
     """
     parsed = Taxonomy.model_validate(taxonomy)
     train, validation = _rows(embeddings, classifier.encoder_key, fitting_samples, parsed)
@@ -133,6 +137,8 @@ def predict_controls(
         )
         with torch.inference_mode():
             predicted[f"random_concepts/{index}"] = bottleneck(everything).argmax(dim=-1).numpy()
+    if (zero_shot := _predict_zero_shot(classifier, everything)) is not None:
+        predicted["zero_shot"] = zero_shot
     classes = np.array(classifier.classes, dtype=object)
     return pd.DataFrame(
         {"image_id": embeddings.image_id}
@@ -184,6 +190,29 @@ def _predict_hard(classifier: GlassHeads, embeddings: torch.Tensor) -> np.ndarra
         hard = classifier.bottleneck.harden(classifier.concept_probabilities(embeddings))
         predicted: np.ndarray = classifier.logits_from_concepts(hard).argmax(dim=-1).numpy()
     return predicted
+
+
+def _predict_zero_shot(classifier: GlassHeads, embeddings: torch.Tensor) -> np.ndarray | None:
+    """Return the class whose prompt has the largest cosine with each embedding; None where prompts have no vectors.
+
+    Radford et al. 2021, arXiv:2103.00020, section 3.1: nothing is trained on these images.
+    """
+    encoder, reason = classifier.encoder, ""
+    if encoder.output != "projected":
+        reason = f"texts share the space of `embed.output` projected, not of {encoder.output}"
+    elif not has_text_tower(encoder.backbone):
+        reason = f"the backbone {encoder.backbone.name!r} has no text tower"
+    else:
+        try:
+            texts = load_text_encoder(encoder.backbone)(
+                [prompt.text for prompt in class_prompts(classifier.classes)]
+            )
+            predicted: np.ndarray = zero_shot_logits(embeddings, texts, 1).argmax(dim=-1).numpy()
+            return predicted
+        except (BackboneError, ParameterError) as error:  # no tokenizer, or a class name too long
+            reason = str(error)
+    logger.warning("No zero-shot baseline: %s", reason)
+    return None
 
 
 def _rows(

@@ -7,7 +7,7 @@ from torchvision.models import get_model
 from glasshead.errors import ParameterError
 from glasshead.models.classifier import Classifier
 from glasshead.models.pretrained import PretrainedParams, TransferClassifier, build_transfer
-from glasshead.models.scaled_resnet import SHAPES, ScaledResNet
+from glasshead.models.resnet import SHAPES, ScaledResNet
 
 CLASSES = ("bird", "cat", "ship")
 

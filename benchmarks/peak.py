@@ -1,6 +1,5 @@
 """The fastest matrix product that this machine shows: what encoders are measured against."""
 
-import functools
 import time
 from collections.abc import Callable
 
@@ -11,11 +10,10 @@ from glasshead.embedding import packed
 _SIDE, _ROUNDS = {"cpu": 1024, "cuda": 8192}, 3
 
 
-@functools.cache
 def matmul_peak(device: str) -> float:
     """Return floating-point operations per second of the best of a few large products on all threads.
 
-    On a CPU in float32 by the faster of PyTorch's two kernels, on a GPU in bfloat16; measured once in a process.
+    On a CPU in float32 by the faster of PyTorch's two kernels, on a GPU in bfloat16.
     """
     side = _SIDE[device]
     dtype = torch.float32 if device == "cpu" else torch.bfloat16

@@ -1,0 +1,140 @@
+"""What the engines share: work done ahead of its use, the bar that shows how far it is, and its summary in numbers."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from glasshead.embedding.packed import Precision
+from glasshead.embedding.store import Embeddings
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def computed_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
+) -> Generator[Result]:
+    """Yield `function(item)` in order, computed by `threads` threads up to `ahead` items ahead."""
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def copied_ahead(batches: Iterable[Tensor], device: str) -> Iterator[Tensor]:
+    """Yield `batches` on `device`; while it works on one, the next is copied on a stream of its own.
+
+    Copies overlap with computation from pinned memory alone. On a CPU, streams do nothing and batches are yielded
+    as they are.
+    """
+    backend = torch.get_device_module(device)
+    copies = backend.Stream()
+
+    def send(batch: Tensor) -> Tensor:
+        with backend.stream(copies):
+            return batch.to(device, non_blocking=True)
+
+    def arrived(batch: Tensor) -> Tensor:
+        backend.current_stream().wait_stream(copies)
+        if batch.is_cuda:
+            batch.record_stream(
+                backend.current_stream()
+            )  # or its memory is taken for the next copy
+        return batch
+
+    source = iter(batches)
+    current = next(source, None)
+    under_way = None if current is None else send(current)
+    while under_way is not None:
+        batch = arrived(under_way)  # before the next copy is queued, which it would wait for too
+        current = next(source, None)
+        under_way = None if current is None else send(current)
+        yield batch
+
+
+Rows = TypeVar("Rows", Tensor, np.ndarray)
+
+
+@contextmanager
+def progress_bar(total: int, completed: int) -> Iterator[Callable[[Rows], Rows]]:
+    """Show a bar on stderr; what is yielded passes an encoded batch on and advances by its rows."""
+    columns = (
+        TextColumn("embed"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(f"{{task.fields[rate]:,.0f}} images/s, {completed:,} cached"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("embed", total=total, completed=completed, rate=0.0)
+        started = time.perf_counter()
+        encoded = 0
+
+        def advance(batch: Rows) -> Rows:
+            nonlocal encoded
+            encoded += len(batch)
+            progress.update(
+                task, advance=len(batch), rate=encoded / (time.perf_counter() - started)
+            )
+            return batch
+
+        yield advance
+
+
+@dataclass
+class Work:
+    """What an engine did: on what, and how many images, operations and seconds of encoding it took."""
+
+    device: str
+    precision: Precision
+    batch_size: int
+    images: int = 0
+    flops: float = 0.0
+    encoding_seconds: float = 0.0
+
+    def summary(self, embeddings: Embeddings, seconds: float) -> dict[str, Any]:
+        """Return the summary of a run of `seconds` in all that led to `embeddings`."""
+        n_cached = len(embeddings) - self.images
+        shape = list(embeddings.values.shape[1:])
+        return {
+            "embed/encoded": self.images,
+            "embed/cached": n_cached,
+            "embed/hit_share": n_cached / len(embeddings),
+            "embed/images_per_second": None,
+            "embed/shape": shape,
+            "embed/mean_l2_norm": _mean_norm(embeddings.values),
+            "embed/seconds": seconds,
+            "embed/device": self.device,
+            "embed/precision": self.precision,
+            "embed/batch_size": self.batch_size,
+        } | (self._speed() if self.images else {})
+
+    def _speed(self) -> dict[str, float]:
+        return {
+            "embed/images_per_second": self.images / self.encoding_seconds,
+            "embed/gflops_per_second": self.flops / self.encoding_seconds / 1e9,
+        }
+
+
+def _mean_norm(values: Any) -> float:
+    """Return the mean L2 norm of up to 10,000 outputs, or of their positions' vectors."""
+    some = values[:10_000]
+    return float(np.linalg.norm(some.reshape(-1, some.shape[-1]), axis=1).mean())
