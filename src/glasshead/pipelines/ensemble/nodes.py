@@ -9,9 +9,9 @@ from glasshead.images.fitting import check_fitted_on, fitting_digest
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
 from glasshead.models.ensemble import Ensemble
+from glasshead.models.inference import logits_table
 from glasshead.models.store import ClassifierStore
 from glasshead.pipelines.ensemble.params import EnsembleParams
-from glasshead.serving.predict import logits_table
 
 
 def average_classifiers(

@@ -3,11 +3,11 @@
 from kedro.pipeline import Node, Pipeline
 
 from glasshead.images.fitting import select_fitting_samples
+from glasshead.models.inference import predict_majority
 from glasshead.pipelines.ensemble.nodes import (
     average_classifiers,
     predict_logits,
 )
-from glasshead.serving.predict import predict_majority
 
 
 def create_pipeline() -> Pipeline:

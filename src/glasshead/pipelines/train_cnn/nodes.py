@@ -16,11 +16,11 @@ from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.cnn import SMALLEST, CNNClassifier, build_cnn
+from glasshead.models.inference import logits_of, logits_table, predict_majority
 from glasshead.models.resize import resize_and_crop
 from glasshead.models.tta import flip_tta
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.seeds import stream_seed
-from glasshead.serving.predict import logits_of, logits_table, predict_majority
 from glasshead.training.augment import PRESETS, Augmentation
 from glasshead.training.batches import Batches, choose_batches
 from glasshead.training.checkpoint import CheckpointFolder

@@ -14,12 +14,12 @@ from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
 from glasshead.images.pixels import common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
+from glasshead.models.inference import logits_table
 from glasshead.models.interpolation import Interpolation
 from glasshead.models.pretrained import TransferClassifier, build_transfer
 from glasshead.models.stages import Architecture
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.seeds import stream_seed
-from glasshead.serving.predict import logits_table
 from glasshead.training.augment import Augmentation
 from glasshead.training.batches import choose_batches
 from glasshead.training.checkpoint import CheckpointFolder

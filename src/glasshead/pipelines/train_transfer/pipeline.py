@@ -3,6 +3,7 @@
 from kedro.pipeline import Node, Pipeline
 
 from glasshead.images.fitting import select_fitting_samples
+from glasshead.models.inference import predict_majority
 from glasshead.models.interpolation import Interpolation
 from glasshead.models.stages import Architecture
 from glasshead.pipelines.train_transfer.nodes import (
@@ -12,7 +13,6 @@ from glasshead.pipelines.train_transfer.nodes import (
 )
 from glasshead.pipelines.train_transfer.parent import pretrain_parent, pretrain_variant
 from glasshead.reporting.training_figures import plot_training_history
-from glasshead.serving.predict import predict_majority
 from glasshead.training.phases import Strategy
 
 Variant = tuple[Architecture, Strategy, Interpolation, int]
