@@ -14,6 +14,7 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
+from glasshead.calibration.params import EvaluateParams
 from glasshead.errors import ArtifactError, GateError, SplitError
 from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline
 from glasshead.pipelines.evaluate.nodes import (
@@ -24,7 +25,6 @@ from glasshead.pipelines.evaluate.nodes import (
     measure_reliability,
     select_test,
 )
-from glasshead.pipelines.evaluate.params import EvaluateParams
 
 CLASSES = ["car", "cat", "ship"]
 PARAMETERS = EvaluateParams(n_resamples=100)

@@ -2,12 +2,11 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glasshead.calibration.tables import fit_temperatures, select_calibration
 from glasshead.pipelines.calibrate.nodes import (
     apply_temperatures,
     calibrate_classifier,
-    fit_temperatures,
     fit_threshold,
-    select_calibration,
 )
 
 

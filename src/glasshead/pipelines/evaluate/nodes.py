@@ -14,10 +14,11 @@ from glasshead.calibration import metrics as measures
 from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_intervals, mean_of
 from glasshead.calibration.heads import HeadLogits, class_columns, read_heads
+from glasshead.calibration.params import EvaluateParams
+from glasshead.calibration.tables import test_rows
 from glasshead.calibration.temperature import FINAL, probabilities_at
-from glasshead.errors import ArtifactError, GateError, SplitError
+from glasshead.errors import ArtifactError, GateError
 from glasshead.images.table import ImageTable, check_predictions
-from glasshead.pipelines.evaluate.params import EvaluateParams
 from glasshead.reporting import evaluation_figures as figures
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ def select_test(
         SplitError: there are none.
     """
     check_predictions(images, samples, predictions)
-    return _test_rows(predictions)
+    return test_rows(predictions)
 
 
 def compute_metrics(
@@ -55,7 +56,7 @@ def compute_metrics(
 
     Raises ArtifactError if `test_predictions` are not these logits at these temperatures.
     """
-    test = _test_rows(logits)
+    test = test_rows(logits)
     heads = read_heads(test)
     _check_one_training(test, heads, test_predictions, temperatures)
     statistics = (
@@ -136,7 +137,7 @@ def draw_reliability(
 
     panels = {
         "classifier" if name == FINAL else name: (curve(head, 1.0), curve(head, temperatures[name]))
-        for name, head in read_heads(_test_rows(logits)).items()
+        for name, head in read_heads(test_rows(logits)).items()
     }
     return figures.reliability_figure(panels)
 
@@ -148,7 +149,7 @@ def measure_reliability(
 
     Columns: from and to, the bin's edges; n; mean confidence; accuracy, and its 95 % Wilson interval, low and high.
     """
-    test, n_bins = _test_rows(logits), parameters.n_bins
+    test, n_bins = test_rows(logits), parameters.n_bins
     head = read_heads(test)[FINAL]
     calibrated = probabilities_at(head.logits, temperatures[FINAL])
     curve = measures.reliability_curve(calibrated, head.labels, n_bins)
@@ -208,13 +209,6 @@ def _check_one_training(
         raise ArtifactError(
             "The predictions are of another training than the logits. Run the calibrate pipeline again."
         )
-
-
-def _test_rows(table: pd.DataFrame) -> pd.DataFrame:
-    test = table[table["split"] == "test"].reset_index(drop=True)
-    if test.empty:
-        raise SplitError("the test split is empty, so there is nothing to evaluate")
-    return test
 
 
 def _classifier_statistics(
