@@ -6,7 +6,6 @@ from kedro.pipeline import Pipeline
 
 from glasshead.pipelines import (
     calibrate,
-    cnn_ablation,
     embed,
     ensemble,
     evaluate,
@@ -21,7 +20,6 @@ from glasshead.pipelines import (
     train_cnn,
     train_heads,
     train_transfer,
-    transfer_comparison,
 )
 
 SHARED = {
@@ -79,9 +77,10 @@ def register_pipelines() -> dict[str, Pipeline]:
         "report_comparison": report.comparison_pipeline(),
         "heads": whole,
         "cnn": from_images(pixels, cnn, "cnn"),
-        "cnn_ablation": pixels + ablation(),
+        "cnn_ablation": pixels + for_classifier(train_cnn.ablation_pipeline(), "cnn_ablation"),
         "transfer": from_images(pixels, transfer, "transfer"),
-        "transfer_comparison": pixels + comparison(),
+        "transfer_comparison": pixels
+        + for_classifier(train_transfer.comparison_pipeline(), "transfer_comparison"),
         "risk": pixels + for_classifier(audited_risk(), "risk"),
         "risk_ablation": pixels + for_classifier(risk.ablation_pipeline(), "risk_ablation"),
         "ensemble": from_images(Pipeline([]), ensemble.create_pipeline(), "ensemble"),
@@ -121,59 +120,20 @@ def figures_of(pipeline: Pipeline) -> list[str]:
     return sorted(name for name in pipeline.all_outputs() if name.endswith("_figure"))
 
 
-def ablation() -> Pipeline:
-    """Return the trainings that differ in augmentation and seed, each as far as its metrics, and their comparison."""
-    recipe = {"params:train_cnn": "params:cnn_ablation"}
-    variants = [
-        for_classifier(measured(train_cnn.create_pipeline(*variant)), name, recipe)
-        for name, variant in cnn_ablation.VARIANTS.items()
-    ]
-    return total([*variants, cnn_ablation.create_pipeline()])
-
-
-def comparison() -> Pipeline:
-    """Return the parents and the trainings that differ in network, strategy, interpolation and seed; their comparison.
-
-    Each training goes as far as its metrics.
-    """
-    recipe = {"params:train_transfer": "params:transfer_comparison"}
-    parents = [
-        for_classifier(train_transfer.parent_pipeline(architecture), name, recipe)
-        for architecture, name in transfer_comparison.PARENTS.items()
-    ]
-    variants = [
-        for_classifier(
-            measured(train_transfer.create_pipeline(variant)),
-            name,
-            recipe,
-            {"parent": f"{transfer_comparison.PARENTS[variant.architecture]}.parent"},
-        )
-        for name, variant in transfer_comparison.VARIANTS.items()
-    ]
-    return total([*parents, *variants, transfer_comparison.create_pipeline()])
-
-
-def measured(training: Pipeline) -> Pipeline:
-    """Return the template `training` and of the corridor no more than its metrics take."""
-    whole = training + calibrate.create_pipeline() + evaluate.create_pipeline()
-    return whole.to_outputs("metrics")
-
-
 def for_classifier(
     template: Pipeline,
     name: str,
     renamed: dict[str, str] | None = None,
-    inputs: dict[str, str] | None = None,
 ) -> Pipeline:
     """Return `template` in the namespace `name`; what all classifiers share keeps its name.
 
-    So do parameters, but for those `renamed`. `inputs` come from elsewhere: by their name in `template`, that there.
+    So do parameters, but for those `renamed`.
     """
     parameters = {entry: entry for entry in template.inputs() if entry.startswith("params:")}
     return Pipeline(
         template,
         namespace=name,
-        inputs={entry: entry for entry in SHARED & template.inputs()} | (inputs or {}),
+        inputs={entry: entry for entry in SHARED & template.inputs()},
         parameters=parameters | (renamed or {}),
     )
 

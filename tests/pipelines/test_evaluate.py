@@ -14,8 +14,10 @@ from scipy.special import softmax
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, log_loss
 
-from glasshead.calibration.params import EvaluateParams
+from glasshead.calibration.params import CalibrateParams, EvaluateParams
+from glasshead.calibration.tables import fit_temperatures, score_logits, select_calibration
 from glasshead.errors import ArtifactError, GateError, SplitError
+from glasshead.pipelines.calibrate.nodes import apply_temperatures
 from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline
 from glasshead.pipelines.evaluate.nodes import (
     check_gate,
@@ -252,6 +254,17 @@ def test_controls_are_matched_by_image_id(tables, metrics):
         )
         == metrics
     )
+
+
+def test_a_variant_of_a_comparison_is_scored_as_a_classifier_is(tables):
+    """By temperatures that calibrate fits, and the metrics that evaluate computes."""
+    logits, controls, _ = tables
+    calibration = CalibrateParams()
+    fitted = fit_temperatures(select_calibration(logits), calibration)
+    predictions = rows_of_test(apply_temperatures(logits, fitted))
+    metrics = compute_metrics(logits, predictions, controls, fitted, ABSTENTION, PARAMETERS, 0)
+    scores = score_logits(logits, calibration, PARAMETERS.n_bins)
+    assert scores == {name: metrics[name]["value"] for name in ("accuracy", "nll", "ece")}
 
 
 def test_only_test_rows_count(tables, metrics):

@@ -5,18 +5,14 @@ from kedro.pipeline import Node, Pipeline
 from glasshead.images.fitting import select_fitting_samples
 from glasshead.pipelines.train_cnn.nodes import (
     fit_cnn,
-    fit_variant,
     predict_controls,
     predict_logits,
 )
 from glasshead.reporting.training_figures import plot_training_history
 
 
-def create_pipeline(augmentation: str | None = None, replicate: int = 0) -> Pipeline:
-    """images, samples → uncalibrated, audit_log, step_log, logits, controls, training_history_figure.
-
-    A comparison names a preset of `augmentation` and adds `replicate` to the seed, once for each of its namespaces.
-    """
+def create_pipeline() -> Pipeline:
+    """images, samples → uncalibrated, audit_log, step_log, logits, controls, training_history_figure."""
     return Pipeline(
         [
             Node(
@@ -26,7 +22,7 @@ def create_pipeline(augmentation: str | None = None, replicate: int = 0) -> Pipe
                 name="select_fitting_samples",
             ),
             Node(
-                fit_variant(augmentation, replicate) if augmentation else fit_cnn,
+                fit_cnn,
                 ["images", "fitting_samples", "checkpoints", "params:train_cnn", "params:seed"],
                 ["uncalibrated", "audit_log", "step_log"],
                 name="fit_cnn",

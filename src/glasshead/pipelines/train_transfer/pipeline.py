@@ -4,26 +4,20 @@ from kedro.pipeline import Node, Pipeline
 
 from glasshead.images.fitting import select_fitting_samples
 from glasshead.models.inference import predict_majority
-from glasshead.models.interpolation import Interpolation
-from glasshead.models.stages import Architecture
 from glasshead.pipelines.train_transfer.nodes import (
     fit_transfer,
-    fit_variant,
     predict_logits,
 )
-from glasshead.pipelines.train_transfer.parent import pretrain_parent, pretrain_variant
+from glasshead.pipelines.train_transfer.parent import pretrain_parent
 from glasshead.reporting.training_figures import plot_training_history
-from glasshead.training.phases import Strategy
-
-Variant = tuple[Architecture, Strategy, Interpolation, int]
 
 
-def parent_pipeline(architecture: Architecture | None = None) -> Pipeline:
-    """transfer_parents → parent, parent_audit_log; of another architecture than the parameters' where one is given."""
+def parent_pipeline() -> Pipeline:
+    """transfer_parents → parent, parent_audit_log."""
     return Pipeline(
         [
             Node(
-                pretrain_variant(architecture) if architecture else pretrain_parent,
+                pretrain_parent,
                 ["transfer_parents", "params:train_transfer", "params:seed"],
                 ["parent", "parent_audit_log"],
                 name="pretrain_parent",
@@ -32,11 +26,8 @@ def parent_pipeline(architecture: Architecture | None = None) -> Pipeline:
     )
 
 
-def create_pipeline(variant: Variant | None = None) -> Pipeline:
-    """images, samples, parent → uncalibrated, audit_log, step_log, logits, controls, training_history_figure.
-
-    A comparison names architecture, strategy, interpolation and what is added to the seed, for each of its namespaces.
-    """
+def create_pipeline() -> Pipeline:
+    """images, samples, parent → uncalibrated, audit_log, step_log, logits, controls, training_history_figure."""
     return Pipeline(
         [
             Node(
@@ -46,7 +37,7 @@ def create_pipeline(variant: Variant | None = None) -> Pipeline:
                 name="select_fitting_samples",
             ),
             Node(
-                fit_variant(*variant) if variant else fit_transfer,
+                fit_transfer,
                 [
                     "images",
                     "fitting_samples",

@@ -1,0 +1,193 @@
+"""Nodes of `transfer_comparison`: strategies, networks and interpolations, compared by trainings from several seeds."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from glasshead.calibration.params import CalibrateParams, EvaluateParams
+from glasshead.calibration.replicates import compare_accuracies, mean_over_runs
+from glasshead.device import choose_device
+from glasshead.images.pixels import PixelSource
+from glasshead.images.table import ImageTable
+from glasshead.models.interpolation import Interpolation, high_frequency_share
+from glasshead.models.store import ClassifierStore, VariantStore
+from glasshead.models.transfer import TransferClassifier
+from glasshead.models.variants import fit_each, measure_each, name_of
+from glasshead.pipelines.train_transfer.nodes import fit_transfer
+from glasshead.pipelines.train_transfer.params import TrainTransferParams
+from glasshead.pipelines.train_transfer.parent import pretrain_parent
+from glasshead.pipelines.train_transfer.variants import (
+    RECIPES,
+    REFERENCE,
+    STRATEGIES,
+    STUDIED,
+    VARIANTS,
+    Recipe,
+    Variant,
+    reference_of,
+)
+from glasshead.reporting.transfer_figures import convergence_figure, interpolation_figure
+
+MEASURED = 512  # test images whose frequencies are looked at
+CHUNK = 64  # of them at once
+COMPARED = ("difference", "difference_low", "difference_high", "verdict")
+
+
+def pretrain_parents(
+    transfer_parents: ClassifierStore,
+    variants: VariantStore,
+    parameters: TrainTransferParams,
+    seed: int,
+) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """Return the parent of each architecture as `pretrain_parent` does, and all their training histories.
+
+    Raises as `pretrain_parent`, and ParameterError where the parameters choose what is compared.
+    """
+    parents: dict[str, dict[str, Any]] = {}
+    histories = []
+    for architecture in STRATEGIES:
+        name = f"parent_{architecture}"
+        variants.note(name)
+        chosen = _parameters_of(REFERENCE._replace(architecture=architecture), parameters)
+        parents[architecture], history = pretrain_parent(transfer_parents, chosen, seed)
+        variants.note(name, finished=True, parent_audit_log=history)
+        histories.append(history.assign(architecture=architecture))
+    return parents, pd.concat(histories, ignore_index=True)
+
+
+def fit_variants(
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    parents: dict[str, dict[str, Any]],
+    variants: VariantStore,
+    parameters: TrainTransferParams,
+    seed: int,
+) -> pd.DataFrame:
+    """Fine-tune a network for each of `VARIANTS`, keep them in `variants`, and return all training histories.
+
+    Raises as `fit_transfer`, and ParameterError where the parameters choose what is compared.
+    """
+    trainings = {
+        variant: partial(
+            fit_transfer,
+            images,
+            fitting_samples,
+            parents[variant.architecture],
+            parameters=_parameters_of(variant, parameters),
+            seed=seed + variant.replicate,
+        )
+        for variant in VARIANTS
+    }
+    return fit_each(variants, trainings)
+
+
+def measure_variants(
+    images: ImageTable,
+    samples: pd.DataFrame,
+    variants: VariantStore,
+    histories: pd.DataFrame,
+    parameters: TrainTransferParams,
+    calibration: CalibrateParams,
+    evaluation: EvaluateParams,
+) -> pd.DataFrame:
+    """Return a row for each of `VARIANTS` with what it reaches on test rows and what it took."""
+    device = choose_device(parameters.device, "transfer_comparison.device")
+    return measure_each(
+        variants, VARIANTS, histories, images, samples, device, calibration, evaluation.n_bins
+    )
+
+
+def compare_recipes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a recipe: its accuracy, and its difference to the recipe `reference` from the same seeds.
+
+    Columns: architecture, strategy, interpolation; reference: for another network the same strategy on the first, for
+    all others the reference strategy, which has none; seeds, their number; accuracy, low, high: mean on test rows and
+    95 % t interval over seeds; difference, difference_low, difference_high: to it, paired by seed; verdict: higher,
+    lower, or unresolved where that interval holds 0; nll and ece: means after calibration; epochs, images_seen and
+    seconds: means of training.
+    """
+    groups = dict(iter(runs.groupby(list(Recipe._fields))))
+    return pd.DataFrame(_row(recipe, groups) for recipe in RECIPES)
+
+
+def plot_comparison(histories: pd.DataFrame) -> Figure:
+    """Return validation accuracy against epochs, seconds and images seen, of each strategy and network.
+
+    Other interpolations than the reference's are left out.
+    """
+    return convergence_figure(histories[histories["interpolation"] == REFERENCE.interpolation])
+
+
+def study_interpolation(
+    comparison: pd.DataFrame,
+    variants: VariantStore,
+    images: ImageTable,
+    samples: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return a row an interpolation of the reference recipe: what it does to accuracy and to fine detail.
+
+    Columns: those of `comparison` that tell of accuracy; high_frequency_share, high_frequency_low and _high: mean over
+    test images, as large as the reference reads them, and its 95 % t interval over images.
+
+    Raises ArtifactError if `samples` were not made of `images`.
+    """
+    images.check_rows(samples)
+    classifier = variants.load(name_of(Variant(*REFERENCE, replicate=0)))
+    assert isinstance(classifier, TransferClassifier)
+    same = (comparison["architecture"] == REFERENCE.architecture) & (
+        comparison["strategy"] == REFERENCE.strategy
+    )
+    rows = comparison[same].set_index("interpolation").loc[list(STUDIED)]
+    chosen = rows[["seeds", "accuracy", "low", "high", *COMPARED]].reset_index()
+    test = np.flatnonzero(samples["split"] == "test")
+    test = test[np.linspace(0, len(test) - 1, min(len(test), MEASURED)).round().astype(int)]
+    pixels = PixelSource(images, test, classifier.prepare)
+    shares = (_fine_detail(pixels, len(test), classifier.backbone_size, name) for name in STUDIED)
+    return chosen.join(pd.DataFrame(shares))
+
+
+def plot_interpolation(interpolation: pd.DataFrame) -> Figure:
+    """Return accuracy and high-frequency share of each interpolation with their intervals."""
+    return interpolation_figure(interpolation)
+
+
+def _parameters_of(
+    variant: Recipe | Variant, parameters: TrainTransferParams
+) -> TrainTransferParams:
+    return parameters.varied(
+        network={"architecture": variant.architecture, "interpolation": variant.interpolation},
+        strategy={"strategy": variant.strategy},
+    )
+
+
+def _row(recipe: Recipe, groups: dict[Any, pd.DataFrame]) -> dict[str, Any]:
+    runs, reference = groups[recipe], reference_of(recipe)
+    others = groups[reference]["accuracy"].tolist() if reference else None
+    means = ("nll", "ece", "epochs", "images_seen", "seconds")
+    return (
+        recipe._asdict()
+        | {"reference": str(reference) if reference else None}
+        | compare_accuracies(runs["accuracy"].tolist(), others)
+        | {name: float(runs[name].mean()) for name in means}
+    )
+
+
+def _fine_detail(
+    pixels: PixelSource, count: int, size: int, interpolation: Interpolation
+) -> dict[str, float | None]:
+    """Return the mean high-frequency share of `count` images resized to `size`, with its interval."""
+    parts = [
+        high_frequency_share(pixels(rows), size, interpolation)
+        for rows in torch.arange(count).split(CHUNK)
+    ]
+    share = torch.cat(parts)
+    found = mean_over_runs(share[share.isfinite()].tolist())  # one colour alone has no frequencies
+    return {
+        "high_frequency_share": found.value,
+        "high_frequency_low": found.low,
+        "high_frequency_high": found.high,
+    }
