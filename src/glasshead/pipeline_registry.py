@@ -49,7 +49,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "embed": embed.create_pipeline(),
     }
     heads, cnn = train_heads.create_pipeline(), train_cnn.create_pipeline()
-    transfer = train_transfer.parent_pipeline() + train_transfer.create_pipeline()
+    transfer = train_transfer.create_pipeline()
     stages = corridor(heads, "heads")
     pixels = data["ingest"] + without_backbone(data["preprocess"])
     whole = from_images(total(data.values()), heads, "heads")

@@ -1,7 +1,9 @@
 """The mechanism of comparisons on planted classifiers: what is kept, told and measured, and what is resumed."""
 
 import io
+import shutil
 from functools import partial
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,17 +11,18 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from glasshead.calibration.params import CalibrateParams
+from glasshead.calibration.params import CalibrateParams, EvaluateParams
 from glasshead.calibration.tables import score_logits
 from glasshead.errors import ArtifactError, SplitError
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
 from glasshead.models.cnn import build_cnn
-from glasshead.models.inference import logits_table
+from glasshead.models.inference import predict_logits
 from glasshead.models.store import VariantStore
-from glasshead.models.variants import fit_each, measure_each, name_of
+from glasshead.models.variants import fit_each, measure_variants, name_of
 
-CALIBRATION = CalibrateParams()
+CALIBRATION, EVALUATION = CalibrateParams(), EvaluateParams()
+ON_CPU = SimpleNamespace(device="cpu")
 
 
 class Planted(NamedTuple):
@@ -85,6 +88,10 @@ def told(store) -> list:
     return heard
 
 
+def measure(store, histories, images, samples) -> pd.DataFrame:
+    return measure_variants(images, samples, store, histories, ON_CPU, CALIBRATION, EVALUATION)
+
+
 def trainings():
     return {variant: partial(fit, variant=variant) for variant in VARIANTS}
 
@@ -105,7 +112,7 @@ def test_an_observer_hears_of_each_variant_as_it_is_made(store, told, images, sa
     histories = fit_each(store, trainings())
     fitted = [("0.05_0", [], False), ("0.05_0", ["audit_log", "step_log"], False)]
     assert told[:2] == fitted
-    measure_each(store, VARIANTS, histories, images, samples, "cpu", CALIBRATION, 15)
+    measure(store, histories, images, samples)
     assert told[4:] == [("0.05_0", ["metrics"], True), ("0.1_1", ["metrics"], True)]
 
 
@@ -121,9 +128,9 @@ def test_those_before_a_failure_are_kept_and_told_of(store, told):
 
 def test_a_variant_is_measured_as_any_classifier(store, images, samples):
     histories = fit_each(store, trainings())
-    runs = measure_each(store, VARIANTS, histories, images, samples, "cpu", CALIBRATION, 15)
+    runs = measure(store, histories, images, samples)
     for variant, row in zip(VARIANTS, runs.to_dict("records"), strict=True):
-        logits = logits_table(classifier(variant), images, samples, "cpu")
+        logits = predict_logits(classifier(variant), images, samples, ON_CPU)
         scores = score_logits(logits, CALIBRATION, 15)
         epochs = variant.replicate + 1
         effort = {"epochs": epochs, "images_seen": 10 * epochs, "seconds": 0.5 * epochs}
@@ -131,13 +138,14 @@ def test_a_variant_is_measured_as_any_classifier(store, images, samples):
 
 
 def test_a_variant_that_is_not_there_is_named(store, images, samples):
-    histories = fit_each(store, {VARIANTS[0]: partial(fit, variant=VARIANTS[0])})
+    histories = fit_each(store, trainings())
+    shutil.rmtree(store.folder("0.1_1"))
     with pytest.raises(ArtifactError, match=r"no Classifier '0\.1_1'"):
-        measure_each(store, VARIANTS, histories, images, samples, "cpu", CALIBRATION, 15)
+        measure(store, histories, images, samples)
 
 
 def test_without_test_rows_there_is_nothing_to_measure(store, images, samples):
     histories = fit_each(store, trainings())
     without = samples.assign(split=samples["split"].replace("test", "calibration"))
     with pytest.raises(SplitError, match="test split is empty"):
-        measure_each(store, VARIANTS, histories, images, without, "cpu", CALIBRATION, 15)
+        measure(store, histories, images, without)

@@ -15,13 +15,13 @@ from glasshead.calibration.heads import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError, TrainingError
 from glasshead.models.classifier import Classifier
 from glasshead.models.cnn import CNNClassifier
+from glasshead.models.inference import predict_logits
 from glasshead.models.store import VariantStore
 from glasshead.pipelines.train_cnn import create_pipeline
 from glasshead.pipelines.train_cnn.ablation_nodes import Variant, fit_variants
 from glasshead.pipelines.train_cnn.nodes import (
     fit_cnn,
     predict_controls,
-    predict_logits,
 )
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.training.augment import PRESETS

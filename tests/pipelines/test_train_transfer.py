@@ -17,7 +17,7 @@ from glasshead.errors import ArtifactError, ParameterError
 from glasshead.images.scenes import scene_at
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
-from glasshead.pipelines.train_transfer import create_pipeline, parent_pipeline
+from glasshead.pipelines.train_transfer import create_pipeline
 from glasshead.pipelines.train_transfer.comparison_nodes import fit_variants, pretrain_parents
 from glasshead.pipelines.train_transfer.nodes import fit_transfer
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
@@ -66,7 +66,7 @@ def catalog(training_catalog) -> DataCatalog:
     """The catalog after a run of parent and training on the entries of conf/base."""
     catalog = training_catalog()
     catalog["params:train_transfer"] = OWN
-    SequentialRunner().run(parent_pipeline() + create_pipeline(), catalog)
+    SequentialRunner().run(create_pipeline(), catalog)
     return catalog
 
 

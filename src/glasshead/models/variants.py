@@ -6,11 +6,12 @@ from typing import Any, Protocol, TypeVar
 
 import pandas as pd
 
-from glasshead.calibration.params import CalibrateParams
+from glasshead.calibration.params import CalibrateParams, EvaluateParams
 from glasshead.calibration.tables import score_logits
+from glasshead.device import Computes
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
-from glasshead.models.inference import logits_table
+from glasshead.models.inference import predict_logits
 from glasshead.models.store import VariantStore
 from glasshead.training.checkpoint import CheckpointFolder
 
@@ -31,13 +32,13 @@ V = TypeVar("V", bound=Variant)
 Training = Callable[[CheckpointFolder], tuple[Classifier, pd.DataFrame, pd.DataFrame]]
 
 
-def name_of(variant: Variant) -> str:
-    """Return the name of a variant: its values, joined by underscores."""
+def name_of(variant: Iterable[Any]) -> str:
+    """Return the name of a variant: the values of its fields, joined by underscores."""
     return "_".join(map(str, variant))
 
 
-def fit_each(store: VariantStore, trainings: Mapping[V, Training]) -> pd.DataFrame:
-    """Fit each variant and keep it in `store`; return all training histories, each row with its variant's fields.
+def fit_each(variants: VariantStore, trainings: Mapping[V, Training]) -> pd.DataFrame:
+    """Fit each variant and keep it in `variants`; return all training histories, each row with its variant's fields.
 
     A training is given its own checkpoints, so that one which was stopped goes on, and a finished one is not repeated.
     """
@@ -45,41 +46,39 @@ def fit_each(store: VariantStore, trainings: Mapping[V, Training]) -> pd.DataFra
     for variant, fit in trainings.items():
         name = name_of(variant)
         logger.info("Variant %s", name)
-        store.note(name)
-        classifier, history, steps = fit(CheckpointFolder(store.path / name / "checkpoints"))
-        store.save(name, classifier)
-        store.note(name, audit_log=history, step_log=steps)
+        variants.note(name)
+        classifier, history, steps = fit(CheckpointFolder(variants.path / name / "checkpoints"))
+        variants.save(name, classifier)
+        variants.note(name, audit_log=history, step_log=steps)
         fields = pd.DataFrame([variant._asdict()] * len(history), index=history.index)
         histories.append(pd.concat([fields, history], axis=1))
     return pd.concat(histories, ignore_index=True)
 
 
-def measure_each(
-    store: VariantStore,
-    variants: Iterable[Variant],
-    histories: pd.DataFrame,
+def measure_variants(
     images: ImageTable,
     samples: pd.DataFrame,
-    device: str,
+    variants: VariantStore,
+    histories: pd.DataFrame,
+    parameters: Computes,
     calibration: CalibrateParams,
-    n_bins: int,
+    evaluation: EvaluateParams,
 ) -> pd.DataFrame:
-    """Return a row a variant: its fields, accuracy, nll and ece on test rows after calibration, and what it took.
+    """Return a row a variant of `histories`: its fields, what it reaches on test rows, and what that took.
 
-    What it took is the last row of its history: epochs, images_seen and seconds.
+    Columns: the fields; accuracy, nll and ece after calibration; epochs, images_seen and seconds of training.
 
     Raises:
-        ArtifactError: a variant is not in `store`, or `samples` were not made of `images`.
+        ArtifactError: a variant is not in `variants`, or `samples` were not made of `images`.
         SplitError: the calibration or the test split lacks rows.
     """
+    fields = list(histories.columns[: histories.columns.get_loc("epoch")])
     rows = []
-    for variant in variants:
-        name = name_of(variant)
-        logits = logits_table(store.load(name), images, samples, device)
-        scores = score_logits(logits, calibration, n_bins)
-        store.note(name, finished=True, metrics=scores)
-        fields = variant._asdict()
-        history = histories[(histories[list(fields)] == list(fields.values())).all(axis=1)]
+    for values, history in histories.groupby(fields, sort=False):
+        name = name_of(values)
+        logits = predict_logits(variants.load(name), images, samples, parameters)
+        scores = score_logits(logits, calibration, evaluation.n_bins)
+        variants.note(name, finished=True, metrics=scores)
         (effort,) = history.rename(columns={"epoch": "epochs"})[EFFORT].tail(1).to_dict("records")
-        rows.append(fields | scores | effort)
+        rows.append(dict(zip(fields, values, strict=True)) | scores | effort)
     return pd.DataFrame(rows)

@@ -6,13 +6,11 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.calibration.params import CalibrateParams, EvaluateParams
 from glasshead.calibration.replicates import compare_accuracies
-from glasshead.device import choose_device
 from glasshead.errors import ParameterError
 from glasshead.images.table import ImageTable
 from glasshead.models.store import VariantStore
-from glasshead.models.variants import fit_each, measure_each
+from glasshead.models.variants import fit_each
 from glasshead.pipelines.train_cnn.nodes import fit_cnn
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.reporting.comparison_figures import comparison_figure
@@ -60,22 +58,6 @@ def fit_variants(
         for variant in VARIANTS
     }
     return fit_each(variants, trainings)
-
-
-def measure_variants(
-    images: ImageTable,
-    samples: pd.DataFrame,
-    variants: VariantStore,
-    histories: pd.DataFrame,
-    parameters: TrainCNNParams,
-    calibration: CalibrateParams,
-    evaluation: EvaluateParams,
-) -> pd.DataFrame:
-    """Return a row for each of `VARIANTS` with what it reaches on test rows and what it took."""
-    device = choose_device(parameters.device, "cnn_ablation.device")
-    return measure_each(
-        variants, VARIANTS, histories, images, samples, device, calibration, evaluation.n_bins
-    )
 
 
 def compare_augmentations(runs: pd.DataFrame) -> pd.DataFrame:

@@ -8,12 +8,12 @@ import pandas as pd
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
-from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
+from glasshead.images.fitting import fitting_digest, labelled_pixels, predict_majority, table_rows
 from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.cnn import SMALLEST, CNNClassifier, build_cnn
-from glasshead.models.inference import logits_of, logits_table, predict_majority
+from glasshead.models.inference import logits_of
 from glasshead.models.resize import resize_and_crop
 from glasshead.models.tta import flip_tta
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
@@ -76,17 +76,6 @@ def fit_cnn(
             augmentation=Augmentation(parameters.augmentation, len(images.classes)),
         )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
-
-
-def predict_logits(
-    classifier: Classifier, images: ImageTable, samples: pd.DataFrame, parameters: TrainCNNParams
-) -> pd.DataFrame:
-    """Return raw logits of all rows, beside image_id, split and label, without test-time augmentation.
-
-    Raises ArtifactError if `samples` were not made of `images`.
-    """
-    device = choose_device(parameters.device, "train_cnn.device")
-    return logits_table(classifier, images, samples, device)
 
 
 def predict_controls(

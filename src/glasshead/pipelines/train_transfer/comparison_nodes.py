@@ -8,15 +8,13 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from glasshead.calibration.params import CalibrateParams, EvaluateParams
 from glasshead.calibration.replicates import compare_accuracies, mean_over_runs
-from glasshead.device import choose_device
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.interpolation import Interpolation, high_frequency_share
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
-from glasshead.models.variants import fit_each, measure_each, name_of
+from glasshead.models.variants import fit_each, name_of
 from glasshead.pipelines.train_transfer.nodes import fit_transfer
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.pipelines.train_transfer.parent import pretrain_parent
@@ -83,22 +81,6 @@ def fit_variants(
         for variant in VARIANTS
     }
     return fit_each(variants, trainings)
-
-
-def measure_variants(
-    images: ImageTable,
-    samples: pd.DataFrame,
-    variants: VariantStore,
-    histories: pd.DataFrame,
-    parameters: TrainTransferParams,
-    calibration: CalibrateParams,
-    evaluation: EvaluateParams,
-) -> pd.DataFrame:
-    """Return a row for each of `VARIANTS` with what it reaches on test rows and what it took."""
-    device = choose_device(parameters.device, "transfer_comparison.device")
-    return measure_each(
-        variants, VARIANTS, histories, images, samples, device, calibration, evaluation.n_bins
-    )
 
 
 def compare_recipes(runs: pd.DataFrame) -> pd.DataFrame:

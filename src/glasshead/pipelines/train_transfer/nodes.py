@@ -10,8 +10,6 @@ from glasshead.device import choose_device, torch_threads
 from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
 from glasshead.images.pixels import common_side
 from glasshead.images.table import ImageTable
-from glasshead.models.classifier import Classifier
-from glasshead.models.inference import logits_table
 from glasshead.models.pretrained import TransferClassifier, build_transfer
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.seeds import stream_seed
@@ -71,20 +69,6 @@ def fit_transfer(
             augmentation=Augmentation(parameters.augmentation, len(images.classes)),
         )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
-
-
-def predict_logits(
-    classifier: Classifier,
-    images: ImageTable,
-    samples: pd.DataFrame,
-    parameters: TrainTransferParams,
-) -> pd.DataFrame:
-    """Return raw logits of all rows, beside image_id, split and label.
-
-    Raises ArtifactError if `samples` were not made of `images`.
-    """
-    device = choose_device(parameters.device, "train_transfer.device")
-    return logits_table(classifier, images, samples, device)
 
 
 def _build(
