@@ -157,7 +157,7 @@ class TestDefaultRun:
     def test_report_and_card_hold_every_metric(self, first_run: Result) -> None:
         check_documents(REPORTING)
         report = (REPORTING / "report.html").read_text()
-        assert '<td class="name"><bdi title="heads.fit_heads">' in report
+        assert '<td class="name"><bdi title="heads.train.fit_heads">' in report
         assert "kedro run --env=test" in report
         assert all(f"figures/{name}" not in report for name in HEADS_FIGURES)  # inside, not beside
         assert report.count("data:image/") > len(HEADS_FIGURES)
@@ -340,7 +340,7 @@ class TestPipelines:
         assert "was trained on other images" in run("--pipelines=robustness").stderr
         assert "Run the embed pipeline again" in run("--pipelines=train_heads").stderr
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 1
-        assert run("--to-nodes=heads.predict_controls").exit_code == 0
+        assert run("--to-nodes=heads.train.predict_controls").exit_code == 0
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 0
         assert "Run the calibrate pipeline again" in run("--pipelines=evaluate").stderr
         assert run("--pipelines=calibrate").exit_code == 0

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from inspect import signature
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_type_hints
@@ -21,7 +22,9 @@ from pydantic import BaseModel
 
 from glasshead.datasets import atomic
 from glasshead.device import Computes
-from glasshead.pipeline_registry import register_pipelines
+from glasshead.models.classifier import KINDS
+from glasshead.pipeline_registry import CLASSIFIERS, CORRIDOR, register_pipelines
+from glasshead.pipelines import explain
 from glasshead.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
@@ -44,46 +47,18 @@ LAYERS = (
     "model_output",
     "reporting",
 )
-STAGES = {
-    "ingest",
-    "preprocess",
-    "embed",
-    "embed_texts",
-    "train_heads",
-    "train_cnn",
-    "train_transfer",
-    "calibrate",
-    "evaluate",
-    "explain",
-    "report",
-    "export",
-    "pretrain",
-    "risk",
-    "robustness",
-}
+WHOLE = {"heads", "cnn", "transfer", "ensemble"}
+COMPARISONS = {"cnn_ablation", "transfer_comparison", "risk_ablation", "report_comparison"}
+DATA_STAGES = {"ingest", "preprocess", "embed"}
+CORRIDOR_STAGES = {"calibrate", "evaluate", "explain", "report"}
+STAGES = CORRIDOR_STAGES | {"explain_full", "robustness", "export"}
+TOOLS = {"embed_texts", "pretrain", "risk"}
 CONCEPT_NODES = {
-    "explain_answers",
-    "explain_concepts",
-    "find_neighbours",
-    "intervene",
-    "plot_answer_maps",
-    "plot_interactions",
-    "plot_interventions",
-    "plot_shapley_beeswarm",
-    "plot_shapley_global",
-    "plot_shapley_images",
-    "plot_shapley_mistake",
-    "plot_shapley_right",
+    node.name
+    for node in (
+        explain.create_pipeline(concepts=True) - explain.create_pipeline(concepts=False)
+    ).nodes
 }
-OTHERS = {
-    "embed_texts",
-    "export",
-    "pretrain",
-    "risk",
-    "robustness",
-    "train_cnn",
-    "train_transfer",
-}  # stages that are no part of the default
 
 
 @pytest.fixture(scope="module")
@@ -104,20 +79,40 @@ def config() -> OmegaConfigLoader:
 
 
 class TestPipelines:
-    def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
-        composed = {"heads", "cnn", "cnn_ablation", "__default__"}
-        composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
-        composed |= {
-            f"{name}_{stage}"
-            for name in ("cnn", "transfer", "ensemble")
-            for stage in ("explain_full", "robustness", "export")
-        }
-        composed |= {"report_comparison", "risk_ablation"}
-        assert STAGES | composed == pipelines.keys()
+    def test_every_stage_of_every_classifier_is_registered(
+        self, pipelines: dict[str, Pipeline]
+    ) -> None:
+        stages = STAGES | {f"{name}_{stage}" for name in WHOLE - {"heads"} for stage in STAGES}
+        trainings = {f"train_{name}" for name in WHOLE}
+        expected = WHOLE | stages | trainings | DATA_STAGES | COMPARISONS | TOOLS | {"__default__"}
+        assert expected == pipelines.keys()
+        assert set(CLASSIFIERS) == WHOLE
 
     def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:
-        stages = [{node.name for node in pipelines[name].nodes} for name in STAGES - OTHERS]
-        assert {node.name for node in pipelines["__default__"].nodes} == set().union(*stages)
+        stages = DATA_STAGES | CORRIDOR_STAGES | {"train_heads"}
+        nodes = set().union(*({node.name for node in pipelines[name].nodes} for name in stages))
+        assert {node.name for node in pipelines["__default__"].nodes} == nodes
+
+    @pytest.mark.parametrize("name", ["__default__", *CLASSIFIERS])
+    def test_a_whole_pipeline_is_a_handful_of_boxes(
+        self, pipelines: dict[str, Pipeline], name: str
+    ) -> None:
+        """Kedro-Viz folds a namespace into one box, and shows those within when it is unfolded."""
+        classifier = "heads" if name == "__default__" else name
+        boxes = {(node.namespace or node.name).split(".")[0] for node in pipelines[name].nodes}
+        assert boxes == {*CLASSIFIERS[classifier].data, classifier}
+        own = pipelines[name].only_nodes_with_namespaces([classifier]).nodes
+        inner = {node.namespace for node in own}
+        assert inner == {classifier, *(f"{classifier}.{stage}" for stage in CORRIDOR)}
+        assert {node.name for node in own if node.namespace == classifier} == {
+            f"{classifier}.check_gate"
+        }
+
+    def test_a_report_compares_every_kind(self, config: OmegaConfigLoader) -> None:
+        assert config["parameters"]["report"]["compare"] == list(CLASSIFIERS)
+
+    def test_every_kind_can_be_loaded(self) -> None:
+        assert {*CLASSIFIERS, "risk"} == set(KINDS)
 
     @pytest.mark.parametrize(
         ("name", "classifier"),
@@ -125,6 +120,7 @@ class TestPipelines:
             ("__default__", "heads"),
             ("heads", "heads"),
             ("evaluate", "heads"),
+            ("cnn_evaluate", "cnn"),
             ("cnn", "cnn"),
             ("transfer", "transfer"),
             ("ensemble", "ensemble"),
@@ -143,7 +139,7 @@ class TestPipelines:
         self, pipelines: dict[str, Pipeline], name: str
     ) -> None:
         found = {node.name for node in pipelines[name].nodes}
-        for stage in ("calibrate", "evaluate", "explain", "report"):
+        for stage in CORRIDOR_STAGES:
             names = {node.name.replace("heads.", f"{name}.") for node in pipelines[stage].nodes}
             assert {node.split(".")[-1] for node in names - found} <= CONCEPT_NODES
         assert not {"embeddings", "params:backbone"} & pipelines[name].all_inputs()
@@ -194,9 +190,9 @@ class TestSplits:
     def test_the_temperature_never_sees_test_rows(
         self, pipelines: dict[str, Pipeline], pipeline: str, name: str
     ) -> None:
-        (fit,) = named(pipelines[pipeline], f"{name}.fit_temperatures")
+        (fit,) = named(pipelines[pipeline], f"{name}.calibrate.fit_temperatures")
         assert set(fit.inputs) == {f"{name}.calibration_logits", "params:calibrate"}
-        (threshold,) = named(pipelines[pipeline], f"{name}.fit_threshold")
+        (threshold,) = named(pipelines[pipeline], f"{name}.calibrate.fit_threshold")
         assert set(threshold.inputs) - set(fit.inputs) == {f"{name}.temperatures"}
         (select,) = pipelines[pipeline].only_nodes_with_outputs(f"{name}.calibration_logits").nodes
         assert set(select.func(LABELLED)["split"]) == {"calibration"}
@@ -204,12 +200,12 @@ class TestSplits:
     @pytest.mark.parametrize(
         ("pipeline", "fit"),
         [
-            ("train_heads", "heads.fit_heads"),
-            ("train_heads", "heads.predict_controls"),
-            ("train_cnn", "cnn.fit_cnn"),
-            ("train_cnn", "cnn.predict_controls"),
-            ("train_transfer", "transfer.fit_transfer"),
-            ("train_transfer", "transfer.predict_majority"),
+            ("train_heads", "heads.train.fit_heads"),
+            ("train_heads", "heads.train.predict_controls"),
+            ("train_cnn", "cnn.train.fit_cnn"),
+            ("train_cnn", "cnn.train.predict_controls"),
+            ("train_transfer", "transfer.train.fit_transfer"),
+            ("train_transfer", "transfer.train.predict_majority"),
             ("risk", "risk.fit_auditor"),
             ("risk", "risk.fit_reference"),
             ("risk_ablation", "risk_ablation.fit_variants"),
@@ -222,7 +218,7 @@ class TestSplits:
     ) -> None:
         (node,) = named(pipelines[pipeline], fit)
         assert "samples" not in node.inputs
-        rows = f"{fit.rsplit('.', 1)[0]}.fitting_samples"
+        rows = f"{fit.split('.')[0]}.fitting_samples"
         assert rows in node.inputs
         (select,) = pipelines[pipeline].only_nodes_with_outputs(rows).nodes
         assert set(select.func(IMAGES, LABELLED)["split"]) == {"train", "validation"}
@@ -256,7 +252,8 @@ class TestSplits:
         self, pipelines: dict[str, Pipeline]
     ) -> None:
         found = pipelines["evaluate"].all_outputs()
-        for name in STAGES - {"evaluate", "explain", "report"}:
+        before = DATA_STAGES | {"train_heads", "calibrate"}
+        for name in before:
             assert not found & pipelines[name].all_inputs()
 
 
@@ -283,6 +280,25 @@ class TestCatalog:
             inputs = [layer(name) for name in node.inputs if not name.startswith("params:")]
             outputs = [layer(name) for name in node.outputs]
             assert max(inputs, default=0) <= min(outputs, default=len(LAYERS)), node.name
+
+    @pytest.mark.parametrize(
+        "name", ["__default__", "cnn", "transfer", "cnn_ablation", "transfer_comparison"]
+    )
+    def test_the_order_of_layers_is_settled(
+        self, pipelines: dict[str, Pipeline], config: OmegaConfigLoader, name: str
+    ) -> None:
+        """Kedro-Viz sorts layers by what depends on what: where nothing does, it shows them in any order."""
+        entries, pipeline = config["catalog"], pipelines[name]
+        resolver = DataCatalog.from_config(entries).config_resolver
+        layers: dict[int, set[str]] = {}
+        for dataset in pipeline.datasets():
+            if not dataset.startswith("params:"):
+                entry = entries[resolver.match_dataset_pattern(dataset) or dataset]
+                place = LAYERS.index(entry["metadata"]["kedro-viz"]["layer"])
+                layers.setdefault(place, set()).add(dataset)
+        for upper, lower in pairwise(sorted(layers)):
+            read = layers[upper] & pipeline.all_inputs()
+            assert pipeline.from_inputs(*read).all_outputs() & layers[lower], LAYERS[lower]
 
     def test_every_entry_is_used(self, datasets: set[str], config: OmegaConfigLoader) -> None:
         resolver = DataCatalog.from_config(config["catalog"]).config_resolver

@@ -204,7 +204,7 @@ class TestOptionalResults:
         return SimpleNamespace(report=report, card=card)
 
     def test_what_has_not_run_is_named_with_its_command(self, write):
-        again = "kedro run --pipelines=heads --from-nodes=heads.judge_classifier"
+        again = "kedro run --pipelines=report"
         assert (
             f"Not run: kedro run --pipelines=robustness, then {again}, each with" in write.report()
         )
@@ -389,7 +389,7 @@ class TestRisk:
 
 
 def test_the_graph_shows_the_figures_it_is_given(found, planted_report, judged):
-    pipeline = create_pipeline(["reliability_figure", "of_a_later_stage_figure"])
+    pipeline = create_pipeline(["reliability_figure", "of_a_later_stage_figure"], concepts=False)
     given = found | {
         "results": FakeResults("08_reporting"),
         "run_record": planted_report.RECORD,

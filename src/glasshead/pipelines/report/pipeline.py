@@ -13,13 +13,12 @@ from glasshead.pipelines.report.risk_nodes import (
 )
 
 
-def create_pipeline(figures: Iterable[str]) -> Pipeline:
+def create_pipeline(figures: Iterable[str], *, concepts: bool) -> Pipeline:
     """What the corridor found → summary, report, model_card; the report shows the datasets `figures`.
 
-    `results` are what other pipelines may have left, `own_results` those of this classifier's among them.
+    With `concepts`, those of a bottleneck are judged too. `results` are what other pipelines may have left,
+    `own_results` those of this classifier's among them.
     """
-    figures = list(figures)
-    concepts = ["interventions"] if "interventions_figure" in figures else []
     judged = "own_results", "classifier", "images", "samples", "ingest_counts", "predictions"
     folders = "own_results", "results", "run_record", "findings"
     tables = "metrics", "class_recall", "confused_pairs", "reliability", "explanations", "examples"
@@ -27,7 +26,7 @@ def create_pipeline(figures: Iterable[str]) -> Pipeline:
         [
             Node(
                 judge_classifier,
-                _named(*judged, *tables, *concepts),
+                _named(*judged, *tables, *(["interventions"] if concepts else [])),
                 "summary",
                 name="judge_classifier",
             ),
