@@ -29,8 +29,8 @@ from glasshead.device import choose_device
 from glasshead.images.sources.columns import class_names
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.cnn import CNNClassifier, build_cnn
+from glasshead.models.inference import logits_of
 from glasshead.models.tta import flip_tta
-from glasshead.serving.predict import logits_of
 from glasshead.training.augment import Augmentation, AugmentParams
 from glasshead.training.batches import TensorBatches, channel_statistics, evenly_spaced
 from glasshead.training.checkpoint import CheckpointFolder

@@ -24,7 +24,7 @@ METHODS = {  # pointing game and similarity to a network of random weights
     "random": (0.2, 1.0),
 }
 RECORD = {
-    "read_images": {
+    "ingest.read_images": {
         "inputs": [],
         "outputs": ["images"],
         "seconds": 3.5,
@@ -33,7 +33,7 @@ RECORD = {
         "changed": False,
         "command": "kedro run --pipelines=ingest",
     },
-    "heads.fit_heads": {
+    "heads.train.fit_heads": {
         "inputs": ["images"],
         "outputs": ["heads.uncalibrated"],
         "seconds": 12.5,
@@ -42,7 +42,7 @@ RECORD = {
         "changed": False,
         "command": "kedro run",
     },
-    "cnn.fit_cnn": {
+    "cnn.train.fit_cnn": {
         "inputs": ["images"],
         "outputs": ["cnn.uncalibrated"],
         "seconds": 99.0,
@@ -51,7 +51,7 @@ RECORD = {
         "changed": True,
         "command": "kedro run --pipelines=cnn",
     },
-    "heads.write_report": {
+    "heads.report.write_report": {
         "inputs": ["heads.uncalibrated", "run_record"],
         "outputs": ["heads.report"],
         "seconds": 77.0,

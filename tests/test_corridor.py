@@ -22,7 +22,9 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 from glasshead.__main__ import main
 from glasshead.images.scenes import CLASSES
 from glasshead.images.table import ImageTable
-from glasshead.pipelines.cnn_ablation import VARIANTS
+from glasshead.models.variants import name_of
+from glasshead.pipelines.train_cnn import ablation_nodes
+from glasshead.pipelines.train_cnn.ablation_nodes import VARIANTS
 from glasshead.reporting.page import plain
 from glasshead.reporting.site import clean_site
 from glasshead.serving.export import run_onnx
@@ -156,7 +158,7 @@ class TestDefaultRun:
     def test_report_and_card_hold_every_metric(self, first_run: Result) -> None:
         check_documents(REPORTING)
         report = (REPORTING / "report.html").read_text()
-        assert '<td class="name"><bdi title="heads.fit_heads">' in report
+        assert '<td class="name"><bdi title="heads.train.fit_heads">' in report
         assert "kedro run --env=test" in report
         assert all(f"figures/{name}" not in report for name in HEADS_FIGURES)  # inside, not beside
         assert report.count("data:image/") > len(HEADS_FIGURES)
@@ -339,7 +341,7 @@ class TestPipelines:
         assert "was trained on other images" in run("--pipelines=robustness").stderr
         assert "Run the embed pipeline again" in run("--pipelines=train_heads").stderr
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 1
-        assert run("--to-nodes=heads.predict_controls").exit_code == 0
+        assert run("--to-nodes=heads.train.predict_controls").exit_code == 0
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 0
         assert "Run the calibrate pipeline again" in run("--pipelines=evaluate").stderr
         assert run("--pipelines=calibrate").exit_code == 0
@@ -448,22 +450,54 @@ class TestAblation:
     def test_every_variant_is_a_child_run_with_its_metrics(self, ablation_run: Result) -> None:
         runs = last_runs(len(VARIANTS) + 1)
         parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-        children = {run.data.tags["classifier"]: run for run in runs if run is not parent}
-        assert set(children) == set(VARIANTS)
+        children = {run.info.run_name: run for run in runs if run is not parent}
+        measured = pd.read_csv("data/08_reporting/cnn_ablation/runs.csv")
+        assert set(children) == {name_of(variant) for variant in VARIANTS}
         assert {run.info.status for run in runs} == {"FINISHED"}
-        for name, child in children.items():
+        for variant, row in zip(VARIANTS, measured.to_dict("records"), strict=True):
+            child = children[name_of(variant)]
             assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
-            metrics = read_metrics(Path("data/08_reporting") / name)
-            assert child.data.metrics["accuracy"] == metrics["accuracy"]["value"]
+            assert child.data.tags["classifier"] == f"cnn_ablation.{name_of(variant)}"
+            for name in ("accuracy", "nll", "ece"):
+                assert child.data.metrics[name] == row[name]
             assert {"audit_log/train_loss", "step_log/loss"} <= child.data.metrics.keys()
         assert not {"accuracy", "step_log/loss"} & parent.data.metrics.keys()
 
-    def test_a_failure_spares_no_variant_that_lacks_results(
-        self, run: Run, ablation_run: Result
+    def test_a_second_run_trains_nothing_and_gives_the_same_bytes(
+        self, run: Run, ablation_run: Result, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(ablation_nodes, "VARIANTS", VARIANTS[:6])  # none and baseline
+        folder = Path("data/08_reporting/cnn_ablation")
+        before = pd.read_csv(folder / "runs.csv")
+        assert run("--pipelines=cnn_ablation").exit_code == 0
+        pd.testing.assert_frame_equal(pd.read_csv(folder / "runs.csv"), before[:6])  # with seconds
+
+    def test_a_failure_spares_no_variant_that_lacks_results(
+        self, run: Run, ablation_run: Result, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fit, calls = ablation_nodes.fit_cnn, iter(range(1))
+
+        def break_second(*args: object, **kwargs: object) -> object:
+            if next(calls, None) is None:
+                raise ZeroDivisionError
+            return fit(*args, **kwargs)
+
+        monkeypatch.setattr(ablation_nodes, "fit_cnn", break_second)
+        assert run("--pipelines=cnn_ablation").exit_code == 1
+        runs = last_runs(3)
+        assert [entry.info.run_name for entry in runs] == [
+            *("none_1", "none_0"),
+            runs[2].info.run_name,
+        ]
+        assert "mlflow.parentRunId" not in runs[2].data.tags
+        assert {entry.info.status for entry in runs} == {"FAILED"}
+
+    def test_what_it_compares_is_no_parameter(self, run: Run, ablation_run: Result) -> None:
         result = run("--pipelines=cnn_ablation", "--params=cnn_ablation.augmentation=none")
         assert "Leave it out of `cnn_ablation`" in result.stderr
-        assert {run.info.status for run in last_runs(len(VARIANTS) + 1)} == {"FAILED"}
+        (last,) = last_runs()
+        assert last.info.status == "FAILED"
+        assert "mlflow.parentRunId" not in last.data.tags
 
 
 class TestRealThing:

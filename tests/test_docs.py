@@ -14,6 +14,7 @@ from click import Context
 from kedro.config import OmegaConfigLoader
 from kedro.pipeline import Pipeline
 from kedro_mlflow.config.kedro_mlflow_config import KedroMlflowConfig
+from pydantic import BaseModel
 
 from glasshead.cli import cli
 from glasshead.images.taxonomy import parse_taxonomy
@@ -144,7 +145,7 @@ def check_run(words: list[str]) -> None:
     parameters = merged(base_parameters(env), given["params"] or {})
     for node in whole.nodes:
         for entry, hint in zip(node.inputs, get_type_hints(node.func).values(), strict=False):
-            if entry.startswith("params:") and entry != "params:seed":
+            if entry.startswith("params:") and issubclass(hint, BaseModel):
                 hint.model_validate(parameters[entry.removeprefix("params:")])
 
 

@@ -462,7 +462,7 @@ class TestRisk:
         check(run("--pipelines=risk", also=SCENES))
         assert read(RISK / "metrics.json")["auroc"]["n"] == 40
         (RISK / "report.html").unlink()
-        check(run("--pipelines=risk", "--from-nodes=risk.judge_auditor"))
+        check(run("--pipelines=risk_report"))
         assert (RISK / "report.html").is_file()
 
     def test_the_ablation(self, run: Run) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from inspect import signature
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_type_hints
@@ -20,10 +21,10 @@ from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 from pydantic import BaseModel
 
 from glasshead.datasets import atomic
-from glasshead.pipeline_registry import register_pipelines
-from glasshead.pipelines.cnn_ablation import VARIANTS
-from glasshead.pipelines.transfer_comparison import PARENTS
-from glasshead.pipelines.transfer_comparison import VARIANTS as TRANSFER_VARIANTS
+from glasshead.device import Computes
+from glasshead.models.classifier import KINDS
+from glasshead.pipeline_registry import CLASSIFIERS, CORRIDOR, register_pipelines
+from glasshead.pipelines import explain
 from glasshead.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]
@@ -46,46 +47,20 @@ LAYERS = (
     "model_output",
     "reporting",
 )
-STAGES = {
-    "ingest",
-    "preprocess",
-    "embed",
-    "embed_texts",
-    "train_heads",
-    "train_cnn",
-    "train_transfer",
-    "calibrate",
-    "evaluate",
-    "explain",
-    "report",
-    "export",
-    "pretrain",
-    "risk",
-    "robustness",
-}
+SOFTMAX = {"heads", "cnn", "transfer", "ensemble"}
+WHOLE = SOFTMAX | {"risk"}
+COMPARISONS = {"cnn_ablation", "transfer_comparison", "risk_ablation", "report_comparison"}
+DATA_STAGES = {"ingest", "preprocess", "embed"}
+CORRIDOR_STAGES = {"calibrate", "evaluate", "explain", "report"}
+STAGES = CORRIDOR_STAGES | {"explain_full", "robustness", "export"}
+OF_LABELS = {"calibrate", "prove", "evaluate", "report", "export"}  # a sigmoid output's stages
+TOOLS = {"embed_texts", "pretrain"}
 CONCEPT_NODES = {
-    "explain_answers",
-    "explain_concepts",
-    "find_neighbours",
-    "intervene",
-    "plot_answer_maps",
-    "plot_interactions",
-    "plot_interventions",
-    "plot_shapley_beeswarm",
-    "plot_shapley_global",
-    "plot_shapley_images",
-    "plot_shapley_mistake",
-    "plot_shapley_right",
+    node.name
+    for node in (
+        explain.create_pipeline(concepts=True) - explain.create_pipeline(concepts=False)
+    ).nodes
 }
-OTHERS = {
-    "embed_texts",
-    "export",
-    "pretrain",
-    "risk",
-    "robustness",
-    "train_cnn",
-    "train_transfer",
-}  # stages that are no part of the default
 
 
 @pytest.fixture(scope="module")
@@ -106,20 +81,46 @@ def config() -> OmegaConfigLoader:
 
 
 class TestPipelines:
-    def test_all_stages_are_registered(self, pipelines: dict[str, Pipeline]) -> None:
-        composed = {"heads", "cnn", "cnn_ablation", "__default__"}
-        composed |= {"transfer", "transfer_comparison", "ensemble", "explain_full"}
-        composed |= {
-            f"{name}_{stage}"
-            for name in ("cnn", "transfer", "ensemble")
-            for stage in ("explain_full", "robustness", "export")
-        }
-        composed |= {"report_comparison", "risk_ablation", "risk_export"}
-        assert STAGES | composed == pipelines.keys()
+    def test_every_stage_of_every_classifier_is_registered(
+        self, pipelines: dict[str, Pipeline]
+    ) -> None:
+        stages = STAGES | {f"{name}_{stage}" for name in SOFTMAX - {"heads"} for stage in STAGES}
+        stages |= {f"risk_{stage}" for stage in OF_LABELS}
+        trainings = {f"train_{name}" for name in WHOLE}
+        expected = WHOLE | stages | trainings | DATA_STAGES | COMPARISONS | TOOLS | {"__default__"}
+        assert expected == pipelines.keys()
+        assert set(CLASSIFIERS) == WHOLE
 
     def test_the_default_is_every_stage_of_heads(self, pipelines: dict[str, Pipeline]) -> None:
-        stages = [{node.name for node in pipelines[name].nodes} for name in STAGES - OTHERS]
-        assert {node.name for node in pipelines["__default__"].nodes} == set().union(*stages)
+        stages = DATA_STAGES | CORRIDOR_STAGES | {"train_heads"}
+        nodes = set().union(*({node.name for node in pipelines[name].nodes} for name in stages))
+        assert {node.name for node in pipelines["__default__"].nodes} == nodes
+
+    @pytest.mark.parametrize("name", ["__default__", *CLASSIFIERS])
+    def test_a_whole_pipeline_is_a_handful_of_boxes(
+        self, pipelines: dict[str, Pipeline], name: str
+    ) -> None:
+        """Kedro-Viz folds a namespace into one box, and shows those within when it is unfolded."""
+        classifier = "heads" if name == "__default__" else name
+        boxes = {(node.namespace or node.name).split(".")[0] for node in pipelines[name].nodes}
+        assert boxes == {*CLASSIFIERS[classifier].data, classifier}
+        own = pipelines[name].only_nodes_with_namespaces([classifier]).nodes
+        inner = {node.namespace for node in own}
+        is_gated = CLASSIFIERS[classifier].output == "softmax"
+        stages = set(CORRIDOR) - ({"prove"} if is_gated else {"explain"})
+        gate = {classifier} if is_gated else set()
+        assert inner == gate | {f"{classifier}.{stage}" for stage in stages}
+        assert {node.name for node in own if node.namespace == classifier} == {
+            f"{name}.check_gate" for name in gate
+        }
+
+    def test_a_report_compares_every_kind(self, config: OmegaConfigLoader) -> None:
+        assert config["parameters"]["report"]["compare"] == [
+            name for name, kind in CLASSIFIERS.items() if kind.output == "softmax"
+        ]
+
+    def test_every_kind_can_be_loaded(self) -> None:
+        assert set(CLASSIFIERS) == set(KINDS)
 
     @pytest.mark.parametrize(
         ("name", "classifier"),
@@ -127,6 +128,7 @@ class TestPipelines:
             ("__default__", "heads"),
             ("heads", "heads"),
             ("evaluate", "heads"),
+            ("cnn_evaluate", "cnn"),
             ("cnn", "cnn"),
             ("transfer", "transfer"),
             ("ensemble", "ensemble"),
@@ -145,33 +147,15 @@ class TestPipelines:
         self, pipelines: dict[str, Pipeline], name: str
     ) -> None:
         found = {node.name for node in pipelines[name].nodes}
-        for stage in ("calibrate", "evaluate", "explain", "report"):
+        for stage in CORRIDOR_STAGES:
             names = {node.name.replace("heads.", f"{name}.") for node in pipelines[stage].nodes}
             assert {node.split(".")[-1] for node in names - found} <= CONCEPT_NODES
         assert not {"embeddings", "params:backbone"} & pipelines[name].all_inputs()
 
-    @pytest.mark.parametrize(
-        ("comparison", "classifier", "variant"),
-        [
-            *(("cnn_ablation", "cnn", name) for name in VARIANTS),
-            *(("transfer_comparison", "transfer", name) for name in TRANSFER_VARIANTS),
-        ],
-    )
-    def test_a_variant_is_measured_as_its_classifier_is(
-        self, pipelines: dict[str, Pipeline], comparison: str, classifier: str, variant: str
-    ) -> None:
-        nodes = pipelines[comparison].only_nodes_with_namespaces([variant]).nodes
-        names = {node.name.removeprefix(f"{variant}.") for node in nodes}
-        whole = {node.name.removeprefix(f"{classifier}.") for node in pipelines[classifier].nodes}
-        assert names <= whole
-        assert {f"fit_{classifier}", "fit_temperatures", "compute_metrics"} <= names
-
-    @pytest.mark.parametrize(("variant", "recipe"), TRANSFER_VARIANTS.items())
-    def test_a_variant_has_the_parent_of_its_network(
-        self, pipelines: dict[str, Pipeline], variant: str, recipe: tuple[str, ...]
-    ) -> None:
-        (fit,) = named(pipelines["transfer_comparison"], f"{variant}.fit_transfer")
-        assert f"{PARENTS[recipe[0]]}.parent" in fit.inputs
+    def test_a_comparison_is_a_handful_of_nodes(self, pipelines: dict[str, Pipeline]) -> None:
+        data = {node.name for node in pipelines["cnn"].nodes}
+        for name in ("cnn_ablation", "transfer_comparison", "risk_ablation"):
+            assert len([node for node in pipelines[name].nodes if node.name not in data]) <= 8
 
     def test_every_dataset_has_one_writer(self, pipelines: dict[str, Pipeline]) -> None:
         nodes = {node.name: node for pipeline in pipelines.values() for node in pipeline.nodes}
@@ -185,12 +169,18 @@ class TestPipelines:
     def test_every_pipeline_parameter_is_a_validated_type(
         self, pipelines: dict[str, Pipeline]
     ) -> None:
-        for node in set().union(*(pipeline.nodes for pipeline in pipelines.values())):
-            hints = [hint for name, hint in get_type_hints(node.func).items() if name != "return"]
-            for entry, hint in zip(node.inputs, hints, strict=False):
+        """By the hint of one node of the pipeline; the others take what that gives."""
+        for name, pipeline in pipelines.items():
+            hints: dict[str, set[type]] = {entry: set() for entry in pipeline.inputs()}
+            for node in pipeline.nodes:
+                for entry, hint in zip(node.inputs, parameter_hints(node), strict=False):
+                    hints.setdefault(entry, set()).add(hint)
+            for entry, found in hints.items():
                 if entry.startswith("params:") and entry != "params:seed":
-                    assert issubclass(hint, BaseModel), (node.name, entry)
-                    assert hint.model_config.get("extra") == "forbid", (node.name, entry)
+                    models = [hint for hint in found if issubclass(hint, BaseModel)]
+                    assert len(models) == 1, (name, entry)
+                    assert models[0].model_config.get("extra") == "forbid", (name, entry)
+                    assert found - set(models) <= {Computes}, (name, entry)
 
 
 class TestSplits:
@@ -203,16 +193,14 @@ class TestSplits:
             ("cnn", "cnn"),
             ("transfer", "transfer"),
             ("ensemble", "ensemble"),
-            *(("cnn_ablation", name) for name in VARIANTS),
-            *(("transfer_comparison", name) for name in TRANSFER_VARIANTS),
         ],
     )
     def test_the_temperature_never_sees_test_rows(
         self, pipelines: dict[str, Pipeline], pipeline: str, name: str
     ) -> None:
-        (fit,) = named(pipelines[pipeline], f"{name}.fit_temperatures")
+        (fit,) = named(pipelines[pipeline], f"{name}.calibrate.fit_temperatures")
         assert set(fit.inputs) == {f"{name}.calibration_logits", "params:calibrate"}
-        (threshold,) = named(pipelines[pipeline], f"{name}.fit_threshold")
+        (threshold,) = named(pipelines[pipeline], f"{name}.calibrate.fit_threshold")
         assert set(threshold.inputs) - set(fit.inputs) == {f"{name}.temperatures"}
         (select,) = pipelines[pipeline].only_nodes_with_outputs(f"{name}.calibration_logits").nodes
         assert set(select.func(LABELLED)["split"]) == {"calibration"}
@@ -220,17 +208,17 @@ class TestSplits:
     @pytest.mark.parametrize(
         ("pipeline", "fit"),
         [
-            ("train_heads", "heads.fit_heads"),
-            ("train_heads", "heads.predict_controls"),
-            ("train_cnn", "cnn.fit_cnn"),
-            ("train_cnn", "cnn.predict_controls"),
-            ("train_transfer", "transfer.fit_transfer"),
-            ("train_transfer", "transfer.predict_majority"),
-            ("risk", "risk.fit_auditor"),
-            ("risk", "risk.fit_reference"),
+            ("train_heads", "heads.train.fit_heads"),
+            ("train_heads", "heads.train.predict_controls"),
+            ("train_cnn", "cnn.train.fit_cnn"),
+            ("train_cnn", "cnn.train.predict_controls"),
+            ("train_transfer", "transfer.train.fit_transfer"),
+            ("train_transfer", "transfer.train.predict_majority"),
+            ("risk", "risk.train.fit_auditor"),
+            ("risk", "risk.train.fit_reference"),
             ("risk_ablation", "risk_ablation.fit_variants"),
-            *(("cnn_ablation", f"{name}.fit_cnn") for name in VARIANTS),
-            *(("transfer_comparison", f"{name}.fit_transfer") for name in TRANSFER_VARIANTS),
+            ("cnn_ablation", "cnn_ablation.fit_variants"),
+            ("transfer_comparison", "transfer_comparison.fit_variants"),
         ],
     )
     def test_fits_get_train_and_validation_rows_alone(
@@ -238,7 +226,7 @@ class TestSplits:
     ) -> None:
         (node,) = named(pipelines[pipeline], fit)
         assert "samples" not in node.inputs
-        rows = f"{fit.rsplit('.', 1)[0]}.fitting_samples"
+        rows = f"{fit.split('.')[0]}.fitting_samples"
         assert rows in node.inputs
         (select,) = pipelines[pipeline].only_nodes_with_outputs(rows).nodes
         assert set(select.func(IMAGES, LABELLED)["split"]) == {"train", "validation"}
@@ -246,7 +234,7 @@ class TestSplits:
     def test_a_risk_is_calibrated_on_calibration_rows_alone(
         self, pipelines: dict[str, Pipeline]
     ) -> None:
-        (fit,) = named(pipelines["risk"], "risk.fit_temperatures")
+        (fit,) = named(pipelines["risk"], "risk.calibrate.fit_temperatures")
         assert fit.inputs == ["risk.calibration_logits", "params:calibrate"]
         (select,) = pipelines["risk"].only_nodes_with_outputs("risk.calibration_logits").nodes
         assert set(select.func(LABELLED)["split"]) == {"calibration"}
@@ -254,23 +242,28 @@ class TestSplits:
     @pytest.mark.parametrize(
         ("pipeline", "fits"),
         [
-            ("risk", ("fit_auditor", "fit_reference", "fit_temperatures")),
+            ("risk", ("train.fit_auditor", "train.fit_reference", "calibrate.fit_temperatures")),
             ("risk_ablation", ("fit_variants",)),
+            ("cnn_ablation", ("fit_variants",)),
+            ("transfer_comparison", ("pretrain_parents", "fit_variants")),
         ],
     )
-    def test_no_fit_of_a_risk_comes_from_what_is_measured(
+    def test_no_fit_comes_from_what_is_measured(
         self, pipelines: dict[str, Pipeline], pipeline: str, fits: tuple[str, ...]
     ) -> None:
         before = pipelines[pipeline].to_nodes(*(f"{pipeline}.{fit}" for fit in fits))
         readers = {node.name for node in before.nodes if "samples" in node.inputs}
         # predict_risk passes labels on; select_calibration takes those of calibration rows alone.
-        assert readers - {"risk.predict_risk"} == {f"{pipeline}.select_fitting_samples"}
+        stage = "train." if pipeline == "risk" else ""
+        selects = f"{pipeline}.{stage}select_fitting_samples"
+        assert readers - {"risk.train.predict_risk"} == {selects}
 
     def test_nothing_before_evaluate_reads_what_evaluate_finds(
         self, pipelines: dict[str, Pipeline]
     ) -> None:
         found = pipelines["evaluate"].all_outputs()
-        for name in STAGES - {"evaluate", "explain", "report"}:
+        before = DATA_STAGES | {"train_heads", "calibrate"}
+        for name in before:
             assert not found & pipelines[name].all_inputs()
 
 
@@ -297,6 +290,25 @@ class TestCatalog:
             inputs = [layer(name) for name in node.inputs if not name.startswith("params:")]
             outputs = [layer(name) for name in node.outputs]
             assert max(inputs, default=0) <= min(outputs, default=len(LAYERS)), node.name
+
+    @pytest.mark.parametrize(
+        "name", ["__default__", "cnn", "transfer", "cnn_ablation", "transfer_comparison"]
+    )
+    def test_the_order_of_layers_is_settled(
+        self, pipelines: dict[str, Pipeline], config: OmegaConfigLoader, name: str
+    ) -> None:
+        """Kedro-Viz sorts layers by what depends on what: where nothing does, it shows them in any order."""
+        entries, pipeline = config["catalog"], pipelines[name]
+        resolver = DataCatalog.from_config(entries).config_resolver
+        layers: dict[int, set[str]] = {}
+        for dataset in pipeline.datasets():
+            if not dataset.startswith("params:"):
+                entry = entries[resolver.match_dataset_pattern(dataset) or dataset]
+                place = LAYERS.index(entry["metadata"]["kedro-viz"]["layer"])
+                layers.setdefault(place, set()).add(dataset)
+        for upper, lower in pairwise(sorted(layers)):
+            read = layers[upper] & pipeline.all_inputs()
+            assert pipeline.from_inputs(*read).all_outputs() & layers[lower], LAYERS[lower]
 
     def test_every_entry_is_used(self, datasets: set[str], config: OmegaConfigLoader) -> None:
         resolver = DataCatalog.from_config(config["catalog"]).config_resolver
@@ -414,3 +426,7 @@ def leaves(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
 
 def named(pipeline: Pipeline, name: str) -> list[Node]:
     return pipeline.only_nodes(name).nodes
+
+
+def parameter_hints(node: Node) -> list[type]:
+    return [hint for name, hint in get_type_hints(node.func).items() if name != "return"]

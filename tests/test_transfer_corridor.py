@@ -12,7 +12,8 @@ from click.testing import Result
 from torchvision.models import ResNet18_Weights
 
 from glasshead.models.classifier import Classifier
-from glasshead.pipelines.transfer_comparison import PARENTS, VARIANTS
+from glasshead.models.variants import name_of
+from glasshead.pipelines.train_transfer.variants import RECIPES, STRATEGIES, VARIANTS
 
 Run = Callable[..., Result]
 REPORTING = Path("data/08_reporting")
@@ -135,7 +136,7 @@ class TestComparison:
         assert comparison_run.exit_code == 0, comparison_run.stderr[-2000:]
         folder = REPORTING / "transfer_comparison"
         table = pd.read_csv(folder / "comparison.csv")
-        recipes = {variant[:3] for variant in VARIANTS.values()}
+        recipes = set(map(tuple, RECIPES))
         keys = ["architecture", "strategy", "interpolation"]
         assert set(table[keys].itertuples(index=False, name=None)) == recipes
         assert (table["seeds"] == 3).all()
@@ -149,14 +150,20 @@ class TestComparison:
             assert (folder / "figures" / f"{name}.png").is_file()
 
     def test_every_variant_is_a_child_run_with_its_metrics(self, comparison_run: Result) -> None:
-        runs = last_runs(len(VARIANTS) + len(PARENTS) + 1)
+        runs = last_runs(len(VARIANTS) + len(STRATEGIES) + 1)
         whole = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-        children = {run.data.tags["classifier"]: run for run in runs if run is not whole}
-        assert set(children) == set(VARIANTS) | set(PARENTS.values())
+        children = {run.info.run_name: run for run in runs if run is not whole}
+        parents = {f"parent_{architecture}" for architecture in STRATEGIES}
+        assert set(children) == {name_of(variant) for variant in VARIANTS} | parents
         assert {run.info.status for run in runs} == {"FINISHED"}
         assert {run.data.tags["mlflow.parentRunId"] for run in children.values()} == {
             whole.info.run_id
         }
-        for name in VARIANTS:
-            assert children[name].data.metrics["accuracy"] == accuracy(name)
-            assert "audit_log/validation_accuracy" in children[name].data.metrics
+        measured = pd.read_csv(REPORTING / "transfer_comparison" / "runs.csv")
+        for variant, accuracy in zip(VARIANTS, measured["accuracy"], strict=True):
+            child = children[name_of(variant)]
+            assert child.data.tags["classifier"] == f"transfer_comparison.{name_of(variant)}"
+            assert child.data.metrics["accuracy"] == accuracy
+            assert "audit_log/validation_accuracy" in child.data.metrics
+        for parent in parents:
+            assert "parent_audit_log/validation_accuracy" in children[parent].data.metrics

@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from glasshead.errors import GlassheadError, ParameterError
 
@@ -14,6 +14,14 @@ if TYPE_CHECKING:  # torch takes seconds to import
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
+
+
+class Computes(Protocol):
+    """Parameters that say where to compute."""
+
+    @property
+    def device(self) -> Device:
+        """The wish, which `choose_device` fulfils."""
 
 
 def choose_device(wanted: Device, parameter: str) -> str:

@@ -1,12 +1,13 @@
-"""The pipelines by name, and the corridor that every classifier walks."""
+"""The pipelines by name. Those of classifiers derive from one table of their kinds."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from kedro.pipeline import Pipeline
 
+from glasshead.calibration.temperature import Output
 from glasshead.pipelines import (
     calibrate,
-    cnn_ablation,
     embed,
     ensemble,
     evaluate,
@@ -21,167 +22,137 @@ from glasshead.pipelines import (
     train_cnn,
     train_heads,
     train_transfer,
-    transfer_comparison,
 )
 
-SHARED = {
-    "class_balance_figure",
-    "classifiers",
-    "embedding_store",
-    "embeddings",
-    "images",
-    "ingest_counts",
-    "mean_images_figure",
-    "planted",
-    "results",
-    "run_record",
-    "samples",
-    "taxonomy",
-    "transfer_parents",
-}
 
-FULL = {"params:explain": "params:explain_full"}
+@dataclass(frozen=True)
+class Kind:
+    """What sets a kind of classifier apart; everything else is the same for all.
+
+    Attributes:
+        training: makes the template of its training, which leaves uncalibrated, logits and controls.
+        data: the stages of data that come first.
+        concepts: whether it answers by concepts, which are then explained too.
+        output: softmax or sigmoid. A sigmoid output is neither explained nor attacked.
+        proof: makes the template of what proves its own maps, behind calibrate; None where it has no maps.
+    """
+
+    training: Callable[[], Pipeline]
+    data: tuple[str, ...] = ("ingest", "preprocess")
+    concepts: bool = False
+    output: Output = "softmax"
+    proof: Callable[[], Pipeline] | None = None
+
+
+DEFAULT = "heads"  # the classifier that the bare names of stages mean
+CLASSIFIERS = {
+    "heads": Kind(
+        train_heads.create_pipeline, data=("ingest", "preprocess", "embed"), concepts=True
+    ),
+    "cnn": Kind(train_cnn.create_pipeline),
+    "transfer": Kind(train_transfer.create_pipeline),
+    "ensemble": Kind(ensemble.create_pipeline, data=()),
+    "risk": Kind(risk.create_pipeline, output="sigmoid", proof=risk.proof_pipeline),
+}
+CORRIDOR = ("train", "calibrate", "prove", "evaluate", "explain", "report")
+
+
+def group(template: Pipeline, name: str) -> Pipeline:
+    """Return `template` with its nodes in the namespace `name`, one box in Kedro-Viz, and datasets as they are."""
+    return Pipeline(template, namespace=name, prefix_datasets_with_namespace=False)
+
+
+DATA = {
+    "ingest": group(ingest.create_pipeline(), "ingest"),
+    "preprocess": group(preprocess.create_pipeline(), "preprocess"),
+    "embed": group(embed.create_pipeline(), "embed"),
+}
+SHARED = {"classifiers", "embedding_store", "results", "run_record", "transfer_parents"}.union(
+    *(stage.all_outputs() for stage in DATA.values())
+)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return every pipeline by name. The bare names of a classifier's stages mean `heads`."""
-    data = {
-        "ingest": ingest.create_pipeline(),
-        "preprocess": preprocess.create_pipeline(),
-        "embed": embed.create_pipeline(),
+    """Return every pipeline by name: stages of data, each classifier and its stages, comparisons, and tools.
+
+    A stage of the classifier `heads` has its bare name, one of another is called `<classifier>_<stage>`, and a
+    training `train_<classifier>`.
+    """
+    pipelines = dict(DATA)
+    for name, kind in CLASSIFIERS.items():
+        stages = stages_of(name)
+        corridor = total(stages[stage] for stage in CORRIDOR if stage in stages)
+        pipelines[name] = data_stages(*kind.data) + corridor
+        if kind.output == "softmax":
+            pipelines[name] = with_gate(pipelines[name], name)
+            stages["evaluate"] = with_gate(stages["evaluate"], name)
+        pipelines[f"train_{name}"] = stages.pop("train")
+        prefix = "" if name == DEFAULT else f"{name}_"
+        pipelines |= {f"{prefix}{stage}": pipeline for stage, pipeline in stages.items()}
+    pixels = data_stages("ingest", "preprocess")
+    others = {
+        "cnn_ablation": train_cnn.ablation_pipeline(),
+        "transfer_comparison": train_transfer.comparison_pipeline(),
+        "risk_ablation": risk.ablation_pipeline(),
     }
-    heads, cnn = train_heads.create_pipeline(), train_cnn.create_pipeline()
-    transfer = train_transfer.parent_pipeline() + train_transfer.create_pipeline()
-    stages = corridor(heads, "heads")
-    pixels = data["ingest"] + without_backbone(data["preprocess"])
-    whole = from_images(total(data.values()), heads, "heads")
     return {
-        **data,
+        **pipelines,
+        **{name: pixels + for_classifier(template, name) for name, template in others.items()},
         "embed_texts": embed.texts_pipeline(),
-        "train_heads": for_classifier(heads, "heads"),
-        "train_cnn": for_classifier(cnn, "cnn"),
-        "train_transfer": for_classifier(transfer, "transfer"),
-        **stages,
-        "evaluate": with_gate(stages["evaluate"], "heads"),
-        "explain_full": for_classifier(explain.create_pipeline(concepts=True), "heads", FULL),
-        "robustness": for_classifier(robustness.create_pipeline(), "heads"),
-        "export": for_classifier(export.create_pipeline(), "heads"),
-        **{
-            f"{name}_{stage}": for_classifier(template, name, renamed)
-            for name in ("cnn", "transfer", "ensemble")
-            for stage, template, renamed in (
-                ("explain_full", explain.create_pipeline(concepts=False), FULL),
-                ("robustness", robustness.create_pipeline(), {}),
-                ("export", export.create_pipeline(), {}),
-            )
-        },
         "pretrain": pretrain.create_pipeline(),
         "report_comparison": report.comparison_pipeline(),
-        "heads": whole,
-        "cnn": from_images(pixels, cnn, "cnn"),
-        "cnn_ablation": pixels + ablation(),
-        "transfer": from_images(pixels, transfer, "transfer"),
-        "transfer_comparison": pixels + comparison(),
-        "risk": pixels + for_classifier(audited_risk(), "risk"),
-        "risk_export": for_classifier(export.create_pipeline(), "risk"),
-        "risk_ablation": pixels + for_classifier(risk.ablation_pipeline(), "risk_ablation"),
-        "ensemble": from_images(Pipeline([]), ensemble.create_pipeline(), "ensemble"),
-        "__default__": whole,
+        "__default__": pipelines[DEFAULT],
     }
 
 
-def corridor(training: Pipeline, name: str) -> dict[str, Pipeline]:
-    """Return the stages behind the template `training` of classifier `name`, without the gate.
-
-    A training that reads embeddings makes a bottleneck, whose concepts are explained too.
-    """
-    concepts = "embeddings" in training.inputs()
-    stages = {
-        "calibrate": calibrate.create_pipeline(),
-        "evaluate": evaluate.create_pipeline(),
-        "explain": explain.create_pipeline(concepts=concepts),
+def stages_of(name: str) -> dict[str, Pipeline]:
+    """Return the stages of classifier `name`: those of its corridor, and those that are run by themselves."""
+    kind = CLASSIFIERS[name]
+    templates = {
+        "train": kind.training(),
+        "calibrate": calibrate.create_pipeline(kind.output),
+        "evaluate": evaluate.create_pipeline(kind.output),
+        "export": export.create_pipeline(),
     }
-    stages["report"] = report.create_pipeline(total([training, *stages.values()]).all_outputs())
-    return {stage: for_classifier(template, name) for stage, template in stages.items()}
+    if kind.output == "softmax":
+        templates["explain"] = explain.create_pipeline(concepts=kind.concepts)
+        templates["robustness"] = robustness.create_pipeline()
+    if kind.proof:
+        templates["prove"] = kind.proof()
+    corridor = total(templates[stage] for stage in CORRIDOR if stage in templates)
+    templates["report"] = report.create_pipeline(corridor.all_outputs())
+    stages = {stage: for_classifier(template, name, stage) for stage, template in templates.items()}
+    if "explain" in templates:
+        full = {"params:explain": "params:explain_full"}
+        stages["explain_full"] = for_classifier(templates["explain"], name, "explain", full)
+    return stages
 
 
-def from_images(data: Pipeline, training: Pipeline, name: str) -> Pipeline:
-    """Return `data`, the template `training` and the corridor of classifier `name`, with the gate at the end."""
-    stages = [for_classifier(training, name), *corridor(training, name).values()]
-    return with_gate(total([data, *stages]), name)
-
-
-def audited_risk() -> Pipeline:
-    """Return the template of a risk auditor and its corridor."""
-    corridor = (
-        risk.create_pipeline()
-        + calibrate.sigmoid_pipeline()
-        + risk.proof_pipeline()
-        + evaluate.sigmoid_pipeline()
-    )
-    return corridor + report.create_pipeline(corridor.all_outputs())
-
-
-def ablation() -> Pipeline:
-    """Return the trainings that differ in augmentation and seed, each as far as its metrics, and their comparison."""
-    recipe = {"params:train_cnn": "params:cnn_ablation"}
-    variants = [
-        for_classifier(measured(train_cnn.create_pipeline(*variant)), name, recipe)
-        for name, variant in cnn_ablation.VARIANTS.items()
-    ]
-    return total([*variants, cnn_ablation.create_pipeline()])
-
-
-def comparison() -> Pipeline:
-    """Return the parents and the trainings that differ in network, strategy, interpolation and seed; their comparison.
-
-    Each training goes as far as its metrics.
-    """
-    recipe = {"params:train_transfer": "params:transfer_comparison"}
-    parents = [
-        for_classifier(train_transfer.parent_pipeline(architecture), name, recipe)
-        for architecture, name in transfer_comparison.PARENTS.items()
-    ]
-    variants = [
-        for_classifier(
-            measured(train_transfer.create_pipeline(variant)),
-            name,
-            recipe,
-            {"parent": f"{transfer_comparison.PARENTS[variant.architecture]}.parent"},
-        )
-        for name, variant in transfer_comparison.VARIANTS.items()
-    ]
-    return total([*parents, *variants, transfer_comparison.create_pipeline()])
-
-
-def measured(training: Pipeline) -> Pipeline:
-    """Return the template `training` and of the corridor no more than its metrics take."""
-    whole = training + calibrate.create_pipeline() + evaluate.create_pipeline()
-    return whole.to_outputs("metrics")
+def data_stages(*names: str) -> Pipeline:
+    """Return the stages of data called `names`; where none of them embeds, no CLIP is looked for."""
+    stages = total(DATA[name] for name in names)
+    if "preprocess" in names and "embed" not in names:
+        stages -= stages.only_nodes_with_outputs("processor")
+    return stages
 
 
 def for_classifier(
     template: Pipeline,
     name: str,
+    stage: str | None = None,
     renamed: dict[str, str] | None = None,
-    inputs: dict[str, str] | None = None,
 ) -> Pipeline:
-    """Return `template` in the namespace `name`; what all classifiers share keeps its name.
+    """Return `template` in the namespace `name`, grouped as `stage`; what all classifiers share keeps its name.
 
-    So do parameters, but for those `renamed`. `inputs` come from elsewhere: by their name in `template`, that there.
+    So do parameters, but for those `renamed`.
     """
     parameters = {entry: entry for entry in template.inputs() if entry.startswith("params:")}
     return Pipeline(
-        template,
+        group(template, stage) if stage else template,
         namespace=name,
-        inputs={entry: entry for entry in SHARED & template.inputs()} | (inputs or {}),
+        inputs={entry: entry for entry in SHARED & template.inputs()},
         parameters=parameters | (renamed or {}),
     )
-
-
-def without_backbone(preprocess: Pipeline) -> Pipeline:
-    """Return `preprocess` for classifiers that read pixels: no CLIP is looked for."""
-    return preprocess - preprocess.only_nodes_with_outputs("processor")
 
 
 def with_gate(pipeline: Pipeline, name: str) -> Pipeline:

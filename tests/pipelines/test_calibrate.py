@@ -6,10 +6,10 @@ from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 from scipy.special import softmax
 
+from glasshead.calibration.params import CalibrateParams
+from glasshead.calibration.scaling import fit_temperatures, select_calibration
 from glasshead.errors import CalibrationError, SplitError
 from glasshead.pipelines.calibrate import create_pipeline
-from glasshead.pipelines.calibrate.nodes import fit_temperatures, select_calibration
-from glasshead.pipelines.calibrate.params import CalibrateParams
 
 CLASSES = ["car", "cat", "ship"]
 PLANTED = {"final": 2.0, "legs": 0.5}

@@ -5,48 +5,49 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from glasshead.pipelines.cnn_ablation import VARIANTS, create_pipeline
-from glasshead.pipelines.cnn_ablation.nodes import compare_augmentations, draw_ablation
+from glasshead.pipelines.train_cnn.ablation_nodes import (
+    VARIANTS,
+    compare_augmentations,
+    plot_ablation,
+)
 from glasshead.training.augment import PRESETS
 
 LUCK = np.array([0.0, 0.02, -0.01])  # of a seed, whatever the augmentation
 GAIN = {"none": -0.1, "baseline": 0.0, "colour": 0.001, "mixup": 0.05}
 
 
-def results():
+@pytest.fixture(scope="module")
+def runs() -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    metrics, logs = [], []
-    for augmentation, replicate in VARIANTS.values():
-        accuracy = 0.8 + GAIN.get(augmentation, 0.0) + LUCK[replicate] + rng.normal(scale=0.002)
-        values = {"accuracy": accuracy, "nll": 0.5 + replicate, "ece": 0.1}
-        metrics.append({name: {"value": value} for name, value in values.items()})
-        logs.append(pd.DataFrame({"epoch": [1, 2], "seconds": [10.0, 20.0 + replicate]}))
-    return metrics, logs
+    return pd.DataFrame(
+        variant._asdict()
+        | {
+            "accuracy": 0.8
+            + GAIN.get(variant.augmentation, 0.0)
+            + LUCK[variant.replicate]
+            + rng.normal(scale=0.002),
+            "nll": 0.5 + variant.replicate,
+            "ece": 0.1,
+            "seconds": 20.0 + variant.replicate,
+        }
+        for variant in VARIANTS
+    )
 
 
 @pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
-    metrics, logs = results()
-    return compare_augmentations(*metrics, *logs)
+def table(runs: pd.DataFrame) -> pd.DataFrame:
+    return compare_augmentations(runs)
 
 
 def test_every_augmentation_has_three_seeds_of_its_own(table):
-    assert set(VARIANTS.values()) == {(name, seed) for name in PRESETS for seed in range(3)}
+    assert set(VARIANTS) == {(name, seed) for name in PRESETS for seed in range(3)}
     assert table["augmentation"].tolist() == list(PRESETS)
     assert (table["seeds"] == 3).all()
 
 
-def test_differences_are_paired_by_seed(table):
+def test_differences_are_paired_by_seed(table, runs):
     """The luck of a seed, ten times the noise, is in both; without pairing no difference but none's was resolved."""
-    metrics, _ = results()
-    accuracy = {
-        name: [
-            found["accuracy"]["value"]
-            for found, (augmentation, _) in zip(metrics, VARIANTS.values(), strict=True)
-            if augmentation == name
-        ]
-        for name in PRESETS
-    }
+    accuracy = {name: own["accuracy"].tolist() for name, own in runs.groupby("augmentation")}
     expected = stats.ttest_rel(accuracy["mixup"], accuracy["baseline"]).confidence_interval()
     row = table.set_index("augmentation").loc["mixup"]
     assert [row["difference_low"], row["difference_high"]] == pytest.approx(list(expected))
@@ -65,11 +66,6 @@ def test_means_over_seeds(table):
 
 
 def test_the_figure_has_a_row_an_augmentation(table):
-    left, right = draw_ablation(table).axes
+    left, right = plot_ablation(table).axes
     assert [text.get_text() for text in left.get_yticklabels()] == list(PRESETS)
     assert "baseline" in right.get_xlabel()
-
-
-def test_every_variant_is_an_input():
-    inputs = create_pipeline().inputs()
-    assert inputs == {f"{name}.{end}" for name in VARIANTS for end in ("metrics", "audit_log")}

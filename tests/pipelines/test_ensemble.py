@@ -10,15 +10,15 @@ from PIL import Image
 from pydantic import ValidationError
 
 from glasshead.errors import ArtifactError, ParameterError
-from glasshead.images.fitting import fitting_digest, select_fitting_samples
+from glasshead.images.fitting import fitting_digest, predict_majority, select_fitting_samples
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
 from glasshead.models.cnn import build_cnn
+from glasshead.models.inference import predict_logits
 from glasshead.models.pretrained import PretrainedParams, build_transfer
 from glasshead.models.store import ClassifierStore
-from glasshead.pipelines.ensemble.nodes import average_classifiers, predict_logits
+from glasshead.pipelines.ensemble.nodes import average_classifiers
 from glasshead.pipelines.ensemble.params import EnsembleParams
-from glasshead.serving.predict import predict_majority
 
 CLASSES = ("red", "green", "blue")
 PARAMETERS = EnsembleParams(members=("cnn", "transfer"))

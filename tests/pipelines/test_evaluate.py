@@ -21,8 +21,11 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from glasshead.calibration.params import CalibrateParams, EvaluateParams
+from glasshead.calibration.scaling import fit_temperatures, score_logits, select_calibration
+from glasshead.calibration.table import apply_temperatures
 from glasshead.errors import ArtifactError, GateError, SplitError
-from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline, sigmoid_pipeline
+from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline
 from glasshead.pipelines.evaluate.nodes import (
     check_gate,
     compute_metrics,
@@ -31,11 +34,12 @@ from glasshead.pipelines.evaluate.nodes import (
     measure_reliability,
     select_test,
 )
-from glasshead.pipelines.evaluate.params import EvaluateParams
+from glasshead.reporting.risk_figures import MAPS
 
 CLASSES = ["car", "cat", "ship"]
 PARAMETERS = EvaluateParams(n_resamples=100)
 TEMPERATURES = {"final": 2.0, "legs": 0.5}
+LOCALISATION = [f"{measure}{end}" for measure in ("iou", "pointing_game") for end in MAPS]
 LABELS = {"red": 0.5, "big": 2.0}  # with their temperatures
 CONCEPTS = "concept/legs/none", "concept/legs/four"
 ABSTENTION = {"threshold": 0.8, "target_error": 0.05, "certainty": 0.95}
@@ -256,6 +260,16 @@ def test_controls_are_matched_by_image_id(tables, metrics):
     assert measure(logits, controls.sample(frac=1, random_state=0), predictions) == metrics
 
 
+def test_a_variant_of_a_comparison_is_scored_as_a_classifier_is(tables):
+    """By temperatures that calibrate fits, and the metrics that evaluate computes."""
+    logits, controls, _ = tables
+    calibration = CalibrateParams()
+    fitted = fit_temperatures(select_calibration(logits), calibration)
+    metrics = measure(logits, controls, apply_temperatures(logits, fitted), fitted)
+    scores = score_logits(logits, calibration, PARAMETERS.n_bins)
+    assert scores == {name: metrics[name]["value"] for name in ("accuracy", "nll", "ece")}
+
+
 def test_only_test_rows_count(tables, metrics):
     logits, controls, predictions = (table.copy() for table in tables)
     for table in (logits, controls, predictions):
@@ -385,7 +399,7 @@ class TestSeveralLabels:
         logits, predictions = several
         samples = logits[["image_id", "split", "label"]]
         return run(
-            sigmoid_pipeline(),
+            create_pipeline("sigmoid"),
             {
                 "logits": logits,
                 "predictions": predictions,
@@ -405,7 +419,7 @@ class TestSeveralLabels:
             {
                 "image_id": ["image/1", "image/3", "image/3"],
                 "risk": ["red", "red", "big"],
-                "iou": [0.2, 0.4, np.nan],
+                **{name: [0.2, 0.4, np.nan] for name in LOCALISATION},
             }
         )
 

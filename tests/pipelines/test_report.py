@@ -187,7 +187,7 @@ class TestOptionalResults:
         return SimpleNamespace(report=report, card=card)
 
     def test_what_has_not_run_is_named_with_its_command(self, write):
-        again = "kedro run --pipelines=heads --from-nodes=heads.judge_classifier"
+        again = "kedro run --pipelines=report"
         assert (
             f"Not run: kedro run --pipelines=robustness, then {again}, each with" in write.report()
         )

@@ -9,6 +9,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from glasshead.calibration.params import CalibrateParams, EvaluateParams
+from glasshead.calibration.scaling import fit_temperatures, select_calibration
 from glasshead.calibration.table import apply_temperatures
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, ParameterError, SplitError
@@ -19,14 +21,8 @@ from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams
-from glasshead.pipelines.calibrate.nodes import (
-    calibrate_classifier,
-    fit_temperatures,
-    select_calibration,
-)
-from glasshead.pipelines.calibrate.params import CalibrateParams
+from glasshead.pipelines.calibrate.nodes import calibrate_classifier
 from glasshead.pipelines.evaluate.nodes import compute_metrics, select_test
-from glasshead.pipelines.evaluate.params import EvaluateParams
 from glasshead.pipelines.risk import ablation_nodes
 from glasshead.pipelines.risk.ablation_nodes import ablations, fit_variants, measure_variants
 from glasshead.pipelines.risk.audit_nodes import find_shortcuts

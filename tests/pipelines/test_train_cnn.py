@@ -15,12 +15,13 @@ from glasshead.calibration.table import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError, TrainingError
 from glasshead.models.classifier import Classifier
 from glasshead.models.cnn import CNNClassifier
+from glasshead.models.inference import predict_logits
+from glasshead.models.store import VariantStore
 from glasshead.pipelines.train_cnn import create_pipeline
+from glasshead.pipelines.train_cnn.ablation_nodes import Variant, fit_variants
 from glasshead.pipelines.train_cnn.nodes import (
     fit_cnn,
-    fit_variant,
     predict_controls,
-    predict_logits,
 )
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.training.augment import PRESETS
@@ -148,19 +149,22 @@ class TestFit:
         assert weights_agree(streamed, catalog.load("uncalibrated"))
 
     def test_a_variant_is_its_preset_from_the_seeds_of_its_replicate(
-        self, images, fitting, tmp_path
+        self, images, fitting, tmp_path, monkeypatch
     ):
-        variant, _, _ = fit_variant("mixup", 2)(
-            images, fitting, CheckpointFolder(tmp_path / "a"), PARAMETERS, 5
-        )
+        planned = [Variant("none", 0), Variant("mixup", 2)]
+        monkeypatch.setattr("glasshead.pipelines.train_cnn.ablation_nodes.VARIANTS", planned)
+        store = VariantStore(tmp_path / "variants")
+        fit_variants(images, fitting, store, PARAMETERS, 5)
+        assert store.names() == ["mixup_2", "none_0"]
+        variant = store.load("mixup_2")
         chosen = PARAMETERS.model_copy(update={"augmentation": PRESETS["mixup"]})
         assert weights_agree(variant, train(images, fitting, tmp_path / "b", chosen, seed=7)[0])
         assert variant.provenance["seed"] == 7
 
-    def test_a_variant_takes_no_augmentation_from_parameters(self, images, fitting, tmp_path):
+    def test_a_comparison_takes_no_augmentation_from_parameters(self, images, fitting, tmp_path):
         wrong = TrainCNNParams.model_validate(SMALL | {"augmentation": "none"})
         with pytest.raises(ParameterError, match="Leave it out of `cnn_ablation`"):
-            fit_variant("mixup", 0)(images, fitting, CheckpointFolder(tmp_path), wrong, 0)
+            fit_variants(images, fitting, VariantStore(tmp_path), wrong, 0)
 
     def test_flips_may_alternate_between_epochs(self, images, fitting, tmp_path):
         flips = {"augmentation": {"flip": "alternating"}}

@@ -15,12 +15,14 @@ from pydantic import ValidationError
 from glasshead.calibration.table import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError
 from glasshead.images.scenes import scene_at
-from glasshead.models.store import ClassifierStore
+from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
-from glasshead.pipelines.train_transfer import create_pipeline, parent_pipeline
-from glasshead.pipelines.train_transfer.nodes import fit_transfer, fit_variant
+from glasshead.pipelines.train_transfer import create_pipeline
+from glasshead.pipelines.train_transfer.comparison_nodes import fit_variants, pretrain_parents
+from glasshead.pipelines.train_transfer.nodes import fit_transfer
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
-from glasshead.pipelines.train_transfer.parent import pretrain_parent, pretrain_variant
+from glasshead.pipelines.train_transfer.parent import pretrain_parent
+from glasshead.pipelines.train_transfer.variants import Variant
 from glasshead.training.checkpoint import CheckpointFolder
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
@@ -64,7 +66,7 @@ def catalog(training_catalog) -> DataCatalog:
     """The catalog after a run of parent and training on the entries of conf/base."""
     catalog = training_catalog()
     catalog["params:train_transfer"] = OWN
-    SequentialRunner().run(parent_pipeline() + create_pipeline(), catalog)
+    SequentialRunner().run(create_pipeline(), catalog)
     return catalog
 
 
@@ -161,10 +163,16 @@ class TestParent:
         after = parents.load("resnet18").state_dict()
         assert any(not torch.equal(after[k], v) for k, v in before.items() if k in after)
 
-    def test_each_network_has_its_own(self, parents):
-        source, _ = pretrain_variant("resnet50")(parents, OWN, 0)
+    def test_each_network_of_a_comparison_has_its_own(self, parents, tmp_path):
+        own = COMPARED.model_copy(
+            update={"network": COMPARED.network.model_copy(update={"pretrained": "own"})}
+        )
+        before = parents.load("resnet18")
+        sources, histories = pretrain_parents(parents, VariantStore(tmp_path), own, 0)
         assert parents.names() == ["resnet18", "resnet50"]
-        assert source == {"pretrained": str(parents.folder("resnet50"))}
+        assert sources == {name: {"pretrained": str(parents.folder(name))} for name in sources}
+        assert histories["architecture"].tolist() == ["resnet18"] * 2 + ["resnet50"] * 2
+        assert equal(parents.load("resnet18"), before)  # which was trained already
 
     @pytest.mark.parametrize("pretrained", ["imagenet", "none", "elsewhere"])
     def test_anything_else_is_passed_on(self, tmp_path, pretrained):
@@ -231,11 +239,13 @@ class TestFit:
         assert (tmp_path / "run" / "last" / "state.json").read_text() != before
 
     def test_a_variant_is_its_recipe_from_the_seed_of_its_replicate(
-        self, images, fitting, tmp_path
+        self, images, fitting, tmp_path, monkeypatch
     ):
-        fit = fit_variant("resnet50", "last_2", "bicubic", 2)
-        checkpoints = CheckpointFolder(tmp_path / "variant")
-        variant, _, _ = fit(images, fitting, NONE, checkpoints, COMPARED, 5)
+        planned = [Variant("resnet50", "last_2", "bicubic", 2)]
+        monkeypatch.setattr("glasshead.pipelines.train_transfer.comparison_nodes.VARIANTS", planned)
+        store = VariantStore(tmp_path / "variants")
+        fit_variants(images, fitting, {"resnet50": NONE}, store, COMPARED, 5)
+        variant = store.load("resnet50_last_2_bicubic_2")
         chosen = params(
             network={"architecture": "resnet50", "interpolation": "bicubic"},
             strategy={"strategy": "last_2"},
@@ -258,9 +268,13 @@ class TestFit:
         chosen = COMPARED.model_copy(
             update={block: type(getattr(COMPARED, block)).model_validate({name: value})}
         )
-        fit = fit_variant("resnet50", "last_2", "bicubic", 2)
+        variants, parents = VariantStore(tmp_path / "v"), ClassifierStore(tmp_path / "p")
         with pytest.raises(ParameterError, match=f"chooses {block}.{name} itself"):
-            fit(images, fitting, NONE, CheckpointFolder(tmp_path), chosen, 0)
+            pretrain_parents(parents, variants, chosen, 0)
+        sources = {"resnet18": NONE, "resnet50": NONE}
+        with pytest.raises(ParameterError, match=f"chooses {block}.{name} itself"):
+            fit_variants(images, fitting, sources, variants, chosen, 0)
+        assert not list(tmp_path.iterdir())
 
     def test_samples_of_other_images_are_refused(self, images, fitting, tmp_path):
         with pytest.raises(ArtifactError, match="not those of the image table"):

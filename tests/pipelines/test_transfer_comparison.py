@@ -13,17 +13,18 @@ from glasshead.errors import ArtifactError
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
 from glasshead.models.pretrained import PretrainedParams, build_transfer
-from glasshead.pipelines.transfer_comparison.nodes import (
+from glasshead.models.store import VariantStore
+from glasshead.pipelines.train_transfer.comparison_nodes import (
     compare_recipes,
-    draw_comparison,
-    draw_interpolation,
+    plot_comparison,
+    plot_interpolation,
     study_interpolation,
 )
-from glasshead.pipelines.transfer_comparison.variants import (
-    PARENTS,
+from glasshead.pipelines.train_transfer.variants import (
     RECIPES,
     REFERENCE,
     REPLICATES,
+    STRATEGIES,
     VARIANTS,
     Recipe,
     reference_of,
@@ -39,12 +40,7 @@ def accuracy(variant) -> float:
     return 0.7 + luck + gain + noise + odd
 
 
-def metrics(variant) -> dict:
-    values = {"accuracy": accuracy(variant), "nll": 1 - accuracy(variant), "ece": 0.02}
-    return {name: {"value": value} for name, value in values.items()}
-
-
-def log(variant) -> pd.DataFrame:
+def history(variant) -> pd.DataFrame:
     epochs = np.arange(1, 4)
     speed = 2 if variant.architecture == "resnet50" else 1
     return pd.DataFrame(
@@ -55,12 +51,18 @@ def log(variant) -> pd.DataFrame:
             "images_seen": 100 * epochs,
             "seconds": speed * epochs * (1.0 + variant.replicate),
         }
-    )
+    ).assign(**variant._asdict())
 
 
 @pytest.fixture(scope="module")
 def comparison() -> pd.DataFrame:
-    return compare_recipes(*map(metrics, VARIANTS.values()), *map(log, VARIANTS.values()))
+    runs = [
+        variant._asdict()
+        | {"accuracy": accuracy(variant), "nll": 1 - accuracy(variant), "ece": 0.02, "epochs": 3}
+        | history(variant)[["images_seen", "seconds"]].iloc[-1].to_dict()
+        for variant in VARIANTS
+    ]
+    return compare_recipes(pd.DataFrame(runs))
 
 
 def row(table: pd.DataFrame, *recipe: str) -> pd.Series:
@@ -93,15 +95,17 @@ def samples(images) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def study(comparison, images, samples) -> pd.DataFrame:
+def study(comparison, images, samples, tmp_path_factory) -> pd.DataFrame:
     params = PretrainedParams(width=0.125, pretrained="none", backbone_size=32)
     classifier = build_transfer(params, ("a", "b"), 16, {}, seed=0)
-    return study_interpolation(comparison, classifier, images, samples)
+    variants = VariantStore(tmp_path_factory.mktemp("variants"))
+    variants.save(f"{REFERENCE}_0", classifier)
+    return study_interpolation(comparison, variants, images, samples)
 
 
 class TestVariants:
     def test_every_recipe_has_at_least_three_seeds(self):
-        counts = Counter(Recipe(*variant[:3]) for variant in VARIANTS.values())
+        counts = Counter(Recipe(*variant[:3]) for variant in VARIANTS)
         assert counts == dict.fromkeys(RECIPES, REPLICATES)
         assert REPLICATES >= 3
 
@@ -110,7 +114,7 @@ class TestVariants:
         assert found == {"frozen", "last_3", "last_4", "full", "two_phase"}
         assert sum(recipe.architecture == "resnet50" for recipe in RECIPES) >= 2
         assert {recipe.interpolation for recipe in RECIPES} == {"bilinear", "bicubic", "none"}
-        assert set(PARENTS) == {recipe.architecture for recipe in RECIPES}
+        assert set(STRATEGIES) == {recipe.architecture for recipe in RECIPES}
 
     def test_a_recipe_differs_from_its_reference_in_one_thing(self):
         for recipe in RECIPES:
@@ -131,9 +135,7 @@ class TestComparison:
     def test_means_are_over_the_seeds(self, comparison):
         found = row(comparison, "resnet50", "frozen", "bilinear")
         runs = [
-            variant
-            for variant in VARIANTS.values()
-            if variant[:3] == ("resnet50", "frozen", "bilinear")
+            variant for variant in VARIANTS if variant[:3] == ("resnet50", "frozen", "bilinear")
         ]
         assert found["accuracy"] == pytest.approx(np.mean([accuracy(run) for run in runs]))
         assert found["nll"] == pytest.approx(1 - found["accuracy"])
@@ -141,7 +143,7 @@ class TestComparison:
 
     def test_the_interval_of_a_difference_is_the_paired_t_tests(self, comparison):
         ours, theirs = (
-            [accuracy(v) for v in VARIANTS.values() if v[:3] == recipe]
+            [accuracy(v) for v in VARIANTS if v[:3] == recipe]
             for recipe in (("resnet18", "full", "bilinear"), tuple(REFERENCE))
         )
         expected = ttest_rel(ours, theirs).confidence_interval(0.95)
@@ -165,7 +167,7 @@ class TestComparison:
         assert pd.isna(row(comparison, *REFERENCE)["verdict"])
 
     def test_the_figure_shows_every_strategy_and_depth_but_one_interpolation(self):
-        figure = draw_comparison(*map(log, VARIANTS.values()))
+        figure = plot_comparison(pd.concat(map(history, VARIANTS)))
         labels = figure.axes[0].get_legend_handles_labels()[1]
         expected = [
             f"{recipe.architecture}, {recipe.strategy}"
@@ -196,5 +198,5 @@ class TestInterpolation:
             study_interpolation(comparison, None, images, samples.iloc[::-1])
 
     def test_its_figure_has_all_of_them(self, study):
-        labels = draw_interpolation(study).axes[0].get_yticklabels()
+        labels = plot_interpolation(study).axes[0].get_yticklabels()
         assert [label.get_text() for label in labels] == ["bilinear", "bicubic", "none"]

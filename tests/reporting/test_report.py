@@ -104,9 +104,9 @@ def test_the_gallery_shows_calibrated_confidence(parsed):
 
 def test_provenance_is_of_this_classifier_alone(parsed):
     assert "d1ge57" in parsed.text
-    assert "heads.fit_heads 12.5 cpu, 2 cores c0ffee kedro run" in parsed.text
-    assert "read_images 3.5" in parsed.text
-    assert "cnn.fit_cnn" not in parsed.text
+    assert "heads.train.fit_heads 12.5 cpu, 2 cores c0ffee kedro run" in parsed.text
+    assert "ingest.read_images 3.5" in parsed.text
+    assert "cnn.train.fit_cnn" not in parsed.text
     assert "seed=99" not in parsed.text  # an earlier run's report
     assert "git checkout c0ffee" in parsed.text
     assert ".venv/bin/kedro run --pipelines=ingest .venv/bin/kedro run" in parsed.text
@@ -231,7 +231,7 @@ def test_two_runs_differ_in_wall_clock_alone(planted_report):
             planted_report.reproduction(
                 "heads",
                 {
-                    "heads.fit_heads": planted_report.RECORD["heads.fit_heads"]
+                    "heads.train.fit_heads": planted_report.RECORD["heads.train.fit_heads"]
                     | {"seconds": seconds}
                 },
             )

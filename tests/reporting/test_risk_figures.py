@@ -6,10 +6,10 @@ import pytest
 from sklearn.metrics import roc_curve
 
 from glasshead.reporting.risk_figures import (
+    plot_localisation,
     risk_ablation_figure,
     risk_curves_figure,
     risk_history_figure,
-    risk_localisation_figure,
 )
 from glasshead.reporting.risk_gallery import (
     Heated,
@@ -101,10 +101,10 @@ def test_every_rival_stands_beside_the_map_unless_there_are_no_masks():
     estimate = {"value": 0.6, "low": 0.5, "high": 0.7, "n": 9}
     endings = ("", "_evidence", "_grad_cam", "_grad_cam_own", "_centre")
     metrics = {f"{name}{end}": estimate for name in ("pointing_game", "iou") for end in endings}
-    left, _ = risk_localisation_figure(metrics).axes
+    left, _ = plot_localisation(metrics).axes
     assert len(left.get_yticklabels()) == 5
     nothing = {"iou": {"value": None, "low": None, "high": None, "n": 0}}
-    assert "no masks" in risk_localisation_figure(nothing).texts[0].get_text()
+    assert "no masks" in plot_localisation(nothing).texts[0].get_text()
 
 
 def test_an_ablation_has_a_row_a_variant():

@@ -43,10 +43,10 @@ from glasshead.reporting.intervention_figures import plot_interventions
 from glasshead.reporting.mistake_figures import mistakes_figure
 from glasshead.reporting.report_card_figure import plot_report_card
 from glasshead.reporting.risk_figures import (
+    plot_localisation,
     risk_ablation_figure,
     risk_curves_figure,
     risk_history_figure,
-    risk_localisation_figure,
 )
 from glasshead.reporting.risk_gallery import Heated, Scale, risk_gallery_figure
 from glasshead.reporting.robustness_figure import plot_robustness
@@ -162,7 +162,7 @@ def risk_history() -> Figure:
 
 def risk_localisation() -> Figure:
     endings = ("", "_evidence", "_grad_cam", "_grad_cam_own", "_centre")
-    return risk_localisation_figure(
+    return plot_localisation(
         {f"{name}{end}": ESTIMATE for name in ("pointing_game", "iou") for end in endings}
     )
 
@@ -251,7 +251,7 @@ FIGURES: dict[Callable[..., Figure], Callable[[], Figure]] = {
     ),
     risk_gallery_figure: partial(risk_gallery_figure, "Risk", {"road": [HEATED] * 3}, Scale(9.0)),
     risk_history_figure: risk_history,
-    risk_localisation_figure: risk_localisation,
+    plot_localisation: risk_localisation,
 }
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from glasshead.calibration.temperature import FINAL, probabilities_at
-from glasshead.errors import ArtifactError
+from glasshead.errors import ArtifactError, SplitError
 
 IDENTITY = ["image_id", "split", "label"]
 LABEL = "label/"
@@ -78,6 +78,25 @@ def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> 
             columns |= _columns(f"concept/{name}/", head.classes, values)
     known = [name for name in (*IDENTITY, "content_hash", *labels) if name in logits]
     return pd.concat([logits[known], pd.DataFrame(columns, index=logits.index)], axis=1)
+
+
+def table_of_test(logits: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the test rows with all that is measured on them: labels, targets, logits and calibrated probabilities.
+
+    Raises:
+        ArtifactError: the two are not of the same images.
+        SplitError: there are no test rows.
+    """
+    if not predictions["image_id"].equals(logits["image_id"]):
+        raise ArtifactError(
+            "The predictions are of other images than the logits. Run the calibrate pipeline again."
+        )
+    raw = logits[logits.columns.difference(predictions.columns, sort=False)]
+    whole = pd.concat([predictions, raw], axis=1)
+    test = whole[whole["split"] == "test"].reset_index(drop=True)
+    if test.empty:
+        raise SplitError("the test split is empty, so there is nothing to evaluate")
+    return test
 
 
 def class_columns(table: pd.DataFrame, prefix: str) -> tuple[str, ...]:

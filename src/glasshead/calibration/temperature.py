@@ -1,12 +1,14 @@
 """Temperature scaling: one scalar T > 0 that divides raw logits. Guo et al. 2017, arXiv:1706.04599."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from glasshead.errors import CalibrationError
 
+Output = Literal["softmax", "sigmoid"]  # one class an image, or several labels
 FINAL = "final"  # the temperature of the classes, beside those of concepts
 GRADIENT_TOLERANCE = 1e-6  # nats per unit of log T
 

@@ -10,7 +10,7 @@ from glasshead.files import replace_folder
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from glasshead.models.classifier import Classifier
-    from glasshead.models.store import ClassifierStore
+    from glasshead.models.store import ClassifierStore, VariantStore
 
 
 class ClassifierDataset(AbstractDataset["Classifier", "Classifier"]):
@@ -67,3 +67,13 @@ class ClassifierStoreDataset(AbstractDataset[Any, "ClassifierStore"]):
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "part": self._part}
+
+
+class VariantStoreDataset(ClassifierStoreDataset):
+    """Hands out the Classifiers of a comparison, whose store tells of each variant as it is made."""
+
+    def load(self) -> "VariantStore":
+        """Return the store; no Classifier is read yet."""
+        from glasshead.models.store import VariantStore
+
+        return VariantStore(self._filepath, self._part)

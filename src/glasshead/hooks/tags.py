@@ -23,12 +23,12 @@ def run_tags(
     run_params: dict[str, Any], pipeline: Pipeline, parameters: dict[str, Any]
 ) -> dict[str, str]:
     """Return environment, backbone, taxonomy, classifiers, commit and process of a run."""
-    classifiers = sorted({node.namespace for node in pipeline.nodes if node.namespace})
+    owners = {name.split(".")[0] for name in pipeline.all_outputs() if "." in name}
     return {
         PROCESS_TAG: process_tag(),
         "env": run_params["env"] or "base",
         "runner": run_params["runner"].split(" ")[0].split(".")[-1],  # not its memory address
-        "classifier": ", ".join(classifiers),
+        "classifier": ", ".join(sorted(owners)),
         **_choices(pipeline, parameters),
         **git_tags(Path(run_params["project_path"])),
     }

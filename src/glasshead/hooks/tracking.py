@@ -8,7 +8,7 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
@@ -22,7 +22,7 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
-from glasshead.hooks.children import OUTCOMES, ChildRuns, variant_of
+from glasshead.hooks.children import OUTCOMES, ChildRuns
 from glasshead.hooks.processes import close_orphans, exit_on_sigterm
 from glasshead.hooks.routes import log_data, log_metrics, route
 from glasshead.hooks.store import create_store
@@ -122,9 +122,13 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self._log_seconds(node.name, seconds)
 
     @hook_impl
-    def after_dataset_loaded(self, dataset_name: str) -> None:
-        """Log the digest of the data."""
+    def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
+        """Log the digest of the data, and listen to a comparison that tells of its variants."""
         self._log_digest(dataset_name)
+        if dataset_name.endswith(".variants"):
+            data.observe = functools.partial(
+                self._log_variant, dataset_name.removesuffix(".variants")
+            )
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
@@ -139,7 +143,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         """Close the run as finished, and say where the results of each classifier lie."""
         self.close("FINISHED")
         for name in sorted(pipeline.all_outputs()):
-            if name.endswith(".metrics") and not variant_of(name) and (path := self._path(name)):
+            if name.endswith(".metrics") and (path := self._path(name)):
                 logger.info("Results of %s: %s", name.removesuffix(".metrics"), path.parent)
 
     @hook_impl
@@ -191,7 +195,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         mlflow.set_tags(run_tags(run_params, pipeline, self._parameters))
         client = mlflow.MlflowClient()
         experiment_id = client.get_run(self.run_id).info.experiment_id
-        self._children = ChildRuns(self.run_id, experiment_id, pipeline)
+        self._children = ChildRuns(self.run_id, experiment_id)
         close_orphans(client, experiment_id)
 
     @best_effort
@@ -206,9 +210,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _log_seconds(self, name: str, seconds: float) -> None:
-        if self._children:
-            short = name.rsplit(".", 1)[-1] if variant_of(name) else name
-            log_metrics(self._children.run_id(name), [(f"seconds/{short}", seconds, 0)])
+        log_metrics(self.run_id, [(f"seconds/{name}", seconds, 0)])
 
     @best_effort
     def _log_digest(self, dataset: str) -> None:
@@ -220,13 +222,22 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _log_result(self, dataset: str, data: Any) -> None:
-        if not self._children:
+        if log := route(dataset):
+            log(self.run_id, data, self._path(dataset))
+
+    @best_effort
+    def _log_variant(
+        self, comparison: str, variant: str, results: Mapping[str, Any], finished: bool
+    ) -> None:
+        """Log the results of a comparison's variant to its own run, which the first of them opens."""
+        if self._children is None:
             return
-        try:
-            if log := route(dataset):
-                log(self._children.run_id(dataset), data, self._path(dataset))
-        finally:
-            self._children.note_saved(dataset)
+        run_id = self._children.run_id(comparison, variant)
+        for name, data in results.items():
+            if log := route(name):
+                log(run_id, data, None)
+        if finished:
+            self._children.finish(comparison, variant)
 
     def _end(self, status: str) -> None:
         active = mlflow.active_run()

@@ -78,6 +78,17 @@ def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n
     return rows
 
 
+def predict_majority(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
+    """Return image_id and `majority`, the most frequent train class, of the rows that nothing was fitted on.
+
+    Raises ArtifactError if `fitting_samples` are not of `images`.
+    """
+    rest = np.setdiff1d(np.arange(len(images)), table_rows(images, fitting_samples))
+    train = fitting_samples.loc[fitting_samples["split"] == "train", "class_index"]
+    majority = images.classes[int(train.mode().iloc[0])]
+    return pd.DataFrame({"image_id": images.ids().to_numpy()[rest], "majority": majority})
+
+
 def labelled_pixels(
     images: ImageTable, samples: pd.DataFrame, prepare: Prepare
 ) -> tuple[PixelSource, Int[Tensor, " n"]]:

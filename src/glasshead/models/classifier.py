@@ -6,7 +6,7 @@ import json
 import pkgutil
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from glasshead.calibration.abstention import Abstention
-from glasshead.calibration.temperature import FINAL, probabilities_at
+from glasshead.calibration.temperature import FINAL, Output, probabilities_at
 from glasshead.errors import ArtifactError
 
 FORMAT = 2  # of classifier.json; raise it when an older one can no longer be read
@@ -28,9 +28,6 @@ KINDS = {
     "risk": "glasshead.models.risk:RiskAuditor",
     "transfer": "glasshead.models.transfer:TransferClassifier",
 }
-
-
-Output = Literal["softmax", "sigmoid"]
 
 
 class Concept(NamedTuple):

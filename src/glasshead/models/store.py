@@ -1,6 +1,8 @@
 """Classifiers by name, each in a folder of its own."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from glasshead.errors import ArtifactError
 from glasshead.files import replace_folder
@@ -38,3 +40,21 @@ class ClassifierStore:
         """Put `classifier` in the place of `name`, whole or not at all; ArtifactError where the disk refuses."""
         with replace_folder(self.folder(name)) as temporary:
             classifier.save(temporary)
+
+
+class VariantStore(ClassifierStore):
+    """The Classifiers of a comparison by variant, and word of each to whoever sets `observe`.
+
+    Attributes:
+        observe: called with a variant's name, its new results by name, and whether it has all of them.
+    """
+
+    observe: Callable[[str, Mapping[str, Any], bool], None]
+
+    def __init__(self, path: Path, part: str = "") -> None:
+        super().__init__(path, part)
+        self.observe = lambda variant, results, finished: None
+
+    def note(self, variant: str, *, finished: bool = False, **results: Any) -> None:
+        """Tell the observer of new results; the first note of a variant, which may have none, says that it began."""
+        self.observe(variant, results, finished)

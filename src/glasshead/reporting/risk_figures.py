@@ -99,7 +99,7 @@ def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
     return figure
 
 
-def risk_localisation_figure(metrics: Metrics) -> Figure:
+def plot_localisation(metrics: Metrics) -> Figure:
     """Return pointing game and IoU of the risk map beside its rivals, with 95 % intervals."""
     if metrics["iou"]["value"] is None:
         return message_figure("Not measured: no masks of test images with a risk.")

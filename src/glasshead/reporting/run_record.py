@@ -1,6 +1,7 @@
 """How results came about, from the record that runs keep of their nodes."""
 
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -43,7 +44,9 @@ class Reproduction:
 
 def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduction:
     """Return what `record` says of the nodes that the results of the classifier `name` rest on."""
-    behind = sorted(_behind(name, record), key=lambda node: ("." in node, node))  # data first
+    behind = sorted(
+        _behind(name, record), key=lambda node: (node.startswith(f"{name}."), node)
+    )  # data first
     rows = [{"node": node, **record[node]} for node in behind]
     columns = ["node", "seconds", "device", "commit", "command", "changed"]
     nodes = pd.DataFrame(rows, columns=columns)
@@ -81,8 +84,8 @@ def _behind(name: str, record: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 def training_time(name: str, nodes: pd.DataFrame) -> str | None:
     """Return "<seconds> s on <device>" of the classifier's own training, None where it is not on record."""
-    fits = nodes[nodes["node"].str.startswith((f"{name}.fit_", f"{name}.average_"))]
-    fits = fits[~fits["node"].str.endswith("temperatures")]
+    fit = rf"{re.escape(name)}\.(train\.)?(fit|average)_(?!temperatures|threshold)"
+    fits = nodes[[re.match(fit, node) is not None for node in nodes["node"]]]
     if fits.empty:
         return None
     return f"{fits['seconds'].sum():.1f} s on {', '.join(fits['device'].unique())}"

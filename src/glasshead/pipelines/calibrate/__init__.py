@@ -1,5 +1,5 @@
 """Fit temperatures and the threshold of abstention on the calibration split and give them to the classifier."""
 
-from glasshead.pipelines.calibrate.pipeline import create_pipeline, sigmoid_pipeline
+from glasshead.pipelines.calibrate.pipeline import create_pipeline
 
-__all__ = ["create_pipeline", "sigmoid_pipeline"]
+__all__ = ["create_pipeline"]

@@ -2,17 +2,19 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glasshead.calibration.scaling import fit_temperatures, select_calibration
 from glasshead.calibration.table import apply_temperatures
+from glasshead.calibration.temperature import Output
 from glasshead.pipelines.calibrate.nodes import (
     calibrate_classifier,
-    fit_temperatures,
     fit_threshold,
-    select_calibration,
 )
 
 
-def create_pipeline() -> Pipeline:
-    """logits, uncalibrated → temperatures, abstention, predictions, classifier."""
+def create_pipeline(output: Output = "softmax") -> Pipeline:
+    """logits, uncalibrated → temperatures, predictions, classifier, and abstention of a softmax output."""
+    if output == "sigmoid":
+        return _calibrated()
     threshold = Node(
         fit_threshold,
         ["calibration_logits", "temperatures", "params:calibrate"],
@@ -20,11 +22,6 @@ def create_pipeline() -> Pipeline:
         name="fit_threshold",
     )
     return _calibrated("abstention") + Pipeline([threshold])
-
-
-def sigmoid_pipeline() -> Pipeline:
-    """The same for an output that does not answer with one class, and so has no threshold of abstention."""
-    return _calibrated()
 
 
 def _calibrated(*abstention: str) -> Pipeline:

@@ -3,15 +3,12 @@
 import pandas as pd
 
 from glasshead import __version__
-from glasshead.device import choose_device
 from glasshead.errors import ParameterError
 from glasshead.images.fitting import check_fitted_on, fitting_digest
 from glasshead.images.table import ImageTable
-from glasshead.models.classifier import Classifier
 from glasshead.models.ensemble import Ensemble
 from glasshead.models.store import ClassifierStore
 from glasshead.pipelines.ensemble.params import EnsembleParams
-from glasshead.serving.predict import logits_table
 
 
 def average_classifiers(
@@ -40,14 +37,3 @@ def average_classifiers(
         "glasshead": __version__,
     }
     return Ensemble(list(members.values()), provenance)
-
-
-def predict_logits(
-    classifier: Classifier, images: ImageTable, samples: pd.DataFrame, parameters: EnsembleParams
-) -> pd.DataFrame:
-    """Return raw logits of all rows, beside image_id, split and label.
-
-    Raises ArtifactError if `samples` were not made of `images`.
-    """
-    device = choose_device(parameters.device, "ensemble.device")
-    return logits_table(classifier, images, samples, device)

@@ -2,41 +2,16 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glasshead.images.fitting import select_fitting_samples
-from glasshead.pipelines.ensemble.nodes import (
-    average_classifiers,
-    predict_logits,
-)
-from glasshead.serving.predict import predict_majority
+from glasshead.pipelines.ensemble.nodes import average_classifiers
+from glasshead.templates import training_on_pixels
 
 
 def create_pipeline() -> Pipeline:
     """classifiers, images, samples → uncalibrated, logits, controls."""
-    return Pipeline(
-        [
-            Node(
-                select_fitting_samples,
-                ["images", "samples"],
-                "fitting_samples",
-                name="select_fitting_samples",
-            ),
-            Node(
-                average_classifiers,
-                ["classifiers", "images", "fitting_samples", "params:ensemble"],
-                "uncalibrated",
-                name="average_classifiers",
-            ),
-            Node(
-                predict_logits,
-                ["uncalibrated", "images", "samples", "params:ensemble"],
-                "logits",
-                name="predict_logits",
-            ),
-            Node(
-                predict_majority,
-                ["images", "fitting_samples"],
-                "controls",
-                name="predict_majority",
-            ),
-        ]
+    average = Node(
+        average_classifiers,
+        ["classifiers", "images", "fitting_samples", "params:ensemble"],
+        "uncalibrated",
+        name="average_classifiers",
     )
+    return training_on_pixels(average, "params:ensemble")

@@ -1,5 +1,5 @@
 """Measure a calibrated classifier on the test split; the gate is a pipeline of its own, to run last."""
 
-from glasshead.pipelines.evaluate.pipeline import create_pipeline, gate_pipeline, sigmoid_pipeline
+from glasshead.pipelines.evaluate.pipeline import create_pipeline, gate_pipeline
 
-__all__ = ["create_pipeline", "gate_pipeline", "sigmoid_pipeline"]
+__all__ = ["create_pipeline", "gate_pipeline"]

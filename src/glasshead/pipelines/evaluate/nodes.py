@@ -12,6 +12,7 @@ from scipy.special import ndtri
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_of_defined
+from glasshead.calibration.params import EvaluateParams
 from glasshead.calibration.statistics import (
     abstention_statistics,
     baseline_statistics,
@@ -19,11 +20,10 @@ from glasshead.calibration.statistics import (
     sigmoid_statistics,
     softmax_statistics,
 )
-from glasshead.calibration.table import LABEL, Head, class_columns, read_heads
+from glasshead.calibration.table import LABEL, Head, class_columns, read_heads, table_of_test
 from glasshead.calibration.temperature import FINAL, probabilities_at
-from glasshead.errors import ArtifactError, GateError, SplitError
+from glasshead.errors import GateError
 from glasshead.images.table import ImageTable, check_predictions
-from glasshead.pipelines.evaluate.params import EvaluateParams
 from glasshead.reporting import evaluation_figures as figures
 from glasshead.reporting.risk_figures import risk_curves_figure
 
@@ -42,16 +42,7 @@ def select_test(
         SplitError: there are none.
     """
     check_predictions(images, samples, predictions)
-    if not predictions["image_id"].equals(logits["image_id"]):
-        raise ArtifactError(
-            "The predictions are of other images than the logits. Run the calibrate pipeline again."
-        )
-    raw = logits[logits.columns.difference(predictions.columns, sort=False)]
-    test = pd.concat([predictions, raw], axis=1)
-    test = test[test["split"] == "test"].reset_index(drop=True)
-    if test.empty:
-        raise SplitError("the test split is empty, so there is nothing to evaluate")
-    return test
+    return table_of_test(logits, predictions)
 
 
 def compute_metrics(

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Node, Pipeline
 
+from glasshead.calibration.temperature import Output
 from glasshead.pipelines.evaluate.audit_nodes import find_faults
 from glasshead.pipelines.evaluate.nodes import (
     check_gate,
@@ -16,10 +17,18 @@ from glasshead.pipelines.evaluate.nodes import (
     plot_reliability,
     select_test,
 )
+from glasshead.reporting.risk_figures import plot_localisation
 
 
-def create_pipeline() -> Pipeline:
-    """logits, controls, temperatures, abstention, predictions, samples, images → metrics, findings, tables, figures."""
+def create_pipeline(output: Output = "softmax") -> Pipeline:
+    """What calibrate leaves, samples, images → metrics, findings, tables, figures.
+
+    And controls and abstention; of a sigmoid output, localisation and shortcut_findings.
+    """
+    return _of_labels() if output == "sigmoid" else _of_classes()
+
+
+def _of_classes() -> Pipeline:
     tables = {"confused_pairs": "confused_pairs", "reliability": "reliability"}
     return (
         _measured(controls="controls", abstention="abstention")
@@ -67,16 +76,21 @@ def create_pipeline() -> Pipeline:
     )
 
 
-def sigmoid_pipeline() -> Pipeline:
-    """The same for an output that may give an image several labels, and for the maps that go with it.
-
-    localisation, shortcut_findings, logits, temperatures, predictions, samples, images → metrics, findings, figures.
-    """
-    curves = Node(plot_curves, "test_predictions", "curves_figure", name="plot_curves")
+def _of_labels() -> Pipeline:
     return (
         _measured(localisation="localisation")
         + _findings({"further": "shortcut_findings"})
-        + Pipeline([curves])
+        + Pipeline(
+            [
+                Node(plot_curves, "test_predictions", "curves_figure", name="plot_curves"),
+                Node(
+                    plot_localisation,
+                    "metrics",
+                    "localisation_figure",
+                    name="plot_localisation",
+                ),
+            ]
+        )
     )
 
 

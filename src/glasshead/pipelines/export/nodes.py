@@ -14,11 +14,12 @@ from jaxtyping import Float, Int, UInt8
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
 from glasshead.calibration.table import LABEL
+from glasshead.calibration.temperature import Output
 from glasshead.device import torch_threads
 from glasshead.errors import GateError, SplitError
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable, check_predictions
-from glasshead.models.classifier import Classifier, Output
+from glasshead.models.classifier import Classifier
 from glasshead.pipelines.export.params import ExportParams
 from glasshead.seeds import generator
 from glasshead.serving import export

@@ -207,7 +207,7 @@ def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | s
     """Return what `robustness` left, or why there is nothing to show; None where there is no such pipeline."""
     if summary["classifier"]["output"] != "softmax":
         return None
-    pipeline = "robustness" if own.name == DEFAULT else f"{own.name}_robustness"
+    pipeline = _stage(own, "robustness")
     table = own.load("robustness.csv")
     if table is None:
         return f"Not run: {_commands(pipeline, own)}."
@@ -256,5 +256,10 @@ def _data_of(summary: dict[str, Any]) -> str | None:
 
 def _commands(pipeline: str, own: ResultsFolder) -> str:
     """Return the commands that run a pipeline, and then the report alone."""
-    again = f"kedro run --pipelines={own.name} --from-nodes={own.name}.judge_classifier"
+    again = f"kedro run --pipelines={_stage(own, 'report')}"
     return f"kedro run --pipelines={pipeline}, then {again}, each with the --params of this run"
+
+
+def _stage(own: ResultsFolder, stage: str) -> str:
+    """Return the name of the pipeline that is a stage of this classifier."""
+    return stage if own.name == DEFAULT else f"{own.name}_{stage}"

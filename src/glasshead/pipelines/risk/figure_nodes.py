@@ -1,7 +1,6 @@
 """Nodes of `risk` that draw: its training, its ranking, where its maps point, and galleries of test images."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,6 @@ from glasshead.pipelines.risk.params import RiskParams
 from glasshead.reporting.figures import plain
 from glasshead.reporting.risk_figures import (
     risk_history_figure,
-    risk_localisation_figure,
 )
 from glasshead.reporting.risk_gallery import Heated, risk_gallery_figure, scale_of
 
@@ -29,11 +27,6 @@ SCALED = 2000  # test images whose maps the scale of colours is made of
 def plot_training_history(audit_log: pd.DataFrame) -> Figure:
     """Return losses, gap, ranking and localisation by epoch."""
     return risk_history_figure(audit_log)
-
-
-def plot_localisation(metrics: dict[str, Any]) -> Figure:
-    """Return pointing game and IoU beside their rivals."""
-    return risk_localisation_figure(metrics)
 
 
 def plot_galleries(

@@ -2,12 +2,10 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glasshead.images.fitting import select_fitting_samples
 from glasshead.pipelines.risk.audit_nodes import find_shortcuts
 from glasshead.pipelines.risk.evaluation_nodes import list_for_review, locate_risk
 from glasshead.pipelines.risk.figure_nodes import (
     plot_galleries,
-    plot_localisation,
     plot_training_history,
 )
 from glasshead.pipelines.risk.nodes import (
@@ -16,6 +14,7 @@ from glasshead.pipelines.risk.nodes import (
     predict_risk,
     store_features,
 )
+from glasshead.templates import SELECTION
 
 FEATURES = ["embedding_store", "embed_summary"]
 
@@ -54,12 +53,7 @@ def features_pipeline() -> Pipeline:
     """Return what training needs: the rows that it may see, and the frozen features."""
     return Pipeline(
         [
-            Node(
-                select_fitting_samples,
-                ["images", "samples"],
-                "fitting_samples",
-                name="select_fitting_samples",
-            ),
+            SELECTION,
             Node(
                 store_features,
                 [
@@ -109,7 +103,6 @@ def proof_pipeline() -> Pipeline:
             Node(
                 list_for_review, ["predictions", "params:risk"], "to_review", name="list_for_review"
             ),
-            Node(plot_localisation, "metrics", "localisation_figure", name="plot_localisation"),
             Node(
                 plot_galleries,
                 ["classifier", "images", "predictions", "maps", "to_review", "params:risk"],

@@ -22,9 +22,9 @@ from glasshead.images.fitting import check_fitted_on, select_fitting_samples
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
+from glasshead.models.inference import logits_of
 from glasshead.pipelines.robustness.params import RobustnessParams
 from glasshead.seeds import generator
-from glasshead.serving.predict import logits_of
 
 logger = logging.getLogger(__name__)
 

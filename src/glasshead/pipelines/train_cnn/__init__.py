@@ -1,5 +1,6 @@
-"""Train a convolutional network from scratch."""
+"""Train a convolutional network from scratch, and compare augmentations by such trainings."""
 
+from glasshead.pipelines.train_cnn.ablation_pipeline import ablation_pipeline
 from glasshead.pipelines.train_cnn.pipeline import create_pipeline
 
-__all__ = ["create_pipeline"]
+__all__ = ["ablation_pipeline", "create_pipeline"]

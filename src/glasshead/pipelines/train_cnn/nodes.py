@@ -1,32 +1,27 @@
 """Nodes of `train_cnn`. What is fitted sees `fitting_samples` alone: train and validation rows."""
 
 import json
-import logging
-from collections.abc import Callable
-from functools import partial, wraps
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
-from glasshead.errors import ParameterError
-from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
+from glasshead.images.fitting import fitting_digest, labelled_pixels, predict_majority, table_rows
 from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.cnn import SMALLEST, CNNClassifier, build_cnn
+from glasshead.models.inference import logits_of
 from glasshead.models.processor import resize_and_crop
 from glasshead.models.tta import flip_tta
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.seeds import stream_seed
-from glasshead.serving.predict import logits_of, logits_table, predict_majority
-from glasshead.training.augment import PRESETS, Augmentation
+from glasshead.training.augment import Augmentation
 from glasshead.training.batches import Batches, channel_statistics, choose_batches, evenly_spaced
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
-
-logger = logging.getLogger(__name__)
 
 WHITENED = 2000 * 32**2  # pixels of train images that the first filters are taken from
 MEGABYTE = 2**20
@@ -80,39 +75,6 @@ def fit_cnn(
             augmentation=Augmentation(parameters.augmentation, len(images.classes)),
         )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
-
-
-def fit_variant(augmentation: str, replicate: int) -> Callable[..., Fitted]:
-    """Return `fit_cnn` with a preset of augmentation, and with `replicate` added to the seed."""
-
-    @wraps(fit_cnn)
-    def fit_this(
-        images: ImageTable,
-        fitting_samples: pd.DataFrame,
-        checkpoints: CheckpointFolder,
-        parameters: TrainCNNParams,
-        seed: int,
-    ) -> Fitted:
-        if "augmentation" in parameters.model_fields_set:
-            raise ParameterError(
-                "A comparison of augmentations chooses the augmentation itself. Leave it out of `cnn_ablation`."
-            )
-        chosen = parameters.model_copy(update={"augmentation": PRESETS[augmentation]})
-        logger.info("Augmentation %s, replicate %d", augmentation, replicate)
-        return fit_cnn(images, fitting_samples, checkpoints, chosen, seed + replicate)
-
-    return fit_this
-
-
-def predict_logits(
-    classifier: Classifier, images: ImageTable, samples: pd.DataFrame, parameters: TrainCNNParams
-) -> pd.DataFrame:
-    """Return raw logits of all rows, beside image_id, split and label, without test-time augmentation.
-
-    Raises ArtifactError if `samples` were not made of `images`.
-    """
-    device = choose_device(parameters.device, "train_cnn.device")
-    return logits_table(classifier, images, samples, device)
 
 
 def predict_controls(

@@ -2,52 +2,22 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glasshead.images.fitting import select_fitting_samples
-from glasshead.pipelines.train_cnn.nodes import (
-    fit_cnn,
-    fit_variant,
-    predict_controls,
-    predict_logits,
-)
-from glasshead.reporting.training_figures import plot_training_history
+from glasshead.pipelines.train_cnn.nodes import fit_cnn, predict_controls
+from glasshead.templates import training_on_pixels
 
 
-def create_pipeline(augmentation: str | None = None, replicate: int = 0) -> Pipeline:
-    """images, samples → uncalibrated, audit_log, step_log, logits, controls, training_history_figure.
-
-    A comparison names a preset of `augmentation` and adds `replicate` to the seed, once for each of its namespaces.
-    """
-    return Pipeline(
-        [
-            Node(
-                select_fitting_samples,
-                ["images", "samples"],
-                "fitting_samples",
-                name="select_fitting_samples",
-            ),
-            Node(
-                fit_variant(augmentation, replicate) if augmentation else fit_cnn,
-                ["images", "fitting_samples", "checkpoints", "params:train_cnn", "params:seed"],
-                ["uncalibrated", "audit_log", "step_log"],
-                name="fit_cnn",
-            ),
-            Node(
-                predict_logits,
-                ["uncalibrated", "images", "samples", "params:train_cnn"],
-                "logits",
-                name="predict_logits",
-            ),
-            Node(
-                predict_controls,
-                ["uncalibrated", "images", "fitting_samples", "params:train_cnn"],
-                "controls",
-                name="predict_controls",
-            ),
-            Node(
-                plot_training_history,
-                "audit_log",
-                "training_history_figure",
-                name="plot_training_history",
-            ),
-        ]
+def create_pipeline() -> Pipeline:
+    """images, samples → uncalibrated, audit_log, step_log, logits, controls, training_history_figure."""
+    fit = Node(
+        fit_cnn,
+        ["images", "fitting_samples", "checkpoints", "params:train_cnn", "params:seed"],
+        ["uncalibrated", "audit_log", "step_log"],
+        name="fit_cnn",
     )
+    controls = Node(
+        predict_controls,
+        ["uncalibrated", "images", "fitting_samples", "params:train_cnn"],
+        "controls",
+        name="predict_controls",
+    )
+    return training_on_pixels(fit, "params:train_cnn", controls)

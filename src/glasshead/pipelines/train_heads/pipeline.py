@@ -2,25 +2,19 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glasshead.images.fitting import select_fitting_samples
 from glasshead.pipelines.train_heads.nodes import (
     fit_heads,
     predict_controls,
     predict_logits,
 )
-from glasshead.reporting.training_figures import plot_training_history
+from glasshead.templates import HISTORY, SELECTION
 
 
 def create_pipeline() -> Pipeline:
     """embeddings, samples, images, taxonomy → uncalibrated, audit_log, logits, controls, training_history_figure."""
     return Pipeline(
         [
-            Node(
-                select_fitting_samples,
-                ["images", "samples"],
-                "fitting_samples",
-                name="select_fitting_samples",
-            ),
+            SELECTION,
             Node(
                 fit_heads,
                 [
@@ -54,11 +48,6 @@ def create_pipeline() -> Pipeline:
                 "controls",
                 name="predict_controls",
             ),
-            Node(
-                plot_training_history,
-                "audit_log",
-                "training_history_figure",
-                name="plot_training_history",
-            ),
+            HISTORY,
         ]
     )

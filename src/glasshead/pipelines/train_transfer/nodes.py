@@ -1,9 +1,6 @@
 """Nodes of `train_transfer`. What is fitted sees `fitting_samples` alone: train and validation rows."""
 
 import json
-import logging
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import pandas as pd
@@ -13,20 +10,14 @@ from glasshead.device import choose_device, torch_threads
 from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
 from glasshead.images.pixels import common_side
 from glasshead.images.table import ImageTable
-from glasshead.models.classifier import Classifier
-from glasshead.models.interpolation import Interpolation
 from glasshead.models.pretrained import TransferClassifier, build_transfer
-from glasshead.models.stages import Architecture
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.seeds import stream_seed
-from glasshead.serving.predict import logits_table
 from glasshead.training.augment import Augmentation
 from glasshead.training.batches import choose_batches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
-from glasshead.training.phases import Strategy, build_phases
-
-logger = logging.getLogger(__name__)
+from glasshead.training.phases import build_phases
 
 Fitted = tuple[TransferClassifier, pd.DataFrame, pd.DataFrame]
 
@@ -78,44 +69,6 @@ def fit_transfer(
             augmentation=Augmentation(parameters.augmentation, len(images.classes)),
         )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
-
-
-def fit_variant(
-    architecture: Architecture, strategy: Strategy, interpolation: Interpolation, replicate: int
-) -> Callable[..., Fitted]:
-    """Return `fit_transfer` of this network and strategy, and with `replicate` added to the seed."""
-
-    @wraps(fit_transfer)
-    def fit_this(
-        images: ImageTable,
-        fitting_samples: pd.DataFrame,
-        parent: dict[str, Any],
-        checkpoints: CheckpointFolder,
-        parameters: TrainTransferParams,
-        seed: int,
-    ) -> Fitted:
-        chosen = parameters.varied(
-            network={"architecture": architecture, "interpolation": interpolation},
-            strategy={"strategy": strategy},
-        )
-        logger.info("%s, %s, %s, replicate %d", architecture, strategy, interpolation, replicate)
-        return fit_transfer(images, fitting_samples, parent, checkpoints, chosen, seed + replicate)
-
-    return fit_this
-
-
-def predict_logits(
-    classifier: Classifier,
-    images: ImageTable,
-    samples: pd.DataFrame,
-    parameters: TrainTransferParams,
-) -> pd.DataFrame:
-    """Return raw logits of all rows, beside image_id, split and label.
-
-    Raises ArtifactError if `samples` were not made of `images`.
-    """
-    device = choose_device(parameters.device, "train_transfer.device")
-    return logits_table(classifier, images, samples, device)
 
 
 def _build(

@@ -35,12 +35,12 @@ class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
     threads: PositiveInt | None = None
     device: Device = "auto"
 
-    def varied(self, network: dict[str, Any], strategy: dict[str, Any] | None = None) -> Self:
+    def varied(self, network: dict[str, Any], strategy: dict[str, Any]) -> Self:
         """Return these parameters with other fields of `network` and `strategy`, as a variant of a comparison has them.
 
         Raises ParameterError where one of these fields was set, which would be of no effect.
         """
-        changes = {"network": network, "strategy": strategy or {}}
+        changes = {"network": network, "strategy": strategy}
         for block, fields in changes.items():
             if given := sorted(fields.keys() & getattr(self, block).model_fields_set):
                 raise ParameterError(

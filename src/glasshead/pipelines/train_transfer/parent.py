@@ -1,8 +1,6 @@
 """The node that pretrains a network where the parameters ask for one of our own."""
 
 import json
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import pandas as pd
@@ -12,7 +10,6 @@ from glasshead.device import torch_threads
 from glasshead.images.drawn import DrawnScenes
 from glasshead.images.scenes import CLASSES, Split
 from glasshead.models.pretrained import build_transfer
-from glasshead.models.stages import Architecture
 from glasshead.models.store import ClassifierStore
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.seeds import stream_seed
@@ -75,16 +72,3 @@ def pretrain_parent(
         )
     transfer_parents.save(name, parent)
     return {"pretrained": str(transfer_parents.folder(name))}, pd.DataFrame(history.epochs)
-
-
-def pretrain_variant(architecture: Architecture) -> Callable[..., Parent]:
-    """Return `pretrain_parent` of this architecture."""
-
-    @wraps(pretrain_parent)
-    def pretrain_this(
-        transfer_parents: ClassifierStore, parameters: TrainTransferParams, seed: int
-    ) -> Parent:
-        chosen = parameters.varied(network={"architecture": architecture})
-        return pretrain_parent(transfer_parents, chosen, seed)
-
-    return pretrain_this

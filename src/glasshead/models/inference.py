@@ -8,9 +8,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
-from glasshead.device import FittingBatches, computing_on
+from glasshead.device import Computes, FittingBatches, choose_device, computing_on
 from glasshead.errors import ParameterError
-from glasshead.images.fitting import table_rows
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
@@ -44,8 +43,8 @@ def logits_of(
     return torch.cat(parts).numpy()
 
 
-def logits_table(
-    classifier: Classifier, images: ImageTable, samples: pd.DataFrame, device: str
+def predict_logits(
+    classifier: Classifier, images: ImageTable, samples: pd.DataFrame, parameters: Computes
 ) -> pd.DataFrame:
     """Return raw logits of all rows, one column `logit/<class>` each, beside image_id, split and label.
 
@@ -53,18 +52,8 @@ def logits_table(
     """
     images.check_rows(samples)
     source = PixelSource(images, np.arange(len(images)), classifier.prepare)
+    device = choose_device(parameters.device, "device")
     logits = logits_of(classifier, source, len(images), device)
     columns = [f"logit/{name}" for name in classifier.classes]
     table = pd.DataFrame(logits, columns=columns, index=samples.index)
     return pd.concat([samples[["image_id", "split", "label"]], table], axis=1)
-
-
-def predict_majority(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
-    """Return image_id and `majority`, the most frequent train class, of the rows that nothing was fitted on.
-
-    Raises ArtifactError if `fitting_samples` are not of `images`.
-    """
-    rest = np.setdiff1d(np.arange(len(images)), table_rows(images, fitting_samples))
-    train = fitting_samples.loc[fitting_samples["split"] == "train", "class_index"]
-    majority = images.classes[int(train.mode().iloc[0])]
-    return pd.DataFrame({"image_id": images.ids().to_numpy()[rest], "majority": majority})

@@ -1,4 +1,4 @@
-"""What `transfer_comparison` trains, by namespace. Kedro wants namespaces before it reads parameters."""
+"""What `transfer_comparison` trains, and what it compares with what."""
 
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ class Recipe(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """One training of a recipe."""
+    """One training of a recipe; the replicate is added to the run's seed."""
 
     architecture: Architecture
     strategy: Strategy
@@ -48,12 +48,7 @@ RECIPES = [
         if name != REFERENCE.interpolation
     ),
 ]
-VARIANTS = {
-    f"transfer_comparison.{recipe}_{replicate}": Variant(*recipe, replicate)
-    for recipe in RECIPES
-    for replicate in range(REPLICATES)
-}
-PARENTS = {name: f"transfer_comparison.parent_{name}" for name in STRATEGIES}
+VARIANTS = [Variant(*recipe, replicate) for recipe in RECIPES for replicate in range(REPLICATES)]
 
 
 def reference_of(recipe: Recipe) -> Recipe | None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from glasshead.errors import ParameterError
+from glasshead.models import inference
+from glasshead.models.inference import logits_of
 from glasshead.models.tta import flip_tta
-from glasshead.serving import predict
-from glasshead.serving.predict import logits_of
 
 
 def network() -> nn.Module:
@@ -25,7 +25,7 @@ def test_batches_change_nothing_and_dropout_rests(monkeypatch):
     model = network().train()
     with torch.inference_mode():
         expected = network().eval()(PIXELS / 255).numpy()
-    monkeypatch.setattr(predict, "BATCH", 5)
+    monkeypatch.setattr(inference, "BATCH", 5)
     seen = []
 
     def take(places):
@@ -60,7 +60,7 @@ class Scarce(nn.Linear):
 
 
 def test_where_memory_ends_batches_are_halved_and_every_image_is_read_once(monkeypatch, caplog):
-    monkeypatch.setattr(predict, "BATCH", 10)
+    monkeypatch.setattr(inference, "BATCH", 10)
     model, read = Scarce(3), []
 
     def take(places):

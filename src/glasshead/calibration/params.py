@@ -1,8 +1,10 @@
-"""Parameters of `calibrate`."""
+"""Parameters of `calibrate` and `evaluate`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveInt
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class CalibrateParams(BaseModel, extra="forbid", frozen=True):
@@ -18,3 +20,13 @@ class CalibrateParams(BaseModel, extra="forbid", frozen=True):
     without_optimum: Literal["keep", "fail"] = "keep"
     target_error: float = Field(default=0.02, gt=0, lt=1)
     certainty: float = Field(default=0.95, gt=0, lt=1)
+
+
+class EvaluateParams(BaseModel, extra="forbid", frozen=True):
+    """The gate (0 switches it off), bins and resamples, and what the figure of confusions shows."""
+
+    minimum_accuracy: Fraction = 0.65
+    n_bins: PositiveInt = 15
+    n_resamples: PositiveInt = 1000
+    n_pairs: PositiveInt = 6
+    n_examples: PositiveInt = 8

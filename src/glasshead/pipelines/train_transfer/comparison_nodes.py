@@ -1,5 +1,6 @@
-"""Nodes of `transfer_comparison`."""
+"""Nodes of `transfer_comparison`: strategies, networks and interpolations, compared by trainings from several seeds."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,20 @@ from glasshead.calibration.replicates import compare_accuracies, mean_over_runs
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.interpolation import Interpolation, high_frequency_share
+from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
-from glasshead.pipelines.transfer_comparison.variants import (
+from glasshead.models.variants import fit_each, name_of
+from glasshead.pipelines.train_transfer.nodes import fit_transfer
+from glasshead.pipelines.train_transfer.params import TrainTransferParams
+from glasshead.pipelines.train_transfer.parent import pretrain_parent
+from glasshead.pipelines.train_transfer.variants import (
     RECIPES,
     REFERENCE,
+    STRATEGIES,
     STUDIED,
     VARIANTS,
     Recipe,
+    Variant,
     reference_of,
 )
 from glasshead.reporting.transfer_figures import convergence_figure, interpolation_figure
@@ -27,11 +35,56 @@ CHUNK = 64  # of them at once
 COMPARED = ("difference", "difference_low", "difference_high", "verdict")
 
 
-def compare_recipes(*results: Any) -> pd.DataFrame:
-    """Return a row a recipe: its accuracy, and its difference to the recipe `reference` from the same seeds.
+def pretrain_parents(
+    transfer_parents: ClassifierStore,
+    variants: VariantStore,
+    parameters: TrainTransferParams,
+    seed: int,
+) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
+    """Return the parent of each architecture as `pretrain_parent` does, and all their training histories.
 
-    Args:
-        results: for each of `VARIANTS` in order its metrics, then for each its audit log.
+    Raises as `pretrain_parent`, and ParameterError where the parameters choose what is compared.
+    """
+    parents: dict[str, dict[str, Any]] = {}
+    histories = []
+    for architecture in STRATEGIES:
+        name = f"parent_{architecture}"
+        variants.note(name)
+        chosen = _parameters_of(REFERENCE._replace(architecture=architecture), parameters)
+        parents[architecture], history = pretrain_parent(transfer_parents, chosen, seed)
+        variants.note(name, finished=True, parent_audit_log=history)
+        histories.append(history.assign(architecture=architecture))
+    return parents, pd.concat(histories, ignore_index=True)
+
+
+def fit_variants(
+    images: ImageTable,
+    fitting_samples: pd.DataFrame,
+    parents: dict[str, dict[str, Any]],
+    variants: VariantStore,
+    parameters: TrainTransferParams,
+    seed: int,
+) -> pd.DataFrame:
+    """Fine-tune a network for each of `VARIANTS`, keep them in `variants`, and return all training histories.
+
+    Raises as `fit_transfer`, and ParameterError where the parameters choose what is compared.
+    """
+    trainings = {
+        variant: partial(
+            fit_transfer,
+            images,
+            fitting_samples,
+            parents[variant.architecture],
+            parameters=_parameters_of(variant, parameters),
+            seed=seed + variant.replicate,
+        )
+        for variant in VARIANTS
+    }
+    return fit_each(variants, trainings)
+
+
+def compare_recipes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a recipe: its accuracy, and its difference to the recipe `reference` from the same seeds.
 
     Columns: architecture, strategy, interpolation; reference: for another network the same strategy on the first, for
     all others the reference strategy, which has none; seeds, their number; accuracy, low, high: mean on test rows and
@@ -39,47 +92,34 @@ def compare_recipes(*results: Any) -> pd.DataFrame:
     lower, or unresolved where that interval holds 0; nll and ece: means after calibration; epochs, images_seen and
     seconds: means of training.
     """
-    metrics, logs = results[: len(VARIANTS)], results[len(VARIANTS) :]
-    runs = pd.DataFrame(
-        {
-            "recipe": str(Recipe(*variant[:3])),
-            **{name: found[name]["value"] for name in ("accuracy", "nll", "ece")},
-            "epochs": len(log),
-            **{name: log[name].iloc[-1] for name in ("images_seen", "seconds")},
-        }
-        for variant, found, log in zip(VARIANTS.values(), metrics, logs, strict=True)
-    )
-    groups = dict(iter(runs.groupby("recipe")))
+    groups = dict(iter(runs.groupby(list(Recipe._fields))))
     return pd.DataFrame(_row(recipe, groups) for recipe in RECIPES)
 
 
-def draw_comparison(*audit_logs: pd.DataFrame) -> Figure:
+def plot_comparison(histories: pd.DataFrame) -> Figure:
     """Return validation accuracy against epochs, seconds and images seen, of each strategy and network.
 
-    `audit_logs` are those of `VARIANTS` in order; other interpolations than the reference's are left out.
+    Other interpolations than the reference's are left out.
     """
-    curves = [
-        log.assign(**variant._asdict())
-        for variant, log in zip(VARIANTS.values(), audit_logs, strict=True)
-        if variant.interpolation == REFERENCE.interpolation
-    ]
-    return convergence_figure(pd.concat(curves, ignore_index=True))
+    return convergence_figure(histories[histories["interpolation"] == REFERENCE.interpolation])
 
 
 def study_interpolation(
     comparison: pd.DataFrame,
-    classifier: TransferClassifier,
+    variants: VariantStore,
     images: ImageTable,
     samples: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return a row an interpolation of the reference recipe: what it does to accuracy and to fine detail.
 
     Columns: those of `comparison` that tell of accuracy; high_frequency_share, high_frequency_low and _high: mean over
-    test images, as large as `classifier` reads them, and its 95 % t interval over images.
+    test images, as large as the reference reads them, and its 95 % t interval over images.
 
     Raises ArtifactError if `samples` were not made of `images`.
     """
     images.check_rows(samples)
+    classifier = variants.load(name_of(Variant(*REFERENCE, replicate=0)))
+    assert isinstance(classifier, TransferClassifier)
     same = (comparison["architecture"] == REFERENCE.architecture) & (
         comparison["strategy"] == REFERENCE.strategy
     )
@@ -92,14 +132,23 @@ def study_interpolation(
     return chosen.join(pd.DataFrame(shares))
 
 
-def draw_interpolation(interpolation: pd.DataFrame) -> Figure:
+def plot_interpolation(interpolation: pd.DataFrame) -> Figure:
     """Return accuracy and high-frequency share of each interpolation with their intervals."""
     return interpolation_figure(interpolation)
 
 
+def _parameters_of(
+    variant: Recipe | Variant, parameters: TrainTransferParams
+) -> TrainTransferParams:
+    return parameters.varied(
+        network={"architecture": variant.architecture, "interpolation": variant.interpolation},
+        strategy={"strategy": variant.strategy},
+    )
+
+
 def _row(recipe: Recipe, groups: dict[Any, pd.DataFrame]) -> dict[str, Any]:
-    runs, reference = groups[str(recipe)], reference_of(recipe)
-    others = groups[str(reference)]["accuracy"].tolist() if reference else None
+    runs, reference = groups[recipe], reference_of(recipe)
+    others = groups[reference]["accuracy"].tolist() if reference else None
     means = ("nll", "ece", "epochs", "images_seen", "seconds")
     return (
         recipe._asdict()
