@@ -8,9 +8,9 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from glasshead.datasets.image_table import ImageTableDataset
+from glasshead.images.sources.params import IngestParams
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.ingest import create_pipeline
-from glasshead.pipelines.ingest.params import IngestParams
 
 CONF = Path(__file__).parents[2] / "conf"
 

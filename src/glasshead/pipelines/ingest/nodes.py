@@ -2,8 +2,8 @@
 
 import logging
 
-from glasshead.images.sources import Ingested, read_source
-from glasshead.pipelines.ingest.params import IngestParams
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import Ingested, read_source
 
 logger = logging.getLogger(__name__)
 
