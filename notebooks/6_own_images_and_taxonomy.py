@@ -26,8 +26,8 @@ import pandas as pd
 
 from glasshead.datasets.project import open_project
 from glasshead.errors import TaxonomyError
-from glasshead.images.sources import read_source
 from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import read_source
 from glasshead.images.taxonomy import add_targets, parse_taxonomy
 
 catalog = open_project()

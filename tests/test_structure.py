@@ -9,15 +9,15 @@ from inspect import signature
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_type_hints
+from typing import cast, get_type_hints
 
 import pandas as pd
 import pytest
-import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 from kedro.pipeline import Node, Pipeline
 from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
+from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from glasshead.datasets import atomic
@@ -348,9 +348,7 @@ class TestParameters:
     def test_environments_only_change_what_base_has(self, config: OmegaConfigLoader) -> None:
         base = config["parameters"]
         for environment in ("cifar10", "gpu", "test"):
-            for path in sorted((ROOT / "conf" / environment).glob("parameters*.yml")):
-                changed = yaml.safe_load(path.read_text())
-                assert leaves(changed).keys() <= leaves(base).keys(), path
+            assert leaves(changes(environment)).keys() <= leaves(base).keys(), environment
 
     @pytest.mark.parametrize(
         ("comparison", "recipe", "compared"),
@@ -379,11 +377,20 @@ class TestParameters:
         assert ours.pop("training.epochs") <= theirs.pop("training.epochs")
         assert ours == theirs
 
+    def test_a_comparison_follows_its_recipe_until_it_is_told_otherwise(self) -> None:
+        recipe = {"train_transfer": {"training": {"epochs": 3, "batch_size": 7}}}
+        told = {"transfer_comparison": {"training": {"epochs": 2}}}
+        loader = OmegaConfigLoader(
+            str(ROOT / "conf"), env="base", runtime_params=recipe | told, **CONFIG_LOADER_ARGS
+        )
+        training = loader["parameters"]["transfer_comparison"]["training"]
+        assert (training["epochs"], training["batch_size"]) == (2, 7)
+        assert loader["parameters"]["train_transfer"]["training"]["epochs"] == 3
+
     def test_the_test_environment_only_shrinks_numbers(self, config: OmegaConfigLoader) -> None:
         base = leaves(config["parameters"])
-        for path in sorted((ROOT / "conf" / "test").glob("*.yml")):
-            for name, value in leaves(yaml.safe_load(path.read_text())).items():
-                assert base[name] is None or value <= base[name], name  # None: all
+        for name, value in leaves(changes("test")).items():
+            assert base[name] is None or value <= base[name], name  # None: all
 
 
 class TestCode:
@@ -422,6 +429,13 @@ def leaves(tree: dict[str, object], prefix: str = "") -> dict[str, object]:
         nested = isinstance(value, dict)
         found |= leaves(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return found
+
+
+def changes(environment: str) -> dict[str, object]:
+    """Return the parameters that an environment itself states."""
+    paths = sorted((ROOT / "conf" / environment).glob("parameters*.yml"))
+    merged = OmegaConf.merge(*(OmegaConf.load(path) for path in paths))
+    return cast(dict[str, object], OmegaConf.to_container(merged, resolve=True))
 
 
 def named(pipeline: Pipeline, name: str) -> list[Node]:

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from glasshead.errors import SourceError
-from glasshead.images.sources import Ingested, IngestParams, read_source
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import Ingested, read_source
 
 
 def encoded(form: str) -> bytes:

@@ -24,7 +24,9 @@ from kedro.framework.cli.utils import _split_params
 from PIL import Image
 
 from glasshead.errors import SourceError
-from glasshead.images.sources import Ingested, IngestParams, image_folder, read_source
+from glasshead.images.sources import image_folder
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import Ingested, read_source
 
 
 def png(value: int) -> bytes:

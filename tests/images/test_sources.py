@@ -21,10 +21,10 @@ from pydantic import ValidationError
 from torchvision.datasets import CIFAR10
 
 from glasshead.errors import SourceError
-from glasshead.images.scenes import CLASSES
-from glasshead.images.sources import Ingested, IngestParams, read_source
-from glasshead.images.sources import read as read_module
+from glasshead.images.scenes import CLASSES, ScenesParams
 from glasshead.images.sources.base import Source, plain_record
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import Ingested, read_source
 
 
 def jpeg(value: int) -> bytes:
@@ -45,7 +45,7 @@ def rows(ingested: Ingested, *columns: str) -> list[tuple]:
 class TestParameters:
     def test_an_unknown_source_is_refused_with_the_kinds_there_are(self):
         with pytest.raises(
-            ValidationError, match="'scenes', 'cifar10', 'parquet', 'image_folder' or 'hub'"
+            ValidationError, match="one of scenes, cifar10, parquet, image_folder, hub"
         ):
             IngestParams.model_validate({"source": "imagenet"})
 
@@ -472,7 +472,7 @@ class TestWhatIsCheckedOfEverySource:
     def give(self, monkeypatch):
         def give(*records):
             source = Source(("cat", "dog"), records)
-            monkeypatch.setattr(read_module, "_open_scenes", lambda params, seed: source)
+            monkeypatch.setattr(ScenesParams, "open", lambda params, seed: source)
 
         return give
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor, nn
@@ -415,7 +415,8 @@ def test_what_is_not_of_one_run_is_refused(images, parameters, explain_heads, tm
 
 
 def test_the_shipped_parameters_are_valid():
-    shipped = yaml.safe_load((ROOT / "conf/base/parameters_explain.yml").read_text())
+    loaded = OmegaConf.load(ROOT / "conf/base/parameters_explain.yml")
+    shipped = OmegaConf.to_container(loaded, resolve=True)
     for block in shipped.values():
         assert set(block) == set(ExplainParams.model_fields)
         ExplainParams(**block)

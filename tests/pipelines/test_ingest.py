@@ -8,7 +8,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
 from glasshead.datasets.image_table import ImageTableDataset
-from glasshead.images.sources import IngestParams
+from glasshead.images.sources.params import IngestParams
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.ingest import create_pipeline
 

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from glasshead.errors import ArtifactError, SplitError, TaxonomyError
 from glasshead.images.means import mean_images
 from glasshead.images.scenes import CLASSES
-from glasshead.images.sources import IngestParams, read_source
 from glasshead.images.sources.base import plain_record
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import read_source
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams
 from glasshead.pipelines.preprocess import create_pipeline

@@ -18,7 +18,8 @@ from pydantic import ValidationError
 from glasshead.errors import ParameterError, SourceError
 from glasshead.images.captions import UNKNOWN, all_words
 from glasshead.images.scenes import CLASSES
-from glasshead.images.sources import IngestParams, read_source
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import read_source
 from glasshead.images.splits import assign_splits
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.nano_clip import NanoClip

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
+from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from pydantic import ValidationError
@@ -24,10 +24,19 @@ from glasshead.pipelines.train_cnn.nodes import (
     predict_controls,
 )
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
+from glasshead.settings import CONFIG_LOADER_ARGS
 from glasshead.training.augment import PRESETS
 from glasshead.training.checkpoint import CheckpointFolder
 
-CONF = Path(__file__).parents[2] / "conf" / "base"
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def parameters() -> dict:
+    """Return the parameters of the base environment, with references resolved."""
+    loader = OmegaConfigLoader(str(CONF), env="base", **CONFIG_LOADER_ARGS)
+    return loader["parameters"]
+
+
 SMALL = {
     "width": 0.05,
     "training": {
@@ -217,7 +226,7 @@ class TestParams:
     @pytest.mark.parametrize("name", ["train_cnn", "cnn_ablation"])
     def test_the_file_names_every_field(self, name):
         """So that a user sees what can be set; of the comparison all but the augmentation."""
-        block = yaml.safe_load((CONF / f"parameters_{name}.yml").read_text())[name]
+        block = parameters()[name]
         parsed = TrainCNNParams.model_validate(block)
         missing = {"augmentation"} if name == "cnn_ablation" else set()
         assert set(block) == set(TrainCNNParams.model_fields) - missing

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw
 from pydantic import BaseModel, Field, PositiveInt
 
 from glasshead.images.shapes import DRAWINGS, Part
+from glasshead.images.sources.base import Source, SourceParams
 from glasshead.images.table import Record
 from glasshead.seeds import generator
 
@@ -75,10 +76,16 @@ class CleanScenesParams(BaseModel, extra="forbid", frozen=True):
     occluder_rate: float = Field(default=0.35, ge=0.0, le=1.0)
 
 
-class ScenesParams(CleanScenesParams, frozen=True):
+class ScenesParams(SourceParams, CleanScenesParams, frozen=True):
     """The same, and what is planted in them."""
 
     defects: Defects = Defects()
+
+    def open(self, seed: int) -> Source:
+        """Return the scenes as a source of images."""
+        return Source(
+            CLASSES, generate_scenes(self, seed), attributes=("colour", "habitat", "size")
+        )
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -19,16 +19,6 @@ logger = logging.getLogger(__name__)
 
 EFFORT = ["epochs", "images_seen", "seconds"]
 
-
-class Variant(Protocol):
-    """A named tuple of what a variant is made of; its values give it its name."""
-
-    def _asdict(self) -> dict[str, Any]: ...
-
-    def __iter__(self) -> Any: ...
-
-
-V = TypeVar("V", bound=Variant)
 Training = Callable[[CheckpointFolder], tuple[Classifier, pd.DataFrame, pd.DataFrame]]
 
 
@@ -37,10 +27,11 @@ def name_of(variant: Iterable[Any]) -> str:
     return "_".join(map(str, variant))
 
 
-def fit_each(variants: VariantStore, trainings: Mapping[V, Training]) -> pd.DataFrame:
+def fit_each(variants: VariantStore, trainings: Mapping[Any, Training]) -> pd.DataFrame:
     """Fit each variant and keep it in `variants`; return all training histories, each row with its variant's fields.
 
-    A training is given its own checkpoints, so that one which was stopped goes on, and a finished one is not repeated.
+    Variants are named tuples. A training is given its own checkpoints, so that one which was stopped goes on, and a
+    finished one is not repeated.
     """
     histories = []
     for variant, fit in trainings.items():

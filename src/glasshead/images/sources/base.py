@@ -1,8 +1,11 @@
 """What every source gives: class names, and a stream of records and refusals."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
+
+from pydantic import BaseModel
 
 from glasshead.images.table import Record
 
@@ -21,6 +24,20 @@ class Source:
     classes: tuple[str, ...]
     records: Iterable[Record | Refused]
     attributes: tuple[str, ...] = ()
+
+
+class SourceParams(BaseModel, extra="forbid", frozen=True):
+    """Parameters of a source, which open it.
+
+    Attributes:
+        location: the field that says where the images lie, where there is one that has no default.
+    """
+
+    location: ClassVar[str | None] = None
+
+    @abstractmethod
+    def open(self, seed: int) -> Source:
+        """Return the images; raises SourceError where they are missing or have another layout."""
 
 
 def plain_record(

@@ -7,42 +7,40 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PIL import Image
-from pydantic import BaseModel
 
 from glasshead.errors import SourceError
-from glasshead.images.sources.base import Source, plain_record
+from glasshead.images.sources.base import Source, SourceParams, plain_record
 from glasshead.images.table import Record
 
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
 
-class CIFAR10Params(BaseModel, extra="forbid", frozen=True):
+class CIFAR10Params(SourceParams, frozen=True):
     """`folder` holds cifar-10-batches-py; where it does not, `download` fetches it (170 MB)."""
 
     folder: Path = Path("data/01_raw")
     download: bool = True
 
+    def open(self, seed: int) -> Source:
+        """Return CIFAR-10 in torchvision's order; raises SourceError where files are missing or damaged."""
+        from torchvision.datasets import CIFAR10
 
-def open_cifar10(params: CIFAR10Params) -> Source:
-    """Return CIFAR-10 in torchvision's order; raises SourceError where files are missing, damaged or unreachable."""
-    from torchvision.datasets import CIFAR10
-
-    batches = params.folder / CIFAR10.base_folder
-    if not batches.is_dir():
-        if not params.download:
+        batches = self.folder / CIFAR10.base_folder
+        if not batches.is_dir():
+            if not self.download:
+                raise SourceError(
+                    f"CIFAR-10 is not in {self.folder}. Unpack {CIFAR10.filename} there, so that {batches} exists, "
+                    "or set ingest.cifar10.download=true."
+                )
+            _download(self.folder)
+        if damaged := _damaged(batches):
             raise SourceError(
-                f"CIFAR-10 is not in {params.folder}. Unpack {CIFAR10.filename} there, so that {batches} exists, "
-                "or set ingest.cifar10.download=true."
+                f"CIFAR-10 in {batches} is damaged: {'; '.join(damaged)}. Delete that folder and run again."
             )
-        _download(params.folder)
-    if damaged := _damaged(batches):
-        raise SourceError(
-            f"CIFAR-10 in {batches} is damaged: {'; '.join(damaged)}. Delete that folder and run again."
-        )
-    folder = str(params.folder)
-    splits = {"train": CIFAR10(folder, train=True), "test": CIFAR10(folder, train=False)}
-    return Source(tuple(splits["train"].classes), _records(splits))
+        folder = str(self.folder)
+        splits = {"train": CIFAR10(folder, train=True), "test": CIFAR10(folder, train=False)}
+        return Source(tuple(splits["train"].classes), _records(splits))
 
 
 def _records(splits: dict[str, "CIFAR10"]) -> Iterator[Record]:

@@ -2,13 +2,12 @@
 
 import logging
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
-from pydantic import BaseModel
 
 from glasshead.errors import SourceError
-from glasshead.images.sources.base import Source
+from glasshead.images.sources.base import Source, SourceParams
 from glasshead.images.sources.columns import check_columns, distinct_labels, read_local, read_rows
 
 if TYPE_CHECKING:
@@ -19,11 +18,13 @@ logger = logging.getLogger(__name__)
 ROWS = 256  # a batch's images stand in memory at once
 
 
-class HubParams(BaseModel, extra="forbid", frozen=True):
+class HubParams(SourceParams, frozen=True):
     """`id` as in `datasets.load_dataset`: owner/name or a folder; `revision`: a commit pins the data.
 
     `attribute_columns` are kept as text, for subtasks to read.
     """
+
+    location: ClassVar[str] = "id"
 
     id: str | None = None
     revision: str | None = None
@@ -34,29 +35,28 @@ class HubParams(BaseModel, extra="forbid", frozen=True):
     train_split: str = "train"
     test_split: str | None = "test"
 
+    def open(self, seed: int) -> Source:
+        """Return the rows of the data set's splits in order; raises SourceError where it cannot be had."""
+        import datasets
 
-def open_hub(params: HubParams) -> Source:
-    """Return the rows of the data set's splits in order; raises SourceError where it cannot be had."""
-    import datasets
-
-    splits = _load(params)
-    for name, data in splits.items():
-        where = f"{params.id} ({name})"
-        schema = data.features.arrow_schema
-        check_columns(
-            schema, params.image_column, params.label_column, params.attribute_columns, where
+        splits = _load(self)
+        for name, data in splits.items():
+            where = f"{self.id} ({name})"
+            schema = data.features.arrow_schema
+            check_columns(
+                schema, self.image_column, self.label_column, self.attribute_columns, where
+            )
+        feature = splits["train"].features[self.label_column]
+        coded = isinstance(feature, datasets.ClassLabel)
+        classes = tuple(feature.names) if coded else _distinct(splits, self.label_column)
+        wanted = [self.image_column, self.label_column, *self.attribute_columns]
+        rows = (
+            read_rows(
+                _batches(data, wanted), name, classes, coded, self.attribute_columns, read_local
+            )
+            for name, data in splits.items()
         )
-    feature = splits["train"].features[params.label_column]
-    coded = isinstance(feature, datasets.ClassLabel)
-    classes = tuple(feature.names) if coded else _distinct(splits, params.label_column)
-    wanted = [params.image_column, params.label_column, *params.attribute_columns]
-    rows = (
-        read_rows(
-            _batches(data, wanted), name, classes, coded, params.attribute_columns, read_local
-        )
-        for name, data in splits.items()
-    )
-    return Source(classes, chain.from_iterable(rows), params.attribute_columns)
+        return Source(classes, chain.from_iterable(rows), self.attribute_columns)
 
 
 def _distinct(splits: dict[str, "Dataset"], label_column: str) -> tuple[str, ...]:

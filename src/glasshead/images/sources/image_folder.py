@@ -8,12 +8,11 @@ import stat
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-
-from pydantic import BaseModel
+from typing import ClassVar
 
 from glasshead.errors import SourceError
 from glasshead.images.hidden import is_hidden
-from glasshead.images.sources.base import Refused, Source, plain_record
+from glasshead.images.sources.base import Refused, Source, SourceParams, plain_record
 from glasshead.images.sources.class_folders import find_layout, is_text, place, shown
 from glasshead.images.sources.remote import Location, Remote, RemoteFile
 from glasshead.images.table import Record
@@ -22,30 +21,31 @@ MAX_BYTES = 2**28  # a larger file is no image that the pixel limit of decoding 
 AT_ONCE = 64  # files that are fetched at a time from a remote root, of MAX_BYTES together
 
 
-class ImageFolderParams(BaseModel, extra="forbid", frozen=True):
+class ImageFolderParams(SourceParams, frozen=True):
     """`path`: the root folder, a local path or an fsspec address, such as s3://bucket/folder."""
+
+    location: ClassVar[str] = "path"
 
     path: Location | None = None
 
+    def open(self, seed: int) -> Source:
+        """Return every file below a class folder, in path order; the id is the path relative to the root.
 
-def open_image_folder(params: ImageFolderParams) -> Source:
-    """Return every file below a class folder, in path order; the id is the path relative to the root.
-
-    Hidden names are ignored. Files outside a class folder, links that lead out of the root, linked
-    folders, special and unreadable files are refused one by one. Raises SourceError where there is no such layout.
-    """
-    root = params.path
-    if isinstance(root, str):
-        remote = Remote.connect(root)
-        tops, classes = find_layout(root, remote.folders)
-        return Source(classes, _remote_records(remote, tops))
-    if root is None or not root.is_dir():
-        raise SourceError(f"ingest.image_folder.path: {root} is not a folder.")
-    try:
-        tops, classes = find_layout(root, partial(_folders, root))
-    except OSError as error:
-        raise SourceError(f"ingest.image_folder.path: {error}") from error
-    return Source(classes, _records(root.resolve(), tops))
+        Hidden names are ignored. Files outside a class folder, links that lead out of the root, linked
+        folders, special and unreadable files are refused one by one. Raises SourceError where there is no such layout.
+        """
+        root = self.path
+        if isinstance(root, str):
+            remote = Remote.connect(root)
+            tops, classes = find_layout(root, remote.folders)
+            return Source(classes, _remote_records(remote, tops))
+        if root is None or not root.is_dir():
+            raise SourceError(f"ingest.image_folder.path: {root} is not a folder.")
+        try:
+            tops, classes = find_layout(root, partial(_folders, root))
+        except OSError as error:
+            raise SourceError(f"ingest.image_folder.path: {error}") from error
+        return Source(classes, _records(root.resolve(), tops))
 
 
 def _records(root: Path, tops: tuple[str, ...]) -> Iterator[Record | Refused]:

@@ -1,22 +1,21 @@
-"""Parameters of `ingest`: the chosen source, and one block for each."""
+"""Parameters of `ingest`: the chosen source, and one block for each. The blocks are the table of sources."""
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import BaseModel, Field, model_validator
 
 from glasshead.images.scenes import ScenesParams
+from glasshead.images.sources.base import SourceParams
 from glasshead.images.sources.cifar10 import CIFAR10Params
 from glasshead.images.sources.hub import HubParams
 from glasshead.images.sources.image_folder import ImageFolderParams
 from glasshead.images.sources.parquet import ParquetParams
 
-LOCATIONS = {"parquet": "path", "image_folder": "path", "hub": "id"}
-
 
 class IngestParams(BaseModel, extra="forbid", frozen=True):
     """`source` names the block that is read; the others are ignored. `max_bad_share`: quarantined, of all."""
 
-    source: Literal["scenes", "cifar10", "parquet", "image_folder", "hub"] = "scenes"
+    source: str = "scenes"
     max_bad_share: float = Field(default=0.01, ge=0.0, le=1.0)
     scenes: ScenesParams = ScenesParams()
     cifar10: CIFAR10Params = CIFAR10Params()
@@ -24,9 +23,18 @@ class IngestParams(BaseModel, extra="forbid", frozen=True):
     image_folder: ImageFolderParams = ImageFolderParams()
     hub: HubParams = HubParams()
 
+    @property
+    def chosen(self) -> SourceParams:
+        """The block of the chosen source."""
+        block: SourceParams = getattr(self, self.source)
+        return block
+
     @model_validator(mode="after")
     def _source_is_located(self) -> Self:
-        field = LOCATIONS.get(self.source)
-        if field and getattr(getattr(self, self.source), field) is None:
+        known = [name for name, block in self if isinstance(block, SourceParams)]
+        if self.source not in known:
+            raise ValueError(f"source is {self.source!r}: set it to one of {', '.join(known)}")
+        field = self.chosen.location
+        if field and getattr(self.chosen, field) is None:
             raise ValueError(f"source is {self.source}: set ingest.{self.source}.{field} too")
         return self

@@ -6,13 +6,13 @@ from fnmatch import fnmatchcase
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
 
 from glasshead.errors import SourceError
-from glasshead.images.sources.base import Source
+from glasshead.images.sources.base import Source, SourceParams
 from glasshead.images.sources.columns import check_columns, class_names, distinct_labels, read_rows
 from glasshead.images.sources.remote import Location, Remote, reaching
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 ROWS = 256  # a batch's images stand in memory at once
 
 
-class ParquetParams(BaseModel, extra="forbid", frozen=True):
+class ParquetParams(SourceParams, frozen=True):
     """`path`: a folder with train.parquet and perhaps test.parquet (or shards train-*.parquet), or one file.
 
     It is a local path or an fsspec address, such as s3://bucket/folder.
@@ -29,26 +29,27 @@ class ParquetParams(BaseModel, extra="forbid", frozen=True):
     ClassLabel names in the file's metadata. `attribute_columns` are kept as text, for subtasks to read.
     """
 
+    location: ClassVar[str] = "path"
+
     path: Location | None = None
     image_column: str = "image"
     label_column: str = "label"
     attribute_columns: tuple[str, ...] = ()
 
-
-def open_parquet(params: ParquetParams) -> Source:
-    """Return the rows of the files in order; raises SourceError where they are missing or have another layout."""
-    splits = _open(params.path)
-    names = _class_names(splits, params)
-    labels = _batches(chain.from_iterable(splits.values()), [params.label_column])
-    classes = names or distinct_labels(batch.column(0) for batch in labels)
-    wanted = [params.image_column, params.label_column, *params.attribute_columns]
-    rows = (
-        read_rows(
-            _batches(files, wanted), split, classes, names is not None, params.attribute_columns
+    def open(self, seed: int) -> Source:
+        """Return the rows of the files in order; raises SourceError where they are missing or have another layout."""
+        splits = _open(self.path)
+        names = _class_names(splits, self)
+        labels = _batches(chain.from_iterable(splits.values()), [self.label_column])
+        classes = names or distinct_labels(batch.column(0) for batch in labels)
+        wanted = [self.image_column, self.label_column, *self.attribute_columns]
+        rows = (
+            read_rows(
+                _batches(files, wanted), split, classes, names is not None, self.attribute_columns
+            )
+            for split, files in splits.items()
         )
-        for split, files in splits.items()
-    )
-    return Source(classes, chain.from_iterable(rows), params.attribute_columns)
+        return Source(classes, chain.from_iterable(rows), self.attribute_columns)
 
 
 def _class_names(

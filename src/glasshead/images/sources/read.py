@@ -10,13 +10,8 @@ import pandas as pd
 
 from glasshead.errors import ImageError, SourceError
 from glasshead.images.decode import decode
-from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
-from glasshead.images.sources.base import Refused, Source
-from glasshead.images.sources.cifar10 import open_cifar10
-from glasshead.images.sources.hub import open_hub
-from glasshead.images.sources.image_folder import open_image_folder
+from glasshead.images.sources.base import Refused
 from glasshead.images.sources.params import IngestParams
-from glasshead.images.sources.parquet import open_parquet
 from glasshead.images.table import ImageTable, Record
 
 logger = logging.getLogger(__name__)
@@ -44,7 +39,7 @@ def read_source(params: IngestParams, seed: int) -> Ingested:
     Raises SourceError where it is missing or empty, has fewer than two classes or repeated ids, or where the share of
     bad files is above `max_bad_share`.
     """
-    source = _open(params, seed)
+    source = params.chosen.open(seed)
     inspection = _Inspection()
     sound = inspection.sound(source.records)
     images = ImageTable.from_records(sound, source.classes, source.attributes)
@@ -101,24 +96,6 @@ class _Inspection:
             "converted": self.converted,
             "animated": len(self.animated),
         }
-
-
-def _open(params: IngestParams, seed: int) -> Source:
-    match params.source:
-        case "scenes":
-            return _open_scenes(params.scenes, seed)
-        case "cifar10":
-            return open_cifar10(params.cifar10)
-        case "parquet":
-            return open_parquet(params.parquet)
-        case "image_folder":
-            return open_image_folder(params.image_folder)
-        case "hub":
-            return open_hub(params.hub)
-
-
-def _open_scenes(params: ScenesParams, seed: int) -> Source:
-    return Source(CLASSES, generate_scenes(params, seed), attributes=("colour", "habitat", "size"))
 
 
 def _check_bad_share(sound: int, refused: list[Refused], params: IngestParams) -> None:

@@ -2,7 +2,8 @@
 
 import logging
 
-from glasshead.images.sources import Ingested, IngestParams, read_source
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import Ingested, read_source
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,8 @@ from glasshead.device import choose_device
 from glasshead.errors import SourceError
 from glasshead.images.captions import FACTS, UNKNOWN, all_words, encode_facts, write_caption
 from glasshead.images.scenes import CLASSES
-from glasshead.images.sources import IngestParams, read_source
+from glasshead.images.sources.params import IngestParams
+from glasshead.images.sources.read import read_source
 from glasshead.images.splits import assign_splits
 from glasshead.images.table import ImageTable
 from glasshead.models.nano_clip import NanoClip, build_processor
