@@ -168,6 +168,10 @@ class TestDefaultRun:
         assert metrics["accuracy"]["low"] > metrics["accuracy_majority"]["value"]
         assert metrics["accuracy"]["value"] > 0.5
 
+    def test_nano_clip_knows_the_scenes_by_their_names(self, first_run: Result) -> None:
+        metrics = read_metrics()
+        assert metrics["accuracy_zero_shot"]["low"] > metrics["accuracy_majority"]["high"]
+
     def test_predictions_hold_all_splits_classes_and_concepts(self, first_run: Result) -> None:
         predictions = pd.read_parquet("data/07_model_output/heads/predictions.parquet")
         assert predictions.groupby("split").size().to_dict() == SPLITS
