@@ -213,7 +213,7 @@ class Classifier(nn.Module):
             missing, unexpected = classifier.load_state_dict(load(weights), strict=False)
         except FileNotFoundError as error:
             raise ArtifactError(
-                f"{folder} holds no Classifier: {error.filename} is missing."
+                f"{folder} holds no Classifier: {error.filename} is missing. Run the pipeline that trains it again."
             ) from error
         except (
             OSError,
