@@ -2,7 +2,7 @@
 
 Every round starts with an empty cache, and both use all threads. The loop has its best batch size, by the best of
 three tries of each after a warm-up. nano-clip reads scenes at 32 pixels (PNG); ViT-B/32, of random weights, reads
-photographs' usual size (JPEG, 256 pixels). The peer of int8 is our own float32. That of share-of-matmul-peak is a
+photographs' usual size (JPEG, 256 pixels). The peer of int8 is our own float32. That of fraction-of-matmul-peak is a
 limit: the operations a second of the fastest matrix product that this machine shows, so 1 is the most there could be.
 """
 
@@ -101,7 +101,7 @@ def compare(name: str, folder: Path) -> list[Result]:
     }
     batch = min(tried, key=tried.__getitem__)
     times: dict[str, list[float]] = {"float32": [], "int8": [], "peer": []}
-    shares = []
+    fractions = []
     for _ in range(ROUNDS):
         for precision in ("float32", "int8"):
             peak = matmul_peak("cpu") / 1e9  # measured beside the run that it is compared with
@@ -109,7 +109,7 @@ def compare(name: str, folder: Path) -> list[Result]:
             _, summary = ours(precision)
             times[precision].append(time.perf_counter() - started)
             if precision == "float32":
-                shares.append((summary["embed/gflops_per_second"], peak))
+                fractions.append((summary["embed/gflops_per_second"], peak))
         times["peer"].append(seconds(lambda: naive(images, model, processor, batch)))
     device = f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
@@ -127,16 +127,16 @@ def compare(name: str, folder: Path) -> list[Result]:
             "note": f"peer: {against}; least cosine to transformers {agreement[precision]:.6f}",
         }
 
-    share: Result = {
-        "case": f"{name}/share-of-matmul-peak",
-        "ours": round(statistics.median(rate for rate, _ in shares), 1),
-        "peer": round(statistics.median(peak for _, peak in shares), 1),
-        "ratio": round(statistics.median(rate / peak for rate, peak in shares), 3),
+    fraction: Result = {
+        "case": f"{name}/fraction-of-matmul-peak",
+        "ours": round(statistics.median(rate for rate, _ in fractions), 1),
+        "peer": round(statistics.median(peak for _, peak in fractions), 1),
+        "ratio": round(statistics.median(rate / peak for rate, peak in fractions), 3),
         "unit": "GFLOP/s",
         "device": device,
         "note": "decoding included; peer: the best float32 matrix product, 1024³, all threads",
     }
-    return [result("float32"), result("int8"), share]
+    return [result("float32"), result("int8"), fraction]
 
 
 def _cosine(ours: np.ndarray, reference: np.ndarray) -> float:

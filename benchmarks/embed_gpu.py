@@ -3,7 +3,7 @@
 Ours gets uint8 pixels at the input size, the loop the same images as PIL, as its processor asks for; neither decodes
 files. Weights are random, which changes no time. The loop runs in float32, as `from_pretrained` loads it, and with the
 best of the batch sizes tried after a warm-up; ours writes its store too, in shards of 8,192 images. The peer of
-share-of-matmul-peak is a limit, the fastest matrix product. Without a GPU, the cases are marked as not yet measured.
+fraction-of-matmul-peak is a limit, the fastest matrix product. Without a GPU, the cases are marked as not yet measured.
 """
 
 import statistics
@@ -96,7 +96,7 @@ def compare(name: str, folder: Path) -> list[Result]:
             "note": f"from pixels; peer: transformers, from PIL, float32, batch {batch}; least cosine to it {near:.6f}",
         },
         {
-            "case": f"{name}/share-of-matmul-peak",
+            "case": f"{name}/fraction-of-matmul-peak",
             "ours": round(speed, 1),
             "peer": round(peak, 1),
             "ratio": round(speed / peak, 3),
@@ -111,7 +111,7 @@ def main() -> None:
     """Measure both backbones, or say that there is no GPU to measure on."""
     if not torch.cuda.is_available():
         cases = [(f"{name}/bfloat16", "images/s") for name in MODELS]
-        cases += [(f"{name}/share-of-matmul-peak", "GFLOP/s") for name in MODELS]
+        cases += [(f"{name}/fraction-of-matmul-peak", "GFLOP/s") for name in MODELS]
         write_results("embed_gpu", [pending(case, unit) for case, unit in cases])
         return
     results = []

@@ -118,7 +118,7 @@ def explain(case: str, whose: str, device: str, batch: int, count: int = IMAGES)
     classifier, (images, targets) = build_heads(device), draw_inputs(device, count)
     if whose == "peer":
         return lambda: PEERS[case](classifier, images, targets, batch)
-    budget = Budget(images_per_pass=batch, steps=STEPS, samples=STEPS, noise=NOISE)
+    budget = Budget(batch_size=batch, steps=STEPS, samples=STEPS, noise=NOISE)
     return lambda: OURS[case](classifier, images, targets, budget).values
 
 

@@ -26,7 +26,7 @@ from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside
 from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_of_defined
 from glasshead.calibration.ranking import auroc
 from glasshead.explainers.risk_maps import (
-    Located,
+    LocalisationImages,
     hold_against_masks,
     risk_attribution,
     risk_maps,
@@ -184,10 +184,10 @@ def localisation(encoder: ImageEncoder, parts: tuple[Drawn, Drawn, Drawn]) -> li
         results.append(
             row(f"{name}/auroc", found["ours"], found["peer"], "AUROC", "usual classifier")
         )
-        located = Located(
+        localisation_images = LocalisationImages(
             np.flatnonzero(has_risk).astype(str), test.pixels[has_risk], test.masks[has_risk]
         )
-        measured = hold_against_masks(auditor, reference, located, 0)
+        measured = hold_against_masks(auditor, reference, localisation_images, 0)
         each = bootstrap_intervals(
             {key: mean_of_defined(values) for key, values in measured.items()}, 1000, 0
         )
@@ -286,7 +286,7 @@ def shortcuts(encoder: ImageEncoder) -> list[Result]:
 
 def main() -> None:
     """Measure all of it and write the results."""
-    encoder = load_encoder(BackboneParams(), "attended")
+    encoder = load_encoder(BackboneParams(), "attention_inputs")
     parts = draw(encoder, 0, Shortcut(), SIZES)
     write_results(
         "risk", [*localisation(encoder, parts), *label_noise(encoder, parts), *shortcuts(encoder)]

@@ -1,4 +1,5 @@
-"""Do maps move to a planted mark? Share of their mass on it, for a classifier trained with it and one trained without.
+"""Do maps move to a planted mark? Fraction of their mass on it, for a classifier trained with it and one trained
+without.
 
 Two kinds: the network of `kedro run --pipelines=cnn` and the heads of `kedro run`, each by its base recipe. Both
 trainings of a kind see the same scenes; for the first, 90 % of the trucks carry a small square of a colour of its own
@@ -138,21 +139,21 @@ KINDS: dict[str, Callable[[ImageTable, int], Classifier]] = {"heads": train_head
 
 
 def mass(name: str, classifier: Classifier, test: Tensor, marks: np.ndarray) -> float:
-    """Return the mean share of a method's mass on the marks, over the images where there is any mass."""
+    """Return the mean fraction of a method's mass on the marks, over the images where there is any mass."""
     targets = torch.full((len(test),), TRUCK)
     maps = METHODS[name](classifier, as_images(test), targets, Budget(baseline=0.5)).maps
     return float(np.nanmean(mass_on_mark(maps, marks)))
 
 
 @torch.no_grad()
-def share_of_trucks(classifier: Classifier, pixels: Tensor) -> float:
-    """Return the share of images that are classified as trucks."""
+def fraction_of_trucks(classifier: Classifier, pixels: Tensor) -> float:
+    """Return the fraction of images that are classified as trucks."""
     return (classifier(as_images(pixels)).argmax(dim=1) == TRUCK).double().mean().item()
 
 
 def compare(kind: str) -> list[Result]:
     """Return the median ratio of each method over the seeds, each with its own scenes and trainings."""
-    shares: dict[str, list[tuple[float, float]]] = {}
+    fractions: dict[str, list[tuple[float, float]]] = {}
     right: list[tuple[float, float]] = []
     for seed in SEEDS:
         (clean_images, _), (images, marks) = draw(0.0, seed), draw(RATE, seed)
@@ -162,17 +163,17 @@ def compare(kind: str) -> list[Result]:
         clean, learned = (KINDS[kind](each, seed).eval() for each in (clean_images, images))
         right.append(
             (
-                share_of_trucks(learned, test),
-                share_of_trucks(learned, pixels_of(clean_images, rows)),
+                fraction_of_trucks(learned, test),
+                fraction_of_trucks(learned, pixels_of(clean_images, rows)),
             )
         )
         for name, method in METHODS.items():
             if not method.applies_to(learned) and name != "lime":
                 pair = tuple(mass(name, each, test, marks[marked]) for each in (learned, clean))
-                shares.setdefault(name, []).append(pair)
+                fractions.setdefault(name, []).append(pair)
     found = [statistics.median(part) for part in zip(*right, strict=True)]
     note = f"trucks found with the mark {found[0]:.2f}, without it {found[1]:.2f}"
-    return [_result(kind, name, pairs, note) for name, pairs in shares.items()]
+    return [_result(kind, name, pairs, note) for name, pairs in fractions.items()]
 
 
 def _result(kind: str, name: str, pairs: list[tuple[float, float]], note: str) -> Result:
@@ -187,7 +188,7 @@ def _result(kind: str, name: str, pairs: list[tuple[float, float]], note: str) -
         "ours": ours,
         "peer": peer,
         "ratio": round(statistics.median(ratios), 2) if known else None,
-        "unit": "share of mass",
+        "unit": "fraction of mass",
         "device": f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)",
         "note": spread + note,
     }

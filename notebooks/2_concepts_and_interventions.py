@@ -117,8 +117,8 @@ assert np.isclose(curve["value"].iloc[0], catalog.load("heads.metrics")["accurac
 curve[["value", "low", "high"]].astype(float).round(3)
 
 # %% [markdown]
-# And which single answers the decisions hang on: the share of test images whose class changes when one is set to
+# And which single answers the decisions hang on: the fraction of test images whose class changes when one is set to
 # surely (1) or surely not (0).
 
 # %%
-catalog.load("heads.flips").sort_values("share", ascending=False).head(8).round(3)
+catalog.load("heads.flips").sort_values("fraction", ascending=False).head(8).round(3)

@@ -70,8 +70,8 @@ f"transfer is better by {estimate.value:.3f} ({estimate.low:.3f} to {estimate.hi
 # counts once, however often it is used.
 
 # %%
-seconds = {name: catalog.load(f"{name}.audit_log")["seconds"].iloc[-1] for name in NAMES}
-parent = catalog.load("transfer.parent_audit_log")
+seconds = {name: catalog.load(f"{name}.training_history")["seconds"].iloc[-1] for name in NAMES}
+parent = catalog.load("transfer.parent_training_history")
 seconds["the parent"] = parent["seconds"].iloc[-1] if len(parent) else 0.0
 pd.Series(seconds).round(1)
 

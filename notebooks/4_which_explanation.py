@@ -57,7 +57,7 @@ asks
 # %% [markdown]
 # ## 2. Does it point at the object?
 #
-# The share of images in which the highest pixel of the map lies on the object, whose mask is known here. Objects stand
+# The fraction of images in which the highest pixel of the map lies on the object, whose mask is known here. Objects stand
 # near the middle, so a bump in the centre of every image is what must be beaten.
 #
 # The number again, from the maps and masks themselves:

@@ -41,7 +41,7 @@ scores.groupby("split").agg(images=("image_id", "size"), with_risk=(f"label/{ris
 # %% [markdown]
 # ## Does the score find the risk?
 #
-# AUROC is the share of pairs, one test image with the risk and one without, in which the first has the higher score.
+# AUROC is the fraction of pairs, one test image with the risk and one without, in which the first has the higher score.
 # From the scores themselves:
 
 # %%

@@ -43,10 +43,10 @@ for row, label in samples.groupby("label").head(5)["label"].items():
 # ## Images
 #
 # One folder for each class. Every file is decoded once; what cannot be is put aside, with the reason, and more than
-# `ingest.max_bad_share` of such files stop the run. Here all of them are let pass.
+# `ingest.max_bad_fraction` of such files stop the run. Here all of them are let pass.
 
 # %%
-parameters = IngestParams(source="image_folder", image_folder={"path": folder}, max_bad_share=1)
+parameters = IngestParams(source="image_folder", image_folder={"path": folder}, max_bad_fraction=1)
 own = read_source(parameters, seed=0)
 assert len(own.quarantine) == 1
 own.quarantine

@@ -138,7 +138,7 @@ def make_tables(classes: Sequence[str]) -> dict[str, pd.DataFrame]:
             "true": [classes[0]],
             "predicted": [classes[1]],
             "count": [16],
-            "share": [0.4],
+            "fraction": [0.4],
             "examples": ['["test/<i>0</i>"]'],
         }
     )
@@ -226,16 +226,16 @@ def make_risk_metrics() -> dict[str, Any]:
     """Return metrics of a risk auditor whose maps beat the centre, and Grad-CAM in one of two measures."""
     found = {
         "": (0.6, 0.9),
-        "_evidence": (0.3, 0.95),
+        "_activation": (0.3, 0.95),
         "_centre": (0.4, 0.7),
         "_grad_cam": (0.4, 0.9),
     }
-    located = {
+    localisation_images = {
         f"{measure}{end}": estimate(value, n=20)
         for end, pair in found.items()
         for measure, value in zip(("iou", "pointing_game"), pair, strict=True)
     }
-    return located | {
+    return localisation_images | {
         "auroc": estimate(0.97),
         "brier": estimate(
             (0.8**2 + 0.1**2) / 2 * 2
@@ -268,7 +268,7 @@ def make_risk_subject(risk: str = "road") -> Subject:
         "temperatures": {risk: 1.75},
         "abstention": None,
         "concepts": [],
-        "settings": {"output": "attended"},
+        "settings": {"output": "attention_inputs"},
     }
     to_review = pd.DataFrame(
         {"rank": [1, 2], "image_id": ["train/41", "test/42"], "risk": risk, "surprise": [9.5, 1.1]}

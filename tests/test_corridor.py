@@ -163,7 +163,7 @@ class TestDefaultRun:
         assert all(f"figures/{name}" not in report for name in HEADS_FIGURES)  # inside, not beside
         assert report.count("data:image/") > len(HEADS_FIGURES)
 
-    def test_heads_beat_the_controls_they_must_beat(self, first_run: Result) -> None:
+    def test_heads_beat_the_baselines_they_must_beat(self, first_run: Result) -> None:
         metrics = read_metrics()
         assert metrics["accuracy"]["low"] > metrics["accuracy_majority"]["value"]
         assert metrics["accuracy"]["value"] > 0.5
@@ -345,7 +345,7 @@ class TestPipelines:
         assert "was trained on other images" in run("--pipelines=robustness").stderr
         assert "Run the embed pipeline again" in run("--pipelines=train_heads").stderr
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 1
-        assert run("--to-nodes=heads.train.predict_controls").exit_code == 0
+        assert run("--to-nodes=heads.train.predict_baselines").exit_code == 0
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 0
         assert "Run the calibrate pipeline again" in run("--pipelines=evaluate").stderr
         assert run("--pipelines=calibrate").exit_code == 0
@@ -411,7 +411,7 @@ class TestCNN:
         client = mlflow.MlflowClient()
         lengths = {
             name: len(client.get_metric_history(tracked.info.run_id, name))
-            for name in ("audit_log/validation_accuracy", "step_log/gradient_norm")
+            for name in ("training_history/validation_accuracy", "step_log/gradient_norm")
         }
         epochs = len(pd.read_csv(CNN_REPORTING / "audit_log.csv"))
         steps = SPLITS["train"] // int(tracked.data.params["train_cnn.training.batch_size"])
@@ -464,7 +464,7 @@ class TestAblation:
             assert child.data.tags["classifier"] == f"cnn_ablation.{name_of(variant)}"
             for name in ("accuracy", "nll", "ece"):
                 assert child.data.metrics[name] == row[name]
-            assert {"audit_log/train_loss", "step_log/loss"} <= child.data.metrics.keys()
+            assert {"training_history/train_loss", "step_log/loss"} <= child.data.metrics.keys()
         assert not {"accuracy", "step_log/loss"} & parent.data.metrics.keys()
 
     def test_a_second_run_trains_nothing_and_gives_the_same_bytes(
@@ -528,10 +528,10 @@ class TestRealThing:
             "explain.budget.samples": 2,
             "explain.budget.patch": 112,
             "explain.budget.stride": 112,
-            "explain.evidence.images": 1,
-            "explain.evidence.deletion_steps": 2,
-            "explain.evidence.infidelity_samples": 2,
-            "explain.evidence.sensitivity_images": 0,
+            "explain.evaluation.images": 1,
+            "explain.evaluation.deletion_steps": 2,
+            "explain.evaluation.infidelity_samples": 2,
+            "explain.evaluation.sensitivity_images": 0,
             "explain.background": 10,
             "train_heads.training.epochs": 5,
             "train_heads.random_concept_seeds": 1,

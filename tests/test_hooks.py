@@ -73,7 +73,7 @@ class TestRecord:
         assert run.data.params == {
             "backbone.name": "nano-clip",
             "preprocess.taxonomy": "concepts",
-            "preprocess.shares.train": "0.8",
+            "preprocess.fractions.train": "0.8",
             "preprocess.name": "",
             "preprocess.fate": "finish",
         }
@@ -87,9 +87,9 @@ class TestRecord:
         assert [metrics[name] for name in bounds] == [0.9, 0.8, 0.95]
         assert "temperature/low" not in metrics
         assert metrics["seconds/heads.train"] >= 0
-        losses = client.get_metric_history(run.info.run_id, "audit_log/loss")
+        losses = client.get_metric_history(run.info.run_id, "training_history/loss")
         assert [(entry.step, entry.value) for entry in losses] == [(0, 0.5), (1, 0.25)]
-        accuracies = client.get_metric_history(run.info.run_id, "audit_log/accuracy")
+        accuracies = client.get_metric_history(run.info.run_id, "training_history/accuracy")
         assert [(entry.step, entry.value) for entry in accuracies] == [(1, 1.0)]  # NaN is no point
         (figure,) = client.list_artifacts(run.info.run_id, "figures")
         assert figure.path == "figures/training_history.png"
@@ -124,7 +124,7 @@ class TestRecord:
     def test_threads_share_the_run(self, tiny_run: TinyRun) -> None:
         (run,) = recorded(tiny_run(runner=ThreadRunner()))
         assert (run.info.status, run.data.tags["runner"]) == ("FINISHED", "ThreadRunner")
-        assert {"accuracy", "audit_log/loss"} <= run.data.metrics.keys()
+        assert {"accuracy", "training_history/loss"} <= run.data.metrics.keys()
 
 
 class TestRunRecord:
@@ -140,9 +140,9 @@ class TestRunRecord:
             assert found["command"] == "kedro run --params=preprocess.name=x"
             assert found["device"].startswith("cpu, ")
             assert (found["commit"], found["changed"]) == (None, False)  # no repository
-        assert record["heads.measure"]["inputs"] == ["heads.audit_log"]
+        assert record["heads.measure"]["inputs"] == ["heads.training_history"]
         assert record["heads.train"]["inputs"] == ["images"]  # and parameters
-        assert record["heads.train"]["outputs"] == ["heads.audit_log"]
+        assert record["heads.train"]["outputs"] == ["heads.training_history"]
 
     def test_nodes_that_do_not_run_again_keep_theirs(self, tiny_run: TinyRun) -> None:
         tiny_run()
@@ -217,7 +217,7 @@ class TestMlflowFails:
         (run,) = recorded(tiny_run())
         assert run.info.status == "FINISHED"
         assert run.data.tags["tracking"] == "incomplete: no room for numbers"
-        assert "audit_log/loss" in run.data.metrics
+        assert "training_history/loss" in run.data.metrics
 
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
@@ -322,10 +322,10 @@ def test_numbers_of_estimates_lie_at_and_below_their_name() -> None:
     [
         ("heads.metrics", routes.log_numbers),
         ("nano_clip_metrics", routes.log_numbers),
-        ("heads.audit_log", routes.log_curves),
+        ("heads.training_history", routes.log_curves),
         ("cnn.step_log", routes.log_steps),
         (
-            "transfer.parent_audit_log",
+            "transfer.parent_training_history",
             routes.log_parent_curves,
         ),  # not among the curves of what follows
         ("cnn_ablation.ablation", routes.log_table),

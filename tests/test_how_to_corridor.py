@@ -182,7 +182,7 @@ class TestImageFolder:
         check(
             run(
                 "--pipelines=ingest",
-                "--params=ingest.source=image_folder,ingest.image_folder.path=DIR,ingest.max_bad_share=1",
+                "--params=ingest.source=image_folder,ingest.image_folder.path=DIR,ingest.max_bad_fraction=1",
                 given={"DIR": tmp_path},
             )
         )

@@ -209,9 +209,9 @@ class TestSplits:
         ("pipeline", "fit"),
         [
             ("train_heads", "heads.train.fit_heads"),
-            ("train_heads", "heads.train.predict_controls"),
+            ("train_heads", "heads.train.predict_baselines"),
             ("train_cnn", "cnn.train.fit_cnn"),
-            ("train_cnn", "cnn.train.predict_controls"),
+            ("train_cnn", "cnn.train.predict_baselines"),
             ("train_transfer", "transfer.train.fit_transfer"),
             ("train_transfer", "transfer.train.predict_majority"),
             ("risk", "risk.train.fit_auditor"),

@@ -144,8 +144,8 @@ class TestComparison:
         assert np.isfinite(filled).all(axis=None)
         assert table["verdict"].notna().sum() == len(recipes) - 1
         study = pd.read_csv(folder / "interpolation.csv", index_col="interpolation")
-        share = study["high_frequency_share"]
-        assert share["bilinear"] < share["bicubic"] < share["none"]
+        fraction = study["high_frequency_fraction"]
+        assert fraction["bilinear"] < fraction["bicubic"] < fraction["none"]
         for name in ("comparison", "interpolation"):
             assert (folder / "figures" / f"{name}.png").is_file()
 
@@ -164,6 +164,6 @@ class TestComparison:
             child = children[name_of(variant)]
             assert child.data.tags["classifier"] == f"transfer_comparison.{name_of(variant)}"
             assert child.data.metrics["accuracy"] == accuracy
-            assert "audit_log/validation_accuracy" in child.data.metrics
+            assert "training_history/validation_accuracy" in child.data.metrics
         for parent in parents:
-            assert "parent_audit_log/validation_accuracy" in children[parent].data.metrics
+            assert "parent_training_history/validation_accuracy" in children[parent].data.metrics

@@ -30,7 +30,7 @@ class Kind:
     """What sets a kind of classifier apart; everything else is the same for all.
 
     Attributes:
-        training: makes the template of its training, which leaves uncalibrated, logits and controls.
+        training: makes the template of its training, which leaves uncalibrated, logits and baselines.
         data: the stages of data that come first.
         concepts: whether it answers by concepts, which are then explained too.
         output: softmax or sigmoid. A sigmoid output is neither explained nor attacked.

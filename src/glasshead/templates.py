@@ -18,21 +18,21 @@ SELECTION = Node(
 MAJORITY = Node(
     predict_majority,
     ["images", "fitting_samples"],
-    "controls",
+    "baselines",
     name="predict_majority",
 )
 HISTORY = Node(
     plot_training_history,
-    "audit_log",
+    "training_history",
     "training_history_figure",
     name="plot_training_history",
 )
 
 
-def training_on_pixels(fit: Node, parameters: str, controls: Node = MAJORITY) -> Pipeline:
-    """Return the template of a training: images, samples → what `fit` leaves, fitting_samples, logits, controls.
+def training_on_pixels(fit: Node, parameters: str, baselines: Node = MAJORITY) -> Pipeline:
+    """Return the template of a training: images, samples → what `fit` leaves, fitting_samples, logits, baselines.
 
-    A fit that leaves an audit_log gets a figure of it.
+    A fit that leaves a training_history gets a figure of it.
     """
     predict = Node(
         predict_logits,
@@ -40,8 +40,8 @@ def training_on_pixels(fit: Node, parameters: str, controls: Node = MAJORITY) ->
         "logits",
         name="predict_logits",
     )
-    histories = [HISTORY] if "audit_log" in fit.outputs else []
-    return Pipeline([SELECTION, fit, predict, controls, *histories])
+    histories = [HISTORY] if "training_history" in fit.outputs else []
+    return Pipeline([SELECTION, fit, predict, baselines, *histories])
 
 
 def comparison_on_pixels(nodes: Iterable[Node], parameters: str) -> Pipeline:

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import f_oneway
 
-from glasshead.audit.attributes import data_finding, explained_share, score_finding
+from glasshead.audit.attributes import data_finding, explained_fraction, score_finding
 
 N = 600
 
 
 def data(bias: float, leak: float, seed: int = 0):
-    """Return risk, an attribute that goes with it in a share `bias` of rows, and scores that read the attribute too."""
+    """Return risk, an attribute that goes with it in a fraction `bias` of rows, and scores that read it too."""
     rng = np.random.default_rng(seed)
     has_risk = rng.random(N) < 0.4
     place = np.where(rng.random(N) < bias, has_risk, rng.random(N) < 0.5)
@@ -46,8 +46,8 @@ def test_data_that_confound_are_found_whatever_the_score_reads():
     both = (values, has_risk)
     found = data_finding("car", "light", both, both, scores, 200, 0)
     assert found["severity"] == "high"
-    shares = found["evidence"]["train_share_with_risk"]
-    assert shares["night"] > 0.7 > 0.3 > shares["day"]
+    fractions = found["evidence"]["train_fraction_with_risk"]
+    assert fractions["night"] > 0.7 > 0.3 > fractions["day"]
     assert score_finding("car", "light", scores, has_risk, values, IDS, 0) is None
 
 
@@ -71,7 +71,7 @@ def test_the_explained_share_is_epsilon_squared():
     values = rng.normal(size=200) + 0.4 * codes
     f = f_oneway(*(values[codes == code] for code in range(4))).statistic
     # ε² = (k - 1)(F - 1) / ((k - 1) F + n - k)
-    assert explained_share(values, codes) == pytest.approx(3 * (f - 1) / (3 * f + 196))
+    assert explained_fraction(values, codes) == pytest.approx(3 * (f - 1) / (3 * f + 196))
 
 
 @pytest.mark.parametrize(
@@ -79,4 +79,4 @@ def test_the_explained_share_is_epsilon_squared():
     [([1.0, 2, 3], [0, 0, 0]), ([1.0, 1, 1], [0, 1, 1]), ([1.0, 2], [0, 1]), ([], [])],
 )
 def test_nothing_is_explained_where_nothing_can_be(values, codes):
-    assert explained_share(np.array(values), np.array(codes, int)) == 0
+    assert explained_fraction(np.array(values), np.array(codes, int)) == 0

@@ -37,7 +37,7 @@ def test_stronger_noise_is_the_same_noise_scaled():
 
 @pytest.mark.parametrize("width", [100, 200])
 def test_a_blurred_edge_is_the_normal_distribution_function(width):
-    """The unit is a share of the shorter side, so that it means the same at any resolution."""
+    """The unit is a fraction of the shorter side, so that it means the same at any resolution."""
     pixels = np.zeros((width, 2 * width, 3), np.uint8)
     pixels[:, width:] = 255
     found = np.asarray(blur(Image.fromarray(pixels), 4.0, draws()))[width // 2, :, 0] / 255

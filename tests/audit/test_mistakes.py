@@ -123,7 +123,7 @@ class TestConfusedClasses:
                 "true": ["cat", "dog", "ship"],
                 "predicted": ["dog", "cat", "car"],
                 "count": [16, 5, 4],
-                "share": [0.4, 0.125, 0.1],
+                "fraction": [0.4, 0.125, 0.1],
                 "examples": ['["a", "b"]', '["c"]', '["d"]'],
             }
         )

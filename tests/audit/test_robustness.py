@@ -41,7 +41,7 @@ def test_values_are_those_planted(table):
 
 
 def test_intervals_are_paired_by_image(table):
-    """The images that change nothing add nothing to a difference: its interval is that of a share of 0.4."""
+    """The images that change nothing add nothing to a difference: its interval is that of a fraction of 0.4."""
     assert table.loc[1, ["difference_low", "difference_high"]].tolist() == [0, 0]
     half = 1.96 * np.sqrt(0.4 * 0.6 / 100)
     np.testing.assert_allclose(

@@ -84,7 +84,9 @@ class TestMarks:
 
 def removal(after: float, control: float, n: int = 200) -> Removal:
     right = np.full(n, 0.9)
-    after, control = (np.where(np.arange(n) < share * n, 0.9, 0.1) for share in (after, control))
+    after, control = (
+        np.where(np.arange(n) < fraction * n, 0.9, 0.1) for fraction in (after, control)
+    )
     return Removal(
         np.arange(n).astype(str),
         np.ones(n, bool),

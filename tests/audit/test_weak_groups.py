@@ -11,9 +11,9 @@ from glasshead.images.sources.params import IngestParams
 SOURCES = ("scenes", "cifar10", "parquet", "image_folder", "hub")
 
 
-def spoiled(test, group, share):
-    """Return `test` with a `share` of the rows of a group answered by another class: dog, or of dogs ship."""
-    drawn = np.random.default_rng(0).random(len(test)) < share
+def spoiled(test, group, fraction):
+    """Return `test` with a `fraction` of the rows of a group answered by another class: dog, or of dogs ship."""
+    drawn = np.random.default_rng(0).random(len(test)) < fraction
     wrong = test["label"].map(lambda label: "ship" if label == "dog" else "dog")
     return test.assign(predicted=test["predicted"].where(~(group & drawn), wrong))
 
@@ -38,10 +38,10 @@ class TestClasses:
         assert sum(numbers["taken_for"].values()) == numbers["mistakes"]
         assert set(found["rows"]) <= set(test.loc[cats, "image_id"])
 
-    @pytest.mark.parametrize(("share", "severity"), [(0.15, "medium"), (0.09, "low")])
-    def test_severity_is_that_of_the_least_difference(self, answers, share, severity):
+    @pytest.mark.parametrize(("fraction", "severity"), [(0.15, "medium"), (0.09, "low")])
+    def test_severity_is_that_of_the_least_difference(self, answers, fraction, severity):
         test = answers(6000)
-        (found,) = weak_classes(spoiled(test, test["label"] == "cat", share))
+        (found,) = weak_classes(spoiled(test, test["label"] == "cat", fraction))
         assert found["severity"] == severity
 
     def test_alike_classes_are_blamed_in_5_percent_of_test_sets(self, answers):

@@ -76,8 +76,8 @@ def test_the_interval_covers_the_truth_in_95_percent_of_samples():
     rng = np.random.default_rng(0)
     strata = np.arange(240) % 3
     group = rng.random(240) < np.array([0.1, 0.3, 0.5])[strata]
-    share = np.array([0.95, 0.8, 0.7])[strata] - 0.1 * group
-    found = np.array([difference(rng.random(240) < share, group, strata) for _ in range(2000)])
+    fraction = np.array([0.95, 0.8, 0.7])[strata] - 0.1 * group
+    found = np.array([difference(rng.random(240) < fraction, group, strata) for _ in range(2000)])
     value, low, high = found.T
     assert np.mean((low <= -0.1) & (high >= -0.1)) == pytest.approx(0.95, abs=0.015)
     assert value.mean() == pytest.approx(-0.1, abs=0.005)

@@ -30,7 +30,7 @@ def draw(n, k, seed=0):
 
 
 def overconfident(n, confidence, rate):
-    """Return two-class rows of one confidence of which the share `rate` is right."""
+    """Return two-class rows of one confidence of which the fraction `rate` is right."""
     hits = np.arange(n) < round(n * rate)
     return np.tile([confidence, 1 - confidence], (n, 1)), np.where(hits, 0, 1)
 
@@ -114,9 +114,9 @@ def test_debiased_ece_of_one_bin_is_the_closed_form():
 def test_debiased_ece_agrees_with_the_sampling_of_kumar_et_al():
     probabilities, labels = draw(400, 4)
     curve = metrics.reliability_curve(probabilities, labels)
-    noise = np.sqrt(curve.accuracy * (1 - curve.accuracy) / (400 * curve.share))
+    noise = np.sqrt(curve.accuracy * (1 - curve.accuracy) / (400 * curve.fraction))
     draws = np.random.default_rng(0).normal(curve.accuracy, noise, (20_000, len(noise)))
-    bias = (np.abs(draws - curve.confidence) @ curve.share).mean() - curve.ece
+    bias = (np.abs(draws - curve.confidence) @ curve.fraction).mean() - curve.ece
     value = metrics.ece_debiased(probabilities, labels).value
     assert value == pytest.approx(max(curve.ece - bias, 0), abs=2e-4)
     assert bias > 0.001
@@ -163,7 +163,7 @@ def test_reliability_curve_leaves_out_empty_bins():
     curve = metrics.reliability_curve(probabilities, np.array([0, 0, 1]), n_bins=2)
     assert curve.confidence == pytest.approx([2.15 / 3])
     assert curve.accuracy == pytest.approx([2 / 3])
-    assert curve.share == pytest.approx([1])
+    assert curve.fraction == pytest.approx([1])
 
 
 @pytest.mark.parametrize("metric", [metrics.macro_f1, metrics.ece_classwise])

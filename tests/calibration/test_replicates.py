@@ -9,12 +9,12 @@ from scipy import stats
 from glasshead.calibration.bootstrap import Estimate
 from glasshead.calibration.replicates import mean_over_runs, paired_difference, verdict
 
-shares = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=6).filter(
+fractions = st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=6).filter(
     lambda pairs: np.std([a - b for a, b in pairs]) > 1e-6 and np.std([a for a, _ in pairs]) > 1e-6
 )
 
 
-@given(shares)
+@given(fractions)
 def test_intervals_are_those_of_t_tests(pairs):
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
     for ours, theirs in (

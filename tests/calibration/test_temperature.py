@@ -29,7 +29,7 @@ def test_scaling_the_logits_scales_the_temperature(log_scale, seed):
 
 
 def test_two_classes_of_one_margin_have_a_closed_form():
-    # With margin m always and the share r right, sigmoid(m / T) = r.
+    # With margin m always and the fraction r right, sigmoid(m / T) = r.
     labels = np.array([0] * 80 + [1] * 20)
     fit = fit_temperature(np.tile([3.0, 0.0], (100, 1)), labels)
     assert fit.temperature == pytest.approx(3 / logit(0.8), rel=1e-6)

@@ -252,8 +252,8 @@ def test_a_truncated_file_is_damaged(tmp_path, name):
     dataset = kind(filepath=str(tmp_path / name))
     dataset.save(content())
     whole = (tmp_path / name).read_bytes()
-    for share in (0, 0.5, 0.9):
-        (tmp_path / name).write_bytes(whole[: int(len(whole) * share)])
+    for fraction in (0, 0.5, 0.9):
+        (tmp_path / name).write_bytes(whole[: int(len(whole) * fraction)])
         with pytest.raises(DatasetError, match="is damaged") as error:
             dataset.load()
         assert isinstance(cause_of(error), ArtifactError)

@@ -100,7 +100,7 @@ def test_a_class_token_alone_is_the_same_and_costs_less(precision):
     assert operations[0] - operations[1] == 2 * rows * (d * d + 2 * d * wide)
 
 
-@pytest.mark.parametrize("output", ["projected", "pooled", "spatial", "attended"])
+@pytest.mark.parametrize("output", ["projected", "pooled", "spatial", "attention_inputs"])
 def test_every_output_of_nano_clip_is_that_of_the_plain_encoder(output):
     encoder = load_encoder(BackboneParams(), output)
     images = torch.rand(3, 3, 32, 32)

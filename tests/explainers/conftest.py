@@ -55,4 +55,4 @@ def targets() -> Tensor:
 
 @pytest.fixture
 def small_budget() -> Budget:
-    return Budget(images_per_pass=2, steps=3, samples=3, lime_samples=40, patch=8, stride=8)
+    return Budget(batch_size=2, steps=3, samples=3, lime_samples=40, patch=8, stride=8)

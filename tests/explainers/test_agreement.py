@@ -44,8 +44,8 @@ def test_overlap_counts_the_highest_pixels_in_common():
 
 
 @given(integers, st.floats(0.01, 1))
-def test_a_map_agrees_with_itself_ties_or_not(maps, share):
-    np.testing.assert_allclose(top_overlap(maps, maps, share), 1)
+def test_a_map_agrees_with_itself_ties_or_not(maps, fraction):
+    np.testing.assert_allclose(top_overlap(maps, maps, fraction), 1)
 
 
 @pytest.mark.parametrize("signed", [True, False])

@@ -66,7 +66,7 @@ def test_rollout_multiplies_attention_up(heads, scenes, targets, attentions):
     joint = np.eye(65)
     for attention, _ in attentions:
         joint = (0.5 * attention.mean(axis=1) + 0.5 * np.eye(65)) @ joint
-    found = attention_rollout(heads, scenes, targets, Budget(images_per_pass=2))
+    found = attention_rollout(heads, scenes, targets, Budget(batch_size=2))
     np.testing.assert_allclose(found.values, enlarge(joint), rtol=1e-3, atol=1e-7)
 
 
@@ -87,7 +87,7 @@ def test_gradient_weighted_attention_adds_up_what_raises_the_logit(
     joint = np.tile(np.eye(65), (3, 1, 1))
     for attention, gradient in attentions:
         joint = joint + np.maximum(attention * gradient, 0).mean(axis=1) @ joint
-    found = gradient_weighted_attention(heads, scenes, targets, Budget(images_per_pass=2))
+    found = gradient_weighted_attention(heads, scenes, targets, Budget(batch_size=2))
     assert found.values.max() > 0
     np.testing.assert_allclose(found.values, enlarge(joint), rtol=1e-3, atol=1e-7)
 

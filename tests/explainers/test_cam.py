@@ -29,7 +29,7 @@ class Pooled(nn.Module):
 
 
 def test_grad_cam_of_pooled_features_is_their_weighted_sum(scenes, targets):
-    found = grad_cam(Pooled(), scenes, targets, Budget(images_per_pass=2))
+    found = grad_cam(Pooled(), scenes, targets, Budget(batch_size=2))
     weights = Pooled.weights[targets] / 32**2
     expected = torch.einsum("nchw,nc->nhw", scenes, weights).relu()
     np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-8)
@@ -41,7 +41,7 @@ def test_grad_cam_agrees_with_captum(small_cnn, scenes, targets, architecture):
     method = LayerGradCam(classifier, classifier.cam_layer())
     coarse = method.attribute(scenes, targets, relu_attributions=True).detach()
     expected = F.interpolate(coarse, size=(32, 32), mode="bilinear")[:, 0]
-    found = grad_cam(classifier, scenes, targets, Budget(images_per_pass=2))
+    found = grad_cam(classifier, scenes, targets, Budget(batch_size=2))
     assert found.values.max() > 0
     np.testing.assert_allclose(found.values, expected, rtol=1e-4, atol=1e-7)
 
@@ -53,7 +53,7 @@ def test_patch_grad_cam_agrees_with_captums_gradients(heads, scenes, targets):
     weights = slope.attribute(scenes, targets)[:, 1:].detach().mean(dim=1, keepdim=True)
     coarse = (tokens * weights).sum(dim=2).relu().reshape(3, 1, 8, 8)
     expected = F.interpolate(coarse, size=(32, 32), mode="bilinear")[:, 0]
-    found = patch_grad_cam(heads, scenes, targets, Budget(images_per_pass=2))
+    found = patch_grad_cam(heads, scenes, targets, Budget(batch_size=2))
     assert found.values.max() > 0
     np.testing.assert_allclose(found.values, expected, rtol=1e-3, atol=1e-7)
 

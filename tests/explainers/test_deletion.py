@@ -19,14 +19,14 @@ def linear(images: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("steps", [SIDE**2, 4, 3])
-@pytest.mark.parametrize("images_per_pass", [1, 7, 256])
-def test_the_curves_of_a_linear_model_are_sums_of_sorted_weights(steps, images_per_pass):
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_the_curves_of_a_linear_model_are_sums_of_sorted_weights(steps, batch_size):
     images, targets = torch.ones(2, 3, SIDE, SIDE), torch.tensor([0, 1])
-    shares, curves = pixel_curves(
-        linear, images, images / 4, targets, WEIGHTS.numpy(), steps, images_per_pass
+    fractions, curves = pixel_curves(
+        linear, images, images / 4, targets, WEIGHTS.numpy(), steps, batch_size
     )
     counts = np.round(np.linspace(0, SIDE**2, steps + 1)).astype(int)
-    np.testing.assert_allclose(shares, counts / SIDE**2)
+    np.testing.assert_allclose(fractions, counts / SIDE**2)
     for curve, weights in zip(curves, WEIGHTS.double(), strict=True):
         descending = weights.flatten().sort(descending=True).values
         expected = [descending.sum() - 0.75 * descending[:count].sum() for count in counts]

@@ -32,15 +32,19 @@ def test_only_the_concept_that_decides_flips_anything(classifier):
     found = measure_flips(classifier, CLASSES, concepts, n_resamples=200, seed=0)
     assert len(found) == 10
     rows = found.set_index(["subtask", "value", "probability"])
-    assert rows.loc[("kind", "tame", 1), ["share", "to", "to_share"]].tolist() == [1, "tame", 1]
-    assert rows.loc[("kind", "wild", 0), ["share", "to"]].tolist() == [6 / 8, "tame"]
-    assert rows.loc[("kind", "wild", 1), ["share", "to"]].tolist() == [2 / 8, "wild"]
-    assert rows.loc[("kind", "none", 0), ["share", "to"]].tolist() == [2 / 8, "tame"]
-    assert rows.loc[("kind", "tame", 0), "share"] == 0
+    assert rows.loc[("kind", "tame", 1), ["fraction", "to", "to_fraction"]].tolist() == [
+        1,
+        "tame",
+        1,
+    ]
+    assert rows.loc[("kind", "wild", 0), ["fraction", "to"]].tolist() == [6 / 8, "tame"]
+    assert rows.loc[("kind", "wild", 1), ["fraction", "to"]].tolist() == [2 / 8, "wild"]
+    assert rows.loc[("kind", "none", 0), ["fraction", "to"]].tolist() == [2 / 8, "tame"]
+    assert rows.loc[("kind", "tame", 0), "fraction"] == 0
     low, high = rows.loc[("kind", "wild", 0), ["low", "high"]]
     assert 0 < low < 6 / 8 < high < 1.01
     ignored = rows.loc["colour"]
-    assert (ignored["share"] == 0).all()
+    assert (ignored["fraction"] == 0).all()
     assert ignored["to"].isna().all()
-    assert ignored["to_share"].isna().all()
+    assert ignored["to_fraction"].isna().all()
     assert (found["n"] == 8).all()

@@ -59,7 +59,7 @@ class TestSaliency:
     def test_agrees_with_captum(self, heads, scenes):
         targets = torch.tensor([0, 2, 1])
         expected = Saliency(heads).attribute(scenes.clone().requires_grad_(), targets, abs=False)
-        found = saliency(heads, scenes, targets, Budget(images_per_pass=2))
+        found = saliency(heads, scenes, targets, Budget(batch_size=2))
         np.testing.assert_allclose(found.values, expected, atol=1e-6, rtol=1e-4)
 
 
@@ -90,7 +90,7 @@ class TestSmoothGrad:
         def values(**changes: int) -> np.ndarray:
             return smoothgrad(Cubic(), images, zeros, Budget(samples=4, **changes)).values
 
-        np.testing.assert_allclose(values(images_per_pass=1), values(), rtol=1e-5)
+        np.testing.assert_allclose(values(batch_size=1), values(), rtol=1e-5)
         assert not np.allclose(values(seed=1), values())
 
 
@@ -113,7 +113,7 @@ class TestIntegratedGradients:
         np.testing.assert_array_equal(explained.base, np.zeros(5))
 
     def test_agree_with_captum(self, heads, scenes):
-        targets, budget = torch.tensor([0, 2, 1]), Budget(steps=6, baseline=0.5, images_per_pass=4)
+        targets, budget = torch.tensor([0, 2, 1]), Budget(steps=6, baseline=0.5, batch_size=4)
         method = IntegratedGradients(heads)
         expected = method.attribute(scenes, 0.5, targets, n_steps=6, method="gausslegendre")
         found = integrated_gradients(heads, scenes, targets, budget)
@@ -149,12 +149,12 @@ class TestGradientShap:
         assert many < few / 4  # 20 times less is expected
 
 
-@pytest.mark.parametrize("images_per_pass", [1, 3, 64])
-def test_no_pass_is_larger_than_the_budget(images, targets, images_per_pass):
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_no_pass_is_larger_than_the_budget(images, targets, batch_size):
     model = Linear()
-    budget = Budget(steps=4, images_per_pass=images_per_pass)
+    budget = Budget(steps=4, batch_size=batch_size)
     explained = integrated_gradients(model, images, targets, budget)
-    assert max(model.rows) <= images_per_pass
+    assert max(model.rows) <= batch_size
     expected = model.weight[targets].detach().view_as(images) * images
     np.testing.assert_allclose(explained.values, expected, atol=1e-6)
 

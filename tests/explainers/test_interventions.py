@@ -57,7 +57,7 @@ def labels(answers: Tensor) -> Tensor:
     return 3 * answers[:, 0] + answers[:, 1]
 
 
-def test_a_value_set_by_hand_leaves_the_others_their_shares():
+def test_a_value_set_by_hand_leaves_the_others_their_fractions():
     concepts = torch.tensor(
         [[0.3, 0.7, 0.2, 0.6, 0.2, 0.5, 0.5], [0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0]]
     )

@@ -6,9 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glasshead.explainers.localisation import mask_iou, mass_in_mask, mass_on_mark, pointing_game
+from glasshead.explainers.localisation import (
+    mask_iou,
+    mass_on_mark,
+    pointing_game,
+    relevance_mass_accuracy,
+)
 
-MEASURES = (pointing_game, mass_in_mask, mask_iou, mass_on_mark)
+MEASURES = (pointing_game, relevance_mass_accuracy, mask_iou, mass_on_mark)
 
 
 @pytest.fixture
@@ -31,22 +36,22 @@ def test_half_in_the_mask(masks):
     mask = masks[:1]
     np.testing.assert_allclose(pointing_game(maps, mask), 0)
     np.testing.assert_allclose(mask_iou(maps, mask), 2 / 6)
-    np.testing.assert_allclose(mass_in_mask(maps, mask), 4 / 10)
+    np.testing.assert_allclose(relevance_mass_accuracy(maps, mask), 4 / 10)
     np.testing.assert_allclose(mass_on_mark(maps, mask), 4 / 10)
 
 
 def test_a_constant_map_gains_nothing_by_the_order_of_pixels(masks):
     maps = np.ones((2, 4, 4))
-    share = masks.mean(axis=(1, 2))
-    for measure in (pointing_game, mass_in_mask, mass_on_mark):
-        np.testing.assert_allclose(measure(maps, masks), share)
-    np.testing.assert_allclose(mask_iou(maps, masks), share / (2 - share))
+    fraction = masks.mean(axis=(1, 2))
+    for measure in (pointing_game, relevance_mass_accuracy, mass_on_mark):
+        np.testing.assert_allclose(measure(maps, masks), fraction)
+    np.testing.assert_allclose(mask_iou(maps, masks), fraction / (2 - fraction))
 
 
 def test_only_the_highest_pixels_count_in_the_mask_but_all_on_the_mark(masks):
     maps = np.full((1, 4, 4), 0.5)
     maps[0, :2, :2] = 1
-    np.testing.assert_allclose(mass_in_mask(maps, masks[:1]), 1)
+    np.testing.assert_allclose(relevance_mass_accuracy(maps, masks[:1]), 1)
     np.testing.assert_allclose(mass_on_mark(maps, masks[:1]), 4 / 10)
 
 
@@ -65,7 +70,7 @@ def test_without_a_mask_or_a_finite_map_there_is_no_answer(measure, masks):
     assert np.isnan(measure(maps, masks)).all()
 
 
-@pytest.mark.parametrize("measure", [mass_in_mask, mass_on_mark])
+@pytest.mark.parametrize("measure", [relevance_mass_accuracy, mass_on_mark])
 def test_a_map_of_zeros_has_no_mass(measure, masks):
     assert np.isnan(measure(np.zeros((2, 4, 4)), masks)).all()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glasshead.explainers.maps import map_faults, sparsity, top_shares
+from glasshead.explainers.maps import map_faults, sparsity, top_fractions
 
 any_maps = arrays(np.float64, (2, 3, 4), elements=st.integers(-3, 3).map(float))
 
@@ -39,15 +39,15 @@ def test_sparsity_depends_neither_on_scale_nor_on_size(maps, scale):
 def test_ties_at_the_threshold_share_the_places_left():
     maps = np.array([[[3.0, 1.0], [1.0, 1.0]], [[0.0, 5.0], [4.0, 3.0]], [[1.0, 1.0], [1.0, 1.0]]])
     expected = [[[1, 1 / 3], [1 / 3, 1 / 3]], [[0, 1], [1, 1]], [[0, 0], [0, 0]]]
-    np.testing.assert_allclose(top_shares(maps, np.array([2, 3, 0])), expected)
+    np.testing.assert_allclose(top_fractions(maps, np.array([2, 3, 0])), expected)
 
 
 @given(any_maps, st.integers(0, 12), st.integers(0, 12))
 def test_shares_add_up_to_the_count_and_are_those_of_the_highest(maps, first, second):
     counts = np.array([first, second])
-    shares = top_shares(maps, counts)
-    assert ((shares >= 0) & (shares <= 1)).all()
-    np.testing.assert_allclose(shares.sum(axis=(1, 2)), counts, atol=1e-12)
-    for pixels, share, count in zip(maps, shares, counts, strict=True):
+    fractions = top_fractions(maps, counts)
+    assert ((fractions >= 0) & (fractions <= 1)).all()
+    np.testing.assert_allclose(fractions.sum(axis=(1, 2)), counts, atol=1e-12)
+    for pixels, fraction, count in zip(maps, fractions, counts, strict=True):
         highest = np.sort(pixels.ravel())[::-1][:count].sum()
-        assert (pixels * share).sum() == pytest.approx(highest)
+        assert (pixels * fraction).sum() == pytest.approx(highest)

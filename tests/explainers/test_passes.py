@@ -54,7 +54,7 @@ def test_results_do_not_depend_on_the_number_of_threads(heads, scenes, targets):
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
-            found.append(saliency(heads, scenes, targets, Budget(images_per_pass=1)).values)
+            found.append(saliency(heads, scenes, targets, Budget(batch_size=1)).values)
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -44,7 +44,7 @@ def contribution_of_squares(model: Linear, images: Tensor, targets: Tensor, base
 @pytest.mark.parametrize("baseline", [0.0, 0.5])
 def test_occlusion_of_a_linear_model_is_the_contribution_of_each_square(images, baseline):
     model, targets = Linear(), torch.tensor([0, 1, 1])
-    budget = Budget(patch=4, stride=4, baseline=baseline, images_per_pass=2)
+    budget = Budget(patch=4, stride=4, baseline=baseline, batch_size=2)
     found = occlusion(model, images, targets, budget)
     expected = contribution_of_squares(model, images, targets, baseline)
     np.testing.assert_allclose(found.values, expected, atol=1e-5)
@@ -77,7 +77,7 @@ def test_occlusion_finds_a_known_mask(images):
 @pytest.mark.parametrize("baseline", [0.0, 0.5])
 def test_lime_of_a_linear_model_is_the_contribution_of_each_square(images, baseline):
     model, targets = Linear(), torch.tensor([0, 1, 1])
-    budget = Budget(patch=4, baseline=baseline, lime_samples=60, images_per_pass=16)
+    budget = Budget(patch=4, baseline=baseline, lime_samples=60, batch_size=16)
     found = lime(model, images, targets, budget)
     expected = contribution_of_squares(model, images, targets, baseline)
     np.testing.assert_allclose(found.values, expected, atol=1e-3)

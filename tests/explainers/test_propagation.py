@@ -21,7 +21,7 @@ def input_times_gradient(classifier: nn.Module, images: Tensor, targets: Tensor)
 def test_lrp_of_a_relu_network_is_gradient_times_input(small_cnn, scenes, targets):
     classifier = small_cnn("compact_cnn")
     weights = copy.deepcopy(classifier.state_dict())
-    found = lrp(classifier, scenes, targets, Budget(images_per_pass=2))
+    found = lrp(classifier, scenes, targets, Budget(batch_size=2))
     expected = input_times_gradient(classifier, scenes, targets)
     np.testing.assert_allclose(found.values, expected, rtol=2e-2, atol=1e-5)
     assert all(torch.equal(value, weights[name]) for name, value in classifier.state_dict().items())

@@ -8,16 +8,16 @@ import torch
 from scipy.ndimage import sobel
 from torch import nn
 
-from glasshead.explainers.evidence import Measure, summarise
 from glasshead.explainers.gradients import smoothgrad
+from glasshead.explainers.measures import Measure, summarise
 from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import (
     best_methods,
     map_similarity,
     randomisation_verdict,
     randomised_copy,
+    sanity_check,
     shuffle_parameters,
-    standing,
 )
 
 SIDE = 16
@@ -159,13 +159,13 @@ def measures(insertion: float | None = None, randomisation: float | None = 0.1) 
     ("similarity", "expected"), [(0.2, "passes"), (0.95, "fails"), (None, "fails")]
 )
 def test_a_method_stands_as_its_randomisation_check_says(similarity, expected):
-    assert standing("lime", {"lime": measures(0.5, similarity)}) == expected
+    assert sanity_check("lime", {"lime": measures(0.5, similarity)}) == expected
 
 
 def test_one_whose_interval_holds_the_threshold_is_open():
     known = measures(0.5, 0.69)
     known["randomisation"]["high"] = 0.75
-    assert standing("lime", {"lime": known}) == "unresolved"
+    assert sanity_check("lime", {"lime": known}) == "unresolved"
     evidence = {"lime": known, "occlusion": measures(0.1), "saliency": measures(0.9, 0.9)}
     assert best_methods(evidence, evidence, 9) == ["occlusion"]
     del evidence["occlusion"]
@@ -175,7 +175,7 @@ def test_one_whose_interval_holds_the_threshold_is_open():
 def test_a_method_without_that_measure_is_not_checked():
     checked = measures(0.5)
     del checked["randomisation"]
-    assert standing("lime", {"lime": checked}) == standing("lime", {}) == "not checked"
+    assert sanity_check("lime", {"lime": checked}) == sanity_check("lime", {}) == "not checked"
 
 
 def test_the_best_have_the_highest_insertion_of_those_that_pass():

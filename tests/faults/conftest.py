@@ -1,4 +1,4 @@
-"""What tests of faults share: other processes, and permissions that bind this one even where it is root's."""
+"""What tests of faults fraction: other processes, and permissions that bind this one even where it is root's."""
 
 import json
 import os

@@ -45,10 +45,10 @@ def root(tmp_path) -> Path:
     return tmp_path
 
 
-def ingest(root: Path, max_bad_share: float = 0.5) -> Ingested:
+def ingest(root: Path, max_bad_fraction: float = 0.5) -> Ingested:
     params = {
         "source": "image_folder",
-        "max_bad_share": max_bad_share,
+        "max_bad_fraction": max_bad_fraction,
         "image_folder": {"path": root},
     }
     return read_source(IngestParams.model_validate(params), seed=0)
@@ -63,11 +63,11 @@ def reason_of(root: Path, data: bytes) -> str:
     return ingested.quarantine["reason"][0]
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.99])
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_a_truncated_image_is_put_aside(root, form, share):
+def test_a_truncated_image_is_put_aside(root, form, fraction):
     data = encoded(form)
-    assert "cannot be decoded" in reason_of(root, data[: int(share * len(data))])
+    assert "cannot be decoded" in reason_of(root, data[: int(fraction * len(data))])
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_formats_that_are_not_allowed_are_put_aside(root, data):
 def test_too_many_bad_files_stop_the_run(root):
     (root / "cat" / "bad.jpg").write_bytes(b"")
     with pytest.raises(SourceError, match=r"1 of 3 images are unusable.*'cat/bad.jpg': empty file"):
-        ingest(root, max_bad_share=0.3)
+        ingest(root, max_bad_fraction=0.3)
 
 
 def test_a_decompression_bomb_is_refused_from_its_header(root):
@@ -133,7 +133,7 @@ def test_an_animation_is_kept_and_flagged(root, caplog):
         frames[0].save(
             root / "dog" / f"moving.{form.lower()}", form, save_all=True, append_images=frames[1:]
         )
-    ingested = ingest(root, max_bad_share=0.0)
+    ingested = ingest(root, max_bad_fraction=0.0)
     assert ingested.counts["animated"] == 2
     assert "'dog/moving.gif', 'dog/moving.webp'" in caplog.text
     rows = ingested.images.frame()["image_id"].str.contains("moving")

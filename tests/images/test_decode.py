@@ -132,11 +132,11 @@ ENCODED = {
 
 
 @settings(max_examples=60)
-@given(form=st.sampled_from(sorted(ENCODED)), share=st.floats(0, 1, exclude_max=True))
-def test_a_truncated_image_is_refused_or_whole_never_padded(form, share):
+@given(form=st.sampled_from(sorted(ENCODED)), fraction=st.floats(0, 1, exclude_max=True))
+def test_a_truncated_image_is_refused_or_whole_never_padded(form, fraction):
     whole = ENCODED[form]
     try:
-        image = decode_rgb(whole[: int(share * len(whole))])
+        image = decode_rgb(whole[: int(fraction * len(whole))])
     except ImageError:
         return
     assert np.array_equal(image, decode_rgb(whole))

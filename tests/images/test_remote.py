@@ -35,8 +35,8 @@ def png(value: int) -> bytes:
     return buffer.getvalue()
 
 
-def read(source: str, path: str | Path, max_bad_share: float = 0.01) -> Ingested:
-    params = {"source": source, "max_bad_share": max_bad_share, source: {"path": path}}
+def read(source: str, path: str | Path, max_bad_fraction: float = 0.01) -> Ingested:
+    params = {"source": source, "max_bad_fraction": max_bad_fraction, source: {"path": path}}
     return read_source(IngestParams.model_validate(params), seed=0)
 
 
@@ -199,14 +199,14 @@ class TestImageFolder:
     def test_a_bucket_gives_the_table_of_the_same_files_here(self, tmp_path, upload):
         write_images(tmp_path, *self.NAMES)
         (tmp_path / "train/dog/bad.png").write_bytes(b"<html>")
-        expected = read("image_folder", tmp_path, max_bad_share=0.5)
+        expected = read("image_folder", tmp_path, max_bad_fraction=0.5)
         assert expected.quarantine["file"].tolist() == [
             "stray.png",
             "test/stray.png",
             "train/dog/bad.png",
         ]
         for address in (upload(tmp_path), upload(tmp_path) + "/"):
-            assert_same(read("image_folder", address, max_bad_share=0.5), expected)
+            assert_same(read("image_folder", address, max_bad_fraction=0.5), expected)
 
     def test_a_folder_may_be_the_whole_bucket(self, memory):
         for k, name in enumerate(("a/1.png", "b/2.png")):
@@ -219,9 +219,9 @@ class TestImageFolder:
         with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
             for path in sorted(root.rglob("*"), reverse=True):
                 archive.write(path, path.relative_to(root))
-        expected = read("image_folder", root, max_bad_share=0.5)
+        expected = read("image_folder", root, max_bad_fraction=0.5)
         address = f"zip::file://{tmp_path}/images.zip"
-        assert_same(read("image_folder", address, max_bad_share=0.5), expected)
+        assert_same(read("image_folder", address, max_bad_fraction=0.5), expected)
 
     def test_a_web_server_gives_the_table_of_the_same_files_here(self, tmp_path, serve):
         root = write_images(tmp_path, *(f"{label}/{k}.png" for label in "ab" for k in range(50)))
@@ -258,7 +258,7 @@ class TestImageFolder:
         root = write_images(tmp_path / "root", "a/1.png", "b/1.png")
         outside = write_images(tmp_path, "secret.png") / "secret.png"
         (root / "a" / "outside.png").symlink_to(outside)
-        quarantine = read("image_folder", f"file://{root}", max_bad_share=0.5).quarantine
+        quarantine = read("image_folder", f"file://{root}", max_bad_fraction=0.5).quarantine
         assert quarantine["file"].tolist() == ["a/outside.png"]
 
     def test_links_and_special_files_of_a_storage_are_not_read(self, trouble):

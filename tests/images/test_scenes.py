@@ -96,12 +96,12 @@ class TestIdentity:
 
 class TestTruth:
     def test_the_object_covers_8_to_30_percent(self, many):
-        shares = np.array([(mask(record) > 0).mean() for record in many])
-        assert 0.08 <= np.median(shares) <= 0.30
+        fractions = np.array([(mask(record) > 0).mean() for record in many])
+        assert 0.08 <= np.median(fractions) <= 0.30
         labels = np.array([record["label"] for record in many])
         for name in CLASSES:
-            assert 0.05 <= np.median(shares[labels == name]) <= 0.35, name
-        assert (shares > 0).mean() > 0.999
+            assert 0.05 <= np.median(fractions[labels == name]) <= 0.35, name
+        assert (fractions > 0).mean() > 0.999
 
     def test_masks_are_black_or_white(self, many):
         assert {value for record in many[:50] for value in np.unique(mask(record))} == {0, 255}
@@ -136,8 +136,8 @@ class TestTruth:
         assert chi2_contingency(table).pvalue > 0.001
 
     def test_a_larger_size_covers_more(self, many):
-        shares = pd.Series([(mask(record) > 0).mean() for record in many])
-        mean = shares.groupby([record["attributes"]["size"] for record in many]).mean()
+        fractions = pd.Series([(mask(record) > 0).mean() for record in many])
+        mean = fractions.groupby([record["attributes"]["size"] for record in many]).mean()
         assert mean["small"] < mean["medium"] < mean["large"]
 
     def test_habitats_and_colours_show_in_the_pixels(self, many):

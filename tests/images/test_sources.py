@@ -33,8 +33,8 @@ def jpeg(value: int) -> bytes:
     return buffer.getvalue()
 
 
-def read(source: str, max_bad_share: float = 0.01, **block) -> Ingested:
-    params = {"source": source, "max_bad_share": max_bad_share, source: block}
+def read(source: str, max_bad_fraction: float = 0.01, **block) -> Ingested:
+    params = {"source": source, "max_bad_fraction": max_bad_fraction, source: block}
     return read_source(IngestParams.model_validate(params), seed=0)
 
 
@@ -82,7 +82,7 @@ class TestScenes:
         assert list(ingested.planted.columns) == ["image_id", "defect", "detail"]
 
     def test_planted_corrupt_files_are_those_in_quarantine(self):
-        ingested = read("scenes", max_bad_share=1.0, train=60, test=20, defects={"corrupt": 0.2})
+        ingested = read("scenes", max_bad_fraction=1.0, train=60, test=20, defects={"corrupt": 0.2})
         planted = ingested.planted.query("defect == 'corrupt'")["image_id"]
         assert len(planted) > 3
         assert ingested.quarantine["file"].tolist() == planted.tolist()
@@ -264,7 +264,7 @@ class TestParquet:
         images = [{"bytes": jpeg(k), "path": None} for k in range(5)]
         images[4] = {"bytes": None, "path": "/etc/hostname"}
         pq.write_table(huggingface_table([0, 1, -1, None, 1], ["frog", "ant"], images), path)
-        ingested = read("parquet", max_bad_share=0.6, path=path)
+        ingested = read("parquet", max_bad_fraction=0.6, path=path)
         assert ingested.quarantine.to_dict("list") == {
             "file": ["all/000002", "all/000003", "all/000004"],
             "reason": ["label -1 is no class", "label None is no class", "no image bytes"],
@@ -377,7 +377,7 @@ class TestImageFolder:
         (root / "a" / "broken.jpg").symlink_to(root / "nowhere.jpg")
         os.mkfifo(root / "b" / "pipe.jpg")
         Path(os.fsdecode(os.fsencode(root / "b") + b"/caf\xe9.jpg")).write_bytes(jpeg(0))
-        ingested = read("image_folder", max_bad_share=1.0, path=root)
+        ingested = read("image_folder", max_bad_fraction=1.0, path=root)
         assert [name for (name,) in rows(ingested, "image_id")] == [
             "a/1.jpg",
             "a/inside.jpg",
@@ -403,7 +403,7 @@ class TestImageFolder:
             return scandir(folder)
 
         monkeypatch.setattr(os, "scandir", refuse_locked)
-        quarantine = read("image_folder", max_bad_share=0.5, path=tmp_path).quarantine
+        quarantine = read("image_folder", max_bad_fraction=0.5, path=tmp_path).quarantine
         assert quarantine["file"].tolist() == ["b/locked"]
 
     def test_missing_root_and_missing_class_folders_are_named(self, tmp_path):
@@ -496,14 +496,14 @@ class TestWhatIsCheckedOfEverySource:
     def test_bad_files_up_to_the_share_pass_and_above_it_stop_the_run(self, give):
         good = [plain_record(str(k), jpeg(k), ("cat", "dog")[k % 2], None) for k in range(9)]
         give(*good, plain_record("bad", b"no image", "cat", None))
-        ingested = read("scenes", max_bad_share=0.1)
+        ingested = read("scenes", max_bad_fraction=0.1)
         assert len(ingested.images) == 9
         assert ingested.quarantine["file"].tolist() == ["bad"]
         with pytest.raises(
             SourceError,
-            match=r"1 of 10 images.*max_bad_share \(0.09\).*'bad': not a readable image",
+            match=r"1 of 10 images.*max_bad_fraction \(0.09\).*'bad': not a readable image",
         ):
-            read("scenes", max_bad_share=0.09)
+            read("scenes", max_bad_fraction=0.09)
 
     def test_converted_and_animated_images_are_counted(self, give, caplog):
         frames = io.BytesIO()

@@ -25,13 +25,13 @@ def distinct(labels, given=None) -> pd.DataFrame:
 
 
 rows = st.lists(st.sampled_from(["cat", "dog", "ship"]), min_size=1, max_size=60)
-shares = st.floats(0.05, 0.3)
+fractions = st.floats(0.05, 0.3)
 copied_rows = st.lists(
     st.tuples(st.sampled_from(["cat", "dog"]), st.integers(0, 15)), min_size=1, max_size=60
 )
 
 
-@given(rows, shares, shares)
+@given(rows, fractions, fractions)
 def test_each_class_gets_its_shares_within_rounding(labels, validation, calibration):
     data = distinct(labels, "train")
     data.loc[len(data)] = {"label": "cat", "content_hash": "f", "given_split": "test"}
@@ -60,7 +60,7 @@ def test_copies_never_straddle(pairs):
     assert (splits.groupby(data["content_hash"]).nunique() == 1).all()
 
 
-@given(st.integers(8, 200), shares, shares)
+@given(st.integers(8, 200), fractions, fractions)
 def test_one_more_image_moves_at_most_one_old_row_across_each_cut(n, validation, calibration):
     data = distinct(["cat"] * (n + 1))
     before = assign_splits(data[:n], validation, calibration, 0.2)
@@ -85,7 +85,7 @@ def test_hash_order_decides():
 
 def test_a_given_test_split_is_kept_whole():
     data = distinct(["cat", "dog"] * 50, ["train"] * 80 + ["test"] * 20)
-    splits = assign_splits(data, 0.1, 0.1, test_share=0.5)
+    splits = assign_splits(data, 0.1, 0.1, test_fraction=0.5)
     assert (splits[80:] == "test").all()
     assert "test" not in set(splits[:80])
     assert Counter(splits[:80]) == {"train": 64, "validation": 8, "calibration": 8}

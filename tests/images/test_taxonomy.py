@@ -226,8 +226,8 @@ class TestShipped:
             for i in range(300)
         ]
         for name, function in IMAGE_FUNCTIONS.items():
-            shares = np.bincount([function(p) for p in pictures], minlength=3) / len(pictures)
-            assert shares.min() > 0.05, (name, shares)
+            fractions = np.bincount([function(p) for p in pictures], minlength=3) / len(pictures)
+            assert fractions.min() > 0.05, (name, fractions)
 
 
 def flat(*colour):

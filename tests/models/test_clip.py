@@ -212,11 +212,11 @@ class TestFinding:
 
 
 class TestDamage:
-    @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
-    def test_truncated_weights(self, folder, share):
+    @pytest.mark.parametrize("fraction", [0.0, 0.01, 0.5, 0.99])
+    def test_truncated_weights(self, folder, fraction):
         path = folder / "model.safetensors"
         data = path.read_bytes()
-        path.write_bytes(data[: int(len(data) * share)])
+        path.write_bytes(data[: int(len(data) * fraction)])
         with pytest.raises(BackboneError, match="cannot be loaded"):
             load(folder)
 

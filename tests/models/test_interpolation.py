@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.v2 import functional as tv
 
-from glasshead.models.interpolation import high_frequency_share, resize
+from glasshead.models.interpolation import high_frequency_fraction, resize
 
 SIZE = 32
 
@@ -52,15 +52,15 @@ class TestResize:
             assert (gradient != 0).all()
 
 
-class TestHighFrequencyShare:
-    @pytest.mark.parametrize(("cycles", "share"), [(1, 0), (7, 0), (9, 1), (15, 1)])
-    def test_a_wave_is_coarse_up_to_half_of_nyquist(self, cycles, share):
-        found = high_frequency_share(wave(cycles), 224, "none")
-        assert float(found) == pytest.approx(share, abs=1e-4)
+class TestHighFrequencyFraction:
+    @pytest.mark.parametrize(("cycles", "fraction"), [(1, 0), (7, 0), (9, 1), (15, 1)])
+    def test_a_wave_is_coarse_up_to_half_of_nyquist(self, cycles, fraction):
+        found = high_frequency_fraction(wave(cycles), 224, "none")
+        assert float(found) == pytest.approx(fraction, abs=1e-4)
 
     def test_white_noise_has_what_lies_outside_the_circle(self):
-        """Its energy is spread evenly, so the share is that of the frequencies beyond: about 1 − π / 16."""
-        found = high_frequency_share(noise(100), 224, "none").mean()
+        """Its energy is spread evenly, so the fraction is that of the frequencies beyond: about 1 − π / 16."""
+        found = high_frequency_fraction(noise(100), 224, "none").mean()
         assert float(found) == pytest.approx(1 - math.pi / 16, abs=0.01)
 
     @pytest.mark.parametrize("cycles", [5, 6, 7])
@@ -71,24 +71,24 @@ class TestHighFrequencyShare:
         """
         angle = math.pi * cycles / (2 * SIZE)
         expected = math.sin(angle) ** 6 / (math.sin(angle) ** 6 + math.cos(angle) ** 6)
-        found = high_frequency_share(wave(cycles), 2 * SIZE, "bilinear")
+        found = high_frequency_fraction(wave(cycles), 2 * SIZE, "bilinear")
         assert float(found) == pytest.approx(expected, abs=3e-5)
 
     def test_resizing_blurs_and_bicubic_does_so_less(self):
         images = noise()
         bilinear, bicubic, none = (
-            high_frequency_share(images, 96, how) for how in ("bilinear", "bicubic", "none")
+            high_frequency_fraction(images, 96, how) for how in ("bilinear", "bicubic", "none")
         )
         assert (bilinear < bicubic).all()
         assert (bicubic < none).all()
 
-    def test_every_image_has_its_own_share(self):
+    def test_every_image_has_its_own_fraction(self):
         images = torch.cat([wave(2), noise(1), wave(12)])
-        together = high_frequency_share(images, 48, "bicubic")
-        apart = [high_frequency_share(image[None], 48, "bicubic") for image in images]
+        together = high_frequency_fraction(images, 48, "bicubic")
+        apart = [high_frequency_fraction(image[None], 48, "bicubic") for image in images]
         torch.testing.assert_close(together, torch.cat(apart))
 
     @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "none"])
-    def test_one_colour_has_no_share(self, interpolation):
+    def test_one_colour_has_no_fraction(self, interpolation):
         flat = torch.tensor([10, 100, 233], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 30, 30)
-        assert high_frequency_share(flat, 70, interpolation).isnan().all()
+        assert high_frequency_fraction(flat, 70, interpolation).isnan().all()

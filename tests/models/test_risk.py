@@ -24,11 +24,11 @@ D, SIDE = 5, 4
 
 
 def build_head(
-    pooling="top_k_mean", risks=2, dimension=D, spread=4, channels=3, top_share=0.25
+    pooling="top_k_mean", risks=2, dimension=D, spread=4, channels=3, top_fraction=0.25
 ) -> RiskHead:
     torch.manual_seed(0)
     params = RiskHeadParams(
-        pooling=pooling, top_share=top_share, channels=channels, spread=spread, likeness=0.5
+        pooling=pooling, top_fraction=top_fraction, channels=channels, spread=spread, likeness=0.5
     )
     head = RiskHead(dimension, risks, params).eval()
     head.standardise_by(torch.linspace(-1, 1, dimension), torch.linspace(0.5, 2, dimension))
@@ -49,7 +49,7 @@ def linear(head: RiskHead, features: torch.Tensor) -> torch.Tensor:
 class TestHead:
     def test_without_channels_the_evidence_is_linear_in_standardised_features(self, features):
         head = build_head(channels=0)
-        torch.testing.assert_close(head.evidence(features), linear(head, features))
+        torch.testing.assert_close(head.activations(features), linear(head, features))
 
     def test_with_channels_the_evidence_of_a_place_is_that_of_a_small_network(self, features):
         head = build_head(channels=3)
@@ -60,7 +60,7 @@ class TestHead:
         )
         units = torch.nn.functional.gelu(places @ first[0].T + first[1])
         expected = (units @ second[0].T + second[1]).permute(0, 3, 1, 2)
-        torch.testing.assert_close(head.evidence(features), expected)
+        torch.testing.assert_close(head.activations(features), expected)
 
     def test_a_map_is_the_evidence_above_its_mean_after_a_walk_between_places_that_look_alike(
         self, features
@@ -69,7 +69,7 @@ class TestHead:
         head = build_head(spread=2)
         standard = (features - head.mean[:, None, None]) / head.scale[:, None, None]
         vectors = standard.flatten(2).transpose(1, 2)
-        expected = head.evidence(features).flatten(2).transpose(1, 2)
+        expected = head.activations(features).flatten(2).transpose(1, 2)
         expected = (expected - expected.mean(dim=1, keepdim=True)).relu()
         for _ in range(2):
             moved = torch.zeros_like(expected)
@@ -85,18 +85,18 @@ class TestHead:
         torch.testing.assert_close(maps, expected, rtol=1e-3, atol=1e-3)
 
     @pytest.mark.parametrize("pooling", ["average", "max", "top_k_mean"])
-    @pytest.mark.parametrize("top_share", [0.001, 0.25, 1.0])
-    def test_a_map_pools_to_the_logit_of_its_image(self, features, pooling, top_share):
-        head = build_head(pooling, top_share=top_share)
-        maps, evidence = head.maps(features), head.evidence(features)
-        assert not torch.allclose(maps, evidence, atol=1e-3)
-        heights = [each.amax(dim=(2, 3)) - each.mean(dim=(2, 3)) for each in (maps, evidence)]
+    @pytest.mark.parametrize("top_fraction", [0.001, 0.25, 1.0])
+    def test_a_map_pools_to_the_logit_of_its_image(self, features, pooling, top_fraction):
+        head = build_head(pooling, top_fraction=top_fraction)
+        maps, activations = head.maps(features), head.activations(features)
+        assert not torch.allclose(maps, activations, atol=1e-3)
+        heights = [each.amax(dim=(2, 3)) - each.mean(dim=(2, 3)) for each in (maps, activations)]
         assert (heights[0] > 0.3 * heights[1]).all()
         torch.testing.assert_close(head.mlp(head.pooled(maps, features)), head(features))
 
     def test_without_steps_the_map_is_the_evidence(self, features):
         head = build_head(spread=0)
-        torch.testing.assert_close(head.maps(features), head.evidence(features))
+        torch.testing.assert_close(head.maps(features), head.activations(features))
 
     @pytest.mark.parametrize(
         ("pooling", "expected"),
@@ -108,20 +108,20 @@ class TestHead:
     )
     def test_poolings_in_closed_form(self, features, pooling, expected):
         head = build_head(pooling)
-        maps = head.evidence(features)
+        maps = head.activations(features)
         torch.testing.assert_close(head.pooled(maps, features), expected(maps.flatten(2)))
 
     def test_attention_that_is_the_same_everywhere_averages(self, features):
         head = build_head("attention")
         torch.nn.init.zeros_(head.to_attention.weight)
-        maps = head.evidence(features)
+        maps = head.activations(features)
         torch.testing.assert_close(head.pooled(maps, features), maps.mean(dim=(2, 3)))
 
     def test_strong_attention_picks_the_place_it_likes(self, features):
         head = build_head("attention")
         torch.nn.init.zeros_(head.to_attention.weight)
         head.to_attention.weight.data[:, 0] = 1000.0
-        maps = head.evidence(features)
+        maps = head.activations(features)
         place = features[:, 0].flatten(1).argmax(dim=1)
         expected = maps.flatten(2)[torch.arange(3), :, place]
         torch.testing.assert_close(head.pooled(maps, features), expected)
@@ -144,19 +144,19 @@ class TestHead:
     @pytest.mark.parametrize("pooling", ["max", "top_k_mean"])
     def test_it_narrows_from_all_places_to_its_own(self, features, pooling):
         head = build_head(pooling)
-        evidence = head.evidence(features)
-        final = head.pooled(evidence, features)
+        activations = head.activations(features)
+        final = head.pooled(activations, features)
         head.narrowed = 0.0
-        torch.testing.assert_close(head.pooled(evidence, features), evidence.mean(dim=(2, 3)))
+        torch.testing.assert_close(head.pooled(activations, features), activations.mean(dim=(2, 3)))
         head.narrowed = 0.5  # of 16 places the geometric mean of all and 4, or of all and 1
         count = {"max": 4, "top_k_mean": 8}[pooling]
-        expected = evidence.flatten(2).sort(-1, descending=True).values[..., :count].mean(-1)
-        torch.testing.assert_close(head.pooled(evidence, features), expected)
+        expected = activations.flatten(2).sort(-1, descending=True).values[..., :count].mean(-1)
+        torch.testing.assert_close(head.pooled(activations, features), expected)
         head.narrowed = 1.0
-        torch.testing.assert_close(head.pooled(evidence, features), final)
+        torch.testing.assert_close(head.pooled(activations, features), final)
 
-    def test_one_place_counts_even_of_a_tiny_share(self):
-        head = RiskHead(D, 1, RiskHeadParams(top_share=0.001))
+    def test_one_place_counts_even_of_a_tiny_fraction(self):
+        head = RiskHead(D, 1, RiskHeadParams(top_fraction=0.001))
         assert head.top(torch.randn(2, 1, 3, 3)).shape == (2, 1, 1)
 
     def test_patch_tokens_go_row_by_row_from_the_top_left(self):

@@ -31,15 +31,20 @@ from glasshead.models.clip import (
     processor_settings,
 )
 
-OUTPUTS = ("projected", "pooled", "spatial", "attended")
+OUTPUTS = ("projected", "pooled", "spatial", "attention_inputs")
 SHAPES = {
-    "clip": {"projected": (8,), "pooled": (16,), "spatial": (16, 16), "attended": (16, 32)},
-    "siglip": {"projected": (16,), "pooled": (16,), "spatial": (16, 16), "attended": (16, 16)},
+    "clip": {"projected": (8,), "pooled": (16,), "spatial": (16, 16), "attention_inputs": (16, 32)},
+    "siglip": {
+        "projected": (16,),
+        "pooled": (16,),
+        "spatial": (16, 16),
+        "attention_inputs": (16, 16),
+    },
     "resnet": {
         "projected": (6,),
         "pooled": (6,),
         "spatial": (128, 2, 2),
-        "attended": (128, 2, 2),
+        "attention_inputs": (128, 2, 2),
     },
 }
 CASES = [(kind, output) for kind in SHAPES for output in OUTPUTS]
@@ -79,7 +84,7 @@ class TestAgreement:
             "projected": model.get_image_features(**inputs).pooler_output,
             "pooled": whole.pooler_output,
             "spatial": model.vision_model.post_layernorm(whole.last_hidden_state)[:, 1:],
-            "attended": torch.cat(states[-3:-1], dim=2)[:, 1:],
+            "attention_inputs": torch.cat(states[-3:-1], dim=2)[:, 1:],
         }
         agree(clip_folder, pictures, expected)
         torch.testing.assert_close(
@@ -95,7 +100,7 @@ class TestAgreement:
             "projected": features.pooler_output,
             "pooled": features.pooler_output,
             "spatial": features.last_hidden_state,
-            "attended": features.last_hidden_state,
+            "attention_inputs": features.last_hidden_state,
         }
         agree(siglip_folder, pictures, expected)
 
@@ -120,7 +125,7 @@ class TestAgreement:
                 "projected": vectors,
                 "pooled": vectors,
                 "spatial": stages(pixels)[0],
-                "attended": stages(pixels)[0],
+                "attention_inputs": stages(pixels)[0],
             },
         )
 

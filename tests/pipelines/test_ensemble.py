@@ -139,6 +139,6 @@ def test_one_member_is_no_ensemble():
 def test_the_majority_is_for_rows_that_nothing_was_fitted_on(images, samples):
     label = samples["class_index"].where(samples["split"] != "train", 2)
     fitting = select_fitting_samples(images, samples).assign(class_index=label[:12].to_numpy())
-    controls = predict_majority(images, fitting)
-    assert controls["image_id"].tolist() == samples["image_id"].tolist()[12:]
-    assert controls["majority"].unique().tolist() == ["blue"]
+    baselines = predict_majority(images, fitting)
+    assert baselines["image_id"].tolist() == samples["image_id"].tolist()[12:]
+    assert baselines["majority"].unique().tolist() == ["blue"]

@@ -79,7 +79,7 @@ class FakeImages:
 
 
 def make_tables(n=900, seed=0):
-    """Return (logits, controls, predictions) of `n` rows, a third of them test."""
+    """Return (logits, baselines, predictions) of `n` rows, a third of them test."""
     rng = np.random.default_rng(seed)
     labels, targets = rng.integers(3, size=n), rng.integers(2, size=n)
     final = 3 * rng.normal(size=(n, 3)) + 6 * np.eye(3)[labels]
@@ -97,7 +97,7 @@ def make_tables(n=900, seed=0):
         **{"concept_logit/legs/none": legs[:, 0], "concept_logit/legs/four": legs[:, 1]},
         **{"target/legs": targets},
     )
-    controls = identity.assign(
+    baselines = identity.assign(
         majority="cat",
         linear_probe=identity["label"],
         **{f"random_concepts/{seed}": names[rng.integers(3, size=n)] for seed in range(3)},
@@ -109,14 +109,14 @@ def make_tables(n=900, seed=0):
         **{f"probability/{name}": probabilities[:, index] for index, name in enumerate(CLASSES)},
         **dict(zip(CONCEPTS, softmax(legs / TEMPERATURES["legs"], axis=1).T, strict=True)),
     )
-    return logits, controls, predictions
+    return logits, baselines, predictions
 
 
-def measure(logits, controls, predictions, temperatures=TEMPERATURES, abstention=ABSTENTION):
+def measure(logits, baselines, predictions, temperatures=TEMPERATURES, abstention=ABSTENTION):
     samples = predictions[["image_id", "split", "label"]]
     test = select_test(FakeImages(samples), samples, logits, predictions)
     return compute_metrics(
-        test, samples, temperatures, PARAMETERS, 0, abstention=abstention, controls=controls
+        test, samples, temperatures, PARAMETERS, 0, abstention=abstention, baselines=baselines
     )
 
 
@@ -147,12 +147,12 @@ def run(pipeline, inputs):
 
 
 def test_the_pipeline_gives_metrics_tables_and_figures(tables, metrics):
-    logits, controls, predictions = tables
+    logits, baselines, predictions = tables
     outputs = run(
         create_pipeline(),
         {
             "logits": logits,
-            "controls": controls,
+            "baselines": baselines,
             "predictions": predictions,
             "temperatures": TEMPERATURES,
             "abstention": ABSTENTION,
@@ -195,13 +195,13 @@ def test_metrics_are_those_of_the_contract_and_json(metrics):
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
-def test_a_classifier_without_concepts_or_controls_has_the_common_metrics(tables):
-    logits, controls, predictions = tables
+def test_a_classifier_without_concepts_or_baselines_has_the_common_metrics(tables):
+    logits, baselines, predictions = tables
     plain, answers = (
         table.drop(columns=[name for name in table if "legs" in name])
         for table in (logits, predictions)
     )
-    nothing = controls[["image_id", "split", "label"]].head(0)
+    nothing = baselines[["image_id", "split", "label"]].head(0)
     assert set(measure(plain, nothing, answers, {"final": 2.0})) == CONTRACT
 
 
@@ -247,37 +247,37 @@ def test_without_answers_the_risk_is_undefined(tables):
     assert metrics["selective_risk"] == {"value": None, "low": None, "high": None, "n": 300}
 
 
-def test_controls_are_scored_and_seeds_averaged(tables, metrics):
-    controls = tables[1].query("split == 'test'")
-    seeds = [np.mean(controls[f"random_concepts/{s}"] == controls["label"]) for s in range(3)]
+def test_baselines_are_scored_and_seeds_averaged(tables, metrics):
+    baselines = tables[1].query("split == 'test'")
+    seeds = [np.mean(baselines[f"random_concepts/{s}"] == baselines["label"]) for s in range(3)]
     assert metrics["accuracy_random_concepts"]["value"] == pytest.approx(np.mean(seeds))
-    assert metrics["accuracy_majority"]["value"] == np.mean(controls["label"] == "cat")
+    assert metrics["accuracy_majority"]["value"] == np.mean(baselines["label"] == "cat")
     assert metrics["accuracy_linear_probe"]["value"] == 1
 
 
-def test_controls_are_matched_by_image_id(tables, metrics):
-    logits, controls, predictions = tables
-    assert measure(logits, controls.sample(frac=1, random_state=0), predictions) == metrics
+def test_baselines_are_matched_by_image_id(tables, metrics):
+    logits, baselines, predictions = tables
+    assert measure(logits, baselines.sample(frac=1, random_state=0), predictions) == metrics
 
 
 def test_a_variant_of_a_comparison_is_scored_as_a_classifier_is(tables):
     """By temperatures that calibrate fits, and the metrics that evaluate computes."""
-    logits, controls, _ = tables
+    logits, baselines, _ = tables
     calibration = CalibrateParams()
     fitted = fit_temperatures(select_calibration(logits), calibration)
-    metrics = measure(logits, controls, apply_temperatures(logits, fitted), fitted)
+    metrics = measure(logits, baselines, apply_temperatures(logits, fitted), fitted)
     scores = score_logits(logits, calibration, PARAMETERS.n_bins)
     assert scores == {name: metrics[name]["value"] for name in ("accuracy", "nll", "ece")}
 
 
 def test_only_test_rows_count(tables, metrics):
-    logits, controls, predictions = (table.copy() for table in tables)
-    for table in (logits, controls, predictions):
+    logits, baselines, predictions = (table.copy() for table in tables)
+    for table in (logits, baselines, predictions):
         table.loc[table["split"] != "test", "label"] = "car"
     logits.loc[logits["split"] != "test", "logit/car"] = 99.0
     predictions.loc[predictions["split"] != "test", "predicted"] = "ship"
     images, samples = FakeImages(predictions), predictions[["image_id", "split", "label"]]
-    assert measure(logits, controls, predictions) == metrics
+    assert measure(logits, baselines, predictions) == metrics
     pd.testing.assert_frame_equal(
         find_confused_pairs(select_test(images, samples, logits, predictions), PARAMETERS),
         find_confused_pairs(rows_of_test(tables[2]), PARAMETERS),
@@ -298,7 +298,7 @@ def test_confused_pairs_count_the_off_diagonal(tables):
     }
     assert pairs["count"].is_monotonic_decreasing
     sizes = predictions["label"].value_counts()
-    np.testing.assert_allclose(pairs["share"], pairs["count"] / sizes[pairs["true"]].to_numpy())
+    np.testing.assert_allclose(pairs["fraction"], pairs["count"] / sizes[pairs["true"]].to_numpy())
 
 
 def test_examples_are_the_most_confident_mistakes():
@@ -313,7 +313,12 @@ def test_examples_are_the_most_confident_mistakes():
     )
     pairs = find_confused_pairs(predictions, EvaluateParams(n_examples=3))
     assert json.loads(pairs.loc[0, "examples"]) == ["b", "c", "a, 1"]
-    assert pairs.loc[0, ["true", "predicted", "count", "share"]].tolist() == ["cat", "car", 3, 1.0]
+    assert pairs.loc[0, ["true", "predicted", "count", "fraction"]].tolist() == [
+        "cat",
+        "car",
+        3,
+        1.0,
+    ]
 
 
 def test_recall_has_the_wilson_interval_of_scipy(tables):
@@ -327,7 +332,7 @@ def test_recall_has_the_wilson_interval_of_scipy(tables):
 
 
 def test_recall_and_macro_f1_of_a_rare_class_are_undefined(tables):
-    logits, controls, predictions = tables
+    logits, baselines, predictions = tables
     rare = (logits["split"] == "test") & (logits["label"] == "ship")
     keep = ~rare | (logits.index == rare.idxmax())
     recall = measure_class_recall(rows_of_test(predictions[keep])).set_index("class")
@@ -337,7 +342,7 @@ def test_recall_and_macro_f1_of_a_rare_class_are_undefined(tables):
         measure_class_recall(rows_of_test(predictions[~rare])).set_index("class").loc["ship", "n"]
         == 0
     )
-    kept = (table[keep].reset_index(drop=True) for table in (logits, controls, predictions))
+    kept = (table[keep].reset_index(drop=True) for table in (logits, baselines, predictions))
     metrics = measure(*kept)
     undefined = {name for name, entry in metrics.items() if entry["value"] is None}
     assert undefined == {"macro_f1", "ece_classwise"}
@@ -361,10 +366,10 @@ def test_predictions_of_other_images_or_samples_are_refused(tables, stale):
 
 
 def test_logits_of_other_images_are_refused(tables):
-    logits, controls, predictions = tables
+    logits, baselines, predictions = tables
     other = logits.assign(image_id=logits["image_id"] + "x")
     with pytest.raises(ArtifactError, match="Run the calibrate pipeline again"):
-        measure(other, controls, predictions)
+        measure(other, baselines, predictions)
 
 
 class TestSeveralLabels:

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError, ParameterError
 from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.evaluation import EvaluationParams
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.passes import Budget
-from glasshead.explainers.report_card import Evidence
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain import create_pipeline
 from glasshead.pipelines.explain.answer_nodes import explain_answers
@@ -128,7 +128,9 @@ def parameters() -> ExplainParams:
             "edge_detector": None,
         },
         budget=Budget(steps=32),
-        evidence=Evidence(images=8, deletion_steps=4, infidelity_samples=3, sensitivity_images=2),
+        evaluation=EvaluationParams(
+            images=8, deletion_steps=4, infidelity_samples=3, sensitivity_images=2
+        ),
         background=10,
         n_resamples=50,
         concepts=ConceptParams(maps=("grad_cam", "saliency"), mapped=2),

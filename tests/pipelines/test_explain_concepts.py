@@ -200,10 +200,10 @@ def test_setting_the_deciding_concept_flips_all_others_nothing(contents, results
     test = samples["split"] == "test"
     concepts = contents["embeddings"].values[test.to_numpy()]
     tame = (concepts[:, 3] > concepts[:, 2]).mean()
-    assert flips.loc[("kind", "wild", 1), "share"] == pytest.approx(tame)
-    assert flips.loc[("kind", "wild", 0), "share"] == pytest.approx(1 - tame)
-    assert flips.loc[("kind", "wild", 1), ["to", "to_share"]].tolist() == ["wild", 1]
-    assert (flips.loc[["colour", "size"], "share"] == 0).all()
+    assert flips.loc[("kind", "wild", 1), "fraction"] == pytest.approx(tame)
+    assert flips.loc[("kind", "wild", 0), "fraction"] == pytest.approx(1 - tame)
+    assert flips.loc[("kind", "wild", 1), ["to", "to_fraction"]].tolist() == ["wild", 1]
+    assert (flips.loc[["colour", "size"], "fraction"] == 0).all()
 
 
 def test_train_answers_change_nothing(contents, results):
@@ -215,7 +215,7 @@ def test_train_answers_change_nothing(contents, results):
     given = contents["classifier"], contents["embeddings"], samples, results["shapley"]
     found, flips = intervene(*given, contents["params:explain"], 0)
     assert found == results["interventions"]
-    assert flips["share"].tolist() == results["flips"]["share"].tolist()
+    assert flips["fraction"].tolist() == results["flips"]["fraction"].tolist()
 
 
 @pytest.mark.parametrize("change", ["gone", "of another range"])

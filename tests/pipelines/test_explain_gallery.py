@@ -113,7 +113,7 @@ def contents(images: ImageTable) -> dict[str, object]:
     }
 
 
-def test_neighbours_are_those_planted_with_the_concepts_they_share(
+def test_neighbours_are_those_planted_with_the_concepts_they_fraction(
     contents, explain_heads, tmp_path
 ):
     found = explain_heads(neighbours_pipeline(), contents, tmp_path)["neighbours"]

@@ -22,7 +22,7 @@ def parameters(env: str) -> dict:
 @pytest.fixture
 def outputs(tmp_path) -> dict:
     scenes = {"train": 60, "test": 20, "defects": {"label_noise": 0.3, "corrupt": 0.1}}
-    params = IngestParams.model_validate({"max_bad_share": 0.5, "scenes": scenes})
+    params = IngestParams.model_validate({"max_bad_fraction": 0.5, "scenes": scenes})
     catalog = DataCatalog(
         {
             "params:ingest": MemoryDataset(params),

@@ -174,7 +174,12 @@ def test_the_mean_image_is_the_mean_of_the_pixels(images):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"validation_share": 0}, {"test_share": 0.9}, {"taxonomi": "seed"}, {"mean_image_rows": 0}],
+    [
+        {"validation_fraction": 0},
+        {"test_fraction": 0.9},
+        {"taxonomi": "seed"},
+        {"mean_image_rows": 0},
+    ],
 )
 def test_impossible_parameters_are_refused(wrong):
     with pytest.raises(ValidationError):

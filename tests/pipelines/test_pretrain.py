@@ -122,7 +122,7 @@ class TestPairs:
         )
         table = read_source(source, 0).images
         frame, defaults = table.frame(), PreprocessParams()
-        splits = assign_splits(frame, defaults.validation_share, defaults.calibration_share)
+        splits = assign_splits(frame, defaults.validation_fraction, defaults.calibration_fraction)
         assert set(splits) == {"train", "validation", "calibration", "test"}
         expected = {
             (
@@ -326,7 +326,7 @@ class TestPipeline:
             assert path.read_bytes() == (first / path.name).read_bytes(), path.name
         assert measure_nano_clip(nano, pairs) == catalog.load("nano_clip_metrics")
         np.testing.assert_allclose(
-            log["train_loss"], catalog.load("nano_clip_audit_log")["train_loss"]
+            log["train_loss"], catalog.load("nano_clip_training_history")["train_loss"]
         )
 
 

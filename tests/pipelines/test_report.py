@@ -20,7 +20,7 @@ FINDING = {
     "check": "shortcut",
     "severity": "high",
     "summary": "A mark decides.",
-    "evidence": {"share": 0.81},
+    "evidence": {"fraction": 0.81},
     "rows": ["test/0"],
     "advice": "Remove it.",
 }

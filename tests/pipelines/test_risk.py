@@ -131,7 +131,7 @@ def reader_of_marks(data: Data) -> RiskAuditor:
 
     Its evidence is the least-squares direction between corners with the mark and all places of images without it.
     """
-    encoder = load_encoder(BACKBONE, "attended")
+    encoder = load_encoder(BACKBONE, "attention_inputs")
     head = RiskHead(encoder.dimension, 1, RiskHeadParams(pooling="max", channels=0, spread=0))
     auditor = RiskAuditor(encoder, head, ("truck",), {})
     trucks = data.samples["label"] == "truck"
@@ -188,8 +188,8 @@ class TestShortcut:
         found = find(marked, audited, reader_of_marks(marked))["planted_mark"]
         evidence = found["evidence"]
         assert evidence["accuracy_drop_beyond_elsewhere"]["low"] > 0
-        for share in ("mass_on_place", "attribution_on_place"):
-            assert evidence[share]["low"] > 3 * evidence["area"]["value"]
+        for fraction in ("mass_on_place", "attribution_on_place"):
+            assert evidence[fraction]["low"] > 3 * evidence["area"]["value"]
         assert "'truck' rests on a planted mark, #ff00dc, in 20 test images" in found["summary"]
         assert found["rows"]
 

@@ -138,7 +138,7 @@ def test_seed_decides_and_batches_do_not(classifier, images, samples):
     changes = {"images": 30, "gaussian_noise": (200,), "pgd": (4,)}
     first = measured(classifier, images, samples, **changes)
     assert measured(classifier, images, samples, **changes).equals(first)
-    batched = measured(classifier, images, samples, images_per_pass=7, **changes)
+    batched = measured(classifier, images, samples, batch_size=7, **changes)
     pd.testing.assert_frame_equal(batched, first)
     assert not measured(classifier, images, samples, seed=1, **changes).equals(first)
     assert (first["n"] == 30).all()

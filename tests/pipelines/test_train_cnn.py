@@ -21,7 +21,7 @@ from glasshead.pipelines.train_cnn import create_pipeline
 from glasshead.pipelines.train_cnn.ablation_nodes import Variant, fit_variants
 from glasshead.pipelines.train_cnn.nodes import (
     fit_cnn,
-    predict_controls,
+    predict_baselines,
 )
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.settings import CONFIG_LOADER_ARGS
@@ -88,14 +88,14 @@ class TestRun:
             expected = classifier(pixels / 255).numpy()
         np.testing.assert_allclose(table.iloc[[3, 77], 3:].to_numpy(), expected, atol=1e-4)
 
-    def test_controls_are_for_rows_that_nothing_was_fitted_on(self, catalog, samples):
-        controls = catalog.load("controls")
+    def test_baselines_are_for_rows_that_nothing_was_fitted_on(self, catalog, samples):
+        baselines = catalog.load("baselines")
         rest = samples[samples["split"].isin(["calibration", "test"])]
-        assert controls["image_id"].tolist() == rest["image_id"].tolist()
-        assert (controls["tta"].to_numpy() == rest["label"].to_numpy()).mean() > 0.9
+        assert baselines["image_id"].tolist() == rest["image_id"].tolist()
+        assert (baselines["tta"].to_numpy() == rest["label"].to_numpy()).mean() > 0.9
 
     def test_logs_have_a_row_an_epoch_and_a_row_a_step(self, catalog):
-        assert catalog.load("audit_log")["epoch"].tolist() == [1, 2, 3]
+        assert catalog.load("training_history")["epoch"].tolist() == [1, 2, 3]
         steps = catalog.load("step_log")
         assert steps["step"].tolist() == list(range(1, 3 * (90 // 16) + 1))
         assert np.isfinite(steps[["loss", "learning_rate", "gradient_norm"]]).all(axis=None)
@@ -112,7 +112,7 @@ class TestFit:
     def test_a_training_that_was_killed_ends_as_one_that_was_not(
         self, catalog, images, fitting, tmp_path, monkeypatch
     ):
-        expected = catalog.load("audit_log")
+        expected = catalog.load("training_history")
         calls = iter(range(8))
 
         def stop(step: str) -> None:
@@ -131,7 +131,7 @@ class TestFit:
         monkeypatch.setattr("glasshead.training.run.failpoint", None)  # a step would call it
         again, log, steps = fit_cnn(images, fitting, catalog.load("checkpoints"), PARAMETERS, 0)
         assert weights_agree(again, catalog.load("uncalibrated"))
-        pd.testing.assert_frame_equal(log, catalog.load("audit_log"))
+        pd.testing.assert_frame_equal(log, catalog.load("training_history"))
         pd.testing.assert_frame_equal(steps, catalog.load("step_log"))
 
     @pytest.mark.parametrize("change", ["augmentation", "split", "seed", "width"])
@@ -196,9 +196,9 @@ class TestPredict:
         split = fitting["split"].where(fitting["label"] != "red", "validation")
         uneven = fitting.assign(split=split.where(fitting["label"] != "green", "train"))
         none = PARAMETERS.model_copy(update={"test_time_augmentation": "none"})
-        controls = predict_controls(catalog.load("uncalibrated"), images, uneven, none)
-        assert controls.columns.tolist() == ["image_id", "majority"]
-        assert set(controls["majority"]) == {"green"}
+        baselines = predict_baselines(catalog.load("uncalibrated"), images, uneven, none)
+        assert baselines.columns.tolist() == ["image_id", "majority"]
+        assert set(baselines["majority"]) == {"green"}
 
     def test_logits_of_other_samples_are_refused(self, catalog, images, samples):
         with pytest.raises(ArtifactError, match="Run the preprocess pipeline again"):

@@ -1,4 +1,4 @@
-"""`train_heads` as Kedro runs it, on a real tiny encoder and made-up embeddings; what each control stands for."""
+"""`train_heads` as Kedro runs it, on a real tiny encoder and made-up embeddings; what each baseline stands for."""
 
 import re
 import shutil
@@ -32,7 +32,7 @@ from glasshead.models.text import load_text_encoder
 from glasshead.pipelines.train_heads import create_pipeline
 from glasshead.pipelines.train_heads.nodes import (
     fit_heads,
-    predict_controls,
+    predict_baselines,
     predict_logits,
     random_codes,
 )
@@ -200,7 +200,7 @@ class TestClassifier:
         np.testing.assert_allclose(logits, expected, atol=1e-5)
 
     def test_the_audit_log_has_a_row_an_epoch(self, catalog):
-        log = catalog.load("audit_log")
+        log = catalog.load("training_history")
         assert list(log) == [
             *["epoch", "phase", "train_loss", "validation_loss", "validation_accuracy"]
         ]
@@ -224,11 +224,13 @@ class TestFittingRows:
         embeddings = make_embeddings(samples)
         embeddings.values[held] = 1e3
         other = run(tmp_path, backbone, changed, embeddings)
-        pd.testing.assert_frame_equal(other.load("audit_log"), catalog.load("audit_log"))
+        pd.testing.assert_frame_equal(
+            other.load("training_history"), catalog.load("training_history")
+        )
         ours, theirs = (c.load("uncalibrated").own_state() for c in (catalog, other))
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-        controls = [c.load("controls")[~held].drop(columns="image_id") for c in (catalog, other)]
-        pd.testing.assert_frame_equal(*controls)
+        baselines = [c.load("baselines")[~held].drop(columns="image_id") for c in (catalog, other)]
+        pd.testing.assert_frame_equal(*baselines)
 
     def test_validation_rows_choose_but_are_not_fitted_on(self, samples, backbone, tmp_path):
         """One epoch, whose weights are kept whatever validation says: they are those of the train rows alone."""
@@ -248,7 +250,9 @@ class TestFittingRows:
     def test_a_missing_split_or_class_is_named(self, samples):
         without = samples[samples["split"] != "validation"]
         images = make_images(without)
-        with pytest.raises(SplitError, match=r"'train': \d+.*raise `preprocess.validation_share`"):
+        with pytest.raises(
+            SplitError, match=r"'train': \d+.*raise `preprocess.validation_fraction`"
+        ):
             select_fitting_samples(images, without)
         without = (samples["split"] != "train") | ~samples["label"].isin(["cat", "ship"])
         images = make_images(samples[without])
@@ -328,25 +332,25 @@ class TestReproducibility:
             fit_heads(spatial, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
 
 
-def controls_of(
+def baselines_of(
     classifier: GlassHeads, embeddings: Embeddings, samples: pd.DataFrame
 ) -> pd.DataFrame:
     fitting = select_fitting_samples(make_images(samples), samples)
     short = PARAMETERS.model_copy(
         update={"training": PARAMETERS.training.model_copy(update={"epochs": 1})}
     )
-    return predict_controls(classifier, embeddings, fitting, TAXONOMY, short, seed=0)
+    return predict_baselines(classifier, embeddings, fitting, TAXONOMY, short, seed=0)
 
 
-class TestControls:
-    def test_there_is_a_row_an_image_and_a_column_a_control(self, catalog, samples):
-        controls = catalog.load("controls")
-        assert list(controls) == [
+class TestBaselines:
+    def test_there_is_a_row_an_image_and_a_column_a_baseline(self, catalog, samples):
+        baselines = catalog.load("baselines")
+        assert list(baselines) == [
             *["image_id", "majority", "linear_probe", "hard_concepts"],
             *["random_concepts/0", "random_concepts/1", "zero_shot"],
         ]
-        assert controls["image_id"].tolist() == samples["image_id"].tolist()
-        assert set(controls.drop(columns="image_id").to_numpy().ravel()) <= set(CLASSES)
+        assert baselines["image_id"].tolist() == samples["image_id"].tolist()
+        assert set(baselines.drop(columns="image_id").to_numpy().ravel()) <= set(CLASSES)
 
     def test_majority_is_the_most_frequent_train_class(self, catalog, samples):
         train = samples.loc[samples["split"] == "train", "label"]
@@ -355,10 +359,10 @@ class TestControls:
             == "ship"
             != samples.loc[samples["split"] == "test", "label"].mode().item()
         )
-        assert set(catalog.load("controls")["majority"]) == {"ship"}
+        assert set(catalog.load("baselines")["majority"]) == {"ship"}
 
     def test_the_linear_probe_sees_what_the_embeddings_hold(self, catalog, samples):
-        assert accuracy(catalog.load("controls")["linear_probe"], samples, "test") > 0.85
+        assert accuracy(catalog.load("baselines")["linear_probe"], samples, "test") > 0.85
 
     def test_hard_concepts_are_the_classifiers_own_answers_rounded(self, catalog, samples):
         classifier = catalog.load("uncalibrated")
@@ -370,7 +374,7 @@ class TestControls:
         hard = torch.from_numpy(np.concatenate(codes, axis=1)).float()
         with torch.inference_mode():
             expected = classifier.bottleneck.meta(hard).argmax(dim=1).numpy()
-        assert catalog.load("controls")["hard_concepts"].tolist() == [CLASSES[i] for i in expected]
+        assert catalog.load("baselines")["hard_concepts"].tolist() == [CLASSES[i] for i in expected]
 
     def test_random_concepts_train_the_same_bottleneck_on_random_codes(
         self, catalog, samples, monkeypatch
@@ -382,7 +386,7 @@ class TestControls:
                 seen.append((model, train, params)) or []
             ),
         )
-        predict_controls(
+        predict_baselines(
             catalog.load("uncalibrated"),
             make_embeddings(samples, catalog.load("uncalibrated").encoder_key),
             select_fitting_samples(make_images(samples), samples),
@@ -407,11 +411,11 @@ class TestControls:
         planted = make_embeddings(samples, classifier.encoder_key)
         lengths = np.random.default_rng(2).uniform(0.01, 100, (len(samples), 1))
         planted.values[:] = lengths * vectors[samples["class_index"]]
-        controls = controls_of(classifier, planted, samples)
-        assert controls["zero_shot"].tolist() == samples["label"].tolist()
+        baselines = baselines_of(classifier, planted, samples)
+        assert baselines["zero_shot"].tolist() == samples["label"].tolist()
         planted.values[:] = lengths * vectors[(samples["class_index"] + 1) % 4]
-        controls = controls_of(classifier, planted, samples)
-        assert not (controls["zero_shot"] == samples["label"]).any()
+        baselines = baselines_of(classifier, planted, samples)
+        assert not (baselines["zero_shot"] == samples["label"]).any()
 
     @pytest.mark.parametrize(
         ("output", "removed", "classes", "reason"),
@@ -434,7 +438,7 @@ class TestControls:
         concepts = [Concept(task["name"], tuple(task["values"])) for task in TAXONOMY["subtasks"]]
         bottleneck = Bottleneck(encoder.dimension, (2, 3, 2), 4, 8, 8)
         heads = GlassHeads(encoder, bottleneck, classes, tuple(concepts), {})
-        assert "zero_shot" not in controls_of(heads, embeddings, samples)
+        assert "zero_shot" not in baselines_of(heads, embeddings, samples)
         assert re.search(f"No zero-shot baseline: .*{reason}", caplog.text)
 
     def test_a_backbone_without_a_text_tower_has_no_zero_shot(self, samples, tmp_path, caplog):
@@ -449,7 +453,7 @@ class TestControls:
         bottleneck = Bottleneck(DIMENSION, (2, 3, 2), 4, 8, 8)
         heads = GlassHeads(encoder, bottleneck, CLASSES, tuple(concepts), {})
         embeddings = make_embeddings(samples, encoder.key)
-        assert "zero_shot" not in controls_of(heads, embeddings, samples)
+        assert "zero_shot" not in baselines_of(heads, embeddings, samples)
         assert re.search("No zero-shot baseline: .*has no text tower", caplog.text)
 
     @pytest.mark.parametrize("classes", [2, 10, 37])

@@ -114,7 +114,7 @@ class TestRun:
         described = yaml.safe_load((folder / "classifier.json").read_text())
         source = catalog.load("uncalibrated").provenance["pretrained"]
         assert described["weights_sha256"] in source
-        assert catalog.load("parent_audit_log")["epoch"].tolist() == [1, 2]
+        assert catalog.load("parent_training_history")["epoch"].tolist() == [1, 2]
 
     def test_logits_are_the_classifiers_own_for_all_rows(self, catalog, images, samples):
         classifier, table = catalog.load("uncalibrated"), catalog.load("logits")
@@ -126,14 +126,14 @@ class TestRun:
         np.testing.assert_allclose(table.iloc[[3, 77], 3:].to_numpy(), expected, atol=1e-4)
 
     def test_the_majority_is_for_rows_that_nothing_was_fitted_on(self, catalog, images, samples):
-        controls = catalog.load("controls")
+        baselines = catalog.load("baselines")
         rest = samples[samples["split"].isin(["calibration", "test"])]
-        assert controls["image_id"].tolist() == rest["image_id"].tolist()
+        assert baselines["image_id"].tolist() == rest["image_id"].tolist()
         train = samples.loc[samples["split"] == "train", "class_index"]
-        assert controls["majority"].unique().tolist() == [images.classes[train.mode()[0]]]
+        assert baselines["majority"].unique().tolist() == [images.classes[train.mode()[0]]]
 
     def test_logs_have_a_row_an_epoch_and_a_row_a_step(self, catalog):
-        assert catalog.load("audit_log")["epoch"].tolist() == [1, 2, 3]
+        assert catalog.load("training_history")["epoch"].tolist() == [1, 2, 3]
         assert catalog.load("step_log")["step"].tolist() == list(range(1, 3 * (90 // 16) + 1))
 
 
@@ -143,7 +143,7 @@ class TestParent:
         parent = store.load("resnet18")
         assert catalog.load("parent") == {"pretrained": str(store.folder("resnet18"))}
         assert (parent.architecture, parent.width, parent.input_size) == ("resnet18", 0.125, 32)
-        assert len(catalog.load("parent_audit_log")) == 2
+        assert len(catalog.load("parent_training_history")) == 2
 
     def test_a_finished_one_is_neither_trained_nor_drawn_again(self, catalog, parents, monkeypatch):
         before = parents.load("resnet18")
@@ -156,7 +156,7 @@ class TestParent:
 
         monkeypatch.setattr("glasshead.images.drawn.scene_at", spy)
         _, again = pretrain_parent(parents, OWN, 0)
-        pd.testing.assert_frame_equal(again, catalog.load("parent_audit_log"))
+        pd.testing.assert_frame_equal(again, catalog.load("parent_training_history"))
         assert equal(parents.load("resnet18"), before)
         assert len(drawn) == 1  # the loop looks at one image's logits
 
@@ -205,14 +205,14 @@ class TestFit:
         assert equal(child, parent, "network.layer") is (strategy == "frozen")
 
     def test_two_phases_stand_in_the_log_with_their_names(self, images, fitting, tmp_path):
-        chosen = params(strategy={"strategy": "two_phase", "head_share": 0.34})
+        chosen = params(strategy={"strategy": "two_phase", "head_fraction": 0.34})
         _, log, _ = train(images, fitting, tmp_path, chosen)
         assert log["phase"].tolist() == ["head", "full", "full"]
 
     def test_a_training_that_was_killed_ends_as_one_that_was_not(
         self, images, fitting, tmp_path, monkeypatch
     ):
-        chosen = params(strategy={"strategy": "two_phase", "head_share": 0.34})
+        chosen = params(strategy={"strategy": "two_phase", "head_fraction": 0.34})
         whole, expected, _ = train(images, fitting, tmp_path / "whole", chosen)
         calls = iter(range(8))
 

@@ -187,11 +187,11 @@ class TestInterpolation:
 
     def test_detail_is_measured_on_test_images_alone(self, study):
         """White noise has as much energy above half the Nyquist frequency as there are frequencies: 1 - π / 16."""
-        share = study.set_index("interpolation")["high_frequency_share"]
-        assert share["none"] == pytest.approx(1 - np.pi / 16, abs=0.03)
-        assert share["bilinear"] < share["bicubic"] < share["none"]
-        assert (study["high_frequency_low"] < study["high_frequency_share"]).all()
-        assert (study["high_frequency_share"] < study["high_frequency_high"]).all()
+        fraction = study.set_index("interpolation")["high_frequency_fraction"]
+        assert fraction["none"] == pytest.approx(1 - np.pi / 16, abs=0.03)
+        assert fraction["bilinear"] < fraction["bicubic"] < fraction["none"]
+        assert (study["high_frequency_low"] < study["high_frequency_fraction"]).all()
+        assert (study["high_frequency_fraction"] < study["high_frequency_high"]).all()
 
     def test_samples_of_other_images_are_refused(self, comparison, images, samples):
         with pytest.raises(ArtifactError, match="not those of the image table"):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glasshead.explainers.evidence import Measure
+from glasshead.explainers.measures import Measure
 
 ROWS = 4
 

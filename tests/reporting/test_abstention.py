@@ -28,4 +28,4 @@ def test_it_says_what_test_images_show(planted_report, wrong, end):
         "selective_risk": planted_report.estimate(wrong),
     }
     note = abstention_note({"abstention": FITTED}, measured)
-    assert note.endswith(f"It so answers a share of 0.9 (0.89 to 0.91) of the test images{end}")
+    assert note.endswith(f"It so answers a fraction of 0.9 (0.89 to 0.91) of the test images{end}")

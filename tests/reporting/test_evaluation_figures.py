@@ -105,7 +105,7 @@ def test_confused_pairs_show_the_images_by_id():
             "true": ["cat", "dog"],
             "predicted": ["dog", "cat"],
             "count": [2, 1],
-            "share": [0.5, 0.125],
+            "fraction": [0.5, 0.125],
             "examples": [json.dumps(["b", "c"]), json.dumps(["a"])],
         }
     )
@@ -116,7 +116,7 @@ def test_confused_pairs_show_the_images_by_id():
 
 
 def test_no_confusion_is_said_in_words():
-    empty = pd.DataFrame(columns=["true", "predicted", "count", "share", "examples"])
+    empty = pd.DataFrame(columns=["true", "predicted", "count", "fraction", "examples"])
     figure = confused_pairs_figure(empty, FakeImages())
     assert [text.get_text() for text in figure.texts] == ["No test image was misclassified"]
 
@@ -126,7 +126,7 @@ def test_awkward_names_are_drawn_in_every_figure():
     k = len(AWKWARD)
     recall = pd.DataFrame({"class": AWKWARD, "n": 5, "recall": 0.5, "low": 0.2, "high": 0.8})
     pairs = pd.DataFrame(
-        {"true": AWKWARD, "predicted": AWKWARD, "count": 1, "share": 0.1, "examples": '["a"]'}
+        {"true": AWKWARD, "predicted": AWKWARD, "count": 1, "fraction": 0.1, "examples": '["a"]'}
     )
     figures = [
         confusion_matrix_figure(np.eye(k, dtype=int), AWKWARD),

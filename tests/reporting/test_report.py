@@ -141,7 +141,7 @@ def test_what_has_run_is_shown(planted_report):
         "check": "shortcut",
         "severity": "high",
         "summary": "A mark decides.",
-        "evidence": {"share": 0.81, "drop": planted_report.estimate(0.5, 0.25)},
+        "evidence": {"fraction": 0.81, "drop": planted_report.estimate(0.5, 0.25)},
         "rows": [f"train/{row}" for row in range(20)],
         "advice": "Remove the mark.",
     }
@@ -158,7 +158,7 @@ def test_what_has_run_is_shown(planted_report):
     high, low = (parsed.text.index(f"{severity}: shortcut of risk") for severity in ("high", "low"))
     assert high < low
     assert "What to do: Remove the mark." in parsed.text
-    assert "share : 0.81" in parsed.text.replace("share:", "share :")
+    assert "fraction : 0.81" in parsed.text.replace("fraction:", "fraction :")
     assert "0.5 (0.25 to 0.75)" in parsed.text
 
 

@@ -79,10 +79,10 @@ def test_the_roc_curve_is_scikit_learns():
     np.testing.assert_allclose(drawn.get_ydata(), y)
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_curves_of_one_side_alone_are_drawn(share):
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_curves_of_one_side_alone_are_drawn(fraction):
     scores = np.arange(5.0)
-    assert risk_curves_figure({"road": (scores, scores < 5 * share)}).axes
+    assert risk_curves_figure({"road": (scores, scores < 5 * fraction)}).axes
 
 
 def test_what_the_log_does_not_know_is_said_in_its_panel():
@@ -99,7 +99,7 @@ def test_what_the_log_does_not_know_is_said_in_its_panel():
 
 def test_every_rival_stands_beside_the_map_unless_there_are_no_masks():
     estimate = {"value": 0.6, "low": 0.5, "high": 0.7, "n": 9}
-    endings = ("", "_evidence", "_grad_cam", "_grad_cam_own", "_centre")
+    endings = ("", "_activation", "_grad_cam", "_grad_cam_own", "_centre")
     metrics = {f"{name}{end}": estimate for name in ("pointing_game", "iou") for end in endings}
     left, _ = plot_localisation(metrics).axes
     assert len(left.get_yticklabels()) == 5

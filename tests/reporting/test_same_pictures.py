@@ -18,7 +18,7 @@ from PIL import Image
 import glasshead.reporting
 from glasshead.calibration.metrics import ReliabilityCurve
 from glasshead.datasets.atomic import AtomicFigure
-from glasshead.explainers.evidence import Measure
+from glasshead.explainers.measures import Measure
 from glasshead.images.means import MeanImage
 from glasshead.reporting.answer_maps_figure import plot_answer_maps
 from glasshead.reporting.comparison_figures import comparison_figure
@@ -37,11 +37,11 @@ from glasshead.reporting.evaluation_figures import (
     confusion_matrix_figure,
     reliability_figure,
 )
+from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
 from glasshead.reporting.figures import message_figure, new_figure
 from glasshead.reporting.gallery_figure import plot_explanation_gallery
 from glasshead.reporting.intervention_figures import plot_interventions
 from glasshead.reporting.mistake_figures import mistakes_figure
-from glasshead.reporting.report_card_figure import plot_report_card
 from glasshead.reporting.risk_figures import (
     plot_localisation,
     risk_ablation_figure,
@@ -137,7 +137,7 @@ def recall() -> Figure:
 
 
 def confused_pairs() -> Figure:
-    pairs = pd.DataFrame({"true": NAMES[:2], "predicted": NAMES[1:], "count": 2, "share": 0.5})
+    pairs = pd.DataFrame({"true": NAMES[:2], "predicted": NAMES[1:], "count": 2, "fraction": 0.5})
     return confused_pairs_figure(pairs.assign(examples=json.dumps(["b", "c"])), Pictures())
 
 
@@ -161,7 +161,7 @@ def risk_history() -> Figure:
 
 
 def risk_localisation() -> Figure:
-    endings = ("", "_evidence", "_grad_cam", "_grad_cam_own", "_centre")
+    endings = ("", "_activation", "_grad_cam", "_grad_cam_own", "_centre")
     return plot_localisation(
         {f"{name}{end}": ESTIMATE for name in ("pointing_game", "iou") for end in endings}
     )
@@ -196,7 +196,7 @@ def convergence() -> Figure:
 
 def interpolation() -> Figure:
     table = pd.DataFrame({"interpolation": ["bilinear", "none"]} | with_interval("accuracy", 2))
-    frequency = {"high_frequency_share": [0.1, 0.3]} | with_interval("high_frequency", 2)
+    frequency = {"high_frequency_fraction": [0.1, 0.3]} | with_interval("high_frequency", 2)
     return interpolation_figure(table.assign(**frequency))
 
 
@@ -236,7 +236,7 @@ FIGURES: dict[Callable[..., Figure], Callable[[], Figure]] = {
     plot_explanation_gallery: partial(plot_explanation_gallery, *EXPLAINED),
     plot_interactions: partial(plot_interactions, SHAPLEY),
     plot_interventions: interventions,
-    plot_report_card: partial(plot_report_card, EVIDENCE, MAPS),
+    plot_explanation_evaluation: partial(plot_explanation_evaluation, EVIDENCE, MAPS),
     plot_robustness: robustness,
     plot_shapley_beeswarm: partial(plot_shapley_beeswarm, SHAPLEY),
     plot_shapley_global: partial(plot_shapley_global, SHAPLEY),

@@ -61,7 +61,7 @@ def test_interpolations_stand_in_order_with_their_intervals():
             "accuracy": [0.9, 0.5],
             "low": [0.8, np.nan],
             "high": [0.95, np.nan],
-            "high_frequency_share": [0.1, 0.3],
+            "high_frequency_fraction": [0.1, 0.3],
             "high_frequency_low": [0.05, 0.2],
             "high_frequency_high": [0.2, 0.4],
         }

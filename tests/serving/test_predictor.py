@@ -158,7 +158,7 @@ class TestExplanations:
 
 
 def test_labels_that_do_not_exclude_each_other_are_those_of_at_least_a_half(pictures, tmp_path):
-    encoder = load_encoder(BackboneParams(), "attended")
+    encoder = load_encoder(BackboneParams(), "attention_inputs")
     head = RiskHead(encoder.dimension, 3, RiskHeadParams())
     auditor = RiskAuditor(encoder, head, ("truck", "fog", "dusk"), {})
     with torch.no_grad():

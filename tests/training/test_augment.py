@@ -181,8 +181,8 @@ class TestFlip:
         ids=["noise", "flat", "one_pixel"],
     )
     def test_the_coin_is_fair_even_where_images_differ_little(self, images):
-        share = coin_of_content(images).float().mean().item()
-        assert share == pytest.approx(0.5, abs=4 * 0.5 / len(images) ** 0.5)
+        fraction = coin_of_content(images).float().mean().item()
+        assert fraction == pytest.approx(0.5, abs=4 * 0.5 / len(images) ** 0.5)
 
     def test_the_coin_is_the_same_for_bytes_and_floats(self):
         assert torch.equal(coin_of_content(pixels(300)), coin_of_content(pixels(300) / 255))
@@ -251,11 +251,11 @@ class TestMixing:
 
     def test_mixups_share_is_beta_distributed(self):
         """Beta(a, a) has mean 1/2 and variance 1 / (4 (2 a + 1))."""
-        shares = torch.stack(
+        fractions = torch.stack(
             [augmented(pixels(2, 2), seed, mixup=0.5)[1][0, 0] for seed in range(600)]
         )
-        assert shares.mean().item() == pytest.approx(0.5, abs=0.05)
-        assert shares.var().item() == pytest.approx(1 / 8, abs=0.015)
+        assert fractions.mean().item() == pytest.approx(0.5, abs=0.05)
+        assert fractions.var().item() == pytest.approx(1 / 8, abs=0.015)
 
     @given(st.integers(0, 2**63 - 1))
     def test_cutmix_pastes_a_rectangle_of_just_the_share_that_the_targets_say(self, seed):
@@ -265,8 +265,8 @@ class TestMixing:
         owners = (found[:, 0] * 5).round().long()
         for index in range(5):
             foreign = owners[index] != index
-            shares = torch.bincount(owners[index].flatten(), minlength=5) / 100
-            torch.testing.assert_close(shares, targets[index])
+            fractions = torch.bincount(owners[index].flatten(), minlength=5) / 100
+            torch.testing.assert_close(fractions, targets[index])
             rows, columns = foreign.any(dim=1), foreign.any(dim=0)
             assert torch.equal(foreign, rows[:, None] & columns[None, :])
 

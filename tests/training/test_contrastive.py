@@ -216,7 +216,7 @@ class TestTraining:
             "step",
             lambda self, closure=None: rates.append(self.param_groups[0]["lr"]),
         )
-        trained(steps=20, warmup_share=0.25, learning_rate=1e-3)
+        trained(steps=20, warmup_fraction=0.25, learning_rate=1e-3)
         assert rates[:5] == pytest.approx([0.2e-3, 0.4e-3, 0.6e-3, 0.8e-3, 1e-3])
         assert all(a >= b for a, b in pairwise(rates[4:]))
         assert rates[-1] == pytest.approx(1e-3 / 15)
@@ -252,7 +252,7 @@ class TestTraining:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"steps": 0}, {"told_share": 1.1}, {"crop_padding": -1}, {"minutes": 3}]
+    "wrong", [{"steps": 0}, {"told_fraction": 1.1}, {"crop_padding": -1}, {"minutes": 3}]
 )
 def test_a_mistyped_parameter_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -115,7 +115,7 @@ class TestLearning:
             epochs=1,
             batch_size=75,
             optimiser={"learning_rate": 0.1, "weight_decay": 0},
-            schedule={"name": "constant", "warmup_share": 0},
+            schedule={"name": "constant", "warmup_fraction": 0},
             label_smoothing=0.1,
             clip_norm=0.01,
         )
@@ -132,13 +132,13 @@ class TestLearning:
             torch.testing.assert_close(value, peer.state_dict()[name], rtol=1e-4, atol=1e-6)
 
     @pytest.mark.parametrize(
-        ("weights", "shares"),
+        ("weights", "fractions"),
         [(None, [0.6, 0.3, 0.1]), ("balanced", [1 / 3] * 3), ((1, 2, 3), [6 / 15, 6 / 15, 3 / 15])],
     )
     def test_images_that_tell_nothing_give_the_weighted_shares_of_the_classes(
         self, weights, shares
     ):
-        """Validation, which selects and is not weighted, has the classes in just these shares."""
+        """Validation, which selects and is not weighted, has the classes in just these fractions."""
         train, validation = (
             TensorBatches(
                 torch.zeros(len(labels), 3, 8, 8, dtype=torch.uint8), torch.tensor(labels)
@@ -276,9 +276,9 @@ class TestHistory:
 
         params = {"batch_size": 75, "mining": {"pairs": 1, "weight": 4}}
         trained(Confusing(1, 1), params=params, augmentation=noting)
-        shares = [torch.bincount(labels, minlength=CLASSES) / 75 for labels in drawn]
-        assert shares[0][0] > 0.25
-        assert shares[1][0] < 0.6 * shares[0][0]
+        fractions = [torch.bincount(labels, minlength=CLASSES) / 75 for labels in drawn]
+        assert fractions[0][0] > 0.25
+        assert fractions[1][0] < 0.6 * fractions[0][0]
 
 
 class TestDeterminism:

@@ -57,8 +57,8 @@ def test_a_row_is_drawn_its_share_rounded_up_or_down(values, seed):
 def test_draws_are_unbiased():
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0])
     rows = torch.cat([draw_rows(weights, seeded(seed)) for seed in range(4000)])
-    shares = torch.bincount(rows).double() / len(rows)
-    torch.testing.assert_close(shares, weights.double() / 10, atol=0.01, rtol=0)
+    fractions = torch.bincount(rows).double() / len(rows)
+    torch.testing.assert_close(fractions, weights.double() / 10, atol=0.01, rtol=0)
 
 
 @given(st.integers(1, 200), st.integers(0, 99))

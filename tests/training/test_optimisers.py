@@ -213,8 +213,8 @@ def test_a_fixed_norm_makes_steps_relative_whatever_the_scale_of_weights(scale):
 NAMES = ["cosine", "one_cycle", "triangular", "constant"]
 
 
-def factors(name: str, steps: int, warmup_share: float) -> list[float]:
-    params = ScheduleParams(name=name, warmup_share=warmup_share)
+def factors(name: str, steps: int, warmup_fraction: float) -> list[float]:
+    params = ScheduleParams(name=name, warmup_fraction=warmup_fraction)
     return [rate_factor(params, step, steps) for step in range(steps)]
 
 
@@ -234,17 +234,17 @@ def test_cosine_without_warm_up_is_pytorchs():
     assert factors("cosine", 37, 0.0) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
-def test_one_cycle_is_pytorchs(share):
+@pytest.mark.parametrize("fraction", [0.1, 0.3, 0.5])
+def test_one_cycle_is_pytorchs(fraction):
     expected = torch_factors(
         torch.optim.lr_scheduler.OneCycleLR,
         60,
         max_lr=1.0,
         total_steps=60,
-        pct_start=share,
+        pct_start=fraction,
         cycle_momentum=False,
     )
-    assert factors("one_cycle", 60, share) == pytest.approx(expected)
+    assert factors("one_cycle", 60, fraction) == pytest.approx(expected)
 
 
 def test_triangular_is_two_straight_lines():
@@ -258,15 +258,15 @@ def test_constant_rises_and_stays():
 
 
 @given(st.sampled_from(NAMES), st.integers(1, 300), st.floats(0, 1))
-def test_every_factor_is_usable_and_the_rate_rises_before_it_falls(name, steps, share):
-    found = factors(name, steps, share)
+def test_every_factor_is_usable_and_the_rate_rises_before_it_falls(name, steps, fraction):
+    found = factors(name, steps, fraction)
     assert all(0 < factor <= 1 for factor in found)
     top = found.index(max(found))
     assert found[: top + 1] == sorted(found[: top + 1])
     assert found[top:] == sorted(found[top:], reverse=True)
 
 
-@pytest.mark.parametrize("wrong", [{"name": "step"}, {"warmup_share": 1.5}, {"gamma": 1}])
+@pytest.mark.parametrize("wrong", [{"name": "step"}, {"warmup_fraction": 1.5}, {"gamma": 1}])
 def test_a_mistyped_schedule_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ScheduleParams(**wrong)

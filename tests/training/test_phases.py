@@ -133,7 +133,7 @@ def test_the_last_stages_train_at_the_backbones_rate(strategy, trained):
 
 
 def test_two_phase_trains_the_head_and_then_everything():
-    head, full = build("two_phase", head_share=0.2, backbone_rate=0.5)
+    head, full = build("two_phase", head_fraction=0.2, backbone_rate=0.5)
     assert head == Phase("head", 2, (ParameterGroup(HEAD, 1.0),))
     assert (full.name, full.epochs) == ("full", 8)
     assert [group.rate for group in full.groups] == [0.5, 1.0]
@@ -146,8 +146,8 @@ def test_two_phase_trains_the_head_and_then_everything():
     st.integers(2, 50),
     st.floats(0.01, 0.99),
 )
-def test_epochs_add_up_and_no_parameter_is_in_two_groups(strategy, epochs, share):
-    phases = build(strategy, epochs, head_share=share)
+def test_epochs_add_up_and_no_parameter_is_in_two_groups(strategy, epochs, fraction):
+    phases = build(strategy, epochs, head_fraction=fraction)
     assert sum(phase.epochs for phase in phases) == epochs
     assert all(phase.epochs >= 1 for phase in phases)
     for phase in phases:
@@ -167,7 +167,7 @@ def test_more_stages_than_there_are_are_refused():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"strategy": "last_9"}, {"head_share": 1.0}, {"backbone_rate": 0.0}, {"rate": 1.0}]
+    "wrong", [{"strategy": "last_9"}, {"head_fraction": 1.0}, {"backbone_rate": 0.0}, {"rate": 1.0}]
 )
 def test_wrong_parameters_are_refused(wrong):
     with pytest.raises(ValidationError):

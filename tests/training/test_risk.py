@@ -17,7 +17,7 @@ from glasshead.training.risk import (
     risk_outputs,
     train_risk_head,
 )
-from glasshead.training.risk_advice import advise, within_share
+from glasshead.training.risk_advice import advise, within_fraction
 from glasshead.training.risk_losses import RiskLossWeights
 
 D, SIDE, BATCH = 6, 5, 32
@@ -28,11 +28,11 @@ PARAMS = RiskTraining(
 )
 
 
-def planted(n: int, seed: int, share: float = 0.5) -> tuple[RiskRows, np.ndarray]:
+def planted(n: int, seed: int, fraction: float = 0.5) -> tuple[RiskRows, np.ndarray]:
     """Return rows of noise, in risky ones of which one place has the risk, and that place (row, column)."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, D, SIDE, SIDE))
-    labels = rng.random(n) < share
+    labels = rng.random(n) < fraction
     places = rng.integers(SIDE, size=(n, 2))
     for row in np.flatnonzero(labels):
         features[row, :2, places[row, 0], places[row, 1]] += 4
@@ -46,7 +46,7 @@ def planted(n: int, seed: int, share: float = 0.5) -> tuple[RiskRows, np.ndarray
 
 def train(pooling="top_k_mean", params=PARAMS, seed=0, train_rows=None):
     torch.manual_seed(seed)
-    head = RiskHead(D, 1, RiskHeadParams(pooling=pooling, top_share=0.04, spread=0))
+    head = RiskHead(D, 1, RiskHeadParams(pooling=pooling, top_fraction=0.04, spread=0))
     rows = train_rows or planted(300, 0)[0]
     history = train_risk_head(
         head, rows, planted(100, 1)[0], params, seed, lambda maps: {"iou": None}
@@ -127,7 +127,7 @@ def test_each_row_comes_once_in_an_order_of_the_epoch():
     assert (orders[0] != orders[1]).any()
 
 
-def test_balanced_draws_have_each_rare_risk_in_half_of_its_share():
+def test_balanced_draws_have_each_rare_risk_in_half_of_its_fraction():
     labels = torch.zeros(4000, 2)
     labels[:40, 0], labels[40:200, 1] = 1, 1
     drawn = labels[draw_order(labels, "balanced", 0, 0)].mean(dim=0)
@@ -146,7 +146,7 @@ class TestAdvice:
     def test_a_good_training_needs_none(self):
         head, _ = train()
         found = risk_outputs(head, planted(100, 1)[0], BATCH)
-        assert self.lines(found.logits, found.evidence) == []
+        assert self.lines(found.logits, found.activations) == []
 
     def test_collapse(self):
         [line] = self.lines(torch.full((9, 1), 0.3), torch.randn(9, 1, 4, 4))
@@ -172,7 +172,7 @@ class TestAdvice:
 def test_the_share_of_variance_within_maps(noise, expected):
     rng = np.random.default_rng(0)
     maps = rng.normal(size=(4000, 1, 1)) + noise * rng.normal(size=(4000, 10, 10))
-    assert within_share(maps) == pytest.approx(expected, abs=0.02)
+    assert within_fraction(maps) == pytest.approx(expected, abs=0.02)
 
 
 def test_the_log_is_quiet(caplog):

@@ -15,7 +15,7 @@ from torch import Tensor
 Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 # (model, images in [0, 1], labels) to the attacked images
 Attack = Callable[[Model, Float[Tensor, "b 3 h w"], Int[Tensor, " b"]], Float[Tensor, "b 3 h w"]]
-UNIT = "1/255"  # of epsilons as parameters and tables name them; the functions take shares of the range
+UNIT = "1/255"  # of epsilons as parameters and tables name them; the functions take fractions of the range
 REACH = 2.5  # the steps of PGD together, in epsilons
 
 

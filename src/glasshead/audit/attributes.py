@@ -9,7 +9,7 @@ from glasshead.calibration.bootstrap import bootstrap_intervals
 from glasshead.calibration.ranking import auroc
 from glasshead.seeds import generator
 
-EXPLAINED = 0.1  # share of the scores' variance within a label, that counts
+EXPLAINED = 0.1  # fraction of the scores' variance within a label, that counts
 MUCH = 0.3
 UNLIKELY = 0.01  # probability of as much among shuffled rows
 PREDICTS = 0.6  # AUROC of the attribute alone, that counts
@@ -28,18 +28,18 @@ def score_finding(
 ) -> Finding | None:
     """Return a finding where an attribute explains scores among images that the label does not tell apart.
 
-    `scores` are logits; their mean within each label is taken off. Explained is the share of variance between the
+    `scores` are logits; their mean within each label is taken off. Explained is the fraction of variance between the
     attribute's values, corrected for their number (Kelley 1935), against rows shuffled within each label.
     """
     rest = scores - np.where(has_risk, *(_mean(scores[part]) for part in (has_risk, ~has_risk)))
     codes, names = pd.factorize(pd.Series(values), sort=True)
-    share = explained_share(rest, codes)
+    fraction = explained_fraction(rest, codes)
     draw = generator(seed, "risk", "attribute", attribute)
     shuffled = np.array(
-        [explained_share(_shuffled(rest, has_risk, draw), codes) for _ in range(SHUFFLES)]
+        [explained_fraction(_shuffled(rest, has_risk, draw), codes) for _ in range(SHUFFLES)]
     )
-    chance = (1 + (shuffled >= share).sum()) / (1 + SHUFFLES)
-    if share < EXPLAINED or chance > UNLIKELY:
+    chance = (1 + (shuffled >= fraction).sum()) / (1 + SHUFFLES)
+    if fraction < EXPLAINED or chance > UNLIKELY:
         return None
     means = {str(name): _mean(rest[codes == code]) for code, name in enumerate(names)}
     highest = max(means, key=lambda name: means[name])
@@ -47,12 +47,12 @@ def score_finding(
     order = suspicious[np.argsort(-scores[suspicious], kind="stable")][:SHOWN]
     return Finding(
         check="risk_by_attribute",
-        severity="high" if share >= MUCH else "medium",
+        severity="high" if fraction >= MUCH else "medium",
         summary=(
-            f"Among images that are alike in {risk!r}, {attribute} explains {share:.0%} of the variance of the score, "
-            f"which is highest for {highest}."
+            f"Among images that are alike in {risk!r}, {attribute} explains {fraction:.0%} of the variance of the "
+            f"score, which is highest for {highest}."
         ),
-        evidence={"explained": share, "p": chance, "mean_logit_beyond_label": means},
+        evidence={"explained": fraction, "p": chance, "mean_logit_beyond_label": means},
         rows=[str(image_ids[row]) for row in order],
         advice=f"Balance {attribute} between images with the risk and without it, or add images where they disagree.",
     )
@@ -67,7 +67,7 @@ def data_finding(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding where an attribute alone predicts a risk: the share of train rows with it, by value.
+    """Return a finding where an attribute alone predicts a risk: the fraction of train rows with it, by value.
 
     `train` and `test` hold the attribute's values and which rows have the risk.
     """
@@ -78,7 +78,7 @@ def data_finding(
     if found.low is None or found.low <= PREDICTS:
         return None
     codes, _ = pd.factorize(pd.Series(test[0]))
-    explained = explained_share(scores, codes)
+    explained = explained_fraction(scores, codes)
     return Finding(
         check="data_bias",
         severity="high" if found.low > 0.75 else "medium",
@@ -91,15 +91,15 @@ def data_finding(
             "low": found.low,
             "high": found.high,
             "explained": explained,
-            "train_share_with_risk": {str(name): float(rate) for name, rate in rates.items()},
+            "train_fraction_with_risk": {str(name): float(rate) for name, rate in rates.items()},
         },
         rows=[],
         advice=f"Collect images in which {attribute} and the risk do not go together.",
     )
 
 
-def explained_share(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> float:
-    """Return ε²: the share of variance between groups, unbiased for groups that do not differ; at most 1.
+def explained_fraction(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> float:
+    """Return ε²: the fraction of variance between groups, unbiased for groups that do not differ; at most 1.
 
     1 - (within / (n - k)) / (total / (n - 1)). 0 where there is one group, nothing varies, or each row is a group.
     """

@@ -52,7 +52,7 @@ def worst_first(findings: Iterable[Finding | None]) -> list[Finding]:
 
 
 def percent(estimate: Estimate) -> str:
-    """Return a share with its interval, such as "31 % (28–34 %)"; "undefined" where it is."""
+    """Return a fraction with its interval, such as "31 % (28–34 %)"; "undefined" where it is."""
     if estimate.value is None:
         return "undefined"
     if estimate.low is None or estimate.high is None:

@@ -12,10 +12,10 @@ HIGH, MEDIUM = 0.05, 0.02  # of ECE beyond what chance explains
 ADVICE = {
     "over": (
         "Let it abstain below a threshold (calibrate.target_error), and calibrate on images like those it will meet "
-        "(preprocess.calibration_share); one temperature cannot lower confidence in some ranges alone."
+        "(preprocess.calibration_fraction); one temperature cannot lower confidence in some ranges alone."
     ),
     "under": (
-        "Calibrate on more images (preprocess.calibration_share): a threshold on this confidence would turn away "
+        "Calibrate on more images (preprocess.calibration_fraction): a threshold on this confidence would turn away "
         "answers that are right; one temperature cannot raise confidence in some ranges alone."
     ),
 }

@@ -73,7 +73,7 @@ def confused_classes(pairs: pd.DataFrame) -> Finding | None:
     if frequent.empty:
         return None
     named = [
-        f"{row['true']} for {row['predicted']} in {row['count']:,} images ({100 * row['share']:.0f} % of its class)"
+        f"{row['true']} for {row['predicted']} in {row['count']:,} images ({100 * row['fraction']:.0f} % of its class)"
         for row in frequent.to_dict("records")
     ]
     return Finding(

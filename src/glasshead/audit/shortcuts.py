@@ -53,9 +53,9 @@ class Audited:
             before=self.score(self.pixels),
             after=self.score(hidden),
             elsewhere=self.score(control),
-            on_place=share_on(self.heat, places),
+            on_place=fraction_on(self.heat, places),
             area=places.mean(axis=(1, 2)),
-            attributed=lambda: share_on(self.attribute(self.pixels), places),
+            attributed=lambda: fraction_on(self.attribute(self.pixels), places),
         )
 
 
@@ -63,8 +63,8 @@ class Audited:
 class Removal:
     """What hiding a place does to images: P(risk) before, after, and where a place elsewhere is hidden instead.
 
-    `on_place` is the share of the map's mass on the place, `area` its share of the pixels; `attributed` computes the
-    share of the pixels' attribution.
+    `on_place` is the fraction of the map's mass on the place, `area` its fraction of the pixels; `attributed` computes
+    the fraction of the pixels' attribution.
     """
 
     image_ids: np.ndarray
@@ -102,14 +102,14 @@ class Removal:
         return [str(self.image_ids[row]) for row in order]
 
 
-def share_on(
+def fraction_on(
     heat: Float[np.ndarray, "n h w"], places: Bool[np.ndarray, "n h w"]
 ) -> Float[np.ndarray, " n"]:
-    """Return the share of the heat (from 0) that is on `places`; NaN where there is none."""
+    """Return the fraction of the heat (from 0) that is on `places`; NaN where there is none."""
     whole = heat.sum(axis=(1, 2))
-    share = np.full(len(whole), np.nan)
-    np.divide((heat * places).sum(axis=(1, 2)), whole, out=share, where=whole > 0)
-    return share
+    fraction = np.full(len(whole), np.nan)
+    np.divide((heat * places).sum(axis=(1, 2)), whole, out=fraction, where=whole > 0)
+    return fraction
 
 
 def object_finding(
@@ -122,8 +122,8 @@ def object_finding(
 ) -> Finding | None:
     """Return a finding where more of the risk's mass lies beside the object than that of a Gaussian in the centre.
 
-    `outside` and `centre` are the shares outside the object of the mass of either map's highest pixels, as many as the
-    object has, of images with the risk.
+    `outside` and `centre` are the fractions outside the object of the mass of either map's highest pixels, as many as
+    the object has, of images with the risk.
     """
     found = bootstrap_intervals(
         {

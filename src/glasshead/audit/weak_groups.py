@@ -27,7 +27,7 @@ HIGH, MEDIUM = 0.1, 0.05  # of accuracy
 class WeakGroup:
     """A value of a column, its test rows in strata that hold others too, and how its accuracy differs from theirs.
 
-    `value`, `low` and `high` of the difference are shares; it is one of several `comparisons`.
+    `value`, `low` and `high` of the difference are fractions; it is one of several `comparisons`.
     """
 
     column: str
@@ -45,7 +45,7 @@ class WeakGroup:
 
     @property
     def accuracy(self) -> str:
-        """The share of rows that are right, in words."""
+        """The fraction of rows that are right, in words."""
         return f"{100 - 100 * len(self.mistakes) / len(self.test):.1f} %"
 
     @property

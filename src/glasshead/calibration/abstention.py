@@ -24,11 +24,12 @@ class Abstention(TypedDict):
     """Above which confidence a classifier answers, and what that promises; JSON as it is.
 
     threshold: answers have a confidence above it; 0: all do; None: no threshold reaches the target, so none does.
-    target_error: the share of its answers, in (0, 1), that may be wrong.
+    target_error: the fraction of its answers, in (0, 1), that may be wrong.
     certainty: how probable it is, over draws of the calibration rows, that the promise holds.
     rows: calibration rows.
-    coverage: share of them that is answered.
-    error, error_bound: share of those answers that is wrong, and the upper bound that was tested; None without answers.
+    coverage: fraction of them that is answered.
+    error, error_bound: fraction of those answers that is wrong, and the upper bound that was tested; None without
+    answers.
     """
 
     threshold: float | None

@@ -1,4 +1,4 @@
-"""How a share differs between groups and the rest, among rows of the same stratum."""
+"""How a fraction differs between groups and the rest, among rows of the same stratum."""
 
 from dataclasses import dataclass
 
@@ -53,7 +53,7 @@ def count_groups(
 def stratified_differences(
     counts: GroupCounts, comparisons: int = 1
 ) -> Float[np.ndarray, "3 groups"]:
-    """Return the share of hits in each group less that in the rest, in [-1, 1], low and high end of its 95 % interval.
+    """Return each group's fraction of hits less that of the rest, in [-1, 1], low and high end of its 95 % interval.
 
     Mantel–Haenszel: differences within strata, weighed by n1 n0 / (n1 + n0). Interval: Klingenberg 2014, Statistics in
     Medicine 33:2968; of several `comparisons`, each at 1 - 0.05 / comparisons, so that all hold at once with 95 %

@@ -22,12 +22,12 @@ MIN_CLASS_ROWS = 2  # with fewer, a class-wise rate can only be 0, 1 or nothing:
 
 
 def accuracy(probabilities: Probabilities, labels: Labels) -> Statistic:
-    """Share of rows whose most probable class (the first of equals) is the label, in [0, 1]."""
+    """Fraction of rows whose most probable class (the first of equals) is the label, in [0, 1]."""
     return mean_of(_hits(probabilities, labels))
 
 
 def top2_accuracy(probabilities: Probabilities, labels: Labels) -> Statistic:
-    """Share of rows whose label is among the two most probable classes, in [0, 1]."""
+    """Fraction of rows whose label is among the two most probable classes, in [0, 1]."""
     _check(probabilities, labels)
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
     return mean_of((best == labels[:, None]).any(axis=1).astype(float))
@@ -40,9 +40,9 @@ def macro_f1(probabilities: Probabilities, labels: Labels) -> Statistic:
     true, predicted = np.eye(k)[labels], np.eye(k)[probabilities.argmax(axis=1)]
 
     def combine(means: np.ndarray) -> np.ndarray:
-        both, true_share, predicted_share = np.split(means, 3, axis=-1)
-        f1 = 2 * both / np.maximum(true_share + predicted_share, 1 / n)
-        return _mean_over_classes(f1, true_share * n)
+        both, true_fraction, predicted_fraction = np.split(means, 3, axis=-1)
+        f1 = 2 * both / np.maximum(true_fraction + predicted_fraction, 1 / n)
+        return _mean_over_classes(f1, true_fraction * n)
 
     return Statistic(np.hstack([true * predicted, true, predicted]), combine)
 
@@ -60,9 +60,9 @@ def brier(probabilities: Probabilities, labels: Labels) -> Statistic:
 
 
 def selective_risk(answered: Bool[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]) -> Statistic:
-    """Share of the answered rows that is wrong, in [0, 1]; undefined if none is answered.
+    """Fraction of the answered rows that is wrong, in [0, 1]; undefined if none is answered.
 
-    Geifman & El-Yaniv 2017, arXiv:1705.08500, whose coverage is the share of rows that is answered.
+    Geifman & El-Yaniv 2017, arXiv:1705.08500, whose coverage is the fraction of rows that is answered.
     """
 
     def combine(means: np.ndarray) -> np.ndarray:
@@ -102,12 +102,12 @@ def ece_debiased(probabilities: Probabilities, labels: Labels, n_bins: int = N_B
     columns = np.stack([np.ones(n), _hits(probabilities, labels), confidence], axis=1)
 
     def combine(means: np.ndarray) -> np.ndarray:
-        share, right, sure = np.moveaxis(means.reshape(*means.shape[:-1], n_bins, 3), -1, 0)
-        occupied = np.maximum(share, 1 / n)
+        fraction, right, sure = np.moveaxis(means.reshape(*means.shape[:-1], n_bins, 3), -1, 0)
+        occupied = np.maximum(fraction, 1 / n)
         rate = np.clip(right / occupied, 0, 1)
         noise = np.sqrt(rate * (1 - rate) / (occupied * n))
         gap = np.abs(right - sure) / occupied
-        debiased = share * (2 * gap - _folded_mean(gap, noise))
+        debiased = fraction * (2 * gap - _folded_mean(gap, noise))
         floored: np.ndarray = np.maximum(debiased.sum(axis=-1), 0)
         return floored
 
@@ -157,16 +157,16 @@ def ece_consistency(
 
 @dataclass(frozen=True)
 class ReliabilityCurve:
-    """Mean confidence, accuracy and share of rows of each bin that has rows, in order of confidence."""
+    """Mean confidence, accuracy and fraction of rows of each bin that has rows, in order of confidence."""
 
     confidence: Float[np.ndarray, " b"]
     accuracy: Float[np.ndarray, " b"]
-    share: Float[np.ndarray, " b"]
+    fraction: Float[np.ndarray, " b"]
 
     @property
     def ece(self) -> float:
         """The expected calibration error that these bins show."""
-        return float(self.share @ np.abs(self.accuracy - self.confidence))
+        return float(self.fraction @ np.abs(self.accuracy - self.confidence))
 
 
 def reliability_curve(

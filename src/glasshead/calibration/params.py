@@ -13,7 +13,7 @@ class CalibrateParams(BaseModel, extra="forbid", frozen=True):
     Attributes:
         without_optimum: where no temperature of the classifier is best, as when every row is right: `keep` T = 1, with
             a warning, or `fail`.
-        target_error: the share of answers that may be wrong; below the confidence this takes, predictions abstain.
+        target_error: the fraction of answers that may be wrong; below the confidence this takes, predictions abstain.
         certainty: how sure that must be.
     """
 

@@ -34,7 +34,7 @@ def auroc(scores: Scores, positives: Positives) -> CountStatistic:
 def average_precision(scores: Scores, positives: Positives) -> CountStatistic:
     """Area under the precision-recall curve in [0, 1], as a sum over steps of recall, not interpolated.
 
-    Sum over thresholds of (R_i - R_{i-1}) P_i; chance is the share of positive rows.
+    Sum over thresholds of (R_i - R_{i-1}) P_i; chance is the fraction of positive rows.
     """
 
     def area(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
@@ -49,12 +49,14 @@ def mean_gap(scores: Scores, positives: Positives) -> Statistic:
     """Mean score of positive rows less that of negative ones, in the scores' unit."""
     mine = positives.astype(float)
     terms = np.stack([mine * scores, mine, (1 - mine) * scores, 1 - mine], axis=1)
-    one = 1 / max(len(scores), 1)  # row, as a share
+    one = 1 / max(len(scores), 1)  # row, as a fraction
 
     def gap(means: np.ndarray) -> np.ndarray:
-        high, share, low, rest = np.moveaxis(means, -1, 0)
-        difference = high / np.maximum(share, one) - low / np.maximum(rest, one)
-        return np.where(np.minimum(share, rest) > (MIN_CLASS_ROWS - 0.5) * one, difference, np.nan)
+        high, fraction, low, rest = np.moveaxis(means, -1, 0)
+        difference = high / np.maximum(fraction, one) - low / np.maximum(rest, one)
+        return np.where(
+            np.minimum(fraction, rest) > (MIN_CLASS_ROWS - 0.5) * one, difference, np.nan
+        )
 
     return Statistic(terms, gap)
 

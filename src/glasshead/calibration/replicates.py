@@ -15,7 +15,7 @@ def mean_over_runs(values: Sequence[float]) -> Estimate:
     """Return the mean with its 95 % Student t interval; no interval below two runs.
 
     Student 1908, doi:10.2307/2331554: exact where the runs' values are normal. Not clipped: where the values are
-    shares, a bound beyond 0 or 1 says that there are too few runs.
+    fractions, a bound beyond 0 or 1 says that there are too few runs.
     """
     n, mean = len(values), float(np.mean(values))
     if n < 2:

@@ -28,7 +28,7 @@ def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise SplitError(
             f"the calibration split ({len(rows)} rows) has no image of class {', '.join(missing)}; "
-            "add images of it or raise preprocess.calibration_share"
+            "add images of it or raise preprocess.calibration_fraction"
         )
     return rows
 

@@ -117,7 +117,7 @@ class Work:
         return {
             "embed/encoded": self.images,
             "embed/cached": n_cached,
-            "embed/hit_share": n_cached / len(embeddings),
+            "embed/hit_fraction": n_cached / len(embeddings),
             "embed/images_per_second": None,
             "embed/shape": shape,
             "embed/mean_l2_norm": _mean_norm(embeddings.values),

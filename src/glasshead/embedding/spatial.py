@@ -33,7 +33,7 @@ Dtype = Literal["float32", "float16"]
 class SpatialParams(BaseModel, extra="forbid", frozen=True):
     """Which features (see `glasshead.models.towers`), and how they are stored where they take up to `budget_mb`."""
 
-    output: Literal["spatial", "attended"] = "attended"
+    output: Literal["spatial", "attention_inputs"] = "attention_inputs"
     budget_mb: PositiveInt = 8192
     dtype: Dtype = "float16"
     precision: Precision | Literal["auto"] = "auto"

@@ -7,7 +7,7 @@ from jaxtyping import Float, Float64
 from scipy.ndimage import uniform_filter
 from scipy.stats import rankdata
 
-from glasshead.explainers.maps import divide, top_shares, where_finite
+from glasshead.explainers.maps import divide, top_fractions, where_finite
 
 Maps = Float[np.ndarray, "n h w"]
 Comparison = Callable[[Maps, Maps], Float64[np.ndarray, " n"]]
@@ -26,14 +26,14 @@ def rank_correlation(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
     return _where_both_finite(first, second, divide((one * other).sum(axis=1), norm))
 
 
-def top_overlap(first: Maps, second: Maps, share: float = 0.1) -> Float64[np.ndarray, " n"]:
+def top_overlap(first: Maps, second: Maps, fraction: float = 0.1) -> Float64[np.ndarray, " n"]:
     """Return (n,) how many of the highest pixels two maps have in common, in [0, 1].
 
-    `share` in (0, 1] of the pixels are the highest, one at least. Pixels tied at the threshold count in part, as in
-    `top_shares`, and in common is the smaller part.
+    `fraction` in (0, 1] of the pixels are the highest, one at least. Pixels tied at the threshold count in part, as in
+    `top_fractions`, and in common is the smaller part.
     """
-    count = max(1, round(share * first[0].size))
-    one, other = (top_shares(maps, np.full(len(maps), count)) for maps in (first, second))
+    count = max(1, round(fraction * first[0].size))
+    one, other = (top_fractions(maps, np.full(len(maps), count)) for maps in (first, second))
     return _where_both_finite(first, second, np.minimum(one, other).sum(axis=(1, 2)) / count)
 
 

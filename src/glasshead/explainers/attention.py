@@ -26,7 +26,7 @@ def attention_rollout(
     targets: Int[Tensor, " n"],
     budget: Budget,
 ) -> Explanation:
-    """Return attention rollout (n, h, w), at least 0: the share of each patch in the class token.
+    """Return attention rollout (n, h, w), at least 0: the fraction of each patch in the class token.
 
     The layers' attention, averaged over heads and with the identity for the residual path, is multiplied up. It is the
     same for all targets. Abnar & Zuidema 2020, arXiv:2005.00928.
@@ -100,5 +100,5 @@ def _follow(
             return as_grid(relevance(part, target, seen)[:, 0, 1:])
 
     with frozen(classifier):
-        grid = in_passes(compute, budget.images_per_pass, images, targets, parallel=False)
+        grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)
     return Explanation(upsampled(grid, images).cpu().numpy())

@@ -38,7 +38,7 @@ def grad_cam(
         return torch.einsum("bcrs,bc->brs", features, weights).relu()
 
     with frozen(classifier):
-        grid = in_passes(compute, budget.images_per_pass, images, targets, parallel=False)
+        grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)
     return Explanation(upsampled(grid, images).cpu().numpy())
 
 
@@ -64,5 +64,5 @@ def patch_grad_cam(
         return as_grid(torch.einsum("bpd,bd->bp", tokens[:, 1:], weights).relu())
 
     with frozen(classifier):
-        grid = in_passes(compute, budget.images_per_pass, images, targets, parallel=False)
+        grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)
     return Explanation(upsampled(grid, images).cpu().numpy())

@@ -25,7 +25,7 @@ def pixel_auc(
     targets: Int[Tensor, " n"],
     maps: Float[np.ndarray, "n h w"],
     steps: int = 32,
-    images_per_pass: int = 32,
+    batch_size: int = 32,
 ) -> Float64[np.ndarray, " n"]:
     """Return (n,) areas under the target's probability as the highest pixels of `before` become those of `after`.
 
@@ -33,15 +33,13 @@ def pixel_auc(
     the insertion AUC, of which higher is better.
 
     Args:
-        steps: equal shares of the pixels that go one after the other; the area is by the trapezoidal rule.
-        images_per_pass: images at once in one pass through the model.
+        steps: equal fractions of the pixels that go one after the other; the area is by the trapezoidal rule.
+        batch_size: images at once in one pass through the model.
 
     NaN where a map is not finite. Raises ParameterError for fewer than one step, or more than there are pixels.
     """
-    shares, curves = pixel_curves(
-        probabilities, before, after, targets, maps, steps, images_per_pass
-    )
-    return where_finite(maps, np.trapezoid(curves, shares, axis=1))
+    fractions, curves = pixel_curves(probabilities, before, after, targets, maps, steps, batch_size)
+    return where_finite(maps, np.trapezoid(curves, fractions, axis=1))
 
 
 def pixel_curves(
@@ -51,14 +49,14 @@ def pixel_curves(
     targets: Int[Tensor, " n"],
     maps: Float[np.ndarray, "n h w"],
     steps: int,
-    images_per_pass: int,
+    batch_size: int,
 ) -> tuple[Float64[np.ndarray, " s"], Float64[np.ndarray, "n s"]]:
-    """Return the shares of pixels changed (steps + 1,), 0 to 1, and the target's probability at each of them."""
+    """Return the fractions of pixels changed (steps + 1,), 0 to 1, and the target's probability at each of them."""
     n, _, height, width = before.shape
     pixels = height * width
     if not 1 <= steps <= pixels:
         raise ParameterError(
-            f"explain.evidence.deletion_steps is {steps}; it must be between 1 and the {pixels} pixels of an image."
+            f"explain.evaluation.deletion_steps is {steps}; it must be between 1 and the {pixels} pixels of an image."
         )
     counts = np.round(np.linspace(0, pixels, steps + 1)).astype(int)
     order = np.argsort(-maps.reshape(n, pixels), axis=1, kind="stable")
@@ -71,5 +69,5 @@ def pixel_curves(
         return probabilities(mixed).double().gather(1, targets[row, None])[:, 0]
 
     places = (torch.from_numpy(part).to(before.device) for part in (image, count))
-    found = in_passes(chosen, images_per_pass, *places)
+    found = in_passes(chosen, batch_size, *places)
     return counts / pixels, found.cpu().numpy().reshape(n, steps + 1)

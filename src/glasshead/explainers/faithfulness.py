@@ -40,18 +40,18 @@ def noise_response(
     targets: Int[Tensor, " n"],
     numbers: Int[np.ndarray, " n"],
     noise: Noise,
-    images_per_pass: int = 32,
+    batch_size: int = 32,
 ) -> Float64[np.ndarray, "n s"]:
     """Return by how much each image's target logit falls when its noise is taken away.
 
     All methods are measured by one response: it does not depend on them.
     """
-    before = target_logits(model, images, targets, images_per_pass)
+    before = target_logits(model, images, targets, batch_size)
     falls = []
     for row, number in enumerate(numbers.tolist()):
         changes = torch.from_numpy(noise.of(number, images.shape[2:])).to(images)
         target = targets[row].expand(len(changes))
-        after = target_logits(model, images[row] - changes[:, None], target, images_per_pass)
+        after = target_logits(model, images[row] - changes[:, None], target, batch_size)
         falls.append(before[row] - after)
     return torch.stack(falls).cpu().numpy()
 

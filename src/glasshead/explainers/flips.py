@@ -12,7 +12,7 @@ from glasshead.explainers.concepts import Bottleneck
 from glasshead.explainers.interventions import Flips, compare_decisions, set_probability
 
 Setting = tuple[str, str, int]  # subtask, value, probability
-COLUMNS = ("subtask", "value", "probability", "share", "low", "high", "n", "to", "to_share")
+COLUMNS = ("subtask", "value", "probability", "fraction", "low", "high", "n", "to", "to_fraction")
 
 
 def measure_flips(
@@ -24,12 +24,12 @@ def measure_flips(
 ) -> pd.DataFrame:
     """Return a row for each value of each subtask at probability 0 and at 1, in this order.
 
-    Columns: subtask, value, probability; share of the n rows whose predicted class is another then, with its 95 %
-    bootstrap interval low to high; to, the class that most of those go to (of equal ones the first), and to_share of
+    Columns: subtask, value, probability; fraction of the n rows whose predicted class is another then, with its 95 %
+    bootstrap interval low to high; to, the class that most of those go to (of equal ones the first), and to_fraction of
     those, both missing where none flips. Other values of a subtask share what the one that is set leaves.
     """
     found = dict(_every_setting(classifier, concepts))
-    shares = bootstrap_intervals(
+    fractions = bootstrap_intervals(
         {
             "/".join(map(str, setting)): mean_of(flips.flipped.astype(float))
             for setting, flips in found.items()
@@ -38,8 +38,15 @@ def measure_flips(
         seed,
     )
     rows = [
-        (*setting, share.value, share.low, share.high, share.n, *_destination(flips, classes))
-        for (setting, flips), share in zip(found.items(), shares.values(), strict=True)
+        (
+            *setting,
+            fraction.value,
+            fraction.low,
+            fraction.high,
+            fraction.n,
+            *_destination(flips, classes),
+        )
+        for (setting, flips), fraction in zip(found.items(), fractions.values(), strict=True)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

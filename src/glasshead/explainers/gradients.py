@@ -104,13 +104,13 @@ def _gradient_sum(
 ) -> Float[Tensor, "n 3 h w"]:
     """Return the sum of the gradients at `points`, (n, 3, h, w) each, times their factors."""
     total = torch.zeros_like(images)
-    count = -(-ROUND_PASSES * budget.images_per_pass // len(images))
+    count = -(-ROUND_PASSES * budget.batch_size // len(images))
     rounds = iter(points)
     with frozen(classifier):
         while group := list(islice(rounds, count)):
             gradients = in_passes(
                 lambda part, target: target_gradients(classifier, part, target),
-                budget.images_per_pass,
+                budget.batch_size,
                 torch.cat([point for point, _ in group]),
                 targets.repeat(len(group)),
             )
@@ -128,7 +128,7 @@ def _attribution(
     classifier: Model, images: Tensor, targets: Tensor, values: Tensor, base: Tensor, budget: Budget
 ) -> Attribution:
     """Return `values` with base and output computed apart from them, so that their gap is a real check."""
-    output = target_logits(classifier, images, targets, budget.images_per_pass)
+    output = target_logits(classifier, images, targets, budget.batch_size)
     return Attribution(values.cpu().numpy(), base.cpu().numpy(), output.cpu().numpy())
 
 

@@ -7,7 +7,7 @@ finite, and for masses where there is none.
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-from glasshead.explainers.maps import divide, top_shares, where_finite
+from glasshead.explainers.maps import divide, top_fractions, where_finite
 
 Maps = Float[np.ndarray, "n h w"]
 Masks = Bool[np.ndarray, "n h w"]
@@ -16,29 +16,31 @@ Masks = Bool[np.ndarray, "n h w"]
 def pointing_game(maps: Maps, masks: Masks) -> Float64[np.ndarray, " n"]:
     """Return (n,) 1 where the map's highest pixel is in the mask, 0 elsewhere. Zhang et al. 2018, arXiv:1608.00507.
 
-    No pixel outside is tolerated. Where several are highest, it is the share of them in the mask.
+    No pixel outside is tolerated. Where several are highest, it is the fraction of them in the mask.
     """
-    return _of_masked(maps, masks, (top_shares(maps, np.ones(len(maps), int)) * masks).sum((1, 2)))
+    return _of_masked(
+        maps, masks, (top_fractions(maps, np.ones(len(maps), int)) * masks).sum((1, 2))
+    )
 
 
-def mass_in_mask(maps: Maps, masks: Masks) -> Float64[np.ndarray, " n"]:
+def relevance_mass_accuracy(maps: Maps, masks: Masks) -> Float64[np.ndarray, " n"]:
     """Return (n,) how much of the mass of the map's highest pixels, as many as the mask has, is in it; in [0, 1]."""
-    mass = top_shares(maps, masks.sum(axis=(1, 2))) * np.maximum(maps, 0)
+    mass = top_fractions(maps, masks.sum(axis=(1, 2))) * np.maximum(maps, 0)
     return _of_masked(maps, masks, divide((mass * masks).sum((1, 2)), mass.sum((1, 2))))
 
 
 def mask_iou(maps: Maps, masks: Masks) -> Float64[np.ndarray, " n"]:
     """Return (n,) intersection over union of the mask and the map's highest pixels, as many as it has; in [0, 1].
 
-    Pixels tied at the threshold count in part: a constant map gets s / (2 - s) for a mask of the share s.
+    Pixels tied at the threshold count in part: a constant map gets s / (2 - s) for a mask of the fraction s.
     """
     area = masks.sum(axis=(1, 2))
-    shared = (top_shares(maps, area) * masks).sum(axis=(1, 2))
+    shared = (top_fractions(maps, area) * masks).sum(axis=(1, 2))
     return _of_masked(maps, masks, divide(shared, 2 * area - shared))
 
 
 def mass_on_mark(maps: Maps, marks: Masks) -> Float64[np.ndarray, " n"]:
-    """Return (n,) the share of the whole map's mass on the pixels of `marks`, in [0, 1]."""
+    """Return (n,) the fraction of the whole map's mass on the pixels of `marks`, in [0, 1]."""
     mass = np.maximum(maps, 0).astype(float)
     return _of_masked(maps, marks, divide((mass * marks).sum((1, 2)), mass.sum((1, 2))))
 

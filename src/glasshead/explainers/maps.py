@@ -33,12 +33,12 @@ def sparsity(maps: Float[np.ndarray, "n h w"]) -> Float64[np.ndarray, " n"]:
     return where_finite(maps, 1 - 2 * divide(size @ weight, size.sum(axis=1)))
 
 
-def top_shares(
+def top_fractions(
     maps: Float[np.ndarray, "n h w"], counts: Int[np.ndarray, " n"]
 ) -> Float64[np.ndarray, "n h w"]:
     """Return how much of each pixel belongs to the `counts` highest of its map: 1, 0 or, for ties, between.
 
-    Pixels tied at the threshold share the places that are left, so that each map's shares add up to its count and no
+    Pixels tied at the threshold share the places that are left, so that each map's fractions add up to its count and no
     order of pixels is favoured.
     """
     flat = maps.reshape(len(maps), -1)
@@ -46,8 +46,8 @@ def top_shares(
     threshold = np.take_along_axis(descending, np.maximum(counts, 1)[:, None] - 1, axis=1)
     above, tied = flat > threshold, flat == threshold
     left = divide(counts - above.sum(axis=1), tied.sum(axis=1))
-    shares = np.where(counts[:, None] > 0, above + tied * left[:, None], 0.0)
-    return shares.reshape(maps.shape)
+    fractions = np.where(counts[:, None] > 0, above + tied * left[:, None], 0.0)
+    return fractions.reshape(maps.shape)
 
 
 def where_finite(

@@ -38,7 +38,7 @@ def occlusion(
         )
         return values[:, 0]
 
-    drops = in_passes(compute, budget.images_per_pass, images, targets)
+    drops = in_passes(compute, budget.batch_size, images, targets)
     return Explanation(drops.float().cpu().numpy())
 
 
@@ -67,7 +67,7 @@ def lime(
                 target,
                 feature_mask=regions[None, None],
                 n_samples=budget.lime_samples,
-                perturbations_per_eval=budget.images_per_pass,
+                perturbations_per_eval=budget.batch_size,
                 return_input_shape=False,
             )
             maps.append(weights[0].cpu()[squares])

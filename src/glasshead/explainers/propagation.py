@@ -47,8 +47,8 @@ def lrp(
         relevance: Tensor = LRP(network).attribute(points, target=target)
         return relevance.detach()
 
-    values = in_passes(compute, budget.images_per_pass, images, targets, parallel=False)
-    output = target_logits(classifier, images, targets, budget.images_per_pass)
+    values = in_passes(compute, budget.batch_size, images, targets, parallel=False)
+    output = target_logits(classifier, images, targets, budget.batch_size)
     return Attribution(values.cpu().numpy(), np.zeros(len(images)), output.cpu().numpy())
 
 

@@ -10,8 +10,8 @@ from jaxtyping import Float, Float64
 from torch import nn
 
 from glasshead.explainers.agreement import rank_correlation, structural_similarity
-from glasshead.explainers.evidence import Measure
 from glasshead.explainers.maps import map_faults
+from glasshead.explainers.measures import Measure
 from glasshead.seeds import stream_seed
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -71,34 +71,33 @@ def randomisation_verdict(randomisation: Measure, most: float = MAX_SIMILARITY) 
     return "passes" if high < most else "fails"
 
 
-Standing = Literal["passes", "unresolved", "not checked", "fails"]
-Evidence = Mapping[str, Mapping[str, Measure]]  # of each method, each measure
+SanityCheck = Literal["passes", "unresolved", "not checked", "fails"]
+Measures = Mapping[str, Mapping[str, Measure]]  # of each method, each measure
 
-STANDINGS: tuple[Standing, ...] = ("passes", "unresolved", "not checked", "fails")  # best first
+# best first
+SANITY_CHECKS: tuple[SanityCheck, ...] = ("passes", "unresolved", "not checked", "fails")
 
 
-def standing(name: str, evidence: Evidence) -> Standing:
+def sanity_check(name: str, measures: Measures) -> SanityCheck:
     """Return how the method did in the parameter-randomisation check."""
-    measures = evidence.get(name, {})
-    if "randomisation" not in measures:
-        return "not checked"
-    return randomisation_verdict(measures["randomisation"])
+    own = measures.get(name, {})
+    return randomisation_verdict(own["randomisation"]) if "randomisation" in own else "not checked"
 
 
-def best_methods(names: Iterable[str], evidence: Evidence, most: int) -> list[str]:
-    """Return up to `most` of `names`, best first: of those of the best standing, the highest insertion AUC.
+def best_methods(names: Iterable[str], measures: Measures, most: int) -> list[str]:
+    """Return up to `most` of `names`, best first: those that do best in the sanity check, by falling insertion AUC.
 
     A method without an insertion AUC comes after those that have one; of two equally good the first in `names`.
     """
-    ranked = sorted(names, key=lambda name: (_rank(name, evidence), -insertion(name, evidence)))
-    return [name for name in ranked if _rank(name, evidence) == _rank(ranked[0], evidence)][:most]
+    ranked = sorted(names, key=lambda name: (_rank(name, measures), -insertion(name, measures)))
+    return [name for name in ranked if _rank(name, measures) == _rank(ranked[0], measures)][:most]
 
 
-def insertion(name: str, evidence: Evidence) -> float:
+def insertion(name: str, measures: Measures) -> float:
     """Return the method's insertion AUC, minus infinity where it is unknown."""
-    measure = evidence.get(name, {}).get("insertion_auc")
+    measure = measures.get(name, {}).get("insertion_auc")
     return float("-inf") if measure is None or measure["value"] is None else measure["value"]
 
 
-def _rank(name: str, evidence: Evidence) -> int:
-    return STANDINGS.index(standing(name, evidence))
+def _rank(name: str, measures: Measures) -> int:
+    return SANITY_CHECKS.index(sanity_check(name, measures))

@@ -14,7 +14,7 @@ from glasshead.calibration.table import LABEL, class_columns
 from glasshead.explainers.baselines import centre_gaussian
 from glasshead.explainers.cam import grad_cam
 from glasshead.explainers.gradients import integrated_gradients
-from glasshead.explainers.localisation import mask_iou, mass_in_mask, pointing_game
+from glasshead.explainers.localisation import mask_iou, pointing_game, relevance_mass_accuracy
 from glasshead.explainers.passes import Budget, in_passes
 from glasshead.images.fitting import table_rows
 from glasshead.images.pixels import Prepare, masks_as_seen
@@ -26,16 +26,16 @@ from glasshead.training.risk import Localise
 MEASURES: dict[str, Callable[..., np.ndarray]] = {
     "pointing_game": pointing_game,
     "iou": mask_iou,
-    "mass_in_mask": mass_in_mask,
+    "relevance_mass_accuracy": relevance_mass_accuracy,
 }
-RIVALS = ("_evidence", "_centre", "_grad_cam", "_grad_cam_own")
+RIVALS = ("_activation", "_centre", "_grad_cam", "_grad_cam_own")
 COLUMNS = tuple(f"{measure}{rival}" for measure in MEASURES for rival in ("", *RIVALS))
 PASS = 64  # images at once
-STEPS = 16  # of Integrated Gradients; the share of a mark wants no more
+STEPS = 16  # of Integrated Gradients; the fraction of a mark wants no more
 
 
 @dataclass(frozen=True)
-class Located:
+class LocalisationImages:
     """Images with a risk and a known object: ids, pixels as the auditor reads them, masks at the same size."""
 
     image_ids: np.ndarray
@@ -46,7 +46,9 @@ class Located:
         return len(self.image_ids)
 
 
-def load_located(images: ImageTable, rows: pd.DataFrame, prepare: Prepare, size: int) -> Located:
+def load_localisation_images(
+    images: ImageTable, rows: pd.DataFrame, prepare: Prepare, size: int
+) -> LocalisationImages:
     """Return those of `rows` that have a mask; masks that the crop leaves nothing of do not count.
 
     `size` is the side in pixels of what `prepare` gives.
@@ -55,11 +57,13 @@ def load_located(images: ImageTable, rows: pd.DataFrame, prepare: Prepare, size:
     keep = [place for place, (_, mask) in enumerate(found) if mask is not None and mask.any()]
     ids = np.array(rows["image_id"], dtype=str)[keep]
     if not keep:
-        return Located(ids, np.zeros((0, 3, size, size), np.uint8), np.zeros((0, size, size), bool))
+        return LocalisationImages(
+            ids, np.zeros((0, 3, size, size), np.uint8), np.zeros((0, size, size), bool)
+        )
     pictures = [images.pil(found[place][0]) for place in keep]
     masks = masks_as_seen(prepare, [found[place][1] for place in keep], pictures)
     seen = masks.any(axis=(1, 2))
-    return Located(ids[seen], prepare(pictures).numpy()[seen], masks[seen])
+    return LocalisationImages(ids[seen], prepare(pictures).numpy()[seen], masks[seen])
 
 
 def enlarged(maps: Float[Tensor, "n r h w"], size: int) -> Float[Tensor, "n r size size"]:
@@ -79,9 +83,11 @@ def localiser(
     for place, risk in enumerate(class_columns(targets, LABEL)):
         rows = targets[targets[LABEL + risk] == 1]
         rows = rows.iloc[:: max(1, -(-len(rows) // most))]
-        located = load_located(images, rows, prepare, size)
-        if len(located):
-            watched.append((place, order.get_indexer(located.image_ids), located.masks))
+        localisation_images = load_localisation_images(images, rows, prepare, size)
+        if len(localisation_images):
+            watched.append(
+                (place, order.get_indexer(localisation_images.image_ids), localisation_images.masks)
+            )
 
     def localise(maps: Float[Tensor, "n r h w"]) -> dict[str, float | None]:
         large = [
@@ -131,40 +137,45 @@ def risk_attribution(
 
 
 def hold_against_masks(
-    auditor: RiskAuditor, reference: RiskAuditor, located: Located, place: int
+    auditor: RiskAuditor,
+    reference: RiskAuditor,
+    localisation_images: LocalisationImages,
+    place: int,
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Return how well maps of one risk agree with the masks: every measure of every map.
 
-    pointing_game, iou and mass_in_mask are the risk map's own; those ending in `_evidence` those of the evidence before
-    it is spread, in `_centre` a centred Gaussian's, in `_grad_cam` those of Grad-CAM of the `reference`, a usual
-    classifier on the same features, in `_grad_cam_own` those of Grad-CAM of the auditor. The mass of the risk map is
-    that of the calibrated probability by place.
+    pointing_game, iou and relevance_mass_accuracy are the risk map's own; those ending in `_activation` those of the
+    activations before it is spread, in `_centre` a centred Gaussian's, in `_grad_cam` those of Grad-CAM of the
+    `reference`, a usual classifier on the same features, in `_grad_cam_own` those of Grad-CAM of the auditor. The mass
+    of the risk map is that of the calibrated probability by place.
     """
-    maps, probabilities = risk_maps(auditor, located.pixels, place)
-    images = as_images(torch.from_numpy(located.pixels))
+    maps, probabilities = risk_maps(auditor, localisation_images.pixels, place)
+    images = as_images(torch.from_numpy(localisation_images.pixels))
     targets = torch.full((len(images),), place)
     centre = centre_gaussian(auditor, images, targets, Budget()).maps
     every = {
         "": maps,
-        "_evidence": _evidence(auditor, located.pixels, place),
+        "_activation": _activation(auditor, localisation_images.pixels, place),
         "_centre": centre,
         "_grad_cam": grad_cam(reference, images, targets, Budget()).maps,
         "_grad_cam_own": grad_cam(auditor, images, targets, Budget()).maps,
     }
     columns = {
-        f"{name}{rival}": measure(each.astype(np.float32), located.masks)
+        f"{name}{rival}": measure(each.astype(np.float32), localisation_images.masks)
         for name, measure in MEASURES.items()
         for rival, each in every.items()
     }
     # The zero of a risk map has no meaning, that of the probability has.
-    return columns | {"mass_in_mask": mass_in_mask(probabilities, located.masks)}
+    return columns | {
+        "relevance_mass_accuracy": relevance_mass_accuracy(probabilities, localisation_images.masks)
+    }
 
 
-def _evidence(auditor: RiskAuditor, pixels: np.ndarray, place: int) -> Float[np.ndarray, "n h w"]:
+def _activation(auditor: RiskAuditor, pixels: np.ndarray, place: int) -> Float[np.ndarray, "n h w"]:
     """Return what the maps of one risk are spread from, at the size of the images."""
 
     def compute(images: Tensor) -> Tensor:
-        return auditor.head.evidence(auditor.features(images))
+        return auditor.head.activations(auditor.features(images))
 
     return _in_passes(auditor, compute, pixels)[:, place].numpy()
 

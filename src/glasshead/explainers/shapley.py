@@ -83,10 +83,10 @@ def interaction_weights(players: int) -> Float64[np.ndarray, "s p p"]:
     members = coalitions(players)
     weights = np.zeros((len(members), players, players))
     if players > 1:
-        share = [1 / ((players - 1) * comb(players - 2, size)) for size in range(players - 1)]
+        fraction = [1 / ((players - 1) * comb(players - 2, size)) for size in range(players - 1)]
         together = members[:, :, None].astype(int) + members[:, None, :]  # 0, 1 or 2 of the pair
         rest = members.sum(axis=1)[:, None, None] - together  # |S| without the pair
-        weights = np.where(together == 1, -0.5, 0.5) * np.array(share)[rest.clip(0, players - 2)]
+        weights = np.where(together == 1, -0.5, 0.5) * np.array(fraction)[rest.clip(0, players - 2)]
     own = np.arange(players)
     weights[:, own, own] = 0
     weights[:, own, own] = shapley_weights(players) - weights.sum(axis=2)

@@ -173,13 +173,13 @@ def _add_mean_relu(
     s, n, h = present.shape
     b = absent.shape[1]
     zero = present.dtype.type(0)
-    share = present.dtype.type(1 / b)
+    fraction = present.dtype.type(1 / b)
     for coalition in range(s):
         for row in range(n):
             for other in range(b):
                 for unit in range(h):
                     total = present[coalition, row, unit] + absent[coalition, other, unit]
-                    mean[coalition, row, unit] += share * total if total > zero else zero
+                    mean[coalition, row, unit] += fraction * total if total > zero else zero
 
 
 @cache

@@ -44,7 +44,7 @@ class ParameterHooks:
         """Raise ParameterError where the run is to embed for its heads what heads cannot read."""
         trains_on_them = {"params:embed", "params:train_heads"} <= pipeline.inputs()
         output = catalog["params:embed"].load().output if trains_on_them else ""
-        if output in ("spatial", "attended"):
+        if output in ("spatial", "attention_inputs"):
             raise ParameterError(
                 f"Heads read one vector an image, and embed.output={output} gives one for each place of it. Set it to "
                 "projected or pooled, or embed alone, with --pipelines=ingest,preprocess,embed."

@@ -38,12 +38,12 @@ def log_numbers(run_id: str, data: Mapping[str, Any], path: Path | None) -> None
 
 def log_curves(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
     """Log the numeric columns of a table with a column `epoch` as one curve each."""
-    _log_columns(run_id, data, "audit_log", "epoch")
+    _log_columns(run_id, data, "training_history", "epoch")
 
 
 def log_parent_curves(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
     """Log the curves of a network that another one is made of, under a name of their own."""
-    _log_columns(run_id, data, "parent_audit_log", "epoch")
+    _log_columns(run_id, data, "parent_training_history", "epoch")
 
 
 def log_steps(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
@@ -145,9 +145,9 @@ def _log_columns(run_id: str, data: pd.DataFrame, name: str, place: str) -> None
 
 
 ROUTES: dict[str, Route] = {  # the first that fits
-    "parent_audit_log": log_parent_curves,
+    "parent_training_history": log_parent_curves,
     "ablation": log_table,
-    "audit_log": log_curves,
+    "training_history": log_curves,
     "classifier": log_classifier,
     "comparison": log_table,
     "embed_summary": log_numbers,

@@ -17,7 +17,7 @@ from glasshead.images.table import ImageTable
 
 
 def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the train and validation rows, the only ones that classifiers and controls are fitted on.
+    """Return the train and validation rows, the only ones that classifiers and baselines are fitted on.
 
     Raises:
         ArtifactError: `samples` were not made of `images`.
@@ -29,7 +29,7 @@ def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.Data
     if len(counts) < 2:
         raise SplitError(
             f"Training needs train and validation rows; there are {counts.to_dict()}. Add images, or raise "
-            "`preprocess.validation_share`."
+            "`preprocess.validation_fraction`."
         )
     absent = sorted(set(samples["label"]) - set(chosen.loc[chosen["split"] == "train", "label"]))
     if absent:

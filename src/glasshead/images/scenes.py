@@ -33,7 +33,7 @@ COLOURS = {
     "brown": (0.46, 0.29, 0.15),
 }
 
-# Each habitat: colour of the upper part, of the lower part, and the horizon's usual height (share from the top).
+# Each habitat: colour of the upper part, of the lower part, and the horizon's usual height (fraction from the top).
 HABITATS = {
     "sky": ((0.42, 0.63, 0.9), (0.74, 0.84, 0.95), 0.9),
     "road": ((0.7, 0.76, 0.8), (0.36, 0.36, 0.38), 0.45),
@@ -59,9 +59,9 @@ class Defects(BaseModel, extra="forbid", frozen=True):
     """Planted defects, off by default; each planted row stands in the ground-truth table."""
 
     shortcut: Shortcut = Shortcut()
-    label_noise: float = Rate  # share of train rows with another class's label
-    near_duplicates: float = Rate  # share of test rows that are altered copies of train rows
-    corrupt: float = Rate  # share of all rows whose bytes are cut short
+    label_noise: float = Rate  # fraction of train rows with another class's label
+    near_duplicates: float = Rate  # fraction of test rows that are altered copies of train rows
+    corrupt: float = Rate  # fraction of all rows whose bytes are cut short
 
 
 class CleanScenesParams(BaseModel, extra="forbid", frozen=True):

@@ -9,19 +9,22 @@ SPLITS = ("train", "validation", "calibration", "test")
 
 
 def assign_splits(
-    frame: pd.DataFrame, validation_share: float, calibration_share: float, test_share: float = 0.2
+    frame: pd.DataFrame,
+    validation_fraction: float,
+    calibration_fraction: float,
+    test_fraction: float = 0.2,
 ) -> pd.Series:
     """Return the split of each row of `frame`, from its label, given_split and content_hash alone.
 
     Rows given as test stay test. Within each class the others are ordered by content hash: the first
     share becomes calibration, the next validation, then test if no row is given as test; the rest is
-    train. A share above 0 gets at least one row, in this order. Exact copies stay together; where
+    train. A fraction above 0 gets at least one row, in this order. Exact copies stay together; where
     their labels differ, they are placed with the class whose name comes first.
     """
     given = frame["given_split"] == "test"
-    cut = {"calibration": calibration_share, "validation": validation_share}
+    cut = {"calibration": calibration_fraction, "validation": validation_fraction}
     if not given.any():
-        cut["test"] = test_share
+        cut["test"] = test_fraction
     pool = frame.loc[~given, ["label", "content_hash"]]
     copies = pool.groupby("content_hash")["label"].agg(["min", "size"])  # sorted by hash
     split_of: dict[str, str] = {}
@@ -51,14 +54,14 @@ def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...])
 def _cut(sizes: np.ndarray, cut: dict[str, float]) -> np.ndarray:
     """Return the split of each group of copies of one class; `sizes` (n,) are in hash order.
 
-    Cumulative shares are rounded, not each one: a row more then moves each boundary by one row at most.
+    Cumulative fractions are rounded, not each one: a row more then moves each boundary by one row at most.
     """
     rows, first = sizes.sum(), np.cumsum(sizes) - sizes
     splits = np.full(len(sizes), "train", dtype=object)
     begin, total = 0, 0.0
-    for name, share in cut.items():
-        total += share
-        end = max(begin + (share > 0), int(rows * total + 0.5))
+    for name, fraction in cut.items():
+        total += fraction
+        end = max(begin + (fraction > 0), int(rows * total + 0.5))
         taken = (first >= begin) & (first < end)
         splits[taken] = name
         begin = max(end, int((first + sizes)[taken].max(initial=0)))

@@ -23,10 +23,10 @@ def resize(
     return F.interpolate(images, (size, size), mode=interpolation, antialias=True)
 
 
-def high_frequency_share(
+def high_frequency_fraction(
     images: UInt8[Tensor, "n 3 s s"], size: int, interpolation: Interpolation
 ) -> Float64[Tensor, " n"]:
-    """Return the share in [0, 1] of each image's spectral energy that is fine detail once it is resized to `size`.
+    """Return the fraction in [0, 1] of each image's spectral energy that is fine detail once it is resized to `size`.
 
     Fine is what lies above half the Nyquist frequency of the original, s / 4 cycles per image, whatever `size` is; the
     mean is left out. What enlarging adds up there was not in the scene. An image of one colour has no energy: NaN.
@@ -34,10 +34,10 @@ def high_frequency_share(
     resized = resize(images.double() / 255, size, interpolation)
     radius = _radius(resized.shape[-1]).to(images.device)
     power = _power(resized)
-    share = power[:, radius > images.shape[-1] / 4].sum(1) / power[:, radius > 0].sum(1)
+    fraction = power[:, radius > images.shape[-1] / 4].sum(1) / power[:, radius > 0].sum(1)
     pixels = images.flatten(2)
     flat = (pixels.amax(2) == pixels.amin(2)).all(1)
-    return share.masked_fill(flat, torch.nan)
+    return fraction.masked_fill(flat, torch.nan)
 
 
 def _power(images: Float[Tensor, "n c s s"]) -> Float64[Tensor, "n s s"]:

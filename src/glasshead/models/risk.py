@@ -19,7 +19,7 @@ from glasshead.models.clip import ImageEncoder, load_described_encoder
 
 Pooling = Literal["average", "max", "top_k_mean", "attention"]
 POOLINGS: tuple[Pooling, ...] = ("average", "max", "top_k_mean", "attention")
-LEAK = 0.1  # slope of the MLP's units below their kink, as a share of that above
+LEAK = 0.1  # slope of the MLP's units below their kink, as a fraction of that above
 
 
 class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
@@ -27,15 +27,15 @@ class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
 
     Attributes:
         pooling: from the places of a map to one value.
-        top_share: of the places, those that count in top_k_mean.
-        channels: between the features of a place and its evidence; 0: the evidence is linear in the features.
+        top_fraction: of the places, those that count in top_k_mean.
+        channels: between the features of a place and its activations; 0: the activations is linear in the features.
         hidden: units of the MLP from the pooled value to the logit.
         spread: steps in which a map spreads to places that look alike before it is shown; 0: none.
         likeness: cosine of features that counts e times less, place for place, in a step.
     """
 
     pooling: Pooling = "top_k_mean"
-    top_share: float = Field(default=0.1, gt=0, le=1)
+    top_fraction: float = Field(default=0.1, gt=0, le=1)
     channels: NonNegativeInt = 128
     hidden: PositiveInt = 16
     spread: NonNegativeInt = 3
@@ -83,9 +83,9 @@ class MonotoneMLP(nn.Module):
 
 
 class RiskHead(nn.Module):
-    """Features (b, d, h, w) → evidence by place (b, r, h, w) → pooled values (b, r) → logits (b, r).
+    """Features (b, d, h, w) → activations by place (b, r, h, w) → pooled values (b, r) → logits (b, r).
 
-    The risk map is the evidence, spread over places that look alike: what separates images is often a part of the
+    The risk map is the activations, spread over places that look alike: what separates images is often a part of the
     object, and the object's other parts look more like it than what is around.
 
     `narrowed` in [0, 1]: how far top_k_mean, max and `top` have narrowed from all places to their own.
@@ -115,22 +115,22 @@ class RiskHead(nn.Module):
         self.mean.copy_(mean)
         self.scale.copy_(scale.clamp(min=1e-6))
 
-    def evidence(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
+    def activations(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
         """Return what the logits are pooled from, unbounded."""
         if self.to_channels is None:
             return self._convolved(features, self.to_maps)
-        evidence: Tensor = self.to_maps(F.gelu(self._convolved(features, self.to_channels)))
-        return evidence
+        activations: Tensor = self.to_maps(F.gelu(self._convolved(features, self.to_channels)))
+        return activations
 
     def maps(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
-        """Return the risk maps, on the scale of the evidence; see `place_logits` for what they mean."""
-        return self.spread(self.evidence(features), features)
+        """Return the risk maps, on the scale of the activations; see `place_logits` for what they mean."""
+        return self.spread(self.activations(features), features)
 
     @torch.no_grad()
     def spread(
-        self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
+        self, activations: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
     ) -> Float[Tensor, "b r h w"]:
-        """Return the evidence above each map's mean after a random walk between places, likelier the more alike.
+        """Return the activations above each map's mean after a random walk between places, likelier the more alike.
 
         As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, which are rectified too, here with the
         frozen features' own likeness: softmax over places of cosine / likeness, of standardised features. A walk draws
@@ -139,43 +139,43 @@ class RiskHead(nn.Module):
         attention, which looks at the features) and without narrowing, a map therefore gives the logit of its image.
         """
         if not self.params.spread:
-            return evidence
+            return activations
         standard = (features - self.mean[:, None, None]) / self.scale[:, None, None]
         places = F.normalize(standard.flatten(2), dim=1)
         walk = (places.transpose(1, 2) @ places / self.params.likeness).softmax(dim=2)
-        before = evidence.flatten(2).transpose(1, 2)
+        before = activations.flatten(2).transpose(1, 2)
         mean = before.mean(dim=1, keepdim=True)
         total = before.shape[1]
-        share = self.params.top_share if self.params.pooling == "top_k_mean" else 0.0
-        count = _count(share, total) % total or 1  # the mean of all says nothing of their height
+        fraction = self.params.top_fraction if self.params.pooling == "top_k_mean" else 0.0
+        count = _count(fraction, total) % total or 1  # the mean of all says nothing of their height
         height = before.topk(count, dim=1).values.mean(dim=1, keepdim=True) - mean
         after = (before - mean).relu()
         for _ in range(self.params.spread):
             after = walk @ after
         after = after - after.mean(dim=1, keepdim=True)
         gain = height / after.topk(count, dim=1).values.mean(dim=1, keepdim=True).clamp(min=1e-9)
-        return (mean + gain * after).transpose(1, 2).reshape(evidence.shape)
+        return (mean + gain * after).transpose(1, 2).reshape(activations.shape)
 
     def pooled(
-        self, evidence: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
+        self, activations: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
     ) -> Float[Tensor, "b r"]:
         """Return one value a risk; attention alone looks at the features again."""
-        flat = evidence.flatten(2)
+        flat = activations.flatten(2)
         match self.params.pooling:
             case "average":
                 return flat.mean(dim=2)
             case "max":
-                return self._highest(evidence, 0.0).mean(dim=2)
+                return self._highest(activations, 0.0).mean(dim=2)
             case "top_k_mean":
-                return self.top(evidence).mean(dim=2)
+                return self.top(activations).mean(dim=2)
             case "attention":
                 assert self.to_attention is not None
                 weights = self._convolved(features, self.to_attention).flatten(2).softmax(dim=2)
                 return (weights * flat).sum(dim=2)
 
-    def top(self, evidence: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r k"]:
-        """Return the highest evidence of each image, in falling order: `top_share` of the places, one at least."""
-        return self._highest(evidence, self.params.top_share)
+    def top(self, activations: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r k"]:
+        """Return each image's highest activations, in falling order: `top_fraction` of the places, one at least."""
+        return self._highest(activations, self.params.top_fraction)
 
     def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
         """Return the logit that an image would get if all of it were like the place."""
@@ -184,20 +184,20 @@ class RiskHead(nn.Module):
 
     def forward(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r"]:
         """Return the raw logits."""
-        return self.logits_and_evidence(features)[0]
+        return self.logits_and_activations(features)[0]
 
-    def logits_and_evidence(
+    def logits_and_activations(
         self, features: Float[Tensor, "b d h w"]
     ) -> tuple[Float[Tensor, "b r"], Float[Tensor, "b r h w"]]:
         """Return both, computed once."""
-        evidence = self.evidence(features)
-        logits: Tensor = self.mlp(self.pooled(evidence, features))
-        return logits, evidence
+        activations = self.activations(features)
+        logits: Tensor = self.mlp(self.pooled(activations, features))
+        return logits, activations
 
-    def _highest(self, evidence: Tensor, share: float) -> Float[Tensor, "b r k"]:
-        """Return the highest evidence in falling order: `share` of the places, one at least; more while it narrows."""
-        flat = evidence.flatten(2)
-        return flat.topk(_count(share, flat.shape[2], self.narrowed), dim=2).values
+    def _highest(self, activations: Tensor, fraction: float) -> Float[Tensor, "b r k"]:
+        """Return the highest activations, falling: `fraction` of the places, one at least; more while it narrows."""
+        flat = activations.flatten(2)
+        return flat.topk(_count(fraction, flat.shape[2], self.narrowed), dim=2).values
 
     def _convolved(self, features: Tensor, convolution: nn.Conv2d) -> Tensor:
         """Return the 1×1 convolution of the standardised features, which stands in its weights: no copy is made."""
@@ -207,9 +207,9 @@ class RiskHead(nn.Module):
         return F.conv2d(features, weight, convolution.bias - shift)
 
 
-def _count(share: float, places: int, narrowed: float = 1.0) -> int:
-    """Return how many of `places` a share of them is, one at least; all of them while nothing is `narrowed`."""
-    return max(1, round(max(share, 1 / places) ** narrowed * places))
+def _count(fraction: float, places: int, narrowed: float = 1.0) -> int:
+    """Return how many of `places` a fraction of them is, one at least; all of them while nothing is `narrowed`."""
+    return max(1, round(max(fraction, 1 / places) ** narrowed * places))
 
 
 class RiskAuditor(Classifier):

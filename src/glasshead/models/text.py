@@ -1,4 +1,4 @@
-"""A frozen text encoder: prompts to vectors in the space that a backbone's `projected` image output shares.
+"""A frozen text encoder: prompts to vectors in the space that a backbone's `projected` image output fractions.
 
 CLIP: Radford et al. 2021, arXiv:2103.00020. SigLIP: Zhai et al. 2023, arXiv:2303.15343; its text tower was trained on
 prompts padded to their full length, without an attention mask, and reads the last place.

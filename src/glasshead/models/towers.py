@@ -12,10 +12,10 @@ without the class token, or a ResNet's last stage (c, rows, columns). Patch toke
 norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), OWL-ViT (Minderer et al. 2022,
 arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
 
-`attended` is what the last attentions over places read. Of CLIP's transformer these are the patch tokens before each of
-the last two layers, side by side (rows · columns, 2 d): of those behind them, training asks nothing, so that they may
-hold what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.16588). SigLIP's pool and a ResNet's read
-the last hidden state: there it is `spatial`.
+`attention_inputs` is what the last attentions over places read. Of CLIP's transformer these are the patch tokens before
+each of the last two layers, side by side (rows · columns, 2 d): of those behind them, training asks nothing, so that
+they may hold what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.16588). SigLIP's pool and a
+ResNet's read the last hidden state: there it is `spatial`.
 """
 
 from collections import deque
@@ -32,9 +32,9 @@ from glasshead.models.backbone import kind_of, quiet_transformers
 from glasshead.models.processor import CLIPImageProcessor, input_size, load_processor
 from glasshead.models.vision_transformer import DAMAGED, load_vision_transformer
 
-Output = Literal["projected", "pooled", "spatial", "attended"]
-BY_PLACE: tuple[Output, ...] = ("spatial", "attended")
-ATTENDED = 2  # layers whose input `attended` is
+Output = Literal["projected", "pooled", "spatial", "attention_inputs"]
+BY_PLACE: tuple[Output, ...] = ("spatial", "attention_inputs")
+ATTENTION_INPUTS = 2  # layers whose input `attention_inputs` is
 Outputs = Mapping[Output, tuple[tuple[int, ...], Callable[[Any, Tensor], Tensor]]]
 
 
@@ -115,7 +115,10 @@ def _load_clip(folder: Path) -> Tower:
     outputs: Outputs = {
         "pooled": ((width,), _clip_pooled),
         "spatial": ((places, width), _clip_spatial),
-        "attended": ((places, width * min(ATTENDED, layers)), _clip_attended),
+        "attention_inputs": (
+            (places, width * min(ATTENTION_INPUTS, layers)),
+            _clip_attention_inputs,
+        ),
     }
     if vision.projection_dim is not None:  # which a CLIPVisionModel saved alone lacks
         outputs = {"projected": ((vision.projection_dim,), _clip_projected), **outputs}
@@ -135,8 +138,8 @@ def _clip_spatial(vision: Any, pixels: Tensor) -> Tensor:
     return vision.post_layernorm(vision.tokens(pixels)[:, 1:])
 
 
-def _clip_attended(vision: Any, pixels: Tensor) -> Tensor:
-    read = deque(vision.states(pixels, layers=-1), maxlen=ATTENDED)
+def _clip_attention_inputs(vision: Any, pixels: Tensor) -> Tensor:
+    read = deque(vision.states(pixels, layers=-1), maxlen=ATTENTION_INPUTS)
     return torch.cat(list(read), dim=2)[:, 1:]
 
 
@@ -148,7 +151,7 @@ def _load_siglip(folder: Path) -> Tower:
     vision, missing = from_pretrained(SiglipVisionModel, folder, config)
     refuse_gaps(folder, missing)
     spatial = ((_patches(config), config.hidden_size), _siglip_spatial)
-    outputs: Outputs = {"spatial": spatial, "attended": spatial}
+    outputs: Outputs = {"spatial": spatial, "attention_inputs": spatial}
     if config.vision_use_head:
         pooled = ((config.hidden_size,), _siglip_pooled)
         outputs = {"projected": pooled, "pooled": pooled, **outputs}
@@ -199,7 +202,7 @@ def _load_timm(folder: Path) -> Tower:
     processor = load_processor(folder)
     side = input_size(processor) // vision.feature_info[-1]["reduction"]
     spatial = ((vision.num_features, side, side), _timm_spatial)
-    outputs: Outputs = {"spatial": spatial, "attended": spatial}
+    outputs: Outputs = {"spatial": spatial, "attention_inputs": spatial}
     if not isinstance(vision.head, AttentionPool2d | RotAttentionPool2d):
         return Tower(
             vision, processor, {"pooled": ((vision.head_hidden_size,), _timm_average), **outputs}

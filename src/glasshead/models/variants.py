@@ -40,7 +40,7 @@ def fit_each(variants: VariantStore, trainings: Mapping[Any, Training]) -> pd.Da
         variants.note(name)
         classifier, history, steps = fit(CheckpointFolder(variants.path / name / "checkpoints"))
         variants.save(name, classifier)
-        variants.note(name, audit_log=history, step_log=steps)
+        variants.note(name, training_history=history, step_log=steps)
         fields = pd.DataFrame([variant._asdict()] * len(history), index=history.index)
         histories.append(pd.concat([fields, history], axis=1))
     return pd.concat(histories, ignore_index=True)

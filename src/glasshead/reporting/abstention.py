@@ -20,7 +20,7 @@ def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
         return f"No threshold of confidence can promise that {promise}: it is to answer nothing."
     note = f"Above a confidence of {number(found['threshold'])}, {promise}; below, it abstains."
     if "coverage" in metrics:
-        note += f" It so answers a share of {estimated(metrics['coverage'])} of the test images"
+        note += f" It so answers a fraction of {estimated(metrics['coverage'])} of the test images"
         wrong = metrics["selective_risk"]
         note += (
             "." if wrong["value"] is None else f"; of those answers, {estimated(wrong)} are wrong."

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.explainers.randomisation import Evidence, standing
+from glasshead.explainers.randomisation import Measures, sanity_check
 from glasshead.reporting.figures import message_figure, plain
-from glasshead.reporting.map_drawing import draw_map, draw_scale
+from glasshead.reporting.map_plotting import plot_map, plot_scale
 from glasshead.reporting.panels import AGAINST, Arrays, verdict
 from glasshead.reporting.sheet import Sheet
 
@@ -21,7 +21,7 @@ NO_MAPS = (
 
 
 def plot_answer_maps(
-    examples: pd.DataFrame, example_images: Arrays, answer_maps: Arrays, explanations: Evidence
+    examples: pd.DataFrame, example_images: Arrays, answer_maps: Arrays, explanations: Measures
 ) -> Figure:
     """Return a row for each shown image: verdict, image, the map of each concept's answer with its raw probability.
 
@@ -61,9 +61,9 @@ def plot_answer_maps(
             for column in range(len(subtasks)):
                 x = left + LABEL + (column + 1) * (CELL + GAP)
                 values = answer_maps["maps"][index, column]
-                draw_map(sheet, pixels, values, standing(method, explanations), x, top, CELL)
+                plot_map(sheet, pixels, values, sanity_check(method, explanations), x, top, CELL)
                 _caption(sheet, answer_maps, index, column, x + CELL / 2, top + CELL + 0.02)
-    draw_scale(sheet, MARGIN, sheet.height - FOOT + 0.2, of="the answer")
+    plot_scale(sheet, MARGIN, sheet.height - FOOT + 0.2, of="the answer")
     return sheet.figure
 
 

@@ -18,18 +18,18 @@ def comparison_figure(table: pd.DataFrame, name: str, baseline: str) -> Figure:
     figure = new_figure(8, 0.8 + 0.4 * len(table))
     left, right = figure.subplots(1, 2, sharey=True)
     colours = [UNRESOLVED if word == "unresolved" else RESOLVED for word in table["verdict"]]
-    _draw_intervals(left, table[["accuracy", "low", "high"]], [RESOLVED] * len(table))
+    _plot_intervals(left, table[["accuracy", "low", "high"]], [RESOLVED] * len(table))
     left.set_xlabel("test accuracy, 95 % interval over seeds")
     left.set_yticks(range(len(table)), [plain(label) for label in table[name]])
     left.invert_yaxis()
     differences = table[["difference", "difference_low", "difference_high"]]
-    _draw_intervals(right, differences, colours)
+    _plot_intervals(right, differences, colours)
     right.axvline(0, color="0.3", linewidth=0.8)
     right.set_xlabel(f"difference to {plain(baseline)}; grey: unresolved")
     return figure
 
 
-def _draw_intervals(axes: Axes, table: pd.DataFrame, colours: list[str]) -> None:
+def _plot_intervals(axes: Axes, table: pd.DataFrame, colours: list[str]) -> None:
     for place, ((value, low, high), colour) in enumerate(
         zip(table.astype(float).to_numpy(), colours, strict=True)
     ):

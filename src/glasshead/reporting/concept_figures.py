@@ -14,10 +14,10 @@ from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
 from glasshead.reporting.figures import SteadyLayout, message_figure, new_figure, plain
 from glasshead.reporting.panels import (
     Arrays,
-    draw_concept_bars,
-    draw_image,
     likeliest_value,
     panels,
+    plot_concept_bars,
+    plot_image,
     rows_of,
     verdict,
 )
@@ -42,10 +42,10 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
     limit = max(float(np.abs(shapley["values"][shown]).max(initial=0)), 0.01)
     for index, cell, example in zip(shown, cells, rows_of(examples.iloc[shown]), strict=False):
         picture, bars = cell.subplots(1, 2, width_ratios=(1, 1.8))
-        draw_image(picture, example_images["pixels"][index])
+        plot_image(picture, example_images["pixels"][index])
         base, output = shapley["base"][index], shapley["output"][index]
         picture.set_xlabel(f"{plain(example.predicted)}:\n{base:z.2f} → {output:z.2f}", fontsize=9)
-        draw_concept_bars(bars, shapley, int(index), limit, DISPLAYED)
+        plot_concept_bars(bars, shapley, int(index), limit, DISPLAYED)
         cell.suptitle(verdict(example), fontsize=10)
     estimated = " (estimates with 95 % error bars)" if "standard_error" in shapley else ""
     foot.suptitle(

@@ -20,7 +20,7 @@ from glasshead.reporting.figures import message_figure, new_figure, plain
 # Okabe & Ito's, told apart by colour-blind readers too.
 BEFORE, AFTER, NEUTRAL = "#D55E00", "#0072B2", "#555555"
 MAX_ANNOTATED = 25  # classes: beyond, counts would not be legible
-MARKED = (0.01, 0.1, 0.5)  # shares of the images that the legend of reliability shows
+MARKED = (0.01, 0.1, 0.5)  # fractions of the images that the legend of reliability shows
 
 
 @runtime_checkable
@@ -35,25 +35,25 @@ class Images(Protocol):
 
 
 def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[str]) -> Figure:
-    """Return counts of true (rows) against predicted class, shaded by share of the true class."""
+    """Return counts of true (rows) against predicted class, shaded by fraction of the true class."""
     k = len(classes)
-    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    fraction = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = min(2.8 + 0.52 * k, 16)
     figure = new_figure(size + 0.8, size)
     axes = figure.subplots()
     # The square root shows rare confusions beside a diagonal near 1.
-    picture = axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
+    picture = axes.imshow(fraction, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
     axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix, test images")
     axes.set_xticks(range(k), [plain(name) for name in classes], rotation=45, ha="right")
     axes.set_yticks(range(k), [plain(name) for name in classes])
     if k <= MAX_ANNOTATED:
         for row, column in np.argwhere(counts):
-            colour = "white" if share[row, column] > 0.4 else "black"
+            colour = "white" if fraction[row, column] > 0.4 else "black"
             axes.text(column, row, counts[row, column], ha="center", va="center", color=colour)
     figure.colorbar(
         picture,
         ax=axes,
-        label="share of the true class",
+        label="fraction of the true class",
         ticks=[0, 0.01, 0.05, 0.2, 0.5, 1],
         format=PercentFormatter(1, decimals=0),
         shrink=0.8,
@@ -90,7 +90,7 @@ def reliability_figure(
 ) -> Figure:
     """Return one panel per name: accuracy against confidence, before and after temperature scaling.
 
-    The area of a mark shows the share of images in its bin.
+    The area of a mark shows the fraction of images in its bin.
     """
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)
@@ -98,8 +98,8 @@ def reliability_figure(
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for axes, (name, (before, after)) in zip(grid.flat, panels.items(), strict=False):
         axes.plot([0, 1], [0, 1], color=NEUTRAL, linewidth=1, linestyle=":", label="calibrated")
-        _draw_curve(axes, before, BEFORE, "s", "before scaling")
-        _draw_curve(axes, after, AFTER, "o", "after scaling")
+        _plot_curve(axes, before, BEFORE, "s", "before scaling")
+        _plot_curve(axes, after, AFTER, "o", "after scaling")
         axes.set_title(f"{plain(name)}\nECE {before.ece:.3f} → {after.ece:.3f}", fontsize=10)
         axes.set(xlim=(0, 1.03), ylim=(0, 1.03), aspect="equal", xticks=[0, 0.5, 1])
     for axes in grid.flat[len(panels) :]:
@@ -107,9 +107,9 @@ def reliability_figure(
     for axes in grid.flat[max(len(panels) - columns, 0) : len(panels)]:
         axes.tick_params(labelbottom=True)
         axes.set_xlabel("mean confidence of bin")
-    for share in MARKED:
-        label = f"bin with {share:.0%} of the images"
-        grid[0, 0].scatter([], [], _area(share), NEUTRAL, linewidths=0, label=label)
+    for fraction in MARKED:
+        label = f"bin with {fraction:.0%} of the images"
+        grid[0, 0].scatter([], [], _area(fraction), NEUTRAL, linewidths=0, label=label)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(
         handles,
@@ -126,7 +126,7 @@ def reliability_figure(
 
 
 def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
-    """Return example images of each pair: columns true, predicted, count, share, examples."""
+    """Return example images of each pair: columns true, predicted, count, fraction, examples."""
     if pairs.empty:
         return message_figure("No test image was misclassified")
     frame = images.frame()
@@ -145,17 +145,17 @@ def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
     return figure
 
 
-def _draw_curve(axes: Axes, curve: ReliabilityCurve, colour: str, marker: str, name: str) -> None:
+def _plot_curve(axes: Axes, curve: ReliabilityCurve, colour: str, marker: str, name: str) -> None:
     x, y = curve.confidence, curve.accuracy
     axes.plot(x, y, color=colour, marker=marker, markersize=3, linewidth=1, label=name)
-    axes.scatter(x, y, _area(curve.share), colour, marker=marker, alpha=0.6, linewidths=0)
+    axes.scatter(x, y, _area(curve.fraction), colour, marker=marker, alpha=0.6, linewidths=0)
 
 
-def _area(share: Float[np.ndarray, " b"] | float) -> Float[np.ndarray, " b"] | float:
+def _area(fraction: Float[np.ndarray, " b"] | float) -> Float[np.ndarray, " b"] | float:
     """Return the area of a mark in square points; a bin of a single image is still seen."""
-    return 8 + 150 * share
+    return 8 + 150 * fraction
 
 
 def _pair_text(pair: pd.Series) -> str:
     names = f"{plain(pair['true'])}\ntaken for {plain(pair['predicted'])}"
-    return f"{names}\nn = {pair['count']}, {pair['share']:.1%} of the class"
+    return f"{names}\nn = {pair['count']}, {pair['fraction']:.1%} of the class"

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.explainers.randomisation import Evidence, standing
+from glasshead.explainers.randomisation import Measures, sanity_check
 from glasshead.explainers.stored import MethodMaps, method_maps
 from glasshead.reporting.figures import message_figure
-from glasshead.reporting.map_drawing import draw_map, draw_scale, method_title
+from glasshead.reporting.map_plotting import method_title, plot_map, plot_scale
 from glasshead.reporting.panels import Arrays, verdict
 from glasshead.reporting.sheet import Sheet
 
@@ -29,7 +29,7 @@ def plot_explanation_gallery(
     examples: pd.DataFrame,
     example_images: Arrays,
     attributions: Arrays,
-    explanations: Evidence,
+    explanations: Measures,
 ) -> Figure:
     """Return a row for each shown image: verdict, image, the map of each method that explained any of them."""
     shown = np.flatnonzero(examples["shown"])
@@ -48,15 +48,15 @@ def plot_explanation_gallery(
     sheet.text(MARGIN, 0.46, CAPTION, 9)
     for place, block in enumerate(blocks):
         left = MARGIN + place * width
-        _draw_titles(sheet, titles, left, head)
+        _plot_titles(sheet, titles, left, head)
         for line, row in enumerate(block.tolist()):
             top = head + line * (CELL + GAP)
             label = verdict(examples.iloc[row], NAME, between="\n").replace(" taken for ", "\nas ")
             sheet.text(left, top + CELL / 2, label, 8.5, va="center")
-            _draw_row(
+            _plot_row(
                 sheet, example_images["pixels"][row], methods, explanations, row, left + LABEL, top
             )
-    draw_scale(sheet, MARGIN, sheet.height - FOOT + 0.2)
+    plot_scale(sheet, MARGIN, sheet.height - FOOT + 0.2)
     return sheet.figure
 
 
@@ -65,7 +65,7 @@ def _shown_methods(attributions: Arrays, shown: np.ndarray) -> dict[str, MethodM
     return {name: maps for name, maps in methods.items() if np.isin(maps.rows, shown).any()}
 
 
-def _draw_titles(sheet: Sheet, titles: dict[str, str], left: float, bottom: float) -> None:
+def _plot_titles(sheet: Sheet, titles: dict[str, str], left: float, bottom: float) -> None:
     for column, title in enumerate(["image", *titles.values()]):
         middle = left + LABEL + column * (CELL + GAP) + CELL / 2
         weight = "bold" if "✗" in title else "normal"
@@ -73,11 +73,11 @@ def _draw_titles(sheet: Sheet, titles: dict[str, str], left: float, bottom: floa
         sheet.text(middle, bottom - 0.05, title, 7.5, **style)
 
 
-def _draw_row(
+def _plot_row(
     sheet: Sheet,
     pixels: np.ndarray,
     methods: dict[str, MethodMaps],
-    evidence: Evidence,
+    measures: Measures,
     row: int,
     left: float,
     top: float,
@@ -85,4 +85,4 @@ def _draw_row(
     sheet.image(pixels.transpose(1, 2, 0), left, top, CELL)
     for column, (name, maps) in enumerate(methods.items(), start=1):
         x = left + column * (CELL + GAP)
-        draw_map(sheet, pixels, maps.of(row), standing(name, evidence), x, top, CELL)
+        plot_map(sheet, pixels, maps.of(row), sanity_check(name, measures), x, top, CELL)

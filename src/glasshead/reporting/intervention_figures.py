@@ -23,7 +23,7 @@ def plot_interventions(interventions: Measures) -> Figure:
     figure = new_figure(13, 5.2)
     corrected, known = figure.subplots(1, 2)
     for name, (colour, marker, label) in CURVES.items():
-        _draw_curve(corrected, _steps(interventions, name), colour, marker, label)
+        _plot_curve(corrected, _steps(interventions, name), colour, marker, label)
     corrected.set(
         xlabel="number of concepts set to their true answer", ylabel="accuracy on the test split",
         title="Correcting concepts",
@@ -31,7 +31,7 @@ def plot_interventions(interventions: Measures) -> Figure:
     corrected.xaxis.set_major_locator(MaxNLocator(integer=True))
     corrected.legend(loc="lower right", frameon=False)
     steps = _steps(interventions, "known_concepts")
-    _draw_curve(known, steps, GREEN, "^", "")
+    _plot_curve(known, steps, GREEN, "^", "")
     names = ["none", *(f"+ {plain(step['added'])}" for step in steps[1:])]
     known.set_xticks(range(len(steps)), names, rotation=45, ha="right")
     known.set(
@@ -54,7 +54,7 @@ def _is_step(key: str, name: str) -> bool:
     return key.startswith(f"{name}/") and key.rsplit("/", 1)[1].isdigit()
 
 
-def _draw_curve(
+def _plot_curve(
     axes: Axes, steps: list[Mapping[str, Any]], colour: str, marker: str, label: str
 ) -> None:
     places = range(len(steps))

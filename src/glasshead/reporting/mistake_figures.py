@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.explainers.randomisation import Evidence, best_methods, insertion
+from glasshead.explainers.randomisation import Measures, best_methods, insertion
 from glasshead.explainers.stored import method_maps
 from glasshead.reporting.figures import message_figure, plain
-from glasshead.reporting.map_drawing import draw_scale
-from glasshead.reporting.mistake_cards import HEIGHT, Known, Thumbnails, draw_card
+from glasshead.reporting.map_plotting import plot_scale
+from glasshead.reporting.mistake_panels import HEIGHT, Known, Thumbnails, plot_card
 from glasshead.reporting.panels import Arrays
 from glasshead.reporting.sheet import Sheet
 
@@ -31,7 +31,7 @@ def mistakes_figure(
     examples: pd.DataFrame,
     example_images: Arrays,
     attributions: Arrays,
-    explanations: Evidence,
+    explanations: Measures,
     shapley: Arrays | None = None,
     neighbours: pd.DataFrame | None = None,
     thumbnails: Thumbnails | None = None,
@@ -59,20 +59,20 @@ def mistakes_figure(
     sheet.text(MARGIN, 0.2, f"{len(wrong)} mistakes among the shown test images", 14)
     for place, row in enumerate(wrong.tolist()):
         line, column = divmod(place, columns)
-        draw_card(
+        plot_card(
             sheet, examples.iloc[row], row, known, MARGIN + column * width, TITLE + line * HEIGHT
         )
-    _draw_foot(sheet, known)
+    _plot_foot(sheet, known)
     return sheet.figure
 
 
-def _draw_foot(sheet: Sheet, known: Known) -> None:
+def _plot_foot(sheet: Sheet, known: Known) -> None:
     top = sheet.height - FOOT + 0.2
-    draw_scale(sheet, MARGIN, top)
-    best = best_methods(known.methods, known.evidence, len(known.methods))
-    measured = [name for name in best if np.isfinite(insertion(name, known.evidence))]
+    plot_scale(sheet, MARGIN, top)
+    best = best_methods(known.methods, known.measures, len(known.methods))
+    measured = [name for name in best if np.isfinite(insertion(name, known.measures))]
     values = [
-        f"{plain(name.replace('_', ' '), 40)} {insertion(name, known.evidence):.2f}"
+        f"{plain(name.replace('_', ' '), 40)} {insertion(name, known.measures):.2f}"
         for name in measured
     ]
     note = RULE + ("\n" + fill(f"Insertion AUC: {', '.join(values)}.", 150) if values else "")

@@ -43,13 +43,13 @@ def verdict(example: Any, longest: int = LONGEST, between: str = ", ") -> str:
     return f"{names}{between}confidence {example.confidence:.2f}"
 
 
-def draw_image(axes: Axes, pixels: np.ndarray) -> None:
+def plot_image(axes: Axes, pixels: np.ndarray) -> None:
     """Draw an image (3, h, w) without ticks."""
     axes.imshow(pixels.transpose(1, 2, 0))
     axes.set(xticks=[], yticks=[])
 
 
-def draw_concept_bars(
+def plot_concept_bars(
     axes: Axes,
     shapley: Arrays,
     index: int,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from glasshead.explainers.methods import METHODS, real_methods
-from glasshead.explainers.randomisation import standing
+from glasshead.explainers.randomisation import sanity_check
 from glasshead.reporting.abstention import abstention_note
 from glasshead.reporting.findings import SHOWN_ROWS, ShownFinding, size_of
 from glasshead.reporting.page import page
@@ -36,12 +36,12 @@ METRIC_GROUPS = {  # by how a metric's name begins, behind that of its class; th
     ),
     "Abstention": (
         ("coverage", "selective_risk"),
-        "coverage: the share of test images that it is confident enough to answer; selective_risk: the share of those "
-        "answers that is wrong.",
+        "coverage: the fraction of test images that it is confident enough to answer; selective_risk: the fraction of "
+        "those answers that is wrong.",
     ),
     "Where the maps point": (
-        ("pointing_game", "iou", "mass_in_mask"),
-        "On test images with the risk and a known mask, at the mask's own area. No ending: the risk map. _evidence: "
+        ("pointing_game", "iou", "relevance_mass_accuracy"),
+        "On test images with the risk and a known mask, at the mask's own area. No ending: the risk map. _activation: "
         "what it is spread from. _grad_cam: Grad-CAM of a usual classifier on the same features. _grad_cam_own: "
         "Grad-CAM of the auditor. _centre: a Gaussian in the centre, which looks at nothing.",
     ),
@@ -55,7 +55,7 @@ FIGURES = {  # anchor: title, caption of each figure
     "performance": (
         "Performance",
         {
-            "confusion_matrix": "True against predicted class, shaded by share of the true class.",
+            "confusion_matrix": "True against predicted class, shaded by fraction of the true class.",
             "class_recall": "Recall of each class with its 95 % interval.",
             "confused_pairs": "The most confused pairs, their most confident mistakes first.",
             "mistakes": "What the classifier saw in images that it got wrong.",
@@ -325,7 +325,7 @@ def _explained(explanations: Explanations) -> dict[str, dict[str, Any]]:
     baselines = {*known} - {*real_methods(known)}
     return {
         name: {
-            "standing": "baseline" if name in baselines else standing(name, explanations),
+            "sanity_check": "baseline" if name in baselines else sanity_check(name, explanations),
             "found": found,
         }
         for name, found in explanations.items()

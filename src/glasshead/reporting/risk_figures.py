@@ -13,7 +13,7 @@ from glasshead.reporting.figures import message_figure, new_figure, plain
 
 # Okabe & Ito's, told apart with any colour vision
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.55"
-PANELS = {  # title, and by column of the audit log its label, colour and line
+PANELS = {  # title, and by column of the training history its label, colour and line
     "loss": {
         "train_loss": ("train, sum", BLUE, "-"),
         "validation_loss": ("validation, sum", ORANGE, "-"),
@@ -36,7 +36,7 @@ PANELS = {  # title, and by column of the audit log its label, colour and line
 }
 MAPS = {
     "": "risk map",
-    "_evidence": "… before it is spread",
+    "_activation": "… before it is spread",
     "_grad_cam": "Grad-CAM of the usual classifier",
     "_grad_cam_own": "Grad-CAM of the auditor",
     "_centre": "Gaussian in the centre",
@@ -47,16 +47,21 @@ Metrics = Mapping[str, Mapping[str, Any]]
 Ranked = tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
 
 
-def risk_history_figure(audit_log: pd.DataFrame) -> Figure:
+def risk_history_figure(training_history: pd.DataFrame) -> Figure:
     """Return losses, gap, ranking and localisation by epoch, as far as the log has them."""
     figure = new_figure(10, 5.6)
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for column, (label, colour, line) in curves.items():
-            values = pd.to_numeric(audit_log[column])
+            values = pd.to_numeric(training_history[column])
             if values.notna().any():
-                marker = "o" if len(audit_log) == 1 else None
+                marker = "o" if len(training_history) == 1 else None
                 axes.plot(
-                    audit_log["epoch"], values, line, color=colour, label=label, marker=marker
+                    training_history["epoch"],
+                    values,
+                    line,
+                    color=colour,
+                    label=label,
+                    marker=marker,
                 )
         _finish(axes, title, "epoch")
         if axes.lines:
@@ -78,15 +83,15 @@ def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
         hits, misses = max(int(positives.sum()), 1), max(int((~positives).sum()), 1)
         line[0].plot(wrong / misses, found / hits, color=BLUE)
         line[0].plot([0, 1], [0, 1], color=GREY, linestyle=":")
-        line[0].set_ylabel("share of risks found")
-        _finish(line[0], f"{plain(risk)}: ROC", "share of the others taken for it")
+        line[0].set_ylabel("fraction of risks found")
+        _finish(line[0], f"{plain(risk)}: ROC", "fraction of the others taken for it")
         counted = (found + wrong) > 0
         line[1].plot(
             (found / hits)[counted], (found / np.maximum(found + wrong, 1))[counted], color=BLUE
         )
         line[1].axhline(positives.mean(), color=GREY, linestyle=":")
         line[1].set(ylabel="precision", ylim=(0, 1.03))
-        _finish(line[1], "precision and recall", "share of risks found")
+        _finish(line[1], "precision and recall", "fraction of risks found")
         bins = np.histogram_bin_edges(scores, 40)
         for part, label, colour in (
             (positives, "with the risk", ORANGE),

@@ -15,7 +15,7 @@ from glasshead.reporting.figures import message_figure, plain
 from glasshead.reporting.sheet import Sheet
 
 HEAT = colormaps["RdYlBu_r"]  # blue low, yellow, red high; told apart with any colour vision
-BEYOND = 0.01  # share of heat beyond the ends of the colours
+BEYOND = 0.01  # fraction of heat beyond the ends of the colours
 DENSITY = 0.55  # of the heat over the image
 SIDE, GAP, MARGIN, BETWEEN = 1.05, 0.05, 0.3, 0.35  # inches
 LINE, HEAD, TITLE, FOOT = 0.42, 0.45, 0.75, 0.75
@@ -85,7 +85,7 @@ def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]], scal
             x = MARGIN + column * (TRIPLE + BETWEEN)
             _draw(sheet, image, scale, x, top + line * (LINE + SIDE))
         top += lines[risk] * (LINE + SIDE)
-    _draw_scale(sheet, scale, MARGIN, top + 0.2)
+    _plot_scale(sheet, scale, MARGIN, top + 0.2)
     return sheet.figure
 
 
@@ -97,7 +97,7 @@ def _draw(sheet: Sheet, image: Heated, scale: Scale, x: float, y: float) -> None
         sheet.image(picture, x + place * (SIDE + GAP), y + LINE, SIDE)
 
 
-def _draw_scale(sheet: Sheet, scale: Scale, x: float, y: float) -> None:
+def _plot_scale(sheet: Sheet, scale: Scale, x: float, y: float) -> None:
     ticks = (-scale.most, -1, 0, 1, scale.most)
     bar = sheet.figure.colorbar(
         scale.mappable(),

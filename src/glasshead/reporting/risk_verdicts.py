@@ -55,8 +55,8 @@ def finds_the_risk(metrics: Metrics, right_from: float) -> Verdict:
     return {
         "question": "Does the score find the risk?",
         "answer": stands_against(auroc, right_from, right_from),
-        "reason": "Of two test images, one with the risk and one without, it scores the one with it higher in a share "
-        f"of {estimated(auroc)}.",
+        "reason": "Of two test images, one with the risk and one without, it scores the one with it higher in a "
+        f"fraction of {estimated(auroc)}.",
         "rule": f"Yes if the interval of AUROC lies above {number(right_from)} (report.right_from), no if it lies "
         "below; else unresolved.",
         "numbers": numbers_found(metrics, "auroc", "auprc", "accuracy", "gap"),
@@ -123,8 +123,8 @@ def _compared(metrics: Metrics, rival: str, named: str) -> _Compared:
         answer = next((each for each in ("no", "unknown", "unresolved") if each in answers), "yes")
         (iou, its_iou), (hits, its_hits) = (map(estimated, pair) for pair in pairs)
         reason = (
-            f"Its maps agree with the masks by an IoU of {iou}, and their highest place lies on the object in a share "
-            f"of {hits}; {named} has {its_iou} and {its_hits}."
+            f"Its maps agree with the masks by an IoU of {iou}, and their highest place lies on the object in a "
+            f"fraction of {hits}; {named} has {its_iou} and {its_hits}."
         )
     return {
         "answer": answer,

@@ -37,7 +37,7 @@ def plot_robustness(robustness: pd.DataFrame) -> Figure:
     figure = new_figure(1.2 + 2.8 * len(groups), 3.8)
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
     for axes, (name, group) in zip(panels, groups, strict=True):
-        _draw_panel(axes, str(name), pd.concat([clean, group]))
+        _plot_panel(axes, str(name), pd.concat([clean, group]))
     panels[0].set_ylim(-0.02, 1.02)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
@@ -45,7 +45,7 @@ def plot_robustness(robustness: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Axes, name: str, rows: pd.DataFrame) -> None:
+def _plot_panel(axes: Axes, name: str, rows: pd.DataFrame) -> None:
     """Draw `rows` in their order, at equal distances, as the strengths of JPEG fall while it gets worse."""
     places = range(len(rows))
     for column, (prefix, colour, style, label) in CURVES.items():

@@ -1,4 +1,4 @@
-"""Figures of a training run, drawn from its audit log."""
+"""Figures of a training run, drawn from its training history."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -8,22 +8,24 @@ from glasshead.reporting.figures import new_figure
 COLOURS = {"train": "#0072B2", "validation": "#D55E00"}  # Okabe & Ito 2008
 
 
-def plot_training_history(audit_log: pd.DataFrame) -> Figure:
+def plot_training_history(training_history: pd.DataFrame) -> Figure:
     """Return loss (nats) and accuracy by epoch, of train and validation as far as the log has them.
 
     A vertical line stands where a new phase begins. A log of one epoch shows as points.
     """
     figure = new_figure(8, 3.2)
-    begins = audit_log["epoch"][audit_log["phase"].ne(audit_log["phase"].shift())].iloc[1:]
+    begins = training_history["epoch"][
+        training_history["phase"].ne(training_history["phase"].shift())
+    ].iloc[1:]
     for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, colour in COLOURS.items():
-            if (column := f"{split}_{measure}") in audit_log:
+            if (column := f"{split}_{measure}") in training_history:
                 axes.plot(
-                    audit_log["epoch"],
-                    audit_log[column],
+                    training_history["epoch"],
+                    training_history[column],
                     color=colour,
                     label=split,
-                    marker="o" if len(audit_log) == 1 else None,
+                    marker="o" if len(training_history) == 1 else None,
                 )
         for epoch in begins:
             axes.axvline(epoch - 0.5, color="0.6", linestyle=":")

@@ -49,14 +49,14 @@ def convergence_figure(curves: pd.DataFrame) -> Figure:
 
 
 def interpolation_figure(table: pd.DataFrame) -> Figure:
-    """Return test accuracy and high-frequency share of each interpolation, with 95 % intervals."""
+    """Return test accuracy and high-frequency fraction of each interpolation, with 95 % intervals."""
     figure = new_figure(8, 1.2 + 0.5 * len(table))
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, columns, label in (
         (left, ("accuracy", "low", "high"), "test accuracy, 95 % interval over seeds"),
         (
             right,
-            ("high_frequency_share", "high_frequency_low", "high_frequency_high"),
+            ("high_frequency_fraction", "high_frequency_low", "high_frequency_high"),
             "energy above half the original's Nyquist\nfrequency, 95 % interval over images",
         ),
     ):

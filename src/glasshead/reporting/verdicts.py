@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal, TypedDict
 
-from glasshead.explainers.evidence import Measure
+from glasshead.explainers.measures import Measure
 from glasshead.explainers.methods import METHODS, real_methods
-from glasshead.explainers.randomisation import standing
+from glasshead.explainers.randomisation import sanity_check
 from glasshead.reporting.wording import Estimate, estimated, number
 
 Answer = Literal["yes", "no", "unresolved", "unknown"]
@@ -79,7 +79,7 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
     A planted mark is known to be no part of the object: maps that fall on it decide the question.
     """
     named = [name for name in explanations if name in METHODS]
-    methods = [name for name in real_methods(named) if standing(name, explanations) == "passes"]
+    methods = [name for name in real_methods(named) if sanity_check(name, explanations) == "passes"]
     baselines = [name for name in named if name not in real_methods(named)]
     on_mark = _beyond_baselines("mass_on_mark", methods, baselines, explanations)
     pointing = _beyond_baselines("pointing_game", methods, baselines, explanations)
@@ -91,8 +91,8 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
     if "yes" in on_mark.values():
         answer, measure = "no", "mass_on_mark"
         first = next(name for name, found in on_mark.items() if found == "yes")
-        share = estimated(explanations[first][measure])
-        reason = f"On images with a planted mark, {first} puts {share} of its mass on the mark."
+        fraction = estimated(explanations[first][measure])
+        reason = f"On images with a planted mark, {first} puts {fraction} of its mass on the mark."
         shown = [first, *baselines]
     elif pointing:
         answer = _agreed(list(pointing.values()))

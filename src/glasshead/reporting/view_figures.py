@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.explainers.randomisation import Evidence, best_methods, standing
+from glasshead.explainers.randomisation import Measures, best_methods, sanity_check
 from glasshead.explainers.stored import method_maps
 from glasshead.reporting.figures import message_figure, plain
-from glasshead.reporting.map_drawing import draw_map, draw_scale
+from glasshead.reporting.map_plotting import plot_map, plot_scale
 from glasshead.reporting.panels import AGAINST, Arrays
 from glasshead.reporting.sheet import Sheet
 from glasshead.reporting.view_sides import (
@@ -18,7 +18,7 @@ from glasshead.reporting.view_sides import (
     Explained,
     Sides,
     class_names,
-    draw_side_bars,
+    plot_side_bars,
 )
 
 CELL, GAP, MARGIN = 0.95, 0.16, 0.3  # inches
@@ -42,7 +42,7 @@ def explanation_views_figure(
     examples: pd.DataFrame,
     example_images: Arrays,
     attributions: Arrays,
-    explanations: Evidence,
+    explanations: Measures,
     views: Mapping[str, Sides],
     shapley: Arrays | None = None,
 ) -> Figure:
@@ -61,8 +61,8 @@ def explanation_views_figure(
     sheet.text(MARGIN, 0.2, "Explanations, two sides of the classes beside each other", 14)
     tops = TITLE + np.cumsum([0, *heights])
     for top, (name, sides) in zip(tops, views.items(), strict=False):
-        _draw_view(sheet, explained, name, sides, float(top))
-    draw_scale(sheet, MARGIN, sheet.height - FOOT + 0.15)
+        _plot_view(sheet, explained, name, sides, float(top))
+    plot_scale(sheet, MARGIN, sheet.height - FOOT + 0.15)
     note = NOTE + (BARS_NOTE if shapley is not None else "")
     sheet.text(MARGIN, sheet.height - FOOT + 0.72, note, 8)
     return sheet.figure
@@ -74,7 +74,7 @@ def _height(explained: Explained, sides: Sides) -> float:
     return max(images, HEAD + BARS_HEIGHT if explained.shapley is not None else 0)
 
 
-def _draw_view(sheet: Sheet, explained: Explained, name: str, sides: Sides, top: float) -> None:
+def _plot_view(sheet: Sheet, explained: Explained, name: str, sides: Sides, top: float) -> None:
     sheet.box(MARGIN, top, sheet.width - 2 * MARGIN, 0.01, facecolor="0.6", edgecolor="none")
     sheet.text(MARGIN, top + 0.08, plain(name, 60), 12, weight="bold")
     for place, classes in enumerate(sides):
@@ -87,22 +87,22 @@ def _draw_view(sheet: Sheet, explained: Explained, name: str, sides: Sides, top:
         for index, row in enumerate(rows):
             line, column = divmod(index, COLUMNS)
             x, y = left + column * (2 * CELL + GAP), top + HEAD + line * (CELL + CAPTION)
-            _draw_example(sheet, explained, int(row), others, x, y)
+            _plot_example(sheet, explained, int(row), others, x, y)
     if explained.shapley is not None:
         left = MARGIN + 2 * SIDE + BAR_LABELS
         axes = sheet.axes(left, top + HEAD, BARS, BARS_HEIGHT - 0.5)
-        draw_side_bars(axes, explained.examples, explained.shapley, sides)
+        plot_side_bars(axes, explained.examples, explained.shapley, sides)
 
 
-def _draw_example(
+def _plot_example(
     sheet: Sheet, explained: Explained, row: int, others: Classes, x: float, y: float
 ) -> None:
     example, pixels = explained.examples.iloc[row], explained.pixels[row]
     available = [name for name, maps in explained.methods.items() if maps.of(row) is not None]
-    (name,) = best_methods(available, explained.evidence, 1)
+    (name,) = best_methods(available, explained.measures, 1)
     sheet.image(pixels.transpose(1, 2, 0), x, y, CELL)
-    found = standing(name, explained.evidence)
-    draw_map(sheet, pixels, explained.methods[name].of(row), found, x + CELL, y, CELL)
+    found = sanity_check(name, explained.measures)
+    plot_map(sheet, pixels, explained.methods[name].of(row), found, x + CELL, y, CELL)
     if example["predicted"] in others:
         frame = {"facecolor": "none", "edgecolor": AGAINST, "linewidth": 2.5}
         sheet.box(x, y, 2 * CELL, CELL, **frame)

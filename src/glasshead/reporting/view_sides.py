@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Bool, Int
 from matplotlib.axes import Axes
 
-from glasshead.explainers.randomisation import Evidence
+from glasshead.explainers.randomisation import Measures
 from glasshead.explainers.stored import MethodMaps
 from glasshead.reporting.figures import plain
 from glasshead.reporting.panels import Arrays
@@ -31,7 +31,7 @@ class Explained:
     examples: pd.DataFrame
     pixels: np.ndarray
     methods: Mapping[str, MethodMaps]
-    evidence: Evidence
+    measures: Measures
     shapley: Arrays | None
 
     def of(self, classes: Classes) -> Bool[np.ndarray, " n"]:
@@ -56,7 +56,7 @@ class Explained:
         return rows[np.lexsort((turn, hidden, later))][:MOST]
 
 
-def draw_side_bars(axes: Axes, examples: pd.DataFrame, shapley: Arrays, sides: Sides) -> None:
+def plot_side_bars(axes: Axes, examples: pd.DataFrame, shapley: Arrays, sides: Sides) -> None:
     """Draw the mean |Shapley value| of each concept on either side, of images drawn at random."""
     drawn = examples[examples["measured"].to_numpy(bool)]
     groups = [drawn.loc[drawn["label"].isin(classes), "image_id"] for classes in sides]

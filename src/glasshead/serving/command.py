@@ -112,10 +112,10 @@ def _project() -> Path:
 
 def _warn_of(method: str, name: str) -> None:
     """Say so where the method's maps do not depend on the classifier's weights, by the last run of `explain`."""
-    from glasshead.explainers.randomisation import standing
+    from glasshead.explainers.randomisation import sanity_check
 
     measured = _project() / REPORTING / name / "explanations.json"
-    if measured.is_file() and standing(method, json.loads(measured.read_text())) == "fails":
+    if measured.is_file() and sanity_check(method, json.loads(measured.read_text())) == "fails":
         click.echo(
             f"{method} fails the randomisation check for {name}: do not believe it.", err=True
         )

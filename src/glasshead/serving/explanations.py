@@ -16,7 +16,7 @@ from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.passes import Budget
 from glasshead.files import write_atomically
 from glasshead.models.classifier import Classifier, as_images
-from glasshead.reporting.map_drawing import overlay
+from glasshead.reporting.map_plotting import overlay
 
 SIDE = 224  # pixels that an image is enlarged to, or a little less
 

@@ -30,8 +30,10 @@ class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
     learning_rate: PositiveFloat = 6e-4  # AdamW: embeddings, norms, biases, projections
     matrix_learning_rate: PositiveFloat = 6e-3  # Muon: the matrices of both towers' blocks
     weight_decay: float = Field(default=0.02, ge=0)
-    warmup_share: float = Field(default=0.05, ge=0, le=1)
-    told_share: float = Field(default=0.3, ge=0, le=1)  # of statements that say more than the class
+    warmup_fraction: float = Field(default=0.05, ge=0, le=1)
+    told_fraction: float = Field(
+        default=0.3, ge=0, le=1
+    )  # of statements that say more than the class
     crop_padding: int = Field(default=3, ge=0)  # pixels of reflection around the random crop
 
 
@@ -49,7 +51,7 @@ class Pairs:
 def draw_statements(
     facts: Int[Tensor, "b k"], told: float, generator: torch.Generator
 ) -> Int[Tensor, "c k"]:
-    """Return one statement an image, without repeats: its class and, for a share `told`, half of its other facts."""
+    """Return one statement an image, without repeats: its class and, for a fraction `told`, half of its other facts."""
     talkative = torch.rand(len(facts), 1, generator=generator) < told
     kept = talkative & (torch.rand(facts.shape, generator=generator) < 0.5)
     kept[:, 0] = True
@@ -127,7 +129,7 @@ def train_clip(
     for step in range(params.steps):
         rows = next(batches)
         facts = pairs.facts[rows]
-        statements = draw_statements(facts, params.told_share, generator)
+        statements = draw_statements(facts, params.told_fraction, generator)
         positive, negative = (part.to(device) for part in compatibility(facts, statements))
         pixels = normalise(augment(pairs.images[rows], params.crop_padding, generator)).to(device)
         images = F.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
@@ -172,7 +174,7 @@ def _optimisers(model: nn.Module, params: ContrastiveParams) -> list[torch.optim
 
 def _set_rate(optimiser: torch.optim.Optimizer, step: int, params: ContrastiveParams) -> None:
     """Linear warm-up, then linear decay to zero."""
-    warmup = max(1, round(params.steps * params.warmup_share))
-    share = min((step + 1) / warmup, (params.steps - step) / max(1, params.steps - warmup))
+    warmup = max(1, round(params.steps * params.warmup_fraction))
+    fraction = min((step + 1) / warmup, (params.steps - step) / max(1, params.steps - warmup))
     for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * share
+        group["lr"] = group["peak"] * fraction

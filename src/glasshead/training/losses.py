@@ -55,7 +55,7 @@ def soft_cross_entropy(
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean cross-entropy in nats, without class weights and smoothing; share of right rows; counts[true, predicted]."""
+    """Mean cross-entropy in nats, without class weights and smoothing; accuracy; counts[true, predicted]."""
 
     loss: float
     accuracy: float

@@ -14,7 +14,7 @@ class MiningParams(BaseModel, extra="forbid", frozen=True):
 
 
 def confused_pairs(confusion: Int[Tensor, "k k"], count: int) -> list[tuple[int, int]]:
-    """Return up to `count` pairs (i, j), i < j, by falling rate of confusion: share of i taken for j plus j for i.
+    """Return up to `count` pairs (i, j), i < j, by falling rate of confusion: fraction of i taken for j plus j for i.
 
     `confusion[i, j]` counts rows of class i predicted as j. Pairs that were never confused are left out; a class
     without rows has rate 0. Equal rates keep the order of the classes.

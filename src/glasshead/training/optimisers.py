@@ -158,15 +158,15 @@ class Muon(torch.optim.Optimizer):
                 parameter.add_(update, alpha=-group["lr"] * scale)
 
 
-START, END = 1 / 25, 1 / 25e4  # of one_cycle, as shares of the peak; PyTorch's defaults
+START, END = 1 / 25, 1 / 25e4  # of one_cycle, as fractions of the peak; PyTorch's defaults
 
 
 class ScheduleParams(BaseModel, extra="forbid", frozen=True):
     """The course of the learning rate over one phase."""
 
     name: Literal["cosine", "one_cycle", "triangular", "constant"] = "cosine"
-    warmup_share: float = Field(
-        default=0.1, ge=0, le=1, description="share of the steps in which the rate rises"
+    warmup_fraction: float = Field(
+        default=0.1, ge=0, le=1, description="fraction of the steps in which the rate rises"
     )
 
 
@@ -179,8 +179,8 @@ def rate_factor(params: ScheduleParams, step: int, steps: int) -> float:
     does; momentum stays as it is.
     """
     if params.name == "one_cycle":
-        return _one_cycle(step, params.warmup_share * steps - 1, steps - 1)
-    rise = round(params.warmup_share * steps)
+        return _one_cycle(step, params.warmup_fraction * steps - 1, steps - 1)
+    rise = round(params.warmup_fraction * steps)
     if step < rise:
         return (step + 1) / (rise + 1)
     fallen = (step - rise) / (steps - rise)
@@ -196,5 +196,5 @@ def _one_cycle(step: int, peak: float, last: int) -> float:
     return _along_cosine(1.0, END, (step - peak) / (last - peak)) if last > max(peak, 0) else 1.0
 
 
-def _along_cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+def _along_cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * fraction))

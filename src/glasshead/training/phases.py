@@ -106,12 +106,12 @@ class StrategyParams(BaseModel, extra="forbid", frozen=True):
     """How a pretrained network is fine-tuned.
 
     `strategy`: frozen (the head alone), last_<n> (head and last n stages), full (everything), two_phase (the head
-    first, then everything). `head_share` is the share of the epochs that two_phase gives to the head alone.
+    first, then everything). `head_fraction` is the fraction of the epochs that two_phase gives to the head alone.
     `backbone_rate` is the factor on the learning rate for whatever of the backbone is trained; the head's is 1.
     """
 
     strategy: Strategy = "two_phase"
-    head_share: float = Field(default=0.3, gt=0, lt=1)
+    head_fraction: float = Field(default=0.3, gt=0, lt=1)
     backbone_rate: float = Field(default=0.1, gt=0, le=1)
 
 
@@ -138,7 +138,7 @@ def build_phases(
                 f"The strategy two_phase takes two epochs or more, not {epochs}: one phase trains the head, the next "
                 "everything. Raise the epochs or choose another strategy."
             )
-        first = min(max(1, round(params.head_share * epochs)), epochs - 1)
+        first = min(max(1, round(params.head_fraction * epochs)), epochs - 1)
         spans = [("head", first, 0), ("full", epochs - first, len(stages))]
     else:
         spans = [(str(params.strategy), epochs, _unfrozen(params.strategy, stages))]

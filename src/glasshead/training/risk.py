@@ -37,8 +37,8 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
     Attributes:
         losses: their weights.
         epochs, batch_size, optimiser, schedule: as everywhere.
-        narrowing: share of the steps in which the places that count narrow from all to the highest. Where the highest
-            alone count from the start, those that happen to be, beside the object too, are all that learns.
+        narrowing: fraction of the steps in which the places that count narrow from all to the highest. Where the
+            highest alone count from the start, those that happen to be, beside the object too, are all that learns.
         resample: balanced draws as many images with each risk as without it, with replacement; for rare risks.
     """
 
@@ -74,8 +74,8 @@ def train_risk_head(
 ) -> list[Row]:
     """Train `head` in place; return one row an epoch; it ends in evaluation mode with the weights of its best epoch.
 
-    `head` gives `logits_and_evidence` of features, from as many places as `narrowed` says; of evidence the highest
-    values, `top`, that the patch loss compares; and the maps that it is spread to, `spread`.
+    `head` gives `logits_and_activations` of features, from as many places as `narrowed` says; of activations the
+    highest values, `top`, that the patch loss compares; and the maps that it is spread to, `spread`.
     Columns: epoch; train_<loss> and validation_<loss> for loss (the weighted sum), bce, ranking, patch; train_gap and
     validation_gap, of logits; validation_auroc, validation_auprc, and what `localise` gives, as validation_<name>, all
     means over the risks; learning_rate, of the last step.
@@ -117,10 +117,10 @@ def train_risk_head(
 
 
 class RiskOutputs(NamedTuple):
-    """What a head makes of rows: logits, the evidence by place that they come from, and risk maps."""
+    """What a head makes of rows: logits, the activations by place that they come from, and risk maps."""
 
     logits: Float[Tensor, "n r"]
-    evidence: Float[Tensor, "n r h w"]
+    activations: Float[Tensor, "n r h w"]
     maps: Float[Tensor, "n r h w"]
 
 
@@ -131,8 +131,8 @@ def risk_outputs(head: Any, rows: RiskRows, batch_size: int) -> RiskOutputs:
     parts = []
     for part in batches(np.arange(len(rows)), batch_size):
         features = rows.take(part)
-        logits, evidence = head.logits_and_evidence(features)
-        parts.append((logits, evidence, head.spread(evidence, features)))
+        logits, activations = head.logits_and_activations(features)
+        parts.append((logits, activations, head.spread(activations, features)))
     return RiskOutputs(*map(torch.cat, zip(*parts, strict=True)))
 
 
@@ -147,8 +147,10 @@ def draw_order(
     if resample == "none":
         return draw.permutation(len(labels))
     present = labels.numpy() > 0.5
-    share = present.mean(axis=0)
-    weights = np.where(present, 1 / np.maximum(share, 1e-12), 1 / np.maximum(1 - share, 1e-12))
+    fraction = present.mean(axis=0)
+    weights = np.where(
+        present, 1 / np.maximum(fraction, 1e-12), 1 / np.maximum(1 - fraction, 1e-12)
+    )
     chance = weights.mean(axis=1)
     return draw.choice(len(labels), size=len(labels), p=chance / chance.sum())
 
@@ -181,8 +183,8 @@ def _step(
 ) -> tuple[RiskLosses, Tensor]:
     """Take one step; return the losses and logits before it."""
     try:
-        logits, evidence = head.logits_and_evidence(train.take(rows))
-        losses = risk_losses(logits, head.top(evidence), train.labels[rows])
+        logits, activations = head.logits_and_activations(train.take(rows))
+        losses = risk_losses(logits, head.top(activations), train.labels[rows])
         for optimiser in optimisers:
             optimiser.zero_grad()
         losses.total(params.losses).backward()
@@ -204,10 +206,10 @@ def _validate(
     localise: Localise,
 ) -> Row:
     """Return the columns of the validation rows; losses by batches of a fixed random order, as in training."""
-    logits, evidence, maps = risk_outputs(head, validation, params.batch_size)
+    logits, activations, maps = risk_outputs(head, validation, params.batch_size)
     order = generator(seed, "risk", "validation").permutation(len(validation))
     parts = [
-        (len(rows), risk_losses(logits[rows], head.top(evidence[rows]), validation.labels[rows]))
+        (len(rows), risk_losses(logits[rows], head.top(activations[rows]), validation.labels[rows]))
         for rows in batches(order, params.batch_size)
     ]
     measures = {"gap": mean_gap, "auroc": auroc, "auprc": average_precision}

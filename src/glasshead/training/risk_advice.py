@@ -7,22 +7,22 @@ from torch import Tensor
 from glasshead.training.risk import RiskTraining
 
 COLLAPSED = 0.01  # standard deviation of the logits of images
-FLAT = 0.1  # share of a map's variance that is between the places of an image
-RARE = 0.05  # share of images with a risk, or without it
+FLAT = 0.1  # fraction of a map's variance that is between the places of an image
+RARE = 0.05  # fraction of images with a risk, or without it
 
 
 def advise(
     risks: tuple[str, ...],
     logits: Float[Tensor, "n r"],
-    evidence: Float[Tensor, "n r h w"],
+    activations: Float[Tensor, "n r h w"],
     labels: Float[Tensor, "m r"],
     params: RiskTraining,
 ) -> list[str]:
-    """Return a line for each fault of each risk: logits and evidence are of validation rows, labels of train rows."""
+    """Return a line for each fault of a risk: logits and activations are of validation rows, labels of train rows."""
     lines = []
     for place, risk in enumerate(risks):
-        share = labels[:, place].mean().item()
-        flat = within_share(evidence[:, place].numpy())
+        fraction = labels[:, place].mean().item()
+        flat = within_fraction(activations[:, place].numpy())
         if logits[:, place].std(correction=0).item() < COLLAPSED:
             lines.append(
                 f"{risk}: collapse, all images get the same logit. Raise risk.training.losses.ranking or the learning "
@@ -33,14 +33,14 @@ def advise(
                 f"{risk}: flat maps, {flat:.0%} of their variance is between the places of an image. Raise "
                 "risk.training.losses.patch, or set risk.head.pooling=top_k_mean."
             )
-        if min(share, 1 - share) < RARE and params.resample == "none":
+        if min(fraction, 1 - fraction) < RARE and params.resample == "none":
             lines.append(
-                f"{risk}: imbalance, {share:.1%} of the train images have it. Set risk.training.resample=balanced."
+                f"{risk}: imbalance, {fraction:.1%} of the train images have it. Set risk.training.resample=balanced."
             )
     return lines
 
 
-def within_share(maps: Float[np.ndarray, "n h w"]) -> float:
-    """Return the share of the maps' variance that is between the places of one map, in [0, 1]; 0 of constant maps."""
+def within_fraction(maps: Float[np.ndarray, "n h w"]) -> float:
+    """Return the fraction of the maps' variance that is between the places of a map, in [0, 1]; 0 of constant maps."""
     total = float(maps.var())
     return float(maps.var(axis=(1, 2)).mean()) / total if total else 0.0

@@ -36,14 +36,14 @@ class Ingested(NamedTuple):
 def read_source(params: IngestParams, seed: int) -> Ingested:
     """Read the source that `params` chooses; memory stays flat.
 
-    Raises SourceError where it is missing or empty, has fewer than two classes or repeated ids, or where the share of
-    bad files is above `max_bad_share`.
+    Raises SourceError where it is missing or empty, has fewer than two classes or repeated ids, or where the fraction
+    of bad files is above `max_bad_fraction`.
     """
     source = params.chosen.open(seed)
     inspection = _Inspection()
     sound = inspection.sound(source.records)
     images = ImageTable.from_records(sound, source.classes, source.attributes)
-    _check_bad_share(len(images), inspection.refused, params)
+    _check_bad_fraction(len(images), inspection.refused, params)
     frame = images.frame()
     _check_content(images, frame, params.source)
     if inspection.animated:
@@ -98,16 +98,16 @@ class _Inspection:
         }
 
 
-def _check_bad_share(sound: int, refused: list[Refused], params: IngestParams) -> None:
+def _check_bad_fraction(sound: int, refused: list[Refused], params: IngestParams) -> None:
     total = sound + len(refused)
     if total == 0:
         raise SourceError(f"ingest.source {params.source} is empty: it has no image at all.")
-    if len(refused) > params.max_bad_share * total:
+    if len(refused) > params.max_bad_fraction * total:
         examples = "; ".join(f"{file!r}: {reason}" for file, reason in refused[:SHOWN])
         raise SourceError(
-            f"{len(refused)} of {total} images are unusable, more than ingest.max_bad_share ({params.max_bad_share}) "
-            f"allows. The first: {examples}. Repair or remove them, or raise ingest.max_bad_share: "
-            "with 1 (any share) the run lists them all in data/02_intermediate/quarantine.csv."
+            f"{len(refused)} of {total} images are unusable; ingest.max_bad_fraction allows {params.max_bad_fraction:g} of "
+            f"them. The first: {examples}. Repair or remove them, or raise ingest.max_bad_fraction: with 1 the run lists "
+            "them all in data/02_intermediate/quarantine.csv."
         )
 
 

@@ -7,7 +7,7 @@ from glasshead.templates import training_on_pixels
 
 
 def create_pipeline() -> Pipeline:
-    """classifiers, images, samples → uncalibrated, logits, controls."""
+    """classifiers, images, samples → uncalibrated, logits, baselines."""
     average = Node(
         average_classifiers,
         ["classifiers", "images", "fitting_samples", "params:ensemble"],

@@ -52,7 +52,7 @@ def compute_metrics(
     parameters: EvaluateParams,
     seed: int,
     abstention: Abstention | None = None,
-    controls: pd.DataFrame | None = None,
+    baselines: pd.DataFrame | None = None,
     localisation: pd.DataFrame | None = None,
 ) -> Metrics:
     """Return `{metric: {value, low, high, n}}` on the test rows, all intervals from the same resamples.
@@ -67,8 +67,8 @@ def compute_metrics(
     statistics = measure(heads, temperatures, parameters.n_bins)
     if abstention is not None:
         statistics |= abstention_statistics(test, abstention)
-    if controls is not None:
-        statistics |= baseline_statistics(test, controls)
+    if baselines is not None:
+        statistics |= baseline_statistics(test, baselines)
     estimates = bootstrap_intervals(statistics, parameters.n_resamples, seed)
     if localisation is not None:
         estimates |= _localisation_estimates(localisation, [*heads], parameters, seed)
@@ -98,7 +98,7 @@ def measure_class_recall(test: pd.DataFrame) -> pd.DataFrame:
 def find_confused_pairs(test: pd.DataFrame, parameters: EvaluateParams) -> pd.DataFrame:
     """Return one row per pair of classes that was confused, most frequent first.
 
-    Columns: true, predicted, count, share (of the true class's test rows), examples (JSON list of
+    Columns: true, predicted, count, fraction (of the true class's test rows), examples (JSON list of
     the image_ids of the most confident mistakes).
     """
     mistakes = test[test["label"] != test["predicted"]].sort_values(
@@ -110,17 +110,17 @@ def find_confused_pairs(test: pd.DataFrame, parameters: EvaluateParams) -> pd.Da
             "true": true,
             "predicted": predicted,
             "count": len(group),
-            "share": len(group) / sizes[true],
+            "fraction": len(group) / sizes[true],
             "examples": json.dumps(group["image_id"].head(parameters.n_examples).tolist()),
         }
         for (true, predicted), group in mistakes.groupby(["label", "predicted"], sort=True)
     ]
-    pairs = pd.DataFrame(rows, columns=["true", "predicted", "count", "share", "examples"])
+    pairs = pd.DataFrame(rows, columns=["true", "predicted", "count", "fraction", "examples"])
     return pairs.sort_values("count", ascending=False, kind="stable", ignore_index=True)
 
 
 def plot_confusion_matrix(test: pd.DataFrame) -> Figure:
-    """Return the counts of true against predicted class, shaded by share of the true class."""
+    """Return the counts of true against predicted class, shaded by fraction of the true class."""
     classes = class_columns(test, "probability/")
     counts = pd.crosstab(test["label"], test["predicted"]).reindex(
         index=classes, columns=classes, fill_value=0
@@ -156,7 +156,10 @@ def measure_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> pd.Da
     """
     n_bins, head = parameters.n_bins, read_heads(test)[FINAL]
     curve = measures.reliability_curve(calibrated_of(head), head.labels, n_bins)
-    accuracy, n = pd.Series(curve.accuracy), pd.Series(curve.share * len(test)).round().astype(int)
+    accuracy, n = (
+        pd.Series(curve.accuracy),
+        pd.Series(curve.fraction * len(test)).round().astype(int),
+    )
     edges = measures.equal_width_edges(n_bins)
     bins = np.clip((curve.confidence * n_bins).astype(int), 0, n_bins - 1)
     low, high = _wilson_interval(accuracy, n)
@@ -243,7 +246,7 @@ def _log_metrics(estimates: dict[str, Estimate]) -> None:
 
 
 def _wilson_interval(rate: pd.Series, n: pd.Series) -> tuple[pd.Series, pd.Series]:
-    """Return the 95 % score interval of a share: Wilson 1927, doi:10.2307/2276774."""
+    """Return the 95 % score interval of a fraction: Wilson 1927, doi:10.2307/2276774."""
     z2 = ndtri(0.975) ** 2
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
     half = np.sqrt(z2 * (rate * (1 - rate) / n + z2 / (4 * n**2))) / (1 + z2 / n)

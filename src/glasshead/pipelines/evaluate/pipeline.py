@@ -23,7 +23,7 @@ from glasshead.reporting.risk_figures import plot_localisation
 def create_pipeline(output: Output = "softmax") -> Pipeline:
     """What calibrate leaves, samples, images → metrics, findings, tables, figures.
 
-    And controls and abstention; of a sigmoid output, localisation and shortcut_findings.
+    And baselines and abstention; of a sigmoid output, localisation and shortcut_findings.
     """
     return _of_labels() if output == "sigmoid" else _of_classes()
 
@@ -31,7 +31,7 @@ def create_pipeline(output: Output = "softmax") -> Pipeline:
 def _of_classes() -> Pipeline:
     tables = {"confused_pairs": "confused_pairs", "reliability": "reliability"}
     return (
-        _measured(controls="controls", abstention="abstention")
+        _measured(baselines="baselines", abstention="abstention")
         + _findings(tables)
         + Pipeline(
             [

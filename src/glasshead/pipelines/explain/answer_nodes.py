@@ -54,7 +54,7 @@ def explain_answers(
         images = as_images(pixels.to(device))
         for place, task in enumerate(subtasks):
             concept = ConceptLogits(classifier, task.name)
-            best = _probabilities(concept, images, budget.images_per_pass).max(dim=1)
+            best = _probabilities(concept, images, budget.batch_size).max(dim=1)
             maps[:, place] = METHODS[method](concept, images, best.indices, budget).maps
             likeliest[:, place] = best.indices.cpu()
             probabilities[:, place] = best.values.cpu()

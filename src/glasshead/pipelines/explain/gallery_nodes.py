@@ -18,7 +18,7 @@ from glasshead.explainers.neighbours import (
     nearest_by_class,
     shared_concepts,
 )
-from glasshead.explainers.randomisation import Evidence
+from glasshead.explainers.randomisation import Measures
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain.gallery_params import VIEWS
 from glasshead.pipelines.explain.nodes import Arrays, Explainable
@@ -90,7 +90,7 @@ def plot_mistakes(
     examples: pd.DataFrame,
     example_images: Arrays,
     attributions: Arrays,
-    explanations: Evidence,
+    explanations: Measures,
     images: ImageTable,
     shapley: Arrays | None = None,
     neighbours: pd.DataFrame | None = None,
@@ -109,7 +109,7 @@ def plot_explanation_views(
     examples: pd.DataFrame,
     example_images: Arrays,
     attributions: Arrays,
-    explanations: Evidence,
+    explanations: Measures,
     images: ImageTable,
     parameters: ExplainParams,
     shapley: Arrays | None = None,

@@ -18,13 +18,13 @@ from glasshead.errors import ArtifactError
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
 from glasshead.explainers.concepts import Bottleneck
-from glasshead.explainers.evidence import Measure, completeness, summarise, without_interval
+from glasshead.explainers.evaluation import Subject, measure_method
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
+from glasshead.explainers.measures import Measure, completeness, summarise, without_interval
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
-from glasshead.explainers.report_card import Subject, measure_method
 from glasshead.images.pixels import masks_as_seen, square_mask
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
@@ -34,7 +34,7 @@ from glasshead.seeds import generator
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-GAP_WARNING = 0.05  # share of the explained change of a logit
+GAP_WARNING = 0.05  # fraction of the explained change of a logit
 
 
 class Explainable(Bottleneck, Protocol):
@@ -59,7 +59,7 @@ def choose_examples(
     """Return the test rows to explain: image_id, label, predicted, confidence, correct; the wrong ones first.
 
     `shown`: in figures, see `choose_balanced`. `measured`: drawn at random from all of the test split, so that the
-    evidence on them holds for it.
+    evaluation on them holds for it.
 
     Raises ArtifactError if `predictions` are of other samples or images than those there are now.
     """
@@ -68,7 +68,7 @@ def choose_examples(
     test = test[["image_id", "label", "predicted", "confidence"]]
     test = test.assign(correct=test["label"] == test["predicted"])
     shown = choose_balanced(test, parameters.images, generator(seed, "explain", "examples"))
-    count = min(parameters.evidence.images, len(test))
+    count = min(parameters.evaluation.images, len(test))
     measured = test.sample(count, random_state=generator(seed, "explain", "measured"))
     test = test.assign(shown=test.index.isin(shown.index), measured=test.index.isin(measured.index))
     chosen = test[test["shown"] | test["measured"]]
@@ -169,12 +169,12 @@ def measure_explanations(
     masks, marks = example_images["masks"], example_images["marks"]
     explanations: dict[str, dict[str, Measure]] = {}
     maps: dict[str, np.ndarray] = {}
-    noise = Noise(seed, parameters.evidence.infidelity_samples)
+    noise = Noise(seed, parameters.evaluation.infidelity_samples)
     drawn = _in_random_order(examples, seed)
     with computing_on(classifier, device):
         falls = np.full((len(examples), noise.samples), np.nan)
         falls[drawn] = noise_response(
-            classifier, images[drawn], targets[drawn], drawn, noise, budget.images_per_pass
+            classifier, images[drawn], targets[drawn], drawn, noise, budget.batch_size
         )
         subject = Subject(images, targets, masks, marks, np.arange(len(examples)), falls)
         randomised = randomised_copy(classifier, seed)
@@ -184,7 +184,7 @@ def measure_explanations(
             started = time.perf_counter()
             explanations[name] = measure_method(
                 METHODS[name], classifier, randomised, subject.at(rows), explained, budget,
-                parameters.evidence, parameters.n_resamples, seed,
+                parameters.evaluation, parameters.n_resamples, seed,
             )  # fmt: skip
             seconds = float(attributions[f"{name}/seconds"])
             explanations[name]["seconds_per_image"] = without_interval(

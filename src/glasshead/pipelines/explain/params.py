@@ -4,9 +4,9 @@ from pydantic import BaseModel, PositiveInt, field_validator
 
 from glasshead.device import Device
 from glasshead.explainers.concepts import Engine
+from glasshead.explainers.evaluation import EvaluationParams
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.passes import Budget
-from glasshead.explainers.report_card import Evidence
 from glasshead.pipelines.explain.concept_params import ConceptParams
 from glasshead.pipelines.explain.gallery_params import VIEWS, Views
 
@@ -16,14 +16,14 @@ DEFAULT_METHODS: dict[str, int | None] = {
 
 
 class ExplainParams(BaseModel, extra="forbid", frozen=True):
-    """How many test images are explained, by which methods, and how much that and its evidence may cost.
+    """How many test images are explained, by which methods, and how much that and its evaluation may cost.
 
     Attributes:
         images: shown in figures; half of them wrong, balanced over the classes.
         methods: of `METHODS`, each with how many of the images it is measured on it explains, no others then;
             None is all images, those shown too.
         budget: what each method may compute; its `seed` is the project's.
-        evidence: what measuring them may cost.
+        evaluation: what measuring them may cost.
         background: train images that stand in for the concepts a coalition lacks.
         engine, max_coalitions, concepts: of Shapley values and interventions.
         n_resamples: of the bootstrap.
@@ -35,7 +35,7 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
     images: PositiveInt = 24
     methods: dict[str, PositiveInt | None] = DEFAULT_METHODS
     budget: Budget = Budget()
-    evidence: Evidence = Evidence()
+    evaluation: EvaluationParams = EvaluationParams()
     background: PositiveInt = 100
     engine: Engine = "exact"
     max_coalitions: PositiveInt = 4096

@@ -20,8 +20,8 @@ from glasshead.reporting.concept_figures import (
     plot_shapley_mistake,
     plot_shapley_right,
 )
+from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
 from glasshead.reporting.intervention_figures import plot_interventions
-from glasshead.reporting.report_card_figure import plot_report_card
 
 
 def create_pipeline(*, concepts: bool) -> Pipeline:
@@ -71,10 +71,10 @@ def pixels_pipeline(measured: list[str]) -> Pipeline:
                 name="measure_explanations",
             ),
             Node(
-                plot_report_card,
+                plot_explanation_evaluation,
                 ["explanations", "attributions"],
                 "explanation_report_figure",
-                name="plot_report_card",
+                name="plot_explanation_evaluation",
             ),
         ]
     )

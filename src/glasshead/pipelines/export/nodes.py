@@ -224,7 +224,7 @@ def _difference(first: Statistic, second: Statistic) -> Statistic:
 
 
 def _latency(name: str, batch: int, threads: int, seconds: list[float]) -> dict[str, Any]:
-    p50, p99 = (1000 * float(np.percentile(seconds, share)) for share in (50, 99))
+    p50, p99 = (1000 * float(np.percentile(seconds, fraction)) for fraction in (50, 99))
     return {
         "runtime": name,
         "batch": batch,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, PositiveInt
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class LatencyParams(BaseModel, extra="forbid", frozen=True):
@@ -21,7 +21,7 @@ class ExportParams(BaseModel, extra="forbid", frozen=True):
     Attributes:
         opset: of ONNX's operators; a runtime must know it.
         images: test images drawn at random, on which the exports are compared.
-        minimum_agreement: the share of them that ONNX and the program must give the same class as the classifier.
+        minimum_agreement: the fraction of them that ONNX and the program must give the same class as the classifier.
         maximum_difference: of any probability.
         n_bins: of ECE.
         n_resamples: of the bootstrap.
@@ -29,8 +29,8 @@ class ExportParams(BaseModel, extra="forbid", frozen=True):
 
     opset: int = Field(default=18, ge=18, le=23)
     images: PositiveInt = 1000
-    minimum_agreement: Share = 0.999
-    maximum_difference: Share = 1e-4
+    minimum_agreement: Fraction = 0.999
+    maximum_difference: Fraction = 1e-4
     n_bins: PositiveInt = 15
     n_resamples: PositiveInt = 1000
     latency: LatencyParams = LatencyParams()

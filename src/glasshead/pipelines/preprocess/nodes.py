@@ -35,7 +35,10 @@ def build_samples(
     """Return a row per image, in the table's order, with class_index, split and subtask targets."""
     frame = images.frame()
     splits = assign_splits(
-        frame, parameters.validation_share, parameters.calibration_share, parameters.test_share
+        frame,
+        parameters.validation_fraction,
+        parameters.calibration_fraction,
+        parameters.test_fraction,
     )
     check_splits(frame["label"], splits, images.classes)
     index = frame["label"].map({name: k for k, name in enumerate(images.classes)})

@@ -20,7 +20,7 @@ from glasshead.models.nano_clip import NanoClip, build_processor
 from glasshead.models.probe import fit_linear_probe
 from glasshead.models.text import zero_shot_logits
 from glasshead.pipelines.pretrain.params import PretrainParams
-from glasshead.reporting.nano_clip_card import nano_clip_card
+from glasshead.reporting.nano_clip_model_card import nano_clip_model_card
 from glasshead.seeds import seed_everything, stream_seed
 from glasshead.training.contrastive import Pairs, train_clip
 
@@ -177,6 +177,6 @@ def write_nano_clip_card(
 ) -> str:
     """Return the model card in Markdown."""
     count = sum(parameter.numel() for parameter in nano_clip.model.parameters())
-    return nano_clip_card(
+    return nano_clip_model_card(
         count, nano_clip_metrics, nano_clip_run, parameters.model_dump(mode="json")
     )

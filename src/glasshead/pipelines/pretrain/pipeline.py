@@ -23,7 +23,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 train_nano_clip,
                 ["pretrain_pairs", "params:pretrain", "params:seed"],
-                ["nano_clip", "nano_clip_audit_log", "nano_clip_run"],
+                ["nano_clip", "nano_clip_training_history", "nano_clip_run"],
                 name="train_nano_clip",
             ),
             Node(
@@ -35,7 +35,7 @@ def create_pipeline() -> Pipeline:
             Node(
                 write_nano_clip_card,
                 ["nano_clip", "nano_clip_metrics", "nano_clip_run", "params:pretrain"],
-                "nano_clip_card",
+                "nano_clip_model_card",
                 name="write_nano_clip_card",
             ),
         ]

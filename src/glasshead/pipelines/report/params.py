@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Megabytes = Annotated[float, Field(ge=4, le=15)]
 
 
 class ReportParams(BaseModel, extra="forbid", frozen=True):
     """What a report calls right, how large it may be, what a model card cannot know, and whom to compare."""
 
-    right_from: Share = 0.9
+    right_from: Fraction = 0.9
     megabytes: Megabytes = 15
     licence: str = "apache-2.0"
     intended_use: str | None = None

@@ -92,7 +92,9 @@ def measure_variants(
     encoder = load_encoder(backbone, parameters.features.output)
     features = open_spatial(embed_summary, images, encoder, store, parameters.features)
     rows = risk_rows(images, targets, features)
-    localise = localiser(images, targets, encoder.prepare, encoder.input_size, parameters.located)
+    localise = localiser(
+        images, targets, encoder.prepare, encoder.input_size, parameters.localisation_images
+    )
     found: dict[str, dict[str, list[float]]] = {}
     for name, changed in ablations(parameters).items():
         runs = []

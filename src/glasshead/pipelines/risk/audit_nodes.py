@@ -10,8 +10,8 @@ from glasshead.audit.findings import ATTRIBUTES_ADVICE, Finding, not_checked, wo
 from glasshead.audit.shortcuts import Audited, look_at_marks, look_beside, object_finding
 from glasshead.calibration.table import LABEL, class_columns
 from glasshead.explainers.risk_maps import (
-    Located,
-    load_located,
+    LocalisationImages,
+    load_localisation_images,
     risk_attribution,
     risk_maps,
     risk_probabilities,
@@ -48,12 +48,16 @@ def find_shortcuts(
     findings: list[Finding | None] = []
     for place, risk in enumerate(parameters.risks):
         rows = positives(logits[logits["split"] == "test"], risk.name, parameters, seed)
-        located = load_located(images, rows, auditor.prepare, auditor.input_size)
+        localisation_images = load_localisation_images(
+            images, rows, auditor.prepare, auditor.input_size
+        )
         models = {
             f"{risk.name!r}": auditor,
             f"{risk.name!r}, as a usual classifier learns it from these data,": reference,
         }
-        findings += _look_beside(models, located, localisation, risk.name, place, parameters, seed)
+        findings += _look_beside(
+            models, localisation_images, localisation, risk.name, place, parameters, seed
+        )
         findings.append(
             _look_at_marks(models, images, logits, planted, risk.name, place, parameters, seed)
         )
@@ -63,7 +67,7 @@ def find_shortcuts(
 
 def _look_beside(
     models: dict[str, RiskAuditor],
-    located: Located,
+    localisation_images: LocalisationImages,
     localisation: pd.DataFrame,
     risk: str,
     place: int,
@@ -71,7 +75,7 @@ def _look_beside(
     seed: int,
 ) -> list[Finding | None]:
     """Return findings on risk beside the object, and on what decides there."""
-    if not len(located):
+    if not len(localisation_images):
         reason = f"no masks of test images with {risk!r}, which say where the object is"
         advice = "Look at the galleries of the highest and of the uncertain: does the heat lie on the object?"
         return [
@@ -81,18 +85,22 @@ def _look_beside(
     table = localisation[localisation["risk"] == risk]
     off_object = object_finding(
         risk,
-        1 - table["mass_in_mask"].to_numpy(),
-        1 - table["mass_in_mask_centre"].to_numpy(),
+        1 - table["relevance_mass_accuracy"].to_numpy(),
+        1 - table["relevance_mass_accuracy_centre"].to_numpy(),
         table["image_id"].to_numpy(),
         parameters.n_resamples,
         seed,
     )
     for subject, model in models.items():
         audited = _audited(
-            model, located.image_ids, located.pixels, np.ones(len(located), bool), place
+            model,
+            localisation_images.image_ids,
+            localisation_images.pixels,
+            np.ones(len(localisation_images), bool),
+            place,
         )
         side = max(3, round(SPOT * model.input_size / _grid_side(model)))
-        masks = located.masks
+        masks = localisation_images.masks
         if found := look_beside(subject, audited, masks, side, parameters.n_resamples, seed):
             return [off_object, found]
     return [off_object]
@@ -111,7 +119,7 @@ def _look_at_marks(
     """Return a finding on the marks of a planted shortcut in test images; None where nothing is planted."""
     marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
     rows = logits[(logits["split"] == "test") & logits["image_id"].isin(marked.index)]
-    rows = rows.head(parameters.located)
+    rows = rows.head(parameters.localisation_images)
     if rows.empty:
         return None
     pictures = [images.pil(int(row)) for row in table_rows(images, rows)]

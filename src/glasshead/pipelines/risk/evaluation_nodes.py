@@ -7,7 +7,7 @@ import pandas as pd
 
 from glasshead.calibration.table import LABEL, class_columns
 from glasshead.errors import SplitError
-from glasshead.explainers.risk_maps import COLUMNS, hold_against_masks, load_located
+from glasshead.explainers.risk_maps import COLUMNS, hold_against_masks, load_localisation_images
 from glasshead.images.table import ImageTable
 from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.params import RiskParams
@@ -31,10 +31,14 @@ def locate_risk(
     tables = [pd.DataFrame(columns=["image_id", "risk", *COLUMNS])]
     for place, risk in enumerate(auditor.classes):
         rows = positives(_test_rows(predictions), risk, parameters, seed)
-        located = load_located(images, rows, auditor.prepare, auditor.input_size)
-        if len(located):
-            found = hold_against_masks(auditor, reference, located, place)
-            tables.append(pd.DataFrame({"image_id": located.image_ids, "risk": risk, **found}))
+        localisation_images = load_localisation_images(
+            images, rows, auditor.prepare, auditor.input_size
+        )
+        if len(localisation_images):
+            found = hold_against_masks(auditor, reference, localisation_images, place)
+            tables.append(
+                pd.DataFrame({"image_id": localisation_images.image_ids, "risk": risk, **found})
+            )
         else:
             logger.warning(
                 "No masks of test images with %r: their maps are held against nothing", risk
@@ -77,12 +81,13 @@ def list_for_review(predictions: pd.DataFrame, parameters: RiskParams) -> pd.Dat
 
 
 def positives(test: pd.DataFrame, risk: str, parameters: RiskParams, seed: int) -> pd.DataFrame:
-    """Return test rows with a risk, at most `located` of them, drawn at random; in the table's order."""
+    """Return test rows with a risk, at most `localisation_images` of them, drawn at random; in the table's order."""
     rows = test[test[f"{LABEL}{risk}"] == 1]
-    if len(rows) <= parameters.located:
+    if len(rows) <= parameters.localisation_images:
         return rows
     return rows.sample(
-        parameters.located, random_state=generator(seed, "risk", "located", risk)
+        parameters.localisation_images,
+        random_state=generator(seed, "risk", "localisation_images", risk),
     ).sort_index()
 
 

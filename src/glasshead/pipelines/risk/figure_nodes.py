@@ -24,9 +24,9 @@ Arrays = dict[str, np.ndarray]
 SCALED = 2000  # test images whose maps the scale of colours is made of
 
 
-def plot_training_history(audit_log: pd.DataFrame) -> Figure:
+def plot_training_history(training_history: pd.DataFrame) -> Figure:
     """Return losses, gap, ranking and localisation by epoch."""
-    return risk_history_figure(audit_log)
+    return risk_history_figure(training_history)
 
 
 def plot_galleries(

@@ -59,7 +59,7 @@ def fit_auditor(
     parameters: RiskParams,
     seed: int,
 ) -> tuple[RiskAuditor, pd.DataFrame]:
-    """Return the auditor, not yet calibrated, and the audit log with one row an epoch.
+    """Return the auditor, not yet calibrated, and the training history with one row an epoch.
 
     Raises:
         ArtifactError: `fitting_samples` are not of `images`, or the features not this backbone's.
@@ -170,6 +170,6 @@ def _log_outcome(
         len(history),
         ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if value is not None),
     )
-    logits, evidence, _ = risk_outputs(head, validation, parameters.training.batch_size)
-    for line in advise(parameters.names, logits, evidence, train.labels, parameters.training):
+    logits, activations, _ = risk_outputs(head, validation, parameters.training.batch_size)
+    for line in advise(parameters.names, logits, activations, train.labels, parameters.training):
         logger.warning("%s", line)

@@ -18,8 +18,8 @@ class RiskParams(BaseModel, extra="forbid", frozen=True):
         features: where the frozen features come from.
         head: how a map becomes a logit.
         training: how the head is trained.
-        located: test images with a risk, drawn at random, on which maps are held against masks, and marks are hidden.
-        n_resamples: of the bootstrap by which shortcuts are found.
+        localisation_images: test images with a risk, drawn at random, on which maps are held against masks, and marks
+        are hidden. n_resamples: of the bootstrap by which shortcuts are found.
         shown: images of each risk in a gallery.
         reviewed: images in the list of those to look at.
     """
@@ -28,7 +28,7 @@ class RiskParams(BaseModel, extra="forbid", frozen=True):
     features: SpatialParams = SpatialParams()
     head: RiskHeadParams = RiskHeadParams()
     training: RiskTraining = RiskTraining()
-    located: PositiveInt = 1000
+    localisation_images: PositiveInt = 1000
     n_resamples: PositiveInt = 1000
     shown: PositiveInt = 6
     reviewed: PositiveInt = 100

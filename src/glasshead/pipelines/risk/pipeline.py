@@ -20,7 +20,7 @@ FEATURES = ["embedding_store", "embed_summary"]
 
 
 def create_pipeline() -> Pipeline:
-    """images, samples, embedding_store → uncalibrated, reference, logits, maps, audit_log and its figure."""
+    """images, samples, embedding_store → uncalibrated, reference, logits, maps, training_history and its figure."""
     fitted_on = [
         "images",
         "fitting_samples",
@@ -31,7 +31,7 @@ def create_pipeline() -> Pipeline:
     ]
     return features_pipeline() + Pipeline(
         [
-            Node(fit_auditor, fitted_on, ["uncalibrated", "audit_log"], name="fit_auditor"),
+            Node(fit_auditor, fitted_on, ["uncalibrated", "training_history"], name="fit_auditor"),
             Node(fit_reference, ["uncalibrated", *fitted_on], "reference", name="fit_reference"),
             Node(
                 predict_risk,
@@ -41,7 +41,7 @@ def create_pipeline() -> Pipeline:
             ),
             Node(
                 plot_training_history,
-                "audit_log",
+                "training_history",
                 "training_history_figure",
                 name="plot_training_history",
             ),

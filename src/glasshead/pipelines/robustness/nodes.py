@@ -110,7 +110,7 @@ def _attacked_logits(
 ) -> Iterator[tuple[Condition, Logits]]:
     """Yield the logits of the pixels that each attack makes of those that the classifier reads."""
     take, targets = PixelSource(images, rows, classifier.prepare), torch.from_numpy(labels)
-    batches = torch.arange(len(rows)).split(parameters.images_per_pass)
+    batches = torch.arange(len(rows)).split(parameters.batch_size)
     fitting = FittingBatches(
         device, ParameterError, "Use a smaller classifier, or set robustness.device to cpu."
     )

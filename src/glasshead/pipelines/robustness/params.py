@@ -20,7 +20,7 @@ class RobustnessParams(BaseModel, extra="forbid", frozen=True):
         jpeg: qualities from 1 to 100.
         fgsm, pgd: epsilons in 1/255.
         pgd_steps: of each attack by PGD.
-        images_per_pass: in an attack; halved where a GPU's memory ends.
+        batch_size: in an attack; halved where a GPU's memory ends.
         n_resamples: of the bootstrap.
         device: where the classifier computes.
     """
@@ -32,6 +32,6 @@ class RobustnessParams(BaseModel, extra="forbid", frozen=True):
     fgsm: Strengths = (1, 2, 4, 8)
     pgd: Strengths = (1, 2, 4, 8)
     pgd_steps: PositiveInt = 10
-    images_per_pass: PositiveInt = 32
+    batch_size: PositiveInt = 32
     n_resamples: PositiveInt = 1000
     device: Device = "auto"

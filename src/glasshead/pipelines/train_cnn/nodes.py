@@ -37,7 +37,7 @@ def fit_cnn(
     parameters: TrainCNNParams,
     seed: int,
 ) -> Fitted:
-    """Return the classifier, not yet calibrated, the audit log with a row an epoch, and the log of the steps.
+    """Return the classifier, not yet calibrated, the training history with a row an epoch, and the log of the steps.
 
     A training of the same data, parameters and seed that was stopped goes on from `checkpoints`; a finished one is
     not repeated.
@@ -77,26 +77,26 @@ def fit_cnn(
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
 
 
-def predict_controls(
+def predict_baselines(
     classifier: Classifier,
     images: ImageTable,
     fitting_samples: pd.DataFrame,
     parameters: TrainCNNParams,
 ) -> pd.DataFrame:
-    """Return what each control predicts for images that nothing was fitted on: image_id and a column a control.
+    """Return what each baseline predicts for images that nothing was fitted on: image_id and a column a baseline.
 
     majority: the most frequent train class. tta: the classifier with test-time augmentation, if the parameters want
     it. Raises ArtifactError if `fitting_samples` are not of `images`.
     """
-    controls = predict_majority(images, fitting_samples)
-    if parameters.test_time_augmentation == "none" or controls.empty:
-        return controls
+    baselines = predict_majority(images, fitting_samples)
+    if parameters.test_time_augmentation == "none" or baselines.empty:
+        return baselines
     rest = np.setdiff1d(np.arange(len(images)), table_rows(images, fitting_samples))
     shift = SHIFT if parameters.test_time_augmentation == "flip_and_shift" else 0
     source = PixelSource(images, rest, classifier.prepare)
     device = choose_device(parameters.device, "train_cnn.device")
     logits = logits_of(classifier, source, len(rest), device, flip_tta(classifier, shift))
-    return controls.assign(tta=np.array(classifier.classes, dtype=object)[logits.argmax(axis=1)])
+    return baselines.assign(tta=np.array(classifier.classes, dtype=object)[logits.argmax(axis=1)])
 
 
 def _build(

@@ -2,22 +2,22 @@
 
 from kedro.pipeline import Node, Pipeline
 
-from glasshead.pipelines.train_cnn.nodes import fit_cnn, predict_controls
+from glasshead.pipelines.train_cnn.nodes import fit_cnn, predict_baselines
 from glasshead.templates import training_on_pixels
 
 
 def create_pipeline() -> Pipeline:
-    """images, samples → uncalibrated, audit_log, step_log, logits, controls, training_history_figure."""
+    """images, samples → uncalibrated, training_history, step_log, logits, baselines, training_history_figure."""
     fit = Node(
         fit_cnn,
         ["images", "fitting_samples", "checkpoints", "params:train_cnn", "params:seed"],
-        ["uncalibrated", "audit_log", "step_log"],
+        ["uncalibrated", "training_history", "step_log"],
         name="fit_cnn",
     )
-    controls = Node(
-        predict_controls,
+    baselines = Node(
+        predict_baselines,
         ["uncalibrated", "images", "fitting_samples", "params:train_cnn"],
-        "controls",
-        name="predict_controls",
+        "baselines",
+        name="predict_baselines",
     )
-    return training_on_pixels(fit, "params:train_cnn", controls)
+    return training_on_pixels(fit, "params:train_cnn", baselines)

@@ -36,7 +36,7 @@ def fit_heads(
     parameters: TrainHeadsParams,
     seed: int,
 ) -> tuple[GlassHeads, pd.DataFrame]:
-    """Return the classifier, not yet calibrated, and the audit log with one row an epoch.
+    """Return the classifier, not yet calibrated, and the training history with one row an epoch.
 
     Raises:
         ArtifactError: `embeddings` are not those of `fitting_samples` by this backbone.
@@ -94,7 +94,7 @@ def predict_logits(
     return pd.concat([samples[["image_id", "split", "label", *targets]], table], axis=1)
 
 
-def predict_controls(
+def predict_baselines(
     classifier: GlassHeads,
     embeddings: Embeddings,
     fitting_samples: pd.DataFrame,
@@ -102,7 +102,7 @@ def predict_controls(
     parameters: TrainHeadsParams,
     seed: int,
 ) -> pd.DataFrame:
-    """Return what each control predicts for every image: image_id and one column of class names a control.
+    """Return what each baseline predicts for every image: image_id and one column of class names a baseline.
 
     majority: the most frequent train class. linear_probe: logistic regression on the same embeddings.
     hard_concepts: the classifier's own meta-learner on arg-max concepts. random_concepts/<i>: the same bottleneck
@@ -130,7 +130,7 @@ def predict_controls(
         ]
         number = stream_seed(seed, "random_concepts", index) % 2**31
         logger.info(
-            "Control: random concepts, %d of %d", index + 1, parameters.random_concept_seeds
+            "Baseline: random concepts, %d of %d", index + 1, parameters.random_concept_seeds
         )
         bottleneck, _ = _fit(
             coded[0], coded[1], widths, len(classifier.classes), parameters, number

@@ -6,7 +6,7 @@ from glasshead.training.bottleneck import BottleneckTraining
 
 
 class TrainHeadsParams(BaseModel, extra="forbid", frozen=True):
-    """Shape and training of the bottleneck, and of the controls beside it."""
+    """Shape and training of the bottleneck, and of the baselines beside it."""
 
     hidden: PositiveInt = 64
     meta_hidden: PositiveInt = 512

@@ -4,14 +4,14 @@ from kedro.pipeline import Node, Pipeline
 
 from glasshead.pipelines.train_heads.nodes import (
     fit_heads,
-    predict_controls,
+    predict_baselines,
     predict_logits,
 )
 from glasshead.templates import HISTORY, SELECTION
 
 
 def create_pipeline() -> Pipeline:
-    """embeddings, samples, images, taxonomy → uncalibrated, audit_log, logits, controls, training_history_figure."""
+    """embeddings, samples, images, taxonomy → uncalibrated, training_history and its figure, logits, baselines."""
     return Pipeline(
         [
             SELECTION,
@@ -26,7 +26,7 @@ def create_pipeline() -> Pipeline:
                     "params:train_heads",
                     "params:seed",
                 ],
-                ["uncalibrated", "audit_log"],
+                ["uncalibrated", "training_history"],
                 name="fit_heads",
             ),
             Node(
@@ -36,7 +36,7 @@ def create_pipeline() -> Pipeline:
                 name="predict_logits",
             ),
             Node(
-                predict_controls,
+                predict_baselines,
                 [
                     "uncalibrated",
                     "embeddings",
@@ -45,8 +45,8 @@ def create_pipeline() -> Pipeline:
                     "params:train_heads",
                     "params:seed",
                 ],
-                "controls",
-                name="predict_controls",
+                "baselines",
+                name="predict_baselines",
             ),
             HISTORY,
         ]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from glasshead.calibration.replicates import compare_accuracies, mean_over_runs
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
-from glasshead.models.interpolation import Interpolation, high_frequency_share
+from glasshead.models.interpolation import Interpolation, high_frequency_fraction
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
 from glasshead.models.variants import fit_each, name_of
@@ -52,7 +52,7 @@ def pretrain_parents(
         variants.note(name)
         chosen = _parameters_of(REFERENCE._replace(architecture=architecture), parameters)
         parents[architecture], history = pretrain_parent(transfer_parents, chosen, seed)
-        variants.note(name, finished=True, parent_audit_log=history)
+        variants.note(name, finished=True, parent_training_history=history)
         histories.append(history.assign(architecture=architecture))
     return parents, pd.concat(histories, ignore_index=True)
 
@@ -112,8 +112,8 @@ def study_interpolation(
 ) -> pd.DataFrame:
     """Return a row an interpolation of the reference recipe: what it does to accuracy and to fine detail.
 
-    Columns: those of `comparison` that tell of accuracy; high_frequency_share, high_frequency_low and _high: mean over
-    test images, as large as the reference reads them, and its 95 % t interval over images.
+    Columns: those of `comparison` that tell of accuracy; high_frequency_fraction, high_frequency_low and _high: mean
+    over test images, as large as the reference reads them, and its 95 % t interval over images.
 
     Raises ArtifactError if `samples` were not made of `images`.
     """
@@ -128,12 +128,14 @@ def study_interpolation(
     test = np.flatnonzero(samples["split"] == "test")
     test = test[np.linspace(0, len(test) - 1, min(len(test), MEASURED)).round().astype(int)]
     pixels = PixelSource(images, test, classifier.prepare)
-    shares = (_fine_detail(pixels, len(test), classifier.backbone_size, name) for name in STUDIED)
-    return chosen.join(pd.DataFrame(shares))
+    fractions = (
+        _fine_detail(pixels, len(test), classifier.backbone_size, name) for name in STUDIED
+    )
+    return chosen.join(pd.DataFrame(fractions))
 
 
 def plot_interpolation(interpolation: pd.DataFrame) -> Figure:
-    """Return accuracy and high-frequency share of each interpolation with their intervals."""
+    """Return accuracy and high-frequency fraction of each interpolation with their intervals."""
     return interpolation_figure(interpolation)
 
 
@@ -161,15 +163,17 @@ def _row(recipe: Recipe, groups: dict[Any, pd.DataFrame]) -> dict[str, Any]:
 def _fine_detail(
     pixels: PixelSource, count: int, size: int, interpolation: Interpolation
 ) -> dict[str, float | None]:
-    """Return the mean high-frequency share of `count` images resized to `size`, with its interval."""
+    """Return the mean high-frequency fraction of `count` images resized to `size`, with its interval."""
     parts = [
-        high_frequency_share(pixels(rows), size, interpolation)
+        high_frequency_fraction(pixels(rows), size, interpolation)
         for rows in torch.arange(count).split(CHUNK)
     ]
-    share = torch.cat(parts)
-    found = mean_over_runs(share[share.isfinite()].tolist())  # one colour alone has no frequencies
+    fraction = torch.cat(parts)
+    found = mean_over_runs(
+        fraction[fraction.isfinite()].tolist()
+    )  # one colour alone has no frequencies
     return {
-        "high_frequency_share": found.value,
+        "high_frequency_fraction": found.value,
         "high_frequency_low": found.low,
         "high_frequency_high": found.high,
     }

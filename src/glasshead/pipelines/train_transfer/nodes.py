@@ -30,7 +30,7 @@ def fit_transfer(
     parameters: TrainTransferParams,
     seed: int,
 ) -> Fitted:
-    """Return the classifier, not yet calibrated, the audit log with a row an epoch, and the log of the steps.
+    """Return the classifier, not yet calibrated, the training history with a row an epoch, and the log of the steps.
 
     The backbone's weights come from `parent`. A training of the same data, parameters and seed that was stopped goes
     on from `checkpoints`; a finished one is not repeated.

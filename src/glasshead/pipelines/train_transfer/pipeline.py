@@ -12,7 +12,7 @@ def create_pipeline() -> Pipeline:
     parent = Node(
         pretrain_parent,
         ["transfer_parents", "params:train_transfer", "params:seed"],
-        ["parent", "parent_audit_log"],
+        ["parent", "parent_training_history"],
         name="pretrain_parent",
     )
     fit = Node(
@@ -25,7 +25,7 @@ def create_pipeline() -> Pipeline:
             "params:train_transfer",
             "params:seed",
         ],
-        ["uncalibrated", "audit_log", "step_log"],
+        ["uncalibrated", "training_history", "step_log"],
         name="fit_transfer",
     )
     return Pipeline([parent]) + training_on_pixels(fit, "params:train_transfer")

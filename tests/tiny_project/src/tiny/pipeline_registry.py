@@ -18,7 +18,7 @@ from glasshead.images.table import ImageTable
 
 class TinyParams(BaseModel, extra="forbid", frozen=True):
     taxonomy: str
-    shares: dict[str, float]
+    fractions: dict[str, float]
     name: str = ""
     fate: Literal["finish", "break", "gate", "interrupt", "wait", "lose_server"]
 
@@ -45,7 +45,7 @@ def train(images: ImageTable, parameters: TinyParams) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def measure(audit_log: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+def measure(training_history: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     return {
         "accuracy": {"value": 0.9, "low": 0.8, "high": 0.95, "n": 10},
         "temperature": {"value": 1.5, "low": None, "high": None, "n": 5},
@@ -53,9 +53,9 @@ def measure(audit_log: pd.DataFrame) -> dict[str, dict[str, float | None]]:
     }
 
 
-def draw(audit_log: pd.DataFrame) -> Figure:
+def draw(training_history: pd.DataFrame) -> Figure:
     figure = Figure()
-    figure.add_subplot().plot(audit_log["loss"])
+    figure.add_subplot().plot(training_history["loss"])
     return figure
 
 
@@ -72,7 +72,7 @@ def meet_fate(metrics: dict, figure: bytes, parameters: TinyParams) -> None:
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    parameters, history = "params:preprocess", "heads.audit_log"
+    parameters, history = "params:preprocess", "heads.training_history"
     nodes = [
         Node(make_images, "params:backbone", "images", name="make_images"),
         Node(train, ["images", parameters], history, name="train", namespace="heads"),

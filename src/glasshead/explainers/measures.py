@@ -31,7 +31,7 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
     "not_finite": "lower",
     "constant": "lower",
     "pointing_game": "higher",
-    "mass_in_mask": "higher",
+    "relevance_mass_accuracy": "higher",
     "iou": "higher",
     "mass_on_mark": "higher",
     "seconds_per_image": "lower",
@@ -52,7 +52,7 @@ def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[st
     """Return how far contributions are from adding up, 0 being complete.
 
     completeness_gap: mean |sum of contributions + base - output|, in the output's unit.
-    completeness_gap_relative: that as a share of the mean |output - base|, which is what they should add up to.
+    completeness_gap_relative: that as a fraction of the mean |output - base|, which is what they should add up to.
     """
     step = np.abs(explained.output - explained.base)
     statistics = {

@@ -8,7 +8,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from glasshead.explainers.maps import map_faults
-from glasshead.explainers.randomisation import Evidence, Standing, standing
+from glasshead.explainers.randomisation import Measures, SanityCheck, sanity_check
 from glasshead.explainers.stored import MethodMaps
 from glasshead.reporting.figures import plain
 from glasshead.reporting.panels import AGAINST, FOR
@@ -51,16 +51,16 @@ def overlay(
     return mixed
 
 
-def draw_map(
+def plot_map(
     sheet: Sheet,
     pixels: UInt8[np.ndarray, "3 h w"],
     values: Float[np.ndarray, "h w"] | None,
-    found: Standing,
+    found: SanityCheck,
     x: float,
     y: float,
     side: float,
 ) -> None:
-    """Draw the map over the image with the mark of its method's standing, or say why there is none to draw."""
+    """Draw the map over the image with the mark of its method's sanity_check, or say why there is none to draw."""
     fault = _fault(values)
     if values is not None and fault != "not finite":
         sheet.image(overlay(pixels, values), x, y, side)
@@ -73,14 +73,14 @@ def draw_map(
         sheet.text(x + 0.05, y + 0.04, MARKS[found][0], 7, bbox=PATCH)
 
 
-def method_title(name: str, explained: MethodMaps, evidence: Evidence, longest: int) -> str:
+def method_title(name: str, explained: MethodMaps, measures: Measures, longest: int) -> str:
     """Return the method's name, whether it is unsigned, and its mark, in lines of up to `longest` characters."""
     sign = " (unsigned)" if explained.unsigned else ""
-    parts = plain(name.replace("_", " "), 40) + sign, MARKS[standing(name, evidence)]
+    parts = plain(name.replace("_", " "), 40) + sign, MARKS[sanity_check(name, measures)]
     return "\n".join(fill(part, longest) for part in parts if part)
 
 
-def draw_scale(sheet: Sheet, x: float, y: float, of: str = "the predicted class") -> None:
+def plot_scale(sheet: Sheet, x: float, y: float, of: str = "the predicted class") -> None:
     """Draw the legend of the signed scale of maps `of` something, 3 inches wide, and beside it what it means."""
     bar = sheet.figure.colorbar(
         ScalarMappable(Normalize(-1, 1), SIGNED), cax=sheet.axes(x + 0.4, y, 2.2, 0.14),

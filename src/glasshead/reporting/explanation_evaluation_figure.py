@@ -1,4 +1,4 @@
-"""The report card of explanation methods as a figure: a row a method, a column a measure, beside the baselines."""
+"""The evaluation of explanation methods as a figure: a row a method, a column a measure, beside the baselines."""
 
 import math
 import textwrap
@@ -9,14 +9,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from glasshead.explainers.evidence import Measure
+from glasshead.explainers.measures import Measure
 from glasshead.explainers.methods import real_methods
 from glasshead.explainers.randomisation import MAX_SIMILARITY, Verdict, randomisation_verdict
 from glasshead.reporting.figures import new_figure
 
 COLUMNS = {
     "pointing_game": "pointing\ngame",
-    "mass_in_mask": "mass in\nmask",
+    "relevance_mass_accuracy": "mass in\nmask",
     "iou": "IoU",
     "mass_on_mark": "mass on\nmark",
     "deletion_auc": "deletion\nAUC",
@@ -34,7 +34,7 @@ COLUMNS = {
 }
 COMPARED = (
     "pointing_game",
-    "mass_in_mask",
+    "relevance_mass_accuracy",
     "iou",
     "mass_on_mark",
     "deletion_auc",
@@ -50,7 +50,7 @@ ARROWS = {"higher": "↑", "lower": "↓"}
 Measures = Mapping[str, Measure]
 
 
-def plot_report_card(
+def plot_explanation_evaluation(
     explanations: Mapping[str, Measures], attributions: dict[str, np.ndarray]
 ) -> Figure:
     """Return a table of all pixel methods and baselines: values with their 95 % intervals.
@@ -66,7 +66,7 @@ def plot_report_card(
     height = 1.5 + 0.42 * len(names) + 0.2 * foot.count("\n")
     figure = new_figure(width, height)
     figure.suptitle(
-        "Which explanation to believe: each method's evidence on the same random test images",
+        "Which explanation to believe: each method's measures on the same random test images",
         fontsize=13,
     )
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The evidence for one method on one classifier: all measures of its maps, on images whose truth is known."""
+"""The evaluation for one method on one classifier: all measures of its maps, on images whose truth is known."""
 
 from dataclasses import dataclass, fields
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Attribution, Explanation
 from glasshead.explainers.deletion import pixel_auc
-from glasshead.explainers.evidence import Measure, completeness, summarise
 from glasshead.explainers.faithfulness import Noise, infidelity, max_sensitivity
 from glasshead.explainers.localisation import (
     mask_iou,
-    mass_in_mask,
     mass_on_mark,
     pointing_game,
+    relevance_mass_accuracy,
 )
 from glasshead.explainers.maps import map_faults, sparsity
+from glasshead.explainers.measures import Measure, completeness, summarise
 from glasshead.explainers.methods import Method
 from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import map_similarity
@@ -27,12 +27,12 @@ from glasshead.models.classifier import Classifier
 Values = dict[str, Float64[np.ndarray, " n"]]
 
 
-class Evidence(BaseModel, extra="forbid", frozen=True):
+class EvaluationParams(BaseModel, extra="forbid", frozen=True):
     """What measuring a method may cost.
 
     Attributes:
         images: test images drawn at random, the same for all methods.
-        deletion_steps: equal shares of the pixels that go, or come, one after the other.
+        deletion_steps: equal fractions of the pixels that go, or come, one after the other.
         infidelity_samples: noisy images for each image.
         randomisation_images: how many of the images are explained again with a network of shuffled weights.
         sensitivity_images: how many of the images are explained again after small changes; 0 leaves it out.
@@ -80,7 +80,7 @@ def measure_method(
     subject: Subject,
     explained: Explanation,
     budget: Budget,
-    evidence: Evidence,
+    evaluation: EvaluationParams,
     n_resamples: int,
     seed: int,
 ) -> dict[str, Measure]:
@@ -97,15 +97,15 @@ def measure_method(
 
     maps = explained.maps.astype(np.float32)
     some, few = (
-        subject.at(slice(evidence.randomisation_images)),
-        subject.at(slice(evidence.sensitivity_images)),
+        subject.at(slice(evaluation.randomisation_images)),
+        subject.at(slice(evaluation.sensitivity_images)),
     )
     correlation, similarity = map_similarity(
         maps[: len(some)], explain(randomised, some.images, some.targets)
     )
-    samples = evidence.sensitivity_samples
+    samples = evaluation.sensitivity_samples
     groups = [
-        _faithfulness(classifier, subject, maps, budget, evidence, seed),
+        _faithfulness(classifier, subject, maps, budget, evaluation, seed),
         _localisation(subject, maps),
         {"sparsity": sparsity(maps), **map_faults(maps)},
         {"randomisation": correlation, "randomisation_ssim": similarity},
@@ -128,12 +128,12 @@ def _faithfulness(
     subject: Subject,
     maps: Float[np.ndarray, "n h w"],
     budget: Budget,
-    evidence: Evidence,
+    evaluation: EvaluationParams,
     seed: int,
 ) -> Values:
     image, nothing = subject.images, torch.full_like(subject.images, budget.baseline)
-    given = subject.targets, maps, evidence.deletion_steps, budget.images_per_pass
-    noise = Noise(seed, evidence.infidelity_samples)
+    given = subject.targets, maps, evaluation.deletion_steps, budget.batch_size
+    noise = Noise(seed, evaluation.infidelity_samples)
     return {
         "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *given),
         "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *given),
@@ -144,7 +144,7 @@ def _faithfulness(
 def _localisation(subject: Subject, maps: Float[np.ndarray, "n h w"]) -> Values:
     found = {
         "pointing_game": pointing_game(maps, subject.masks),
-        "mass_in_mask": mass_in_mask(maps, subject.masks),
+        "relevance_mass_accuracy": relevance_mass_accuracy(maps, subject.masks),
         "iou": mask_iou(maps, subject.masks),
     }
     return found | (

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.evidence import completeness, summarise, without_interval
+from glasshead.explainers.measures import completeness, summarise, without_interval
 
 
 def test_completeness_is_the_mean_gap_and_its_share_of_the_step():

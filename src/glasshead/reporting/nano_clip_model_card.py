@@ -10,7 +10,7 @@ SOURCES = {
 }
 
 
-def nano_clip_card(
+def nano_clip_model_card(
     parameters: int, metrics: dict[str, Any], run: dict[str, Any], recipe: dict[str, Any]
 ) -> str:
     """Return Markdown with Hugging Face metadata: data, recipe, device, time, accuracy on each test split."""

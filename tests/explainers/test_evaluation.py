@@ -1,4 +1,4 @@
-"""The evidence for a method whose map is known to be right."""
+"""The evaluation for a method whose map is known to be right."""
 
 import numpy as np
 import pytest
@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.evaluation import EvaluationParams, Subject, measure_method
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
-from glasshead.explainers.report_card import Evidence, Subject, measure_method
 
 SIDE, ROWS = 6, 4
 
@@ -51,7 +51,7 @@ def test_the_pixel_that_decides_is_missed_and_brings_the_class_back() -> None:
         subject,
         Explanation(maps),
         Budget(baseline=0),
-        Evidence(
+        EvaluationParams(
             deletion_steps=SIDE**2,
             infidelity_samples=2,
             sensitivity_images=2,
@@ -61,7 +61,7 @@ def test_the_pixel_that_decides_is_missed_and_brings_the_class_back() -> None:
         seed=0,
     )
     assert found["deletion_auc"]["value"] < 0.1 < 0.9 < found["insertion_auc"]["value"]
-    for measure in ("pointing_game", "mass_in_mask", "iou"):
+    for measure in ("pointing_game", "relevance_mass_accuracy", "iou"):
         assert found[measure]["value"] == 1
     others = 0.1 * (SIDE**2 - 1)
     assert found["mass_on_mark"]["value"] == pytest.approx(others / (9 + others))

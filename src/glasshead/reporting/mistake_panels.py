@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from glasshead.explainers.randomisation import Evidence, best_methods, standing
+from glasshead.explainers.randomisation import Measures, best_methods, sanity_check
 from glasshead.explainers.stored import MethodMaps
 from glasshead.reporting.figures import plain
-from glasshead.reporting.map_drawing import draw_map, method_title
-from glasshead.reporting.panels import Arrays, count_subtasks, draw_concept_bars, rows_of, verdict
+from glasshead.reporting.map_plotting import method_title, plot_map
+from glasshead.reporting.panels import Arrays, count_subtasks, plot_concept_bars, rows_of, verdict
 from glasshead.reporting.sheet import Sheet
 
 Thumbnails = Mapping[str, UInt8[np.ndarray, "h w 3"]]
@@ -30,7 +30,7 @@ class Known:
 
     example_images: Arrays
     methods: Mapping[str, MethodMaps]
-    evidence: Evidence
+    measures: Measures
     shapley: Arrays | None
     neighbours: pd.DataFrame | None
     thumbnails: Thumbnails
@@ -50,7 +50,7 @@ class Known:
         return int(self.neighbours["rank"].max())
 
 
-def draw_card(sheet: Sheet, example: pd.Series, row: int, known: Known, x: float, y: float) -> None:
+def plot_card(sheet: Sheet, example: pd.Series, row: int, known: Known, x: float, y: float) -> None:
     """Draw the card of the image in `row` of all explained ones."""
     sheet.box(x, y, known.card_width, 0.01, facecolor="0.6", edgecolor="none")
     said, confidence = verdict(example, NAME, between="\n").split("\n")
@@ -58,32 +58,32 @@ def draw_card(sheet: Sheet, example: pd.Series, row: int, known: Known, x: float
     image_id = plain(example["image_id"], 30)
     sheet.text(x, y + 0.25, f"calibrated {confidence}, {image_id}", 8)
     top = y + HEIGHT - IMAGE - 0.12
-    x = _draw_maps(sheet, row, known, x, top)
+    x = _plot_maps(sheet, row, known, x, top)
     if known.shapley is not None:
-        x = _draw_concepts(sheet, str(example["image_id"]), known.shapley, x, top)
+        x = _plot_concepts(sheet, str(example["image_id"]), known.shapley, x, top)
     if known.near:
-        _draw_neighbours(sheet, example, known, x + 2 * GAP, top)
+        _plot_neighbours(sheet, example, known, x + 2 * GAP, top)
 
 
-def _draw_maps(sheet: Sheet, row: int, known: Known, x: float, top: float) -> float:
+def _plot_maps(sheet: Sheet, row: int, known: Known, x: float, top: float) -> float:
     """Draw image and maps; return where the next column begins."""
     pixels = known.example_images["pixels"][row]
     sheet.image(pixels.transpose(1, 2, 0), x, top, IMAGE)
     available = [name for name, maps in known.methods.items() if maps.of(row) is not None]
-    for place, name in enumerate(best_methods(available, known.evidence, MAPS), start=1):
+    for place, name in enumerate(best_methods(available, known.measures, MAPS), start=1):
         left = x + place * (IMAGE + GAP)
-        found = standing(name, known.evidence)
-        draw_map(sheet, pixels, known.methods[name].of(row), found, left, top, IMAGE)
-        title = method_title(name, known.methods[name], known.evidence, longest=23)
+        found = sanity_check(name, known.measures)
+        plot_map(sheet, pixels, known.methods[name].of(row), found, left, top, IMAGE)
+        title = method_title(name, known.methods[name], known.measures, longest=23)
         sheet.text(left + IMAGE / 2, top - 0.03, title, 7, ha="center", va="bottom")
     return x + (1 + MAPS) * (IMAGE + GAP)
 
 
-def _draw_concepts(sheet: Sheet, image_id: str, shapley: Arrays, x: float, top: float) -> float:
+def _plot_concepts(sheet: Sheet, image_id: str, shapley: Arrays, x: float, top: float) -> float:
     limit = max(float(np.abs(shapley["values"]).max()), 0.01)
     axes = sheet.axes(x + BAR_LABELS, top, BARS, IMAGE - 0.1)
     (index,) = np.flatnonzero(shapley["image_id"] == image_id)
-    draw_concept_bars(axes, shapley, int(index), limit, CONCEPTS, longest=11)
+    plot_concept_bars(axes, shapley, int(index), limit, CONCEPTS, longest=11)
     axes.set_xticks([-limit, 0, limit], [f"−{limit:.2f}", "0", f"{limit:.2f}"])
     sheet.text(
         x + 0.1,
@@ -95,7 +95,7 @@ def _draw_concepts(sheet: Sheet, image_id: str, shapley: Arrays, x: float, top: 
     return x + BAR_LABELS + BARS + GAP
 
 
-def _draw_neighbours(sheet: Sheet, example: pd.Series, known: Known, x: float, top: float) -> None:
+def _plot_neighbours(sheet: Sheet, example: pd.Series, known: Known, x: float, top: float) -> None:
     assert known.neighbours is not None
     mine = known.neighbours[known.neighbours["image_id"] == example["image_id"]]
     step = known.near * (THUMB + GAP) + GAP
