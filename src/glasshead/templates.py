@@ -1,6 +1,7 @@
-"""What trainings on pixels share: the nodes around a fit, and around a comparison of several."""
+"""How pipelines are written down, and what trainings on pixels share: the nodes around a fit and a comparison."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
@@ -9,24 +10,26 @@ from glasshead.models.inference import predict_logits
 from glasshead.models.variants import measure_variants
 from glasshead.reporting.training_figures import plot_training_history
 
-SELECTION = Node(
-    select_fitting_samples,
-    ["images", "samples"],
-    "fitting_samples",
-    name="select_fitting_samples",
-)
-MAJORITY = Node(
-    predict_majority,
-    ["images", "fitting_samples"],
-    "baselines",
-    name="predict_majority",
-)
-HISTORY = Node(
-    plot_training_history,
-    "training_history",
-    "training_history_figure",
-    name="plot_training_history",
-)
+Names = str | list[str] | dict[str, str] | None
+
+
+def step(function: Callable[..., Any], inputs: Names, outputs: Names) -> Node:
+    """Return the node that is called as its function; datasets written as one text are separated by spaces."""
+    return Node(function, _split(inputs), _split(outputs), name=function.__name__)
+
+
+def steps(*rows: tuple[Callable[..., Any], Names, Names]) -> Pipeline:
+    """Return the pipeline of `(function, inputs, outputs)`, a row a node."""
+    return Pipeline([step(*row) for row in rows])
+
+
+def _split(names: Names) -> Names:
+    return names.split() if isinstance(names, str) and " " in names else names
+
+
+SELECTION = step(select_fitting_samples, "images samples", "fitting_samples")
+MAJORITY = step(predict_majority, "images fitting_samples", "baselines")
+HISTORY = step(plot_training_history, "training_history", "training_history_figure")
 
 
 def training_on_pixels(fit: Node, parameters: str, baselines: Node = MAJORITY) -> Pipeline:
@@ -34,19 +37,14 @@ def training_on_pixels(fit: Node, parameters: str, baselines: Node = MAJORITY) -
 
     A fit that leaves a training_history gets a figure of it.
     """
-    predict = Node(
-        predict_logits,
-        ["uncalibrated", "images", "samples", parameters],
-        "logits",
-        name="predict_logits",
-    )
+    predict = step(predict_logits, ["uncalibrated", "images", "samples", parameters], "logits")
     histories = [HISTORY] if "training_history" in fit.outputs else []
     return Pipeline([SELECTION, fit, predict, baselines, *histories])
 
 
 def comparison_on_pixels(nodes: Iterable[Node], parameters: str) -> Pipeline:
     """Return the template of a comparison: `nodes`, of which one leaves histories, and what makes runs of them."""
-    measure = Node(
+    measure = step(
         measure_variants,
         [
             "images",
@@ -58,6 +56,5 @@ def comparison_on_pixels(nodes: Iterable[Node], parameters: str) -> Pipeline:
             "params:evaluate",
         ],
         "runs",
-        name="measure_variants",
     )
     return Pipeline([SELECTION, *nodes, measure])

@@ -105,9 +105,9 @@ def _check_bad_fraction(sound: int, refused: list[Refused], params: IngestParams
     if len(refused) > params.max_bad_fraction * total:
         examples = "; ".join(f"{file!r}: {reason}" for file, reason in refused[:SHOWN])
         raise SourceError(
-            f"{len(refused)} of {total} images are unusable; ingest.max_bad_fraction allows {params.max_bad_fraction:g} of "
-            f"them. The first: {examples}. Repair or remove them, or raise ingest.max_bad_fraction: with 1 the run lists "
-            "them all in data/02_intermediate/quarantine.csv."
+            f"{len(refused)} of {total} images are unusable; ingest.max_bad_fraction allows a fraction of "
+            f"{params.max_bad_fraction:g}. The first: {examples}. Repair or remove them, or raise "
+            "ingest.max_bad_fraction: with 1 the run lists them all in data/02_intermediate/quarantine.csv."
         )
 
 

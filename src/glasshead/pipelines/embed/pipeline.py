@@ -1,40 +1,24 @@
 """The graph of `embed`."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from glasshead.pipelines.embed.nodes import embed_images, embed_texts
+from glasshead.templates import steps
 
 
 def create_pipeline() -> Pipeline:
     """images, samples, processor, embedding_store → embeddings, embed_summary."""
-    return Pipeline(
-        [
-            Node(
-                embed_images,
-                [
-                    "images",
-                    "samples",
-                    "processor",
-                    "embedding_store",
-                    "params:backbone",
-                    "params:embed",
-                ],
-                ["embeddings", "embed_summary"],
-                name="embed_images",
-            ),
-        ]
+    return steps(
+        (
+            embed_images,
+            "images samples processor embedding_store params:backbone params:embed",
+            "embeddings embed_summary",
+        ),
     )
 
 
 def texts_pipeline() -> Pipeline:
     """taxonomy, images → text_embeddings."""
-    return Pipeline(
-        [
-            Node(
-                embed_texts,
-                ["taxonomy", "images", "params:backbone"],
-                "text_embeddings",
-                name="embed_texts",
-            )
-        ]
+    return steps(
+        (embed_texts, "taxonomy images params:backbone", "text_embeddings"),
     )

@@ -1,6 +1,6 @@
 """The graph of `evaluate`, and the gate that a composition adds behind everything it saves."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from glasshead.calibration.temperature import Output
 from glasshead.pipelines.evaluate.audit_nodes import find_faults
@@ -18,6 +18,7 @@ from glasshead.pipelines.evaluate.nodes import (
     select_test,
 )
 from glasshead.reporting.risk_figures import plot_localisation
+from glasshead.templates import steps
 
 
 def create_pipeline(output: Output = "softmax") -> Pipeline:
@@ -33,45 +34,13 @@ def _of_classes() -> Pipeline:
     return (
         _measured(baselines="baselines", abstention="abstention")
         + _findings(tables)
-        + Pipeline(
-            [
-                Node(
-                    measure_class_recall,
-                    "test_predictions",
-                    "class_recall",
-                    name="measure_class_recall",
-                ),
-                Node(
-                    find_confused_pairs,
-                    ["test_predictions", "params:evaluate"],
-                    "confused_pairs",
-                    name="find_confused_pairs",
-                ),
-                Node(
-                    measure_reliability,
-                    ["test_predictions", "params:evaluate"],
-                    "reliability",
-                    name="measure_reliability",
-                ),
-                Node(
-                    plot_confusion_matrix,
-                    "test_predictions",
-                    "confusion_matrix_figure",
-                    name="plot_confusion_matrix",
-                ),
-                Node(
-                    plot_class_recall,
-                    "class_recall",
-                    "class_recall_figure",
-                    name="plot_class_recall",
-                ),
-                Node(
-                    plot_confused_pairs,
-                    ["confused_pairs", "images", "params:evaluate"],
-                    "confused_pairs_figure",
-                    name="plot_confused_pairs",
-                ),
-            ]
+        + steps(
+            (measure_class_recall, "test_predictions", "class_recall"),
+            (find_confused_pairs, "test_predictions params:evaluate", "confused_pairs"),
+            (measure_reliability, "test_predictions params:evaluate", "reliability"),
+            (plot_confusion_matrix, "test_predictions", "confusion_matrix_figure"),
+            (plot_class_recall, "class_recall", "class_recall_figure"),
+            (plot_confused_pairs, "confused_pairs images params:evaluate", "confused_pairs_figure"),
         )
     )
 
@@ -80,16 +49,9 @@ def _of_labels() -> Pipeline:
     return (
         _measured(localisation="localisation")
         + _findings({"further": "shortcut_findings"})
-        + Pipeline(
-            [
-                Node(plot_curves, "test_predictions", "curves_figure", name="plot_curves"),
-                Node(
-                    plot_localisation,
-                    "metrics",
-                    "localisation_figure",
-                    name="plot_localisation",
-                ),
-            ]
+        + steps(
+            (plot_curves, "test_predictions", "curves_figure"),
+            (plot_localisation, "metrics", "localisation_figure"),
         )
     )
 
@@ -97,42 +59,33 @@ def _of_labels() -> Pipeline:
 def gate_pipeline(after: list[str]) -> Pipeline:
     """Return the gate alone, which waits for the datasets `after`."""
     inputs = ["metrics", "params:evaluate", *after]
-    return Pipeline([Node(check_gate, inputs, None, name="check_gate")])
+    return steps(
+        (check_gate, inputs, None),
+    )
 
 
 def _measured(**measured: str) -> Pipeline:
     """Return what every output has: its test table, its metrics from that and `measured`, its reliability."""
-    return Pipeline(
-        [
-            Node(
-                select_test,
-                ["images", "samples", "logits", "predictions"],
-                "test_predictions",
-                name="select_test",
-            ),
-            Node(
-                compute_metrics,
-                {
-                    "test": "test_predictions",
-                    "samples": "samples",
-                    "temperatures": "temperatures",
-                    "parameters": "params:evaluate",
-                    "seed": "params:seed",
-                    **measured,
-                },
-                "metrics",
-                name="compute_metrics",
-            ),
-            Node(
-                plot_reliability,
-                ["test_predictions", "params:evaluate"],
-                "reliability_figure",
-                name="plot_reliability",
-            ),
-        ]
+    return steps(
+        (select_test, "images samples logits predictions", "test_predictions"),
+        (
+            compute_metrics,
+            {
+                "test": "test_predictions",
+                "samples": "samples",
+                "temperatures": "temperatures",
+                "parameters": "params:evaluate",
+                "seed": "params:seed",
+                **measured,
+            },
+            "metrics",
+        ),
+        (plot_reliability, "test_predictions params:evaluate", "reliability_figure"),
     )
 
 
 def _findings(tables: dict[str, str]) -> Pipeline:
     inputs = {"test": "test_predictions", "samples": "samples", "metrics": "metrics", **tables}
-    return Pipeline([Node(find_faults, inputs, "findings", name="find_faults")])
+    return steps(
+        (find_faults, inputs, "findings"),
+    )

@@ -1,6 +1,6 @@
 """The `explain` pipeline: a template, instantiated once per classifier."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from glasshead.pipelines.explain.answer_nodes import explain_answers
 from glasshead.pipelines.explain.concept_nodes import explain_concepts, intervene
@@ -22,6 +22,7 @@ from glasshead.reporting.concept_figures import (
 )
 from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
 from glasshead.reporting.intervention_figures import plot_interventions
+from glasshead.templates import steps
 
 
 def create_pipeline(*, concepts: bool) -> Pipeline:
@@ -36,149 +37,65 @@ def create_pipeline(*, concepts: bool) -> Pipeline:
 
 def pixels_pipeline(measured: list[str]) -> Pipeline:
     """Return the nodes for any classifier; what else is `measured` comes in beside its pixels."""
-    return Pipeline(
-        [
-            Node(
-                choose_examples,
-                ["images", "samples", "predictions", "params:explain", "params:seed"],
-                "examples",
-                name="choose_examples",
-            ),
-            Node(
-                prepare_examples,
-                ["classifier", "images", "examples", "planted"],
+    return steps(
+        (choose_examples, "images samples predictions params:explain params:seed", "examples"),
+        (prepare_examples, "classifier images examples planted", "example_images"),
+        (
+            explain_pixels,
+            "classifier example_images examples params:explain params:seed",
+            "attributions",
+        ),
+        (
+            measure_explanations,
+            [
+                "classifier",
                 "example_images",
-                name="prepare_examples",
-            ),
-            Node(
-                explain_pixels,
-                ["classifier", "example_images", "examples", "params:explain", "params:seed"],
+                "examples",
                 "attributions",
-                name="explain_pixels",
-            ),
-            Node(
-                measure_explanations,
-                [
-                    "classifier",
-                    "example_images",
-                    "examples",
-                    "attributions",
-                    "params:explain",
-                    "params:seed",
-                    *measured,
-                ],
-                "explanations",
-                name="measure_explanations",
-            ),
-            Node(
-                plot_explanation_evaluation,
-                ["explanations", "attributions"],
-                "explanation_report_figure",
-                name="plot_explanation_evaluation",
-            ),
-        ]
+                "params:explain",
+                "params:seed",
+                *measured,
+            ],
+            "explanations",
+        ),
+        (plot_explanation_evaluation, "explanations attributions", "explanation_report_figure"),
     )
 
 
 def concepts_pipeline() -> Pipeline:
     """Return the nodes that explain a bottleneck by its concepts."""
-    return Pipeline(
-        [
-            Node(
-                explain_concepts,
-                [
-                    "classifier",
-                    "embeddings",
-                    "samples",
-                    "examples",
-                    "params:explain",
-                    "params:seed",
-                ],
-                "shapley",
-                name="explain_concepts",
-            ),
-            Node(
-                intervene,
-                [
-                    "classifier",
-                    "embeddings",
-                    "samples",
-                    "shapley",
-                    "params:explain",
-                    "params:seed",
-                ],
-                ["interventions", "flips"],
-                name="intervene",
-            ),
-            Node(
-                plot_shapley_images,
-                ["examples", "example_images", "shapley"],
-                "shapley_images_figure",
-                name="plot_shapley_images",
-            ),
-            Node(
-                plot_shapley_global,
-                "shapley",
-                "shapley_global_figure",
-                name="plot_shapley_global",
-            ),
-            Node(
-                plot_shapley_beeswarm,
-                "shapley",
-                "shapley_beeswarm_figure",
-                name="plot_shapley_beeswarm",
-            ),
-            Node(
-                plot_shapley_mistake,
-                ["examples", "shapley"],
-                "shapley_mistake_figure",
-                name="plot_shapley_mistake",
-            ),
-            Node(
-                plot_shapley_right,
-                ["examples", "shapley"],
-                "shapley_right_figure",
-                name="plot_shapley_right",
-            ),
-            Node(
-                plot_interactions,
-                "shapley",
-                "interactions_figure",
-                name="plot_interactions",
-            ),
-            Node(
-                plot_interventions,
-                "interventions",
-                "interventions_figure",
-                name="plot_interventions",
-            ),
-        ]
+    return steps(
+        (
+            explain_concepts,
+            "classifier embeddings samples examples params:explain params:seed",
+            "shapley",
+        ),
+        (
+            intervene,
+            "classifier embeddings samples shapley params:explain params:seed",
+            "interventions flips",
+        ),
+        (plot_shapley_images, "examples example_images shapley", "shapley_images_figure"),
+        (plot_shapley_global, "shapley", "shapley_global_figure"),
+        (plot_shapley_beeswarm, "shapley", "shapley_beeswarm_figure"),
+        (plot_shapley_mistake, "examples shapley", "shapley_mistake_figure"),
+        (plot_shapley_right, "examples shapley", "shapley_right_figure"),
+        (plot_interactions, "shapley", "interactions_figure"),
+        (plot_interventions, "interventions", "interventions_figure"),
     )
 
 
 def answers_pipeline() -> Pipeline:
     """Return the nodes that explain a bottleneck's answers to its concepts by pixels."""
-    return Pipeline(
-        [
-            Node(
-                explain_answers,
-                [
-                    "classifier",
-                    "example_images",
-                    "examples",
-                    "samples",
-                    "shapley",
-                    "params:explain",
-                    "params:seed",
-                ],
-                "answer_maps",
-                name="explain_answers",
-            ),
-            Node(
-                plot_answer_maps,
-                ["examples", "example_images", "answer_maps", "explanations"],
-                "answer_maps_figure",
-                name="plot_answer_maps",
-            ),
-        ]
+    return steps(
+        (
+            explain_answers,
+            "classifier example_images examples samples shapley params:explain params:seed",
+            "answer_maps",
+        ),
+        (
+            plot_answer_maps,
+            "examples example_images answer_maps explanations",
+            "answer_maps_figure",
+        ),
     )

@@ -1,6 +1,6 @@
 """The graph of `pretrain`. It writes to data/06_models; shipping weights is another, deliberate step (`make ship`)."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from glasshead.pipelines.pretrain.nodes import (
     collect_pairs,
@@ -8,35 +8,22 @@ from glasshead.pipelines.pretrain.nodes import (
     train_nano_clip,
     write_nano_clip_card,
 )
+from glasshead.templates import steps
 
 
 def create_pipeline() -> Pipeline:
     """params → nano_clip, its training log, metrics and card."""
-    return Pipeline(
-        [
-            Node(
-                collect_pairs,
-                ["params:pretrain", "params:seed"],
-                "pretrain_pairs",
-                name="collect_pairs",
-            ),
-            Node(
-                train_nano_clip,
-                ["pretrain_pairs", "params:pretrain", "params:seed"],
-                ["nano_clip", "nano_clip_training_history", "nano_clip_run"],
-                name="train_nano_clip",
-            ),
-            Node(
-                measure_nano_clip,
-                ["nano_clip", "pretrain_pairs"],
-                "nano_clip_metrics",
-                name="measure_nano_clip",
-            ),
-            Node(
-                write_nano_clip_card,
-                ["nano_clip", "nano_clip_metrics", "nano_clip_run", "params:pretrain"],
-                "nano_clip_model_card",
-                name="write_nano_clip_card",
-            ),
-        ]
+    return steps(
+        (collect_pairs, "params:pretrain params:seed", "pretrain_pairs"),
+        (
+            train_nano_clip,
+            "pretrain_pairs params:pretrain params:seed",
+            "nano_clip nano_clip_training_history nano_clip_run",
+        ),
+        (measure_nano_clip, "nano_clip pretrain_pairs", "nano_clip_metrics"),
+        (
+            write_nano_clip_card,
+            "nano_clip nano_clip_metrics nano_clip_run params:pretrain",
+            "nano_clip_model_card",
+        ),
     )

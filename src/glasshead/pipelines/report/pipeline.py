@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from glasshead.pipelines.report.comparison_nodes import compare_classifiers
 from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
+from glasshead.templates import steps
 
 SHOWN = (  # where the corridor has them
     "class_recall",
@@ -28,31 +29,17 @@ def create_pipeline(made: Iterable[str]) -> Pipeline:
     judged = "own_results", "classifier", "images", "samples", "ingest_counts", "predictions"
     common = "own_results", "results", "run_record", "findings", "summary", "metrics"
     data = "images", "predictions", "class_balance_figure", "mean_images_figure"
-    return Pipeline(
-        [
-            Node(
-                judge_classifier,
-                _named(*judged, "metrics", "findings", *explained),
-                "summary",
-                name="judge_classifier",
-            ),
-            Node(write_report, _named(*common, *data, *shown), "report", name="write_report"),
-            Node(write_model_card, _named(*common), "model_card", name="write_model_card"),
-        ]
+    return steps(
+        (judge_classifier, _named(*judged, "metrics", "findings", *explained), "summary"),
+        (write_report, _named(*common, *data, *shown), "report"),
+        (write_model_card, _named(*common), "model_card"),
     )
 
 
 def comparison_pipeline() -> Pipeline:
     """results → comparison_report."""
-    return Pipeline(
-        [
-            Node(
-                compare_classifiers,
-                ["results", "params:report"],
-                "comparison_report",
-                name="compare_classifiers",
-            )
-        ]
+    return steps(
+        (compare_classifiers, "results params:report", "comparison_report"),
     )
 
 

@@ -1,6 +1,6 @@
 """The graph of `risk`: its training, whose fits see `fitting_samples` alone, and what proves its maps."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from glasshead.pipelines.risk.audit_nodes import find_shortcuts
 from glasshead.pipelines.risk.evaluation_nodes import list_for_review, locate_risk
@@ -14,7 +14,7 @@ from glasshead.pipelines.risk.nodes import (
     predict_risk,
     store_features,
 )
-from glasshead.templates import SELECTION
+from glasshead.templates import SELECTION, step, steps
 
 FEATURES = ["embedding_store", "embed_summary"]
 
@@ -29,23 +29,15 @@ def create_pipeline() -> Pipeline:
         "params:risk",
         "params:seed",
     ]
-    return features_pipeline() + Pipeline(
-        [
-            Node(fit_auditor, fitted_on, ["uncalibrated", "training_history"], name="fit_auditor"),
-            Node(fit_reference, ["uncalibrated", *fitted_on], "reference", name="fit_reference"),
-            Node(
-                predict_risk,
-                ["uncalibrated", "images", "samples", *FEATURES, "params:risk"],
-                ["logits", "maps"],
-                name="predict_risk",
-            ),
-            Node(
-                plot_training_history,
-                "training_history",
-                "training_history_figure",
-                name="plot_training_history",
-            ),
-        ]
+    return features_pipeline() + steps(
+        (fit_auditor, fitted_on, "uncalibrated training_history"),
+        (fit_reference, ["uncalibrated", *fitted_on], "reference"),
+        (
+            predict_risk,
+            ["uncalibrated", "images", "samples", *FEATURES, "params:risk"],
+            "logits maps",
+        ),
+        (plot_training_history, "training_history", "training_history_figure"),
     )
 
 
@@ -54,17 +46,10 @@ def features_pipeline() -> Pipeline:
     return Pipeline(
         [
             SELECTION,
-            Node(
+            step(
                 store_features,
-                [
-                    "images",
-                    "fitting_samples",
-                    "embedding_store",
-                    "params:backbone",
-                    "params:risk",
-                ],
+                "images fitting_samples embedding_store params:backbone params:risk",
                 "embed_summary",
-                name="store_features",
             ),
         ]
     )
@@ -76,38 +61,21 @@ def proof_pipeline() -> Pipeline:
     classifier, reference, logits, predictions, maps, images, samples, planted → localisation, shortcut_findings,
     to_review and figures.
     """
-    return Pipeline(
-        [
-            Node(
-                locate_risk,
-                ["classifier", "reference", "images", "predictions", "params:risk", "params:seed"],
-                "localisation",
-                name="locate_risk",
-            ),
-            Node(
-                find_shortcuts,
-                [
-                    "classifier",
-                    "reference",
-                    "images",
-                    "samples",
-                    "logits",
-                    "localisation",
-                    "planted",
-                    "params:risk",
-                    "params:seed",
-                ],
-                "shortcut_findings",
-                name="find_shortcuts",
-            ),
-            Node(
-                list_for_review, ["predictions", "params:risk"], "to_review", name="list_for_review"
-            ),
-            Node(
-                plot_galleries,
-                ["classifier", "images", "predictions", "maps", "to_review", "params:risk"],
-                ["highest_figure", "lowest_figure", "uncertain_figure", "to_review_figure"],
-                name="plot_galleries",
-            ),
-        ]
+    return steps(
+        (
+            locate_risk,
+            "classifier reference images predictions params:risk params:seed",
+            "localisation",
+        ),
+        (
+            find_shortcuts,
+            "classifier reference images samples logits localisation planted params:risk params:seed",
+            "shortcut_findings",
+        ),
+        (list_for_review, "predictions params:risk", "to_review"),
+        (
+            plot_galleries,
+            "classifier images predictions maps to_review params:risk",
+            "highest_figure lowest_figure uncertain_figure to_review_figure",
+        ),
     )

@@ -1,13 +1,13 @@
 """The graph of `train_heads`: only `fitting_samples` reaches a fit."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from glasshead.pipelines.train_heads.nodes import (
     fit_heads,
     predict_baselines,
     predict_logits,
 )
-from glasshead.templates import HISTORY, SELECTION
+from glasshead.templates import HISTORY, SELECTION, step
 
 
 def create_pipeline() -> Pipeline:
@@ -15,38 +15,16 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             SELECTION,
-            Node(
+            step(
                 fit_heads,
-                [
-                    "embeddings",
-                    "fitting_samples",
-                    "images",
-                    "taxonomy",
-                    "params:backbone",
-                    "params:train_heads",
-                    "params:seed",
-                ],
-                ["uncalibrated", "training_history"],
-                name="fit_heads",
+                "embeddings fitting_samples images taxonomy params:backbone params:train_heads params:seed",
+                "uncalibrated training_history",
             ),
-            Node(
-                predict_logits,
-                ["uncalibrated", "embeddings", "samples"],
-                "logits",
-                name="predict_logits",
-            ),
-            Node(
+            step(predict_logits, "uncalibrated embeddings samples", "logits"),
+            step(
                 predict_baselines,
-                [
-                    "uncalibrated",
-                    "embeddings",
-                    "fitting_samples",
-                    "taxonomy",
-                    "params:train_heads",
-                    "params:seed",
-                ],
+                "uncalibrated embeddings fitting_samples taxonomy params:train_heads params:seed",
                 "baselines",
-                name="predict_baselines",
             ),
             HISTORY,
         ]

@@ -1,6 +1,6 @@
 """The graph of `transfer_comparison`: only `fitting_samples` reaches a fit."""
 
-from kedro.pipeline import Node, Pipeline
+from kedro.pipeline import Pipeline
 
 from glasshead.pipelines.train_transfer.comparison_nodes import (
     compare_recipes,
@@ -10,44 +10,25 @@ from glasshead.pipelines.train_transfer.comparison_nodes import (
     pretrain_parents,
     study_interpolation,
 )
-from glasshead.templates import comparison_on_pixels
+from glasshead.templates import comparison_on_pixels, step
 
 
 def comparison_pipeline() -> Pipeline:
     """images, samples, transfer_parents → variants, histories, runs, two tables and their figures."""
     nodes = [
-        Node(
+        step(
             pretrain_parents,
-            ["transfer_parents", "variants", "params:transfer_comparison", "params:seed"],
-            ["parents", "parent_histories"],
-            name="pretrain_parents",
+            "transfer_parents variants params:transfer_comparison params:seed",
+            "parents parent_histories",
         ),
-        Node(
+        step(
             fit_variants,
-            [
-                "images",
-                "fitting_samples",
-                "parents",
-                "variants",
-                "params:transfer_comparison",
-                "params:seed",
-            ],
+            "images fitting_samples parents variants params:transfer_comparison params:seed",
             "histories",
-            name="fit_variants",
         ),
-        Node(compare_recipes, "runs", "comparison", name="compare_recipes"),
-        Node(plot_comparison, "histories", "comparison_figure", name="plot_comparison"),
-        Node(
-            study_interpolation,
-            ["comparison", "variants", "images", "samples"],
-            "interpolation",
-            name="study_interpolation",
-        ),
-        Node(
-            plot_interpolation,
-            "interpolation",
-            "interpolation_figure",
-            name="plot_interpolation",
-        ),
+        step(compare_recipes, "runs", "comparison"),
+        step(plot_comparison, "histories", "comparison_figure"),
+        step(study_interpolation, "comparison variants images samples", "interpolation"),
+        step(plot_interpolation, "interpolation", "interpolation_figure"),
     ]
     return comparison_on_pixels(nodes, "params:transfer_comparison")
