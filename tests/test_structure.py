@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from glasshead.datasets import atomic
 from glasshead.device import Computes
-from glasshead.models.classifier import KINDS
+from glasshead.models.classifier import class_of
 from glasshead.pipeline_registry import CLASSIFIERS, CORRIDOR, register_pipelines
 from glasshead.pipelines import explain
 from glasshead.settings import CONFIG_LOADER_ARGS
@@ -120,7 +120,10 @@ class TestPipelines:
         ]
 
     def test_every_kind_can_be_loaded(self) -> None:
-        assert set(CLASSIFIERS) == set(KINDS)
+        assert {name: class_of(name).kind for name in CLASSIFIERS} == {x: x for x in CLASSIFIERS}
+        for name in ("clip", "classifier", "nowhere", "..heads"):
+            with pytest.raises(LookupError):
+                class_of(name)
 
     @pytest.mark.parametrize(
         ("name", "classifier"),

@@ -5,6 +5,7 @@ import hashlib
 import json
 import pkgutil
 from abc import abstractmethod
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -16,18 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from glasshead import models
 from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.temperature import FINAL, Output, probabilities_at
 from glasshead.errors import ArtifactError
 
 FORMAT = 2  # of classifier.json; raise it when an older one can no longer be read
-KINDS = {
-    "cnn": "glasshead.models.cnn:CNNClassifier",
-    "ensemble": "glasshead.models.ensemble:Ensemble",
-    "heads": "glasshead.models.heads:GlassHeads",
-    "risk": "glasshead.models.risk:RiskAuditor",
-    "transfer": "glasshead.models.transfer:TransferClassifier",
-}
 
 
 class Concept(NamedTuple):
@@ -156,10 +151,7 @@ class Classifier(nn.Module):
     @staticmethod
     def from_description(described: dict[str, Any]) -> "Classifier":
         """Build the classifier that `describe` told of; weights follow. LookupError if its kind is unknown."""
-        kind = KINDS[described["kind"]]
-        classifier: Classifier = pkgutil.resolve_name(kind).from_settings(
-            described["settings"], described
-        )
+        classifier = class_of(described["kind"]).from_settings(described["settings"], described)
         return classifier.with_temperatures(described["temperatures"]).with_abstention(
             described["abstention"]
         )
@@ -231,6 +223,19 @@ class Classifier(nn.Module):
                 f"The weights in {folder} do not fit its settings: {[*missing, *unexpected][:3]}."
             )
         return classifier.eval()
+
+
+def class_of(kind: str) -> type[Classifier]:
+    """Return the class of a kind, which the module of `glasshead.models` called as the kind defines.
+
+    Raises LookupError where there is none.
+    """
+    if kind in {module.name for module in pkgutil.iter_modules(models.__path__)}:
+        for member in vars(import_module(f"{models.__name__}.{kind}")).values():
+            if isinstance(member, type) and issubclass(member, Classifier):
+                if vars(member).get("kind") == kind:
+                    return member
+    raise LookupError(f"there is no kind of classifier called {kind!r}")
 
 
 def concepts_of(described: dict[str, Any]) -> tuple[Concept, ...]:
