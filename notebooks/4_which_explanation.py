@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -57,8 +59,8 @@ asks
 # %% [markdown]
 # ## 2. Does it point at the object?
 #
-# The fraction of images in which the highest pixel of the map lies on the object, whose mask is known here. Objects stand
-# near the middle, so a bump in the centre of every image is what must be beaten.
+# The fraction of images in which the highest pixel of the map lies on the object, whose mask is known here. Objects
+# stand near the middle, so a bump in the centre of every image is what must be beaten.
 #
 # The number again, from the maps and masks themselves:
 

@@ -231,10 +231,11 @@ def class_of(kind: str) -> type[Classifier]:
     Raises LookupError where there is none.
     """
     if kind in {module.name for module in pkgutil.iter_modules(models.__path__)}:
-        for member in vars(import_module(f"{models.__name__}.{kind}")).values():
-            if isinstance(member, type) and issubclass(member, Classifier):
-                if vars(member).get("kind") == kind:
-                    return member
+        members = vars(import_module(f"{models.__name__}.{kind}")).values()
+        classes = (each for each in members if isinstance(each, type))
+        for candidate in classes:
+            if issubclass(candidate, Classifier) and vars(candidate).get("kind") == kind:
+                return candidate
     raise LookupError(f"there is no kind of classifier called {kind!r}")
 
 
