@@ -431,6 +431,11 @@ class TestCNN:
         assert run("--pipelines=cnn").exit_code == 0
         assert [file.read_bytes() for file in files] == before
 
+    def test_its_report_is_written_again(self, run: Run, cnn_run: Result) -> None:
+        before = (CNN_REPORTING / "summary.json").read_bytes()
+        assert run("--pipelines=cnn_report").exit_code == 0
+        assert (CNN_REPORTING / "summary.json").read_bytes() == before
+
     def test_it_is_compared_with_heads(self, run: Run, first_run: Result, cnn_run: Result) -> None:
         result = run("--pipelines=report_comparison")
         assert result.exit_code == 0, result.stderr[-2000:]

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 HOW_TO = ROOT / "docs" / "how-to"
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
     *sorted(HOW_TO.glob("*.md")),
     *sorted((ROOT / "notebooks").glob("*.py")),
 ]
@@ -169,7 +171,7 @@ def test_a_command_exists_with_its_options(words: list[str]) -> None:
 
 
 def test_commands_are_found() -> None:
-    assert "README.md: kedro run --pipelines=cnn" in COMMANDS
+    assert "train-a-network.md: kedro run --pipelines=cnn" in COMMANDS
     assert "README.md: make viz" in COMMANDS
 
 

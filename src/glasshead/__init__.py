@@ -4,7 +4,7 @@ import os
 from pkgutil import resolve_name
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 def load(folder: str | os.PathLike[str]) -> Any:
