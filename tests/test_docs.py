@@ -27,7 +27,7 @@ HOW_TO = ROOT / "docs" / "how-to"
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted({*(ROOT / "docs").glob("*.md")} - {ROOT / "docs" / "benchmarks.md"}),  # generated
     *sorted(HOW_TO.glob("*.md")),
     *sorted((ROOT / "notebooks").glob("*.py")),
 ]
