@@ -51,22 +51,18 @@ METRICS = frozenset(
     }
 )
 WITH_INTERVAL = ("accuracy", "ece")  # as accuracy_low and accuracy_high
-CURVES = frozenset(
-    {
+CURVES = {  # of a training history, by the column that counts
+    "step": ("loss", "gradient_norm"),
+    "epoch": (
         "train_loss",
         "validation_loss",
         "validation_accuracy",
         "validation_gap",
         "learning_rate",
-        "loss",
-        "gradient_norm",
-    }
-)
-PARAMETERS = (  # by how their names end
-    "seed",
-    "source",
-    "taxonomy",
-    "backbone.name",
+    ),
+}
+PARAMETERS = frozenset({"seed", "ingest.source", "preprocess.taxonomy", "backbone.name"})
+ENDINGS = (  # of the names of parameters that trainings share
     "risks",
     "members",
     "architecture",
@@ -101,7 +97,7 @@ def headline_metrics(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def headline_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the dotted name and the value, as text, of those of the nested `parameters` that are headlines."""
     for name, value in leaves(parameters):
-        if f".{name}".endswith(tuple(f".{ending}" for ending in PARAMETERS)):
+        if name in PARAMETERS or name.endswith(tuple(f".{ending}" for ending in ENDINGS)):
             yield name, str(value)
 
 

@@ -83,7 +83,7 @@ def log_curves(run_id: str, history: pd.DataFrame, name: str) -> None:
         run_id,
         (
             (f"{name}/{column}", value, int(step))
-            for column in history.columns.intersection(list(CURVES))
+            for column in history.columns.intersection(list(CURVES[axis]))
             for step, value in zip(history[axis], history[column], strict=True)
         ),
     )

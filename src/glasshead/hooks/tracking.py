@@ -58,7 +58,7 @@ def best_effort(
 
 
 class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
-    """The plugin's hook, which opens the run and logs parameters; this adds results, lineage and a true status.
+    """The plugin's hook, which opens the run; this adds parameters, results, lineage and a true status.
 
     By itself the plugin fails the pipeline when MLflow fails, and leaves an interrupted run to read as finished.
     """
@@ -106,7 +106,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Open the run and say what it is."""
-        self._pid, self._seen = os.getpid(), set[str]()
+        self._pid, self._has_digest = os.getpid(), False
         self._began = time.perf_counter()
         # Open from here on, as an interrupt may come before the run has its id.
         self.is_open = self._is_connected
@@ -117,7 +117,8 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def before_node_run(
         self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
     ) -> None:
-        """Start the node's clock; the plugin would log all parameters of the node here."""
+        """Make the run the active one of the node's thread, and start the node's clock."""
+        self._join_run(node, catalog, is_async)
         self._started[node.name] = time.perf_counter()
 
     @hook_impl
@@ -208,8 +209,12 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self._children = ChildRuns(self.run_id, experiment_id, choices, started)
         close_orphans(client, experiment_id)
         parameters = _parameters(pipeline, catalog)
-        mlflow.log_params(dict(headline_parameters(parameters)), run_id=self.run_id)
+        mlflow.log_params(dict(headline_parameters(parameters)))
         client.log_dict(self.run_id, parameters, "parameters.json")
+
+    @best_effort
+    def _join_run(self, node: Node, catalog: DataCatalog, is_async: bool) -> None:
+        super().before_node_run(node, catalog, {}, is_async)  # it would log parameters given here
 
     @best_effort
     def _log_whole(self) -> None:
@@ -220,9 +225,9 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     @best_effort
     def _log_digest(self, dataset: str) -> None:
         """Log the image table as the run's input once, when it or the samples made of it are first touched."""
-        if dataset not in DATA or self._seen >= DATA or not self._catalog.exists("images"):
+        if dataset not in DATA or self._has_digest or not self._catalog.exists("images"):
             return
-        self._seen |= DATA
+        self._has_digest = True
         path = routes.path_of(self._catalog, "images")
         routes.log_data(self.run_id, self._catalog.load("images"), path)
 
