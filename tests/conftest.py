@@ -27,6 +27,7 @@ from torchvision.datasets import CIFAR10
 
 from glasshead.cli import cli
 from glasshead.hooks import TrackingHooks
+from glasshead.hooks.headlines import LIMIT
 from glasshead.images.scenes import CLASSES
 from glasshead.settings import HOOKS
 
@@ -160,6 +161,14 @@ def run_words(
         yield f"--to-outputs={to}"
 
 
+def check_legible(store: str) -> None:
+    """Assert that each run of an MLflow store has few enough metrics and parameters for a table."""
+    client = mlflow.MlflowClient(store)
+    for run in client.search_runs([entry.experiment_id for entry in client.search_experiments()]):
+        for entries in (run.data.metrics, run.data.params):
+            assert len(entries) <= LIMIT, (run.info.run_name, sorted(entries))
+
+
 @pytest.fixture(scope="module")
 def run(
     tmp_path_factory: pytest.TempPathFactory, empty_store: Path
@@ -184,7 +193,9 @@ def run(
         *options: str, given: Mapping[str, object] | None = None, also: str = "", to: str = ""
     ) -> Result:
         words = run_words(options, given or {}, also, to)
-        return CliRunner().invoke(cli, ["run", "--env", "test", *words])
+        result = CliRunner().invoke(cli, ["run", "--env", "test", *words])
+        check_legible(f"sqlite:///{project}/mlruns/mlflow.db")
+        return result
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)

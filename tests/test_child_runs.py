@@ -22,12 +22,13 @@ def client(tmp_path: Path, empty_store: Path) -> Iterator[mlflow.MlflowClient]:
 
 @pytest.fixture
 def children(client: mlflow.MlflowClient) -> ChildRuns:
-    return ChildRuns(client.create_run("0").info.run_id, "0")
+    parent = client.create_run("0").info.run_id
+    return ChildRuns(parent, "0", {"source": "scenes"}, "2026-01-01 12:00:00")
 
 
 def recorded(client: mlflow.MlflowClient) -> dict[str, Run]:
     runs = client.search_runs(["0"])
-    return {run.info.run_name: run for run in runs if "mlflow.parentRunId" in run.data.tags}
+    return {run.data.tags["variant"]: run for run in runs if "mlflow.parentRunId" in run.data.tags}
 
 
 def test_a_variant_has_one_run_nested_under_its_parent(
@@ -35,12 +36,14 @@ def test_a_variant_has_one_run_nested_under_its_parent(
 ) -> None:
     child = children.run_id("study", "a")
     assert child == children.run_id("study", "a") != children.run_id("study", "b")
+    assert recorded(client)["a"].info.run_name == "a, scenes, 2026-01-01 12:00:00"
     (parent,) = (
         run for run in client.search_runs(["0"]) if "mlflow.parentRunId" not in run.data.tags
     )
     tags = recorded(client)["a"].data.tags
     assert tags["mlflow.parentRunId"] == parent.info.run_id
     assert (tags["comparison"], tags["classifier"]) == ("study", "study.a")
+    assert tags["source"] == "scenes"
     assert tags[PROCESS_TAG] == process_tag()
 
 

@@ -1,5 +1,6 @@
 """The whole project in the `test` environment, by the commands of the README, in a copy of its configuration."""
 
+import base64
 import json
 import re
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import torch
 import yaml
 from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
+from kedro.framework.project import pipelines
+from kedro.framework.session import KedroSession
 from kedro_viz.integrations.deployment.local_deployer import LocalDeployer
 from kedro_viz.server import load_and_populate_data
 from markupsafe import escape
@@ -20,6 +23,7 @@ from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from glasshead.__main__ import main
+from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.images.scenes import CLASSES
 from glasshead.images.table import ImageTable
 from glasshead.models.variants import name_of
@@ -187,10 +191,34 @@ class TestDefaultRun:
         assert not any("Params(" in value for value in tracked.data.params.values())
         assert tracked.data.metrics["accuracy"] == read_metrics()["accuracy"]["value"]
         corrected = json.loads((REPORTING / "interventions.json").read_text())
-        name = "intervention/uncertainty/01"
+        name = "intervention/uncertainty/mean"
         assert tracked.data.metrics[name] == corrected[name]["value"]
-        assert {"taxonomy", "backbone", "env"} <= set(tracked.data.tags)
+        expected = {"source": "scenes", "taxonomy": "concepts", "backbone": "nano-clip"}
+        assert (
+            expected | {"env": "test", "classifier": "heads"}
+        ).items() <= tracked.data.tags.items()
+        explained = json.loads((REPORTING / "explanations.json").read_text())
+        assert tracked.data.tags["best_explanation"] in real_methods(METHODS.keys() & explained)
         assert len(tracked.inputs.dataset_inputs) == 1
+
+    def test_all_that_kedro_viz_can_show_has_a_preview(self, first_run: Result) -> None:
+        with KedroSession.create(Path.cwd(), env="test") as session:
+            catalog = session.load_context().catalog
+        names = {n for n in pipelines["__default__"].datasets() if not n.startswith("params:")}
+        previews = {
+            name: preview()
+            for name in names
+            if (preview := getattr(catalog.get(name), "preview", None))
+        }
+        assert len(previews) > 40
+        for name, preview in previews.items():
+            if name.endswith("_figure"):
+                assert base64.b64decode(preview).startswith(b"\x89PNG"), name
+            elif isinstance(preview, str):
+                assert json.loads(preview), name
+            else:
+                assert preview["columns"], name
+                assert json.dumps(preview, allow_nan=False), name
 
     def test_a_second_run_encodes_nothing_and_gives_the_same_bytes(
         self, run: Run, first_run: Result
@@ -459,7 +487,7 @@ class TestAblation:
     def test_every_variant_is_a_child_run_with_its_metrics(self, ablation_run: Result) -> None:
         runs = last_runs(len(VARIANTS) + 1)
         parent = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-        children = {run.info.run_name: run for run in runs if run is not parent}
+        children = {run.data.tags["variant"]: run for run in runs if run is not parent}
         measured = pd.read_csv("data/08_reporting/cnn_ablation/runs.csv")
         assert set(children) == {name_of(variant) for variant in VARIANTS}
         assert {run.info.status for run in runs} == {"FINISHED"}
@@ -494,10 +522,7 @@ class TestAblation:
         monkeypatch.setattr(ablation_nodes, "fit_cnn", break_second)
         assert run("--pipelines=cnn_ablation").exit_code == 1
         runs = last_runs(3)
-        assert [entry.info.run_name for entry in runs] == [
-            *("none_1", "none_0"),
-            runs[2].info.run_name,
-        ]
+        assert [entry.data.tags.get("variant") for entry in runs] == ["none_1", "none_0", None]
         assert "mlflow.parentRunId" not in runs[2].data.tags
         assert {entry.info.status for entry in runs} == {"FAILED"}
 

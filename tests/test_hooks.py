@@ -1,14 +1,18 @@
 """Hooks on the tiny project, with a real SQLite store: what is recorded, and that the status is true."""
 
 import json
+import math
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -23,15 +27,24 @@ from mlflow.environment_variables import (
 )
 from mlflow.exceptions import MlflowException
 
-from glasshead.errors import GateError
+from glasshead.errors import CatalogError, GateError
 from glasshead.hooks import routes
+from glasshead.hooks.headlines import LIMIT, headline_metrics, headline_parameters
 from glasshead.hooks.processes import PROCESS_TAG, close_orphans, has_ended, process_tag
 from glasshead.hooks.record import command
-from glasshead.hooks.routes import numbers
-from glasshead.hooks.tags import git_tags, run_name
+from glasshead.hooks.tags import choices_of, git_tags, run_name, subject_of
 from glasshead.images.table import ImageTable
 
 TinyRun = Callable[..., Path]
+
+
+@pytest.fixture
+def client(tmp_path: Path, empty_store: Path) -> Iterator[mlflow.MlflowClient]:
+    """Yield a client of an empty store, whose artifacts go to a folder of the test's."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    yield mlflow.MlflowClient()
+    mlflow.set_tracking_uri(None)
 
 
 @pytest.fixture
@@ -55,11 +68,22 @@ def recorded(project: Path) -> list[Run]:
     return client.search_runs([entry.experiment_id for entry in client.search_experiments()])
 
 
+def all_parameters(run: Run) -> dict[str, Any]:
+    """Return what the run's artifact says of its parameters."""
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    content: dict[str, Any] = json.loads((folder / "parameters.json").read_text())
+    return content
+
+
 class TestRecord:
     def test_a_run_says_what_it_was(self, tiny_run: TinyRun) -> None:
         (run,) = recorded(tiny_run())
-        assert run.info.run_name == "heads, concepts, nano-clip"
+        *names, started = run.info.run_name.split(", ")
+        assert names == ["heads", "scenes", "concepts", "nano-clip"]
+        begun = datetime.strptime(started, "%Y-%m-%d %H:%M:%S").timestamp()
+        assert abs(begun - run.info.start_time / 1000) < 60
         expected = {
+            "source": "scenes",
             "env": "base",
             "classifier": "heads",
             "taxonomy": "concepts",
@@ -68,14 +92,27 @@ class TestRecord:
         assert expected.items() <= run.data.tags.items()
         assert run.data.tags[PROCESS_TAG] == process_tag()
 
-    def test_parameters_are_logged_field_by_field(self, tiny_run: TinyRun) -> None:
-        (run,) = recorded(tiny_run())
+    def test_parameters_to_sort_by_are_logged_and_all_others_in_a_file(
+        self, tiny_run: TinyRun
+    ) -> None:
+        project = tiny_run()
+        (run,) = recorded(project)
         assert run.data.params == {
+            "seed": "0",
             "backbone.name": "nano-clip",
+            "ingest.source": "scenes",
             "preprocess.taxonomy": "concepts",
-            "preprocess.fractions.train": "0.8",
-            "preprocess.name": "",
-            "preprocess.fate": "finish",
+        }
+        assert all_parameters(run) == {
+            "seed": 0,
+            "backbone": {"name": "nano-clip"},
+            "ingest": {"source": "scenes"},
+            "preprocess": {
+                "taxonomy": "concepts",
+                "fractions": {"train": 0.8},
+                "name": "",
+                "fate": "finish",
+            },
         }
 
     def test_results_become_metrics_curves_and_artifacts(self, tiny_run: TinyRun) -> None:
@@ -83,16 +120,29 @@ class TestRecord:
         (run,) = recorded(project)
         client = mlflow.MlflowClient(f"sqlite:///{project}/mlruns/mlflow.db")
         metrics = run.data.metrics
-        bounds = ("accuracy", "accuracy/low", "accuracy/high")
+        bounds = ("accuracy", "accuracy_low", "accuracy_high")
         assert [metrics[name] for name in bounds] == [0.9, 0.8, 0.95]
-        assert "temperature/low" not in metrics
-        assert metrics["seconds/heads.train"] >= 0
-        losses = client.get_metric_history(run.info.run_id, "training_history/loss")
+        assert metrics["seconds"] > 0
+        curves = {"audit_log/train_loss", "training_history/validation_accuracy"}
+        assert metrics.keys() == {*bounds, "temperature", "seconds"} | curves
+        losses = client.get_metric_history(run.info.run_id, "audit_log/train_loss")
         assert [(entry.step, entry.value) for entry in losses] == [(0, 0.5), (1, 0.25)]
-        accuracies = client.get_metric_history(run.info.run_id, "training_history/accuracy")
+        accuracies = client.get_metric_history(
+            run.info.run_id, "audit_log/validation_accuracy"
+        )
         assert [(entry.step, entry.value) for entry in accuracies] == [(1, 1.0)]  # NaN is no point
-        (figure,) = client.list_artifacts(run.info.run_id, "figures")
-        assert figure.path == "figures/training_history.png"
+        files = {
+            entry.path
+            for folder in client.list_artifacts(run.info.run_id)
+            for entry in client.list_artifacts(run.info.run_id, folder.path) or [folder]
+        }
+        assert files == {
+            "parameters.json",
+            "metrics/metrics.json",
+            "tables/audit_log.csv",
+            "figures/training_history.png",
+            "documents/run_record.json",
+        }
 
     def test_the_images_are_the_runs_input(self, tiny_run: TinyRun) -> None:
         project = tiny_run()
@@ -124,7 +174,7 @@ class TestRecord:
     def test_threads_share_the_run(self, tiny_run: TinyRun) -> None:
         (run,) = recorded(tiny_run(runner=ThreadRunner()))
         assert (run.info.status, run.data.tags["runner"]) == ("FINISHED", "ThreadRunner")
-        assert {"accuracy", "training_history/loss"} <= run.data.metrics.keys()
+        assert {"accuracy", "audit_log/train_loss"} <= run.data.metrics.keys()
 
 
 class TestRunRecord:
@@ -217,7 +267,7 @@ class TestMlflowFails:
         (run,) = recorded(tiny_run())
         assert run.info.status == "FINISHED"
         assert run.data.tags["tracking"] == "incomplete: no room for numbers"
-        assert "training_history/loss" in run.data.metrics
+        assert "audit_log/train_loss" in run.data.metrics
 
 
 SIGNALS = ("SIGINT", "SIGTERM", "SIGKILL")
@@ -269,7 +319,7 @@ class TestSignals:
         runs = recorded(project)
         assert len(runs) == 4
         assert all(run.data.metrics["accuracy"] == 0.9 for run in runs)
-        assert {run.data.params["preprocess.name"]: run.info.status for run in runs} == {
+        assert {all_parameters(run)["preprocess"]["name"]: run.info.status for run in runs} == {
             "SIGINT": "KILLED",
             "SIGTERM": "KILLED",
             "SIGKILL": "RUNNING",  # nobody was left to say otherwise
@@ -308,49 +358,108 @@ class TestProcesses:
         assert not has_ended("another-host/1/1.00")
 
 
-def test_numbers_of_estimates_lie_at_and_below_their_name() -> None:
-    tree = {
-        "ig": {"iou": {"value": 0.5, "low": 0.4, "high": None, "better": "higher"}},
-        "n": 3,
-        "x": None,
-    }
-    assert dict(numbers(tree)) == {"ig/iou": 0.5, "ig/iou/low": 0.4, "n": 3.0}
+class TestHeadlines:
+    def test_bounds_stand_beside_the_estimates_that_have_them(self) -> None:
+        results = {
+            "accuracy": {"value": 0.5, "low": 0.4, "high": None, "n": 3},
+            "nll": {"value": 1, "low": 0.9, "high": 1.1},
+            "embed/encoded": 3,
+            "coverage": {"value": None},
+            "temperature": math.inf,
+            "onnx": {"agreement": 1.0, "bytes": 7},
+        }
+        assert dict(headline_metrics(results)) == {
+            "accuracy": 0.5,
+            "accuracy_low": 0.4,
+            "nll": 1.0,
+            "embed/encoded": 3.0,
+            "onnx/agreement": 1.0,
+        }
+
+    def test_what_is_not_named_is_no_headline(self) -> None:
+        results = {f"new/{index}": {"value": 0.5} for index in range(LIMIT + 1)}
+        assert not dict(headline_metrics(results | {"accuracy_new": 1.0, "is_new": True}))
+
+    def test_parameters_are_chosen_by_their_names(self) -> None:
+        parameters = {
+            "seed": 1,
+            "explain": {"budget": {"seed": 2, "steps": 8}},
+            "train_cnn": {
+                "architecture": "resnet18",
+                "training": {"optimiser": {"learning_rate": 0.1, "matrix_learning_rate": 0.2}},
+            },
+        }
+        assert dict(headline_parameters(parameters)) == {
+            "seed": "1",
+            "train_cnn.architecture": "resnet18",
+            "train_cnn.training.optimiser.learning_rate": "0.1",
+        }
 
 
-@pytest.mark.parametrize(
-    ("dataset", "log"),
-    [
-        ("heads.metrics", routes.log_numbers),
-        ("nano_clip_metrics", routes.log_numbers),
-        ("heads.training_history", routes.log_curves),
-        ("cnn.step_log", routes.log_steps),
-        (
-            "transfer.parent_training_history",
-            routes.log_parent_curves,
-        ),  # not among the curves of what follows
-        ("cnn_ablation.ablation", routes.log_table),
-        ("class_balance_figure", routes.log_file),
-        ("heads.classifier", routes.log_classifier),
-        ("heads.uncalibrated", None),
-        ("figure_of_metricsx", None),
-    ],
-)
-def test_the_end_of_its_name_says_how_a_dataset_is_logged(dataset: str, log: object) -> None:
-    assert routes.route(dataset) is log
+class TestRoutes:
+    def test_a_renamed_dataset_is_logged_as_before(
+        self, tiny_run: TinyRun, tiny_project: Path
+    ) -> None:
+        catalog = tiny_project / "conf" / "base" / "catalog.yml"
+        catalog.write_text(catalog.read_text().replace('"{classifier}.metrics"', "numbers"))
+        registry = tiny_project / "src" / "tiny" / "pipeline_registry.py"
+        registry.write_text(registry.read_text().replace('"heads.metrics"', '"numbers"'))
+        catalog.write_text(catalog.read_text().replace("data/{classifier}/metrics", "data/metrics"))
+        (run,) = recorded(tiny_run())
+        assert run.data.metrics["accuracy"] == 0.9
+
+    @pytest.mark.parametrize("kind", ["metric", True, ["metrics"]])
+    def test_an_unknown_kind_is_refused_before_anything_runs(
+        self, tiny_run: TinyRun, tiny_project: Path, kind: object
+    ) -> None:
+        catalog = tiny_project / "conf" / "base" / "catalog.yml"
+        catalog.write_text(catalog.read_text().replace("mlflow: metrics", f"mlflow: {kind}"))
+        with pytest.raises(CatalogError, match=re.escape(f"metadata.mlflow = {kind!r}")):
+            tiny_run()
+        assert not (tiny_project / "data").exists()
+        assert not recorded(tiny_project)
+
+    def test_the_best_method_is_a_tag_and_its_measures_a_file(
+        self, tmp_path: Path, client: mlflow.MlflowClient
+    ) -> None:
+        def measure(insertion: float, randomised: float) -> dict[str, dict[str, float]]:
+            return {
+                "insertion_auc": {"value": insertion},
+                "randomisation": {"value": randomised, "low": randomised, "high": randomised},
+            }
+
+        explanations = {
+            "random": measure(0.99, 0.0),  # a baseline
+            "saliency": measure(0.5, 0.0),
+            "occlusion": measure(0.6, 0.0),
+            "lrp": measure(0.9, 1.0),  # whose maps do not depend on the weights
+        }
+        path = tmp_path / "explanations.json"
+        path.write_text("{}")
+        run_id = client.create_run("0").info.run_id
+        routes.ROUTES["explanations"](run_id, explanations, path)
+        run = client.get_run(run_id)
+        assert run.data.tags["best_explanation"] == "occlusion"
+        assert not run.data.metrics
+        assert [entry.path for entry in client.list_artifacts(run_id, "metrics")] == [
+            "metrics/explanations.json"
+        ]
 
 
-def test_steps_become_curves_over_steps(tmp_path: Path, empty_store: Path) -> None:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
-    client = mlflow.MlflowClient()
+def test_steps_become_curves_over_steps(client: mlflow.MlflowClient) -> None:
     run_id = client.create_run("0").info.run_id
-    log = {"step": [1, 2, 3], "loss": [2.0, 1.0, 0.5], "gradient_norm": [0.1, None, 0.3]}
-    routes.log_steps(run_id, pd.DataFrame(log), None)
+    history = {
+        "step": [1, 2, 3],
+        "loss": [2.0, 1.0, 0.5],
+        "gradient_norm": [0.1, None, 0.3],
+        "images": [8, 16, 24],
+    }
+    routes.log_curves(run_id, pd.DataFrame(history), "step_log")
+    assert client.get_run(run_id).data.metrics.keys() == {"step_log/loss", "step_log/gradient_norm"}
     curves = {
         name: [(point.step, point.value) for point in client.get_metric_history(run_id, name)]
         for name in ("step_log/loss", "step_log/gradient_norm")
     }
-    mlflow.set_tracking_uri(None)
     assert curves == {
         "step_log/loss": [(1, 2.0), (2, 1.0), (3, 0.5)],
         "step_log/gradient_norm": [(1, 0.1), (3, 0.3)],
@@ -378,15 +487,18 @@ def test_a_commit_and_what_differs_from_it(tmp_path: Path) -> None:
 
 
 def test_pipelines_name_the_run() -> None:
-    parameters = {"params:backbone.name": "openai/clip-vit-base-patch32"}
-    pipeline = Pipeline([Node(abs, "params:backbone", "norm")])
-    assert run_name(["embed"], pipeline, parameters) == "embed, clip-vit-base-patch32"
-    assert run_name(None, pipeline, parameters) == "heads, clip-vit-base-patch32"
+    choices = {"source": "scenes", "backbone": "openai/clip-vit-base-patch32"}
+    ending = "scenes, clip-vit-base-patch32, 2026-01-01 12:00:00"
+    for names, subject in ((["embed"], "embed"), (["a", "b"], "a+b"), (None, "heads")):
+        assert subject_of(names) == subject
+        assert run_name(subject, choices, "2026-01-01 12:00:00") == f"{subject}, {ending}"
 
 
 def test_what_a_run_does_not_choose_is_no_part_of_its_name() -> None:
-    parameters = {"params:preprocess.taxonomy": "seed"}
-    assert run_name(["evaluate"], Pipeline([Node(abs, "logits", "norm")]), parameters) == "evaluate"
+    parameters = {"params:preprocess.taxonomy": "seed", "params:backbone.name": "nano-clip"}
+    assert choices_of(Pipeline([Node(abs, "logits", "norm")]), parameters) == {}
+    pipeline = Pipeline([Node(abs, "params:backbone", "norm")])
+    assert choices_of(pipeline, parameters) == {"backbone": "nano-clip"}
 
 
 def test_a_node_draws_the_same_wherever_a_run_begins(tiny_run: TinyRun) -> None:

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from glasshead.datasets import atomic
 from glasshead.device import Computes
+from glasshead.hooks.routes import check_kinds, kind_of
 from glasshead.models.classifier import class_of
 from glasshead.pipeline_registry import CLASSIFIERS, CORRIDOR, register_pipelines
 from glasshead.pipelines import explain
@@ -55,6 +56,33 @@ CORRIDOR_STAGES = {"calibrate", "evaluate", "explain", "report"}
 STAGES = CORRIDOR_STAGES | {"explain_full", "robustness", "export"}
 OF_LABELS = {"calibrate", "prove", "evaluate", "report", "export"}  # a sigmoid output's stages
 TOOLS = {"embed_texts", "pretrain"}
+LOGGED = {  # to MLflow, by the last part of the name and besides the figures
+    "ablation": "table",
+    "training_history": "curves",
+    "classifier": "classifier",
+    "comparison": "table",
+    "comparison_report": "document",
+    "embed_summary": "metrics",
+    "explanations": "explanations",
+    "export_metrics": "metrics",
+    "findings": "table",
+    "flips": "table",
+    "interpolation": "table",
+    "interventions": "metrics",
+    "latency": "table",
+    "metrics": "metrics",
+    "model_card": "document",
+    "nano_clip_training_history": "curves",
+    "nano_clip_metrics": "metrics",
+    "parent_training_history": "curves",
+    "report": "document",
+    "robustness": "table",
+    "run_record": "document",
+    "shortcut_findings": "table",
+    "step_log": "curves",
+    "to_review": "table",
+    "variants": "variants",
+}
 CONCEPT_NODES = {
     node.name
     for node in (
@@ -278,6 +306,20 @@ class TestCatalog:
     def test_every_entry_has_a_layer(self, config: OmegaConfigLoader) -> None:
         for name, entry in config["catalog"].items():
             assert entry["metadata"]["kedro-viz"]["layer"] in LAYERS, name
+
+    def test_results_say_how_they_go_to_mlflow(
+        self, datasets: set[str], config: OmegaConfigLoader
+    ) -> None:
+        catalog = DataCatalog.from_config(config["catalog"])
+        check_kinds(config["catalog"])
+        kinds = {name: kind for name in datasets if (kind := kind_of(catalog, name))}
+        figures = {name for name in datasets if isinstance(catalog.get(name), atomic.AtomicFigure)}
+        assert {name for name, kind in kinds.items() if kind == "figure"} == figures
+        assert len(figures) > 50
+        others = {name: kind for name, kind in kinds.items() if name not in figures}
+        assert {name.rsplit(".", 1)[-1]: kind for name, kind in others.items()} == LOGGED
+        unlogged = {name for name in datasets - kinds.keys() if name.rsplit(".", 1)[-1] in LOGGED}
+        assert not unlogged
 
     def test_no_arrow_points_to_an_earlier_layer(
         self, pipelines: dict[str, Pipeline], config: OmegaConfigLoader

@@ -152,7 +152,7 @@ class TestComparison:
     def test_every_variant_is_a_child_run_with_its_metrics(self, comparison_run: Result) -> None:
         runs = last_runs(len(VARIANTS) + len(STRATEGIES) + 1)
         whole = next(run for run in runs if "mlflow.parentRunId" not in run.data.tags)
-        children = {run.info.run_name: run for run in runs if run is not whole}
+        children = {run.data.tags["variant"]: run for run in runs if run is not whole}
         parents = {f"parent_{architecture}" for architecture in STRATEGIES}
         assert set(children) == {name_of(variant) for variant in VARIANTS} | parents
         assert {run.info.status for run in runs} == {"FINISHED"}

@@ -14,6 +14,10 @@ class ParameterError(GlassheadError):
     """A parameter is mistyped, unknown or out of range."""
 
 
+class CatalogError(GlassheadError):
+    """An entry of the data catalog asks for what this project does not know."""
+
+
 class SourceError(GlassheadError):
     """An image source cannot be read as a whole: missing folder, empty set, too many bad files."""
 

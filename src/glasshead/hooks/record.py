@@ -14,6 +14,7 @@ from kedro.io import AbstractDataset, DataCatalog, DatasetError
 from kedro.pipeline.node import Node
 from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
 
+from glasshead.hooks.headlines import leaves
 from glasshead.hooks.tags import git_tags
 
 RECORD = "run_record"
@@ -88,17 +89,9 @@ def _options(run_params: dict[str, Any]) -> Iterator[str]:
     for option, name in OPTIONS.items():
         if run_params.get(name):
             yield f"--{option}={','.join(run_params[name])}"
-    parameters = dict(_leaves(run_params.get("runtime_params") or {}))
+    parameters = dict(leaves(run_params.get("runtime_params") or {}))
     if parameters:
         yield "--params=" + ",".join(f"{name}={value}" for name, value in parameters.items())
-
-
-def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _kept(record: AbstractDataset[Any, Any]) -> dict[str, Any]:

@@ -1,16 +1,17 @@
-"""What of a saved dataset goes to MLflow, and how: chosen by how the dataset's name ends."""
+"""How a dataset is logged to MLflow: by what its catalog entry says under `metadata: {mlflow: …}`."""
 
 import math
-import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import numpy as np
 import pandas as pd
+from kedro.io import DataCatalog
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric
@@ -18,55 +19,80 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from glasshead import __version__
+from glasshead.errors import CatalogError
+from glasshead.hooks.headlines import CURVES, headline_metrics
 
 DIGEST_LENGTH = 36  # what MLflow's SQL stores hold
 BATCH = 1000  # MLflow's limit of metrics in one request
+VARIANTS = "variants"  # a store that tells of each variant of a comparison as it is made
 
 Route = Callable[[str, Any, Path | None], None]
 
 
-def route(dataset: str) -> Route | None:
-    """Return the function `(run_id, data, path)` that logs what is saved as `dataset`, or None."""
-    name = "_" + dataset.rsplit(".", 1)[-1]
-    return next((log for suffix, log in ROUTES.items() if name.endswith(f"_{suffix}")), None)
+def check_kinds(entries: Mapping[str, Any]) -> None:
+    """Raise CatalogError where a catalog entry asks MLflow for what there is not."""
+    for name, entry in entries.items():
+        metadata = entry.get("metadata") if isinstance(entry, Mapping) else None
+        kind = (metadata or {}).get("mlflow")
+        if kind is not None and kind not in KINDS:
+            raise CatalogError(
+                f"The catalog entry {name} has metadata.mlflow = {kind!r}, but it should be one of {', '.join(KINDS)}."
+            )
 
 
-def log_numbers(run_id: str, data: Mapping[str, Any], path: Path | None) -> None:
-    """Log every number of a nested mapping; an estimate logs its value, low and high."""
-    log_metrics(run_id, ((name, value, 0) for name, value in numbers(data)))
+def kind_of(catalog: DataCatalog, dataset: str) -> str | None:
+    """Return how `dataset` is logged, None where its entry says nothing."""
+    metadata = getattr(catalog.get(dataset), "metadata", None) or {}
+    kind: str | None = metadata.get("mlflow")
+    return kind
 
 
-def log_curves(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
-    """Log the numeric columns of a table with a column `epoch` as one curve each."""
-    _log_columns(run_id, data, "training_history", "epoch")
+def path_of(catalog: DataCatalog, dataset: str) -> Path | None:
+    """Return the file or folder of `dataset`, None where it has none."""
+    return getattr(catalog.get(dataset), "_filepath", None)
 
 
-def log_parent_curves(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
-    """Log the curves of a network that another one is made of, under a name of their own."""
-    _log_columns(run_id, data, "parent_training_history", "epoch")
+def log_results(run_id: str, data: Mapping[str, Any], path: Path | None) -> None:
+    """Log the headline values of a nested mapping, and its file as an artifact under metrics/."""
+    log_metrics(run_id, ((name, value, 0) for name, value in headline_metrics(data)))
+    log_file("metrics", run_id, data, path)
 
 
-def log_steps(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
-    """Log the numeric columns of a table with a column `step` as one curve each."""
-    _log_columns(run_id, data, "step_log", "step")
+def log_explanations(run_id: str, data: Mapping[str, Any], path: Path | None) -> None:
+    """Log the best method of explanation as a tag, and all measures as an artifact under metrics/."""
+    # torch takes seconds to import
+    from glasshead.explainers.methods import METHODS, real_methods
+    from glasshead.explainers.randomisation import best_methods
+
+    for best in best_methods(real_methods(name for name in data if name in METHODS), data, most=1):
+        mlflow.MlflowClient().set_tag(run_id, "best_explanation", best)
+    log_file("metrics", run_id, data, path)
 
 
-def log_table(run_id: str, data: object, path: Path | None) -> None:
-    """Log the file of a table as an artifact under tables/."""
+def log_history(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
+    """Log a training history as curves, which are named by its file, and the file under tables/."""
     if path is not None:
-        mlflow.log_artifact(str(path), "tables", run_id=run_id)
+        log_curves(run_id, data, path.stem)
+    log_file("tables", run_id, data, path)
 
 
-def log_file(run_id: str, data: object, path: Path | None) -> None:
-    """Log the file of a figure as an artifact under figures/."""
+def log_curves(run_id: str, history: pd.DataFrame, name: str) -> None:
+    """Log those columns of a training history that are headlines as `<name>/<column>`, over epochs or steps."""
+    axis = "step" if "step" in history else "epoch"
+    log_metrics(
+        run_id,
+        (
+            (f"{name}/{column}", value, int(step))
+            for column in history.columns.intersection(list(CURVES[axis]))
+            for step, value in zip(history[axis], history[column], strict=True)
+        ),
+    )
+
+
+def log_file(folder: str, run_id: str, data: object, path: Path | None) -> None:
+    """Log the dataset's file as an artifact in `folder`."""
     if path is not None:
-        mlflow.log_artifact(str(path), "figures", run_id=run_id)
-
-
-def log_document(run_id: str, data: object, path: Path | None) -> None:
-    """Log the file of a report or card as an artifact under documents/."""
-    if path is not None:
-        mlflow.log_artifact(str(path), "documents", run_id=run_id)
+        mlflow.log_artifact(str(path), folder, run_id=run_id)
 
 
 def log_classifier(run_id: str, data: Any, path: Path | None) -> None:
@@ -103,28 +129,11 @@ def log_data(run_id: str, images: Any, path: Path | None) -> None:
     mlflow.MlflowClient().set_tag(run_id, "data_digest", digest)
 
 
-def numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield `(path, number)` for the finite numbers of a nested mapping, paths joined by "/".
-
-    A mapping with `value` is an estimate: it yields its value at its own path, `low` and `high` below it.
-    """
-    for key, node in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(node, Mapping):
-            if "value" in node:
-                bounds = {f"{name}/{bound}": node.get(bound) for bound in ("low", "high")}
-                yield from numbers({name: node["value"], **bounds})
-            else:
-                yield from numbers(node, f"{name}/")
-        elif isinstance(node, int | float) and not isinstance(node, bool) and math.isfinite(node):
-            yield name, float(node)
-
-
 def log_metrics(run_id: str, metrics: Iterable[tuple[str, float, int]]) -> None:
     """Log `(name, value, step)` in as few requests as MLflow takes; values that are not finite are left out."""
     now = int(time.time() * 1000)
     entries = [
-        Metric(re.sub(r"[^\w\-./ :]", "_", name), float(value), now, step)
+        Metric(name, float(value), now, step)
         for name, value, step in metrics
         if math.isfinite(value)
     ]
@@ -133,35 +142,13 @@ def log_metrics(run_id: str, metrics: Iterable[tuple[str, float, int]]) -> None:
         client.log_batch(run_id, metrics=entries[start : start + BATCH])
 
 
-def _log_columns(run_id: str, data: pd.DataFrame, name: str, place: str) -> None:
-    log_metrics(
-        run_id,
-        (
-            (f"{name}/{column}", value, int(step))
-            for column in data.select_dtypes("number").columns.drop(place)
-            for step, value in zip(data[place], data[column], strict=True)
-        ),
-    )
-
-
-ROUTES: dict[str, Route] = {  # the first that fits
-    "parent_training_history": log_parent_curves,
-    "ablation": log_table,
-    "training_history": log_curves,
+ROUTES: dict[str, Route] = {
+    "metrics": log_results,
+    "explanations": log_explanations,
+    "curves": log_history,
+    "table": partial(log_file, "tables"),
+    "figure": partial(log_file, "figures"),
+    "document": partial(log_file, "documents"),
     "classifier": log_classifier,
-    "comparison": log_table,
-    "embed_summary": log_numbers,
-    "explanations": log_numbers,
-    "figure": log_file,
-    "findings": log_table,
-    "flips": log_table,
-    "interpolation": log_table,
-    "interventions": log_numbers,
-    "latency": log_table,
-    "metrics": log_numbers,
-    "model_card": log_document,
-    "report": log_document,
-    "robustness": log_table,
-    "step_log": log_steps,
-    "to_review": log_table,
 }
+KINDS = (*ROUTES, VARIANTS)

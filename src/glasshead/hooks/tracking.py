@@ -9,10 +9,10 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 import mlflow
+import pandas as pd
 from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
@@ -22,11 +22,13 @@ from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
+from glasshead.hooks import routes
 from glasshead.hooks.children import OUTCOMES, ChildRuns
+from glasshead.hooks.headlines import headline_parameters
 from glasshead.hooks.processes import close_orphans, exit_on_sigterm
-from glasshead.hooks.routes import log_data, log_metrics, route
+from glasshead.hooks.record import RECORD
 from glasshead.hooks.store import create_store
-from glasshead.hooks.tags import run_name, run_tags
+from glasshead.hooks.tags import choices_of, run_name, run_tags, subject_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ def best_effort(
 
 
 class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
-    """The plugin's hook, which opens the run and logs parameters; this adds results, lineage and a true status.
+    """The plugin's hook, which opens the run; this adds parameters, results, lineage and a true status.
 
     By itself the plugin fails the pipeline when MLflow fails, and leaves an interrupted run to read as finished.
     """
@@ -92,7 +94,11 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         save_version: str,
         load_versions: dict[str, str],
     ) -> None:
-        """Keep the catalog, which knows where results lie, and the parameters, which name the run."""
+        """Keep the catalog, which knows where results lie, and the parameters, which name the run.
+
+        Raises CatalogError where an entry asks to be logged in a way that there is not.
+        """
+        routes.check_kinds(conf_catalog)
         self._catalog, self._parameters = catalog, parameters
 
     @hook_impl
@@ -100,7 +106,8 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Open the run and say what it is."""
-        self._pid, self._seen = os.getpid(), set[str]()
+        self._pid, self._has_digest = os.getpid(), False
+        self._began = time.perf_counter()
         # Open from here on, as an interrupt may come before the run has its id.
         self.is_open = self._is_connected
         self._begin(run_params, pipeline, catalog)
@@ -110,29 +117,27 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def before_node_run(
         self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
     ) -> None:
-        """Log the fields of the node's parameters and start its clock."""
-        self._log_parameters(node, catalog, inputs, is_async)
+        """Make the run the active one of the node's thread, and start the node's clock."""
+        self._join_run(node, catalog, is_async)
         self._started[node.name] = time.perf_counter()
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
-        """Log how long the node took."""
+        """Say how long the node took."""
         seconds = time.perf_counter() - self._started.pop(node.name)
         logger.info("%s took %.1f s", node.name, seconds)
-        self._log_seconds(node.name, seconds)
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         """Log the digest of the data, and listen to a comparison that tells of its variants."""
         self._log_digest(dataset_name)
-        if dataset_name.endswith(".variants"):
-            data.observe = functools.partial(
-                self._log_variant, dataset_name.removesuffix(".variants")
-            )
+        if routes.kind_of(self._catalog, dataset_name) == routes.VARIANTS:
+            comparison = dataset_name.rsplit(".", 1)[0]
+            data.observe = functools.partial(self._log_variant, comparison)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log the digest of the data, and of results what their names ask for (see routes)."""
+        """Log the digest of the data, and of results what their catalog entries ask for (see routes)."""
         self._log_digest(dataset_name)
         self._log_result(dataset_name, data)
 
@@ -141,9 +146,10 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Close the run as finished, and say where the results of each classifier lie."""
+        self._log_whole()
         self.close("FINISHED")
         for name in sorted(pipeline.all_outputs()):
-            if name.endswith(".metrics") and (path := self._path(name)):
+            if name.endswith(".metrics") and (path := routes.path_of(catalog, name)):
                 logger.info("Results of %s: %s", name.removesuffix(".metrics"), path.parent)
 
     @hook_impl
@@ -155,6 +161,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         catalog: DataCatalog,
     ) -> None:
         """Close the run as failed."""
+        self._log_whole()
         self.close("FAILED")
 
     def close(self, status: str) -> None:
@@ -188,42 +195,46 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _begin(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
+        choices, started = (
+            choices_of(pipeline, self._parameters),
+            time.strftime("%Y-%m-%d %H:%M:%S"),
+        )
         run = self.mlflow_config.tracking.run
-        run.name = run.name or run_name(run_params["pipeline_names"], pipeline, self._parameters)
+        run.name = run.name or run_name(subject_of(run_params["pipeline_names"]), choices, started)
         exit_on_sigterm()
         super().before_pipeline_run(run_params, pipeline, catalog)
-        mlflow.set_tags(run_tags(run_params, pipeline, self._parameters))
+        mlflow.set_tags(run_tags(run_params, pipeline) | choices)
         client = mlflow.MlflowClient()
         experiment_id = client.get_run(self.run_id).info.experiment_id
-        self._children = ChildRuns(self.run_id, experiment_id)
+        self._children = ChildRuns(self.run_id, experiment_id, choices, started)
         close_orphans(client, experiment_id)
+        parameters = _parameters(pipeline, catalog)
+        mlflow.log_params(dict(headline_parameters(parameters)))
+        client.log_dict(self.run_id, parameters, "parameters.json")
 
     @best_effort
-    def _log_parameters(
-        self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
-    ) -> None:
-        """Log each parameter once a run, Pydantic ones field by field."""
-        names = {name for name in inputs if name.startswith("params:")} - self._seen
-        self._seen |= names
-        fields = {name: _plain(inputs[name]) for name in sorted(names)}
-        super().before_node_run(node, catalog, fields, is_async)
+    def _join_run(self, node: Node, catalog: DataCatalog, is_async: bool) -> None:
+        super().before_node_run(node, catalog, {}, is_async)  # it would log parameters given here
 
     @best_effort
-    def _log_seconds(self, name: str, seconds: float) -> None:
-        log_metrics(self.run_id, [(f"seconds/{name}", seconds, 0)])
+    def _log_whole(self) -> None:
+        """Log how long the run took, and the record of its nodes."""
+        routes.log_metrics(self.run_id, [("seconds", time.perf_counter() - self._began, 0)])
+        self._log_result(RECORD, None)
 
     @best_effort
     def _log_digest(self, dataset: str) -> None:
         """Log the image table as the run's input once, when it or the samples made of it are first touched."""
-        if dataset not in DATA or self._seen >= DATA or not self._catalog.exists("images"):
+        if dataset not in DATA or self._has_digest or not self._catalog.exists("images"):
             return
-        self._seen |= DATA
-        log_data(self.run_id, self._catalog.load("images"), self._path("images"))
+        self._has_digest = True
+        path = routes.path_of(self._catalog, "images")
+        routes.log_data(self.run_id, self._catalog.load("images"), path)
 
     @best_effort
     def _log_result(self, dataset: str, data: Any) -> None:
-        if log := route(dataset):
-            log(self.run_id, data, self._path(dataset))
+        if log := routes.ROUTES.get(routes.kind_of(self._catalog, dataset) or ""):
+            log(self.run_id, data, routes.path_of(self._catalog, dataset))
 
     @best_effort
     def _log_variant(
@@ -234,8 +245,10 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
             return
         run_id = self._children.run_id(comparison, variant)
         for name, data in results.items():
-            if log := route(name):
-                log(run_id, data, None)
+            if isinstance(data, pd.DataFrame):
+                routes.log_curves(run_id, data, name)
+            else:
+                routes.log_results(run_id, data, None)
         if finished:
             self._children.finish(comparison, variant)
 
@@ -260,9 +273,12 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         client.set_tag(run_id, "tracking", record)
         client.set_tag(run_id, "outcome", OUTCOMES[status])
 
-    def _path(self, dataset: str) -> Path | None:
-        return getattr(self._catalog.get(dataset), "_filepath", None)
 
-
-def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+def _parameters(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
+    """Return all parameters that a run reads, with their defaults, by block; the hooks read the seed."""
+    names = {"params:seed"} | {name for name in pipeline.inputs() if name.startswith("params:")}
+    values = {name.removeprefix("params:"): catalog.load(name) for name in sorted(names)}
+    return {
+        name: value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        for name, value in values.items()
+    }

@@ -23,7 +23,7 @@ class TinyParams(BaseModel, extra="forbid", frozen=True):
     fate: Literal["finish", "break", "gate", "interrupt", "wait", "lose_server"]
 
 
-def make_images(backbone: dict) -> ImageTable:
+def make_images(backbone: dict, ingest: dict) -> ImageTable:
     data = io.BytesIO()
     Image.new("RGB", (4, 4), "red").save(data, "PNG")
     record = {
@@ -41,7 +41,8 @@ def make_images(backbone: dict) -> ImageTable:
 def train(images: ImageTable, parameters: TinyParams) -> pd.DataFrame:
     if parameters.fate == "lose_server":
         mlflow.set_tracking_uri("http://127.0.0.1:9")  # a port where nothing listens
-    table = {"phase": "joint", "epoch": [0, 1], "loss": [0.5, 0.25], "accuracy": [np.nan, 1.0]}
+    table = {"phase": "joint", "epoch": [0, 1], "train_loss": [0.5, 0.25]}
+    table |= {"validation_accuracy": [np.nan, 1.0], "images": [10, 20]}
     return pd.DataFrame(table)
 
 
@@ -55,7 +56,7 @@ def measure(training_history: pd.DataFrame) -> dict[str, dict[str, float | None]
 
 def draw(training_history: pd.DataFrame) -> Figure:
     figure = Figure()
-    figure.add_subplot().plot(training_history["loss"])
+    figure.add_subplot().plot(training_history["train_loss"])
     return figure
 
 
@@ -74,7 +75,7 @@ def meet_fate(metrics: dict, figure: bytes, parameters: TinyParams) -> None:
 def register_pipelines() -> dict[str, Pipeline]:
     parameters, history = "params:preprocess", "heads.training_history"
     nodes = [
-        Node(make_images, "params:backbone", "images", name="make_images"),
+        Node(make_images, ["params:backbone", "params:ingest"], "images", name="make_images"),
         Node(train, ["images", parameters], history, name="train", namespace="heads"),
         Node(measure, history, "heads.metrics", name="measure", namespace="heads"),
         Node(draw, history, "heads.training_history_figure", name="draw", namespace="heads"),
