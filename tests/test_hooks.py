@@ -123,7 +123,7 @@ class TestRecord:
         bounds = ("accuracy", "accuracy_low", "accuracy_high")
         assert [metrics[name] for name in bounds] == [0.9, 0.8, 0.95]
         assert metrics["seconds"] > 0
-        curves = {"audit_log/train_loss", "training_history/validation_accuracy"}
+        curves = {"audit_log/train_loss", "audit_log/validation_accuracy"}
         assert metrics.keys() == {*bounds, "temperature", "seconds"} | curves
         losses = client.get_metric_history(run.info.run_id, "audit_log/train_loss")
         assert [(entry.step, entry.value) for entry in losses] == [(0, 0.5), (1, 0.25)]
