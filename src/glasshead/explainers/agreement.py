@@ -21,9 +21,9 @@ def rank_correlation(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
     NaN where a map is constant.
     """
     ranks = (rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second))
-    one, other = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-    norm = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-    return _where_both_finite(first, second, divide((one * other).sum(axis=1), norm))
+    first_rank, second_rank = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    norm = np.sqrt((first_rank**2).sum(axis=1) * (second_rank**2).sum(axis=1))
+    return _where_both_finite(first, second, divide((first_rank * second_rank).sum(axis=1), norm))
 
 
 def top_overlap(first: Maps, second: Maps, fraction: float = 0.1) -> Float64[np.ndarray, " n"]:
@@ -33,8 +33,12 @@ def top_overlap(first: Maps, second: Maps, fraction: float = 0.1) -> Float64[np.
     `top_fractions`, and in common is the smaller part.
     """
     count = max(1, round(fraction * first[0].size))
-    one, other = (top_fractions(maps, np.full(len(maps), count)) for maps in (first, second))
-    return _where_both_finite(first, second, np.minimum(one, other).sum(axis=(1, 2)) / count)
+    first_top, second_top = (
+        top_fractions(maps, np.full(len(maps), count)) for maps in (first, second)
+    )
+    return _where_both_finite(
+        first, second, np.minimum(first_top, second_top).sum(axis=(1, 2)) / count
+    )
 
 
 def structural_similarity(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
@@ -63,10 +67,12 @@ def mean_agreement(
     compared = {pair: compare(*(maps[name] for name in sorted(pair))) for pair in pairs}
     agreement = {}
     for name, own in maps.items():
-        found = np.array([compared[frozenset((name, other))] for other in among if other != name])
-        found = found.reshape(-1, len(own))
-        known = np.isfinite(found)
-        agreement[name] = divide(np.where(known, found, 0).sum(axis=0), known.sum(axis=0))
+        similarities = np.array(
+            [compared[frozenset((name, other))] for other in among if other != name]
+        )
+        similarities = similarities.reshape(-1, len(own))
+        known = np.isfinite(similarities)
+        agreement[name] = divide(np.where(known, similarities, 0).sum(axis=0), known.sum(axis=0))
     return agreement
 
 

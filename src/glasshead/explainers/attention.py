@@ -35,9 +35,9 @@ def attention_rollout(
     """
 
     @torch.no_grad()
-    def relevance(part: Tensor, _: Tensor, seen: list[Tensor]) -> Tensor:
-        classifier(part)
-        identity = torch.eye(seen[0].shape[-1], device=part.device)
+    def relevance(batch: Tensor, _: Tensor, seen: list[Tensor]) -> Tensor:
+        classifier(batch)
+        identity = torch.eye(seen[0].shape[-1], device=batch.device)
         mixed = [(attention.mean(dim=1) + identity) / 2 for attention in seen]
         return reduce(lambda joint, layer: layer @ joint, mixed)
 
@@ -58,9 +58,9 @@ def gradient_weighted_attention(
     Raises ExplanationError where the classifier has no such transformer.
     """
 
-    def relevance(part: Tensor, target: Tensor, seen: list[Tensor]) -> Tensor:
-        pairs = with_gradients(classifier, part, target, seen)
-        joint = torch.eye(pairs[0][0].shape[-1], device=part.device).repeat(len(part), 1, 1)
+    def relevance(batch: Tensor, target: Tensor, seen: list[Tensor]) -> Tensor:
+        pairs = with_gradients(classifier, batch, target, seen)
+        joint = torch.eye(pairs[0][0].shape[-1], device=batch.device).repeat(len(batch), 1, 1)
         for attention, gradient in pairs:
             joint = joint + (attention * gradient).relu().mean(dim=1) @ joint
         return joint
@@ -95,9 +95,9 @@ def _follow(
     """Return as maps what `relevance`, (b, t, t) of tokens for tokens, says of the patches for the class token."""
     layers = transformer_layers(classifier)
 
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
         with attention_weights(layers) as seen:
-            return as_grid(relevance(part, target, seen)[:, 0, 1:])
+            return as_grid(relevance(batch, target, seen)[:, 0, 1:])
 
     with frozen(classifier):
         grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)

@@ -56,9 +56,9 @@ def explanation_of(
 
     `attributions` holds `<method>` (m, ...), `<method>/rows` (m,) ascending, and `/base` and `/output` (m,) or neither.
     """
-    places = np.searchsorted(attributions[f"{method}/rows"], rows)
-    values = attributions[method][places]
+    stored_rows = np.searchsorted(attributions[f"{method}/rows"], rows)
+    values = attributions[method][stored_rows]
     if f"{method}/base" not in attributions:
         return Explanation(values)
-    base, output = (attributions[f"{method}/{part}"][places] for part in ("base", "output"))
+    base, output = (attributions[f"{method}/{name}"][stored_rows] for name in ("base", "output"))
     return Attribution(values, base, output)

@@ -31,9 +31,9 @@ def grad_cam(
     """
     layer = cam_layer(classifier)
 
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b rows columns"]:
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b rows columns"]:
         with recorded([layer]) as seen:
-            [(features, gradients)] = with_gradients(classifier, part, target, seen)
+            [(features, gradients)] = with_gradients(classifier, batch, target, seen)
         weights = gradients.mean(dim=(2, 3))
         return torch.einsum("bcrs,bc->brs", features, weights).relu()
 
@@ -57,9 +57,9 @@ def patch_grad_cam(
     """
     norm = transformer_layers(classifier)[-1].layer_norm1
 
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
         with recorded([norm]) as seen:
-            [(tokens, gradients)] = with_gradients(classifier, part, target, seen)
+            [(tokens, gradients)] = with_gradients(classifier, batch, target, seen)
         weights = gradients[:, 1:].mean(dim=1)
         return as_grid(torch.einsum("bpd,bd->bp", tokens[:, 1:], weights).relu())
 

@@ -73,9 +73,9 @@ def function_worths(game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.
     worths = np.empty((len(rows), len(members)))
     for row, target, worth in zip(rows, game.targets.tolist(), worths, strict=True):
         for start in range(0, len(members), per_batch):
-            part = kept[start : start + per_batch]
-            mixed = torch.where(part[:, None, :], row, background).flatten(0, 1)  # (s * b, c)
-            outputs = evaluate(game.function, mixed)[:, target].view(len(part), -1)
+            batch = kept[start : start + per_batch]
+            mixed = torch.where(batch[:, None, :], row, background).flatten(0, 1)  # (s * b, c)
+            outputs = evaluate(game.function, mixed)[:, target].view(len(batch), -1)
             worth[start : start + per_batch] = outputs.mean(dim=1).cpu().numpy()
     return worths
 

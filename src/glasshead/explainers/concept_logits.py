@@ -25,7 +25,7 @@ class ConceptLogits(nn.Module):
             raise ParameterError(
                 f"A {type(classifier).__name__} has no concepts to explain. Explain its classes instead."
             )
-        names = [each.name for each in concepts]
+        names = [known.name for known in concepts]
         if concept not in names:
             raise ParameterError(
                 f"The classifier has no concept {concept!r}. Choose one of {', '.join(names)}."

@@ -54,11 +54,13 @@ def player_columns(subtasks: Sequence[Subtask], players: Players) -> dict[str, r
     """Return each player by name with its columns: a subtask, or a single probability `<subtask>/<value>`."""
     columns = subtask_columns(subtasks)
     if players == "subtasks":
-        return {task.name: part for task, part in zip(subtasks, columns, strict=True)}
+        return {
+            task.name: task_columns for task, task_columns in zip(subtasks, columns, strict=True)
+        }
     return {
         f"{task.name}/{value}": range(column, column + 1)
-        for task, part in zip(subtasks, columns, strict=True)
-        for value, column in zip(task.values, part, strict=True)
+        for task, task_columns in zip(subtasks, columns, strict=True)
+        for value, column in zip(task.values, task_columns, strict=True)
     }
 
 

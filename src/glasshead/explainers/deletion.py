@@ -61,13 +61,13 @@ def pixel_curves(
     counts = np.round(np.linspace(0, pixels, steps + 1)).astype(int)
     order = np.argsort(-maps.reshape(n, pixels), axis=1, kind="stable")
     rank = torch.from_numpy(np.argsort(order, axis=1)).view(n, 1, height, width).to(before.device)
-    image, count = (part.ravel() for part in np.meshgrid(np.arange(n), counts, indexing="ij"))
+    image, count = (indices.ravel() for indices in np.meshgrid(np.arange(n), counts, indexing="ij"))
 
     @torch.no_grad()
     def chosen(row: Tensor, changed: Tensor) -> Tensor:
         mixed = torch.where(rank[row] < changed.view(-1, 1, 1, 1), after[row], before[row])
         return probabilities(mixed).double().gather(1, targets[row, None])[:, 0]
 
-    places = (torch.from_numpy(part).to(before.device) for part in (image, count))
-    found = in_passes(chosen, batch_size, *places)
-    return counts / pixels, found.cpu().numpy().reshape(n, steps + 1)
+    pairs = (torch.from_numpy(indices).to(before.device) for indices in (image, count))
+    target_probabilities = in_passes(chosen, batch_size, *pairs)
+    return counts / pixels, target_probabilities.cpu().numpy().reshape(n, steps + 1)

@@ -70,7 +70,7 @@ class Subject:
 
     def at(self, rows: slice | np.ndarray) -> "Subject":
         """Return what stands in `rows`."""
-        return Subject(*(getattr(self, each.name)[rows] for each in fields(self)))
+        return Subject(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def measure_method(
@@ -96,12 +96,12 @@ def measure_method(
         return method(model, images.clamp(0, 1), targets, budget).maps  # changed images leave it
 
     maps = explained.maps.astype(np.float32)
-    some, few = (
+    reshuffled, perturbed = (
         subject.at(slice(evaluation.randomisation_images)),
         subject.at(slice(evaluation.sensitivity_images)),
     )
     correlation, similarity = map_similarity(
-        maps[: len(some)], explain(randomised, some.images, some.targets)
+        maps[: len(reshuffled)], explain(randomised, reshuffled.images, reshuffled.targets)
     )
     samples = evaluation.sensitivity_samples
     groups = [
@@ -110,9 +110,9 @@ def measure_method(
         {"sparsity": sparsity(maps), **map_faults(maps)},
         {"randomisation": correlation, "randomisation_ssim": similarity},
     ]
-    if len(few):
+    if len(perturbed):
         changes = max_sensitivity(
-            explain, classifier, few.images, few.targets, seed, samples=samples
+            explain, classifier, perturbed.images, perturbed.targets, seed, samples=samples
         )
         groups.append({"max_sensitivity": changes})
     measures: dict[str, Measure] = {}
@@ -132,21 +132,21 @@ def _faithfulness(
     seed: int,
 ) -> Values:
     image, nothing = subject.images, torch.full_like(subject.images, budget.baseline)
-    given = subject.targets, maps, evaluation.deletion_steps, budget.batch_size
+    settings = subject.targets, maps, evaluation.deletion_steps, budget.batch_size
     noise = Noise(seed, evaluation.infidelity_samples)
     return {
-        "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *given),
-        "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *given),
+        "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *settings),
+        "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *settings),
         "infidelity": infidelity(maps, subject.numbers, noise, subject.falls),
     }
 
 
 def _localisation(subject: Subject, maps: Float[np.ndarray, "n h w"]) -> Values:
-    found = {
+    measures = {
         "pointing_game": pointing_game(maps, subject.masks),
         "relevance_mass_accuracy": relevance_mass_accuracy(maps, subject.masks),
         "iou": mask_iou(maps, subject.masks),
     }
-    return found | (
+    return measures | (
         {"mass_on_mark": mass_on_mark(maps, subject.marks)} if subject.marks.any() else {}
     )

@@ -98,7 +98,7 @@ def max_sensitivity(
     """
     from captum.metrics import sensitivity_max
 
-    found = []
+    changes = []
     with torch_seeded(stream_seed(seed, "max_sensitivity")):
         for batch, target in zip(images.split(batch_size), targets.split(batch_size), strict=True):
             change = sensitivity_max(
@@ -106,8 +106,8 @@ def max_sensitivity(
                 perturb_radius=radius, n_perturb_samples=samples,
                 max_examples_per_batch=min(batch_size, samples * len(batch)),
             )  # fmt: skip
-            found.append(change.double().cpu().numpy())
-    values = np.concatenate(found)
+            changes.append(change.double().cpu().numpy())
+    values = np.concatenate(changes)
     return np.where(np.isfinite(values), values, np.nan)
 
 

@@ -28,11 +28,11 @@ def measure_flips(
     bootstrap interval low to high; to, the class that most of those go to (of equal ones the first), and to_fraction of
     those, both missing where none flips. Other values of a subtask share what the one that is set leaves.
     """
-    found = dict(_every_setting(classifier, concepts))
+    settings = dict(_every_setting(classifier, concepts))
     fractions = bootstrap_intervals(
         {
             "/".join(map(str, setting)): mean_of(flips.flipped.astype(float))
-            for setting, flips in found.items()
+            for setting, flips in settings.items()
         },
         n_resamples,
         seed,
@@ -46,7 +46,7 @@ def measure_flips(
             fraction.n,
             *_destination(flips, classes),
         )
-        for (setting, flips), fraction in zip(found.items(), fractions.values(), strict=True)
+        for (setting, flips), fraction in zip(settings.items(), fractions.values(), strict=True)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

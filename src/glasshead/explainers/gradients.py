@@ -65,11 +65,11 @@ def integrated_gradients(
 
     Reads `steps`, the points of the Gauss-Legendre rule on the straight path from the `baseline` image.
     """
-    places, weights = np.polynomial.legendre.leggauss(budget.steps)  # on [-1, 1]
+    nodes, weights = np.polynomial.legendre.leggauss(budget.steps)  # on [-1, 1]
     way = images - budget.baseline
     points = (
-        (budget.baseline + way * ((1 + place) / 2), weight / 2)
-        for place, weight in zip(places.tolist(), weights.tolist(), strict=True)
+        (budget.baseline + way * ((1 + node) / 2), weight / 2)
+        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True)
     )
     values = way * _gradient_sum(classifier, images, targets, points, budget)
     base = _grey_logits(classifier, images, budget.baseline)[targets]
@@ -87,12 +87,12 @@ def gradient_shap(
     """
     draw = _generator(budget, "gradient_shap")
     chosen = torch.randint(len(GREYS), (budget.samples,), generator=draw).tolist()
-    places = torch.rand(budget.samples, generator=draw).tolist()
+    distances = torch.rand(budget.samples, generator=draw).tolist()
 
     def points() -> Iterator[tuple[Tensor, Tensor]]:
-        for grey, place in zip([GREYS[index] for index in chosen], places, strict=True):
+        for grey, distance in zip([GREYS[index] for index in chosen], distances, strict=True):
             way = images - grey
-            yield grey + place * way, way / budget.samples
+            yield grey + distance * way, way / budget.samples
 
     values = _gradient_sum(classifier, images, targets, points(), budget)
     bases = torch.stack([_grey_logits(classifier, images, grey) for grey in GREYS])
@@ -109,13 +109,13 @@ def _gradient_sum(
     with frozen(classifier):
         while group := list(islice(rounds, count)):
             gradients = in_passes(
-                lambda part, target: target_gradients(classifier, part, target),
+                lambda batch, target: target_gradients(classifier, batch, target),
                 budget.batch_size,
                 torch.cat([point for point, _ in group]),
                 targets.repeat(len(group)),
             )
-            for (_, factor), part in zip(group, gradients.split(len(images)), strict=True):
-                total += factor * part
+            for (_, factor), gradient in zip(group, gradients.split(len(images)), strict=True):
+                total += factor * gradient
     return total
 
 

@@ -54,14 +54,14 @@ def set_probability(
             f"The probability of {subtask}/{value} is {probability}. Give one from 0 to 1."
         )
     chosen = list(task.values).index(value)
-    part = concepts[:, columns.start : columns.stop].clone()
-    part[:, chosen] = 0
-    total = part.sum(dim=1, keepdim=True)
-    equal = torch.full_like(part, 1 / (len(columns) - 1))
-    part = torch.where(total > 0, part / total, equal) * (1 - probability)
-    part[:, chosen] = probability
+    probabilities = concepts[:, columns.start : columns.stop].clone()
+    probabilities[:, chosen] = 0
+    total = probabilities.sum(dim=1, keepdim=True)
+    equal = torch.full_like(probabilities, 1 / (len(columns) - 1))
+    probabilities = torch.where(total > 0, probabilities / total, equal) * (1 - probability)
+    probabilities[:, chosen] = probability
     changed = concepts.clone()
-    changed[:, columns.start : columns.stop] = part
+    changed[:, columns.start : columns.stop] = probabilities
     return changed
 
 
@@ -72,12 +72,12 @@ def correct_subtasks(
     corrected: Bool[Tensor, "n s"],
 ) -> Float[Tensor, "n c"]:
     """Return concepts in which the true answer has probability 1 wherever `corrected`; others stay as they are."""
-    parts = []
+    corrected_columns = []
     for task, columns in enumerate(subtask_columns(subtasks)):
-        part = concepts[:, columns.start : columns.stop]
-        truth = torch.nn.functional.one_hot(answers[:, task], len(columns)).to(part)
-        parts.append(torch.where(corrected[:, task, None], truth, part))
-    return torch.cat(parts, dim=1)
+        probabilities = concepts[:, columns.start : columns.stop]
+        truth = torch.nn.functional.one_hot(answers[:, task], len(columns)).to(probabilities)
+        corrected_columns.append(torch.where(corrected[:, task, None], truth, probabilities))
+    return torch.cat(corrected_columns, dim=1)
 
 
 @torch.no_grad()
@@ -113,12 +113,12 @@ def intervention_curve(
     else:
         draw = generator(seed, "interventions")
         rank = draw.permuted(np.tile(np.arange(answers.shape[1]), (len(answers), 1)), axis=1)
-    place = torch.from_numpy(np.argsort(rank, axis=1)).to(concepts.device)
+    position = torch.from_numpy(np.argsort(rank, axis=1)).to(concepts.device)
     return np.stack(
         [
             _correct(
                 classifier,
-                correct_subtasks(classifier.concepts, concepts, answers, place < k),
+                correct_subtasks(classifier.concepts, concepts, answers, position < k),
                 labels,
             )
             for k in range(answers.shape[1] + 1)
@@ -148,8 +148,8 @@ def known_concepts_curve(
     current = background.mean(dim=0).expand_as(concepts).clone()
     right = [_correct(classifier, current, labels)]
     for task in order:
-        part = slice(columns[task].start, columns[task].stop)
-        current[:, part] = concepts[:, part]
+        own_columns = slice(columns[task].start, columns[task].stop)
+        current[:, own_columns] = concepts[:, own_columns]
         right.append(_correct(classifier, current, labels))
     return np.stack(right)
 
@@ -158,8 +158,13 @@ def subtask_entropy(
     subtasks: Sequence[Subtask], concepts: Float[Tensor, "n c"]
 ) -> Float64[np.ndarray, "n s"]:
     """Return (n, s) the entropy of each subtask's probabilities in nats, at least 0."""
-    parts = [concepts[:, part.start : part.stop].double() for part in subtask_columns(subtasks)]
-    entropies = [torch.special.entr(part).sum(dim=1) for part in parts]
+    probabilities = [
+        concepts[:, own_columns.start : own_columns.stop].double()
+        for own_columns in subtask_columns(subtasks)
+    ]
+    entropies = [
+        torch.special.entr(task_probabilities).sum(dim=1) for task_probabilities in probabilities
+    ]
     return torch.stack(entropies, dim=1).cpu().numpy()
 
 

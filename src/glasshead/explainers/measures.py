@@ -69,10 +69,10 @@ def summarise(
 
     Raises KeyError for a measure that `BETTER` does not know.
     """
-    statistics = {name: mean_of_defined(each) for name, each in values.items()}
+    statistics = {name: mean_of_defined(numbers) for name, numbers in values.items()}
     measures = _measures(statistics, n_resamples, seed)
-    for name, each in values.items():
-        measures[name]["n"] = int((~np.isnan(each)).sum())
+    for name, numbers in values.items():
+        measures[name]["n"] = int((~np.isnan(numbers)).sum())
     return measures
 
 
@@ -86,7 +86,11 @@ def _measures(
 ) -> dict[str, Measure]:
     return {
         name: Measure(
-            value=found.value, low=found.low, high=found.high, better=BETTER[name], n=found.n
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            better=BETTER[name],
+            n=estimate.n,
         )
-        for name, found in bootstrap_intervals(statistics, n_resamples, seed).items()
+        for name, estimate in bootstrap_intervals(statistics, n_resamples, seed).items()
     }

@@ -39,10 +39,10 @@ def nearest_by_class(
     """
     queries = _normalised(embeddings, "the images to explain")
     same, other = _nobody(len(queries), count), _nobody(len(queries), count)
-    for start, part in _blocks(pool, block):
-        similarity = queries @ part.T
-        of_class = classes[:, None] == pool_classes[None, start : start + len(part)]
-        rows = np.arange(start, start + len(part))
+    for start, candidates in _blocks(pool, block):
+        similarity = queries @ candidates.T
+        of_class = classes[:, None] == pool_classes[None, start : start + len(candidates)]
+        rows = np.arange(start, start + len(candidates))
         same = _merge(same, rows, np.where(of_class, similarity, np.nan))
         other = _merge(other, rows, np.where(of_class, np.nan, similarity))
     return same, other
@@ -52,9 +52,9 @@ def shared_concepts(
     answers: Int[np.ndarray, "n s"], pool_answers: Int[np.ndarray, "m s"], neighbours: Neighbours
 ) -> Bool[np.ndarray, "n k s"]:
     """Return (n, k, subtasks) where image and neighbour have the same answer; False where there is no neighbour."""
-    found = neighbours.rows != NOBODY
+    has_neighbour = neighbours.rows != NOBODY
     same: Bool[np.ndarray, "n k s"] = answers[:, None] == pool_answers[neighbours.rows]
-    return same & found[:, :, None]
+    return same & has_neighbour[:, :, None]
 
 
 def _blocks(

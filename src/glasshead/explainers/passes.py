@@ -33,12 +33,12 @@ def in_passes(
         "Use a smaller classifier, or explain on the CPU.",
     )
     compute = partial(fitting, function)
-    parts = [tensor.split(size) for tensor in tensors]
+    batches = [tensor.split(size) for tensor in tensors]
     if tensors[0].is_cuda:
-        return torch.cat(list(map(compute, *parts)))
+        return torch.cat(list(map(compute, *batches)))
     with one_thread() as threads, ThreadPoolExecutor(threads if parallel else 1) as pool:
         keep_freed_memory()
-        return torch.cat(list(pool.map(compute, *parts)))
+        return torch.cat(list(pool.map(compute, *batches)))
 
 
 def target_gradients(
@@ -57,8 +57,8 @@ def target_logits(
     """Return the target logit of each image from plain forward passes."""
 
     @torch.no_grad()
-    def chosen(part: Tensor, target: Tensor) -> Tensor:
-        return model(part).double().gather(1, target[:, None])[:, 0]
+    def chosen(batch: Tensor, target: Tensor) -> Tensor:
+        return model(batch).double().gather(1, target[:, None])[:, 0]
 
     return in_passes(chosen, size, images, targets)
 

@@ -32,9 +32,9 @@ def occlusion(
     method = Occlusion(classifier)
 
     @torch.no_grad()
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b h w"]:
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b h w"]:
         values: Tensor = method.attribute(
-            part, (3, patch, patch), (3, stride, stride), budget.baseline, target
+            batch, (3, patch, patch), (3, stride, stride), budget.baseline, target
         )
         return values[:, 0]
 

@@ -39,11 +39,11 @@ def lrp(
     reason = propagable(classifier)
     if reason:
         raise ExplanationError(reason)
-    parts: Any = classifier
-    network = fuse(parts.net)
+    layered: Any = classifier
+    network = fuse(layered.net)
 
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b 3 h w"]:
-        points = parts.normalise(part).detach().requires_grad_()
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b 3 h w"]:
+        points = layered.normalise(batch).detach().requires_grad_()
         relevance: Tensor = LRP(network).attribute(points, target=target)
         return relevance.detach()
 

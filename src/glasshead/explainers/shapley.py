@@ -104,11 +104,11 @@ def _weighted(weights: Float64[np.ndarray, "s ..."], game: Game) -> Attribution:
     """Return the weighted sums of the worths of all coalitions, for as many rows at once as memory should hold."""
     members = coalitions(len(game.groups))
     held = max(1, HELD_WORTHS // len(members))
-    parts = [
+    worths_by_block = [
         coalition_worths(replace(game, rows=rows, targets=targets), members)
         for rows, targets in zip(game.rows.split(held), game.targets.split(held), strict=True)
     ]
-    values = np.concatenate([np.tensordot(worths, weights, axes=1) for worths in parts])
+    values = np.concatenate([np.tensordot(worths, weights, axes=1) for worths in worths_by_block])
     return attribution_of(game, values)
 
 
@@ -152,12 +152,14 @@ def permutation_shapley(
     forward = draw.permuted(np.tile(np.arange(players), (samples, 1)), axis=1)
     orders = np.stack([forward, forward[:, ::-1]], axis=1)  # (samples, 2, players)
     # place[..., i] is when player i joins; the coalition of step t holds who joined before
-    place = np.argsort(orders, axis=-1)
-    steps = place[..., None, :] < np.arange(players + 1)[:, None]  # (samples, 2, p + 1, p)
+    position = np.argsort(orders, axis=-1)
+    steps = position[..., None, :] < np.arange(players + 1)[:, None]  # (samples, 2, p + 1, p)
     members, index = np.unique(steps.reshape(-1, players), axis=0, return_inverse=True)
     worths = coalition_worths(game, members)[:, index.ravel()]
     gains = np.diff(worths.reshape(-1, samples, 2, players + 1), axis=-1)
-    each = np.take_along_axis(gains, place[None], axis=-1).mean(axis=2)  # (n, samples, players)
-    estimate = attribution_of(game, each.mean(axis=1))
-    error = each.std(axis=1, ddof=1) / np.sqrt(samples)
+    contributions = np.take_along_axis(gains, position[None], axis=-1).mean(
+        axis=2
+    )  # (n, samples, players)
+    estimate = attribution_of(game, contributions.mean(axis=1))
+    error = contributions.std(axis=1, ddof=1) / np.sqrt(samples)
     return SampledAttribution(estimate.values, estimate.base, estimate.output, error)

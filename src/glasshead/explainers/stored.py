@@ -24,8 +24,8 @@ class MethodMaps:
 
     def of(self, row: int) -> Float[np.ndarray, "h w"] | None:
         """Return the map of image `row`, None where the method did not explain it."""
-        found = np.flatnonzero(self.rows == row)
-        return self.maps[found[0]] if len(found) else None
+        matches = np.flatnonzero(self.rows == row)
+        return self.maps[matches[0]] if len(matches) else None
 
 
 def method_maps(arrays: Mapping[str, np.ndarray]) -> dict[str, MethodMaps]:

@@ -46,39 +46,39 @@ class TwoLayer:
         On a CPU each of torch's threads takes blocks of coalitions; their number does not change the result.
         """
         rows, targets = game.rows, game.targets.to(game.rows.device)
-        taken = torch.from_numpy(members).to(rows)
-        others = self._parts(game.background, game.groups)
+        joined = torch.from_numpy(members).to(rows)
+        background = self._parts(game.background, game.groups)
         units, kind = self.first.out_features, rows.device.type
         held = HELD[kind] // (len(game.background) * units)
         per_block = max(1, min(held, SUMS[kind] // (min(len(rows), ROWS) * units)))
         worths = np.empty((len(rows), len(members)))
 
-        def fill(some: slice, own: Float[Tensor, "p n h"], start: int) -> None:
+        def fill(chunk: slice, own: Float[Tensor, "p n h"], start: int) -> None:
             block = slice(start, start + per_block)
-            found = self._block(taken[block], own, others, targets[some])
-            worths[some, block] = found.T.cpu().numpy()
+            values = self._block(joined[block], own, background, targets[chunk])
+            worths[chunk, block] = values.T.cpu().numpy()
 
         if kind == "cpu" and self.temperature is None:
             _compiled()  # once, before several threads ask for it
         with torch_threads(1) as threads:
             for first in range(0, len(rows), ROWS):
-                some = slice(first, first + ROWS)
-                own = self._parts(rows[some], game.groups)
+                chunk = slice(first, first + ROWS)
+                own = self._parts(rows[chunk], game.groups)
                 with ThreadPoolExecutor(threads if rows.device.type == "cpu" else 1) as pool:
-                    list(pool.map(partial(fill, some, own), range(0, len(members), per_block)))
+                    list(pool.map(partial(fill, chunk, own), range(0, len(members), per_block)))
         return worths
 
     @torch.no_grad()
     def _block(
         self,
-        taken: Float[Tensor, "s p"],
+        joined: Float[Tensor, "s p"],
         own: Float[Tensor, "p n h"],
-        others: Float[Tensor, "p b h"],
+        background: Float[Tensor, "p b h"],
         targets: Int[Tensor, " n"],
     ) -> Float64[Tensor, "s n"]:
         """Return the worths of the coalitions `taken`, from what each player adds to the hidden units."""
-        present = torch.tensordot(taken, own, dims=1)
-        absent = torch.tensordot(1 - taken, others, dims=1) + self.first.bias
+        present = torch.tensordot(joined, own, dims=1)
+        absent = torch.tensordot(1 - joined, background, dims=1) + self.first.bias
         if self.temperature is None:
             return self._mean_logits(present, absent, targets)
         return self._mean_probabilities(present, absent, targets, self.temperature)
@@ -116,15 +116,15 @@ class TwoLayer:
         offset = (weight @ absent.flatten(0, 1).T + bias[:, None]).view(-1, 1, s, b)  # (k, 1, s, b)
         negative = -absent
         held = present.new_empty(max(1, HELD[present.device.type] // absent.numel()), s, b, h)
-        parts = []
+        means = []
         for start in range(0, present.shape[1], len(held)):
             rows = present[:, start : start + len(held)].transpose(0, 1)  # (r, s, h)
             hidden = torch.maximum(rows[:, :, None], negative, out=held[: len(rows)])
             logits = (weight @ hidden.flatten(0, 2).T).view(-1, len(rows), s, b) + offset
             target = targets[start : start + len(rows)].view(1, -1, 1, 1).expand(1, -1, s, b)
             odds = logits.sub_(logits.gather(0, target)).exp_().sum(dim=0)  # against the target
-            parts.append((1 / odds.double()).mean(dim=2))
-        return torch.cat(parts).T
+            means.append((1 / odds.double()).mean(dim=2))
+        return torch.cat(means).T
 
 
 def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLayer | None:

@@ -9,16 +9,18 @@ from glasshead.reporting.wording import estimated, number
 
 def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
     """Return what calibration images promise and test images show; `described` is the classifier's own description."""
-    found = described.get("abstention")
-    if found is None:
+    abstention = described.get("abstention")
+    if abstention is None:
         return "No threshold of confidence was fitted below which it should not answer."
     promise = (
-        f"at most {number(found['target_error'])} of its answers to images like those of the calibration split are "
-        f"wrong, with a certainty of {number(found['certainty'])}"
+        f"at most {number(abstention['target_error'])} of its answers to images like those of the calibration split are "
+        f"wrong, with a certainty of {number(abstention['certainty'])}"
     )
-    if found["threshold"] is None:
+    if abstention["threshold"] is None:
         return f"No threshold of confidence can promise that {promise}: it is to answer nothing."
-    note = f"Above a confidence of {number(found['threshold'])}, {promise}; below, it abstains."
+    note = (
+        f"Above a confidence of {number(abstention['threshold'])}, {promise}; below, it abstains."
+    )
     if "coverage" in metrics:
         note += f" It so answers a fraction of {estimated(metrics['coverage'])} of the test images"
         wrong = metrics["selective_risk"]

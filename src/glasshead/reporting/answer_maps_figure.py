@@ -47,8 +47,8 @@ def plot_answer_maps(
     sheet.text(
         MARGIN, 0.46, "Under each map the likeliest value and its raw probability; ✗ where it is wrong.", 9
     )  # fmt: skip
-    for place, block in enumerate(blocks):
-        left = MARGIN + place * width
+    for block_index, block in enumerate(blocks):
+        left = MARGIN + block_index * width
         for column, name in enumerate(["image", *subtasks]):
             middle = left + LABEL + column * (CELL + GAP) + CELL / 2
             sheet.text(middle, HEAD - 0.05, name, 7.5, ha="center", va="bottom")

@@ -65,11 +65,11 @@ def card_metadata(summary: Mapping[str, Any], metrics: Metrics, licence: str) ->
             dataset_revision=summary["classifier"]["provenance"].get("data"),
             metric_type=name,
             metric_name=name,
-            metric_value=found["value"],
-            metric_args={bound: found[bound] for bound in ("low", "high", "n")},
+            metric_value=metric["value"],
+            metric_args={bound: metric[bound] for bound in ("low", "high", "n")},
         )
-        for name, found in metrics.items()
-        if found["value"] is not None
+        for name, metric in metrics.items()
+        if metric["value"] is not None
     ]
     return ModelCardData(
         license=licence,

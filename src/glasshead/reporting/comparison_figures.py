@@ -30,10 +30,10 @@ def comparison_figure(table: pd.DataFrame, name: str, baseline: str) -> Figure:
 
 
 def _plot_intervals(axes: Axes, table: pd.DataFrame, colours: list[str]) -> None:
-    for place, ((value, low, high), colour) in enumerate(
+    for line, ((value, low, high), colour) in enumerate(
         zip(table.astype(float).to_numpy(), colours, strict=True)
     ):
-        axes.plot([low, high], [place, place], color=colour, linewidth=2)
-        axes.plot(value, place, "o", color=colour)
+        axes.plot([low, high], [line, line], color=colour, linewidth=2)
+        axes.plot(value, line, "o", color=colour)
     axes.grid(axis="x", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)

@@ -167,11 +167,13 @@ def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":
             float(shapley["base"][row]),
             feature_names=[likeliest_value(shapley, row, player) for player in players],
         )
-    of = [shapley["concepts"][:, shapley["concept_player"] == player] for player in players]
+    concepts_of_players = [
+        shapley["concepts"][:, shapley["concept_player"] == player] for player in players
+    ]
     return Explanation(
         shapley["values"],
         shapley["base"],
-        data=np.stack([part.max(axis=1) for part in of], axis=1),
+        data=np.stack([probabilities.max(axis=1) for probabilities in concepts_of_players], axis=1),
         feature_names=[plain(name) for name in shapley["players"]],
     )
 

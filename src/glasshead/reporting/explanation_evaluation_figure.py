@@ -73,23 +73,25 @@ def plot_explanation_evaluation(
     axes.set(xlim=(-0.5, len(shown) - 0.5), ylim=(len(names) - 0.5, -0.5))
     for row, name in enumerate([*methods, *baselines]):
         for column, measure in enumerate(shown):
-            found = explanations[name].get(measure)
-            if found is None or found["value"] is None:
+            estimate = explanations[name].get(measure)
+            if estimate is None or estimate["value"] is None:
                 continue
             rivals = [
                 explanations[other][measure]
                 for other in baselines
                 if measure in explanations[other]
             ]
-            colour = _colour(found, rivals) if name in methods and measure in COMPARED else "white"
+            colour = (
+                _colour(estimate, rivals) if name in methods and measure in COMPARED else "white"
+            )
             axes.add_patch(
                 Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0)
             )
             axes.text(
-                column, row - 0.13, _short(found["value"]), ha="center", va="center", fontsize=9
+                column, row - 0.13, _short(estimate["value"]), ha="center", va="center", fontsize=9
             )
-            if found["low"] is not None:
-                interval = f"{_short(found['low'])} to {_short(found['high'])}"
+            if estimate["low"] is not None:
+                interval = f"{_short(estimate['low'])} to {_short(estimate['high'])}"
                 axes.text(
                     column,
                     row + 0.25,
@@ -131,31 +133,33 @@ def _label(
 def _is_worth_a_column(
     measure: str, explanations: Mapping[str, Measures], names: list[str]
 ) -> bool:
-    found = [explanations[name][measure] for name in names if measure in explanations[name]]
-    return any(each["value"] for each in found) if measure in FAULTS else bool(found)
+    estimates = [explanations[name][measure] for name in names if measure in explanations[name]]
+    return (
+        any(estimate["value"] for estimate in estimates) if measure in FAULTS else bool(estimates)
+    )
 
 
 def _direction(measure: str, explanations: Mapping[str, Measures]) -> str:
-    found = next(each[measure] for each in explanations.values() if measure in each)
-    return ARROWS[found["better"]]
+    estimate = next(measures[measure] for measures in explanations.values() if measure in measures)
+    return ARROWS[estimate["better"]]
 
 
-def _colour(found: Measure, rivals: list[Measure]) -> str:
+def _colour(estimate: Measure, rivals: list[Measure]) -> str:
     """Return the tint of a value beside those of the baselines; white where nothing is known or intervals overlap."""
     known = [rival for rival in rivals if rival["low"] is not None]
-    if found["low"] is None or not known:
+    if estimate["low"] is None or not known:
         return "white"
-    low, high = _oriented(found)
-    others = [_oriented(rival) for rival in known]
-    if low > max(top for _, top in others):
+    low, high = _oriented(estimate)
+    intervals = [_oriented(rival) for rival in known]
+    if low > max(top for _, top in intervals):
         return BETTER
-    return WORSE if high < max(bottom for bottom, _ in others) else "white"
+    return WORSE if high < max(bottom for bottom, _ in intervals) else "white"
 
 
-def _oriented(found: Measure) -> tuple[float, float]:
+def _oriented(estimate: Measure) -> tuple[float, float]:
     """Return low and high end of an interval, turned so that more is better."""
-    low, high = float(found["low"] or 0), float(found["high"] or 0)
-    return (low, high) if found["better"] == "higher" else (-high, -low)
+    low, high = float(estimate["low"] or 0), float(estimate["high"] or 0)
+    return (low, high) if estimate["better"] == "higher" else (-high, -low)
 
 
 def _foot(

@@ -38,20 +38,22 @@ class ShownFinding(NamedTuple):
     images: Sequence[ShownImage]
 
 
-def sorted_findings(found: Mapping[str, list[Any] | None]) -> list[ListedFinding]:
+def sorted_findings(findings: Mapping[str, list[Any] | None]) -> list[ListedFinding]:
     """Return the findings on each subject, by falling severity; None stands for checks that have not run.
 
     Raises ArtifactError where a list holds something else than findings.
     """
     listed = [
-        _finding(subject, each) for subject, several in found.items() for each in several or []
+        _finding(subject, content)
+        for subject, contents in findings.items()
+        for content in contents or []
     ]
-    return sorted(listed, key=lambda each: SEVERITIES.index(each["severity"]))
+    return sorted(listed, key=lambda finding: SEVERITIES.index(finding["severity"]))
 
 
 def shown_ids(findings: Iterable[ListedFinding]) -> list[str]:
     """Return the ids of the first `SHOWN_ROWS` images of each finding, up to `MOST_SHOWN`, each once."""
-    rows = (row for each in findings for row in each["rows"][:SHOWN_ROWS])
+    rows = (row for finding in findings for row in finding["rows"][:SHOWN_ROWS])
     return list(dict.fromkeys(islice(rows, MOST_SHOWN)))
 
 
@@ -64,29 +66,29 @@ def with_images(
     Raises ArtifactError where the bytes of one are damaged.
     """
     ids = images.ids()
-    places = {ids[row]: row for row in np.flatnonzero(ids.isin(list(answers))).tolist()}
+    row_of = {ids[row]: row for row in np.flatnonzero(ids.isin(list(answers))).tolist()}
 
     @cache
     def seen(image_id: str) -> ShownImage:
-        if image_id not in places:
+        if image_id not in row_of:
             return ShownImage(image_id)
-        row = places[image_id]
+        row = row_of[image_id]
         picture = miniature(images.pil(row))
         return ShownImage(image_id, picture, images.label(row), answers[image_id])
 
     left = MOST_SHOWN
     shown = []
-    for each in findings:
-        rows = each["rows"][:SHOWN_ROWS]
+    for finding in findings:
+        rows = finding["rows"][:SHOWN_ROWS]
         pictured = [seen(row) for row in rows[:left]]
         left -= len(pictured)
-        shown.append(ShownFinding(each, [*pictured, *map(ShownImage, rows[len(pictured) :])]))
+        shown.append(ShownFinding(finding, [*pictured, *map(ShownImage, rows[len(pictured) :])]))
     return shown
 
 
 def size_of(findings: Iterable[ShownFinding]) -> int:
     """Return how many bytes the pictures have together."""
-    images = (image for each in findings for image in each.images)
+    images = (image for finding in findings for image in finding.images)
     return sum(len(image.picture.data) for image in images if image.picture)
 
 

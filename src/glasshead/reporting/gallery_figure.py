@@ -46,8 +46,8 @@ def plot_explanation_gallery(
     )
     sheet.text(MARGIN, 0.2, "Why the predicted class? Each image by each method", 14)
     sheet.text(MARGIN, 0.46, CAPTION, 9)
-    for place, block in enumerate(blocks):
-        left = MARGIN + place * width
+    for block_index, block in enumerate(blocks):
+        left = MARGIN + block_index * width
         _plot_titles(sheet, titles, left, head)
         for line, row in enumerate(block.tolist()):
             top = head + line * (CELL + GAP)

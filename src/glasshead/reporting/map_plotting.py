@@ -55,7 +55,7 @@ def plot_map(
     sheet: Sheet,
     pixels: UInt8[np.ndarray, "3 h w"],
     values: Float[np.ndarray, "h w"] | None,
-    found: SanityCheck,
+    check: SanityCheck,
     x: float,
     y: float,
     side: float,
@@ -69,15 +69,15 @@ def plot_map(
     if fault:
         middle = {"ha": "center", "va": "center"}
         sheet.text(x + side / 2, y + side / 2, fault, 7, bbox=PATCH, **middle)
-    if values is not None and MARKS[found]:
-        sheet.text(x + 0.05, y + 0.04, MARKS[found][0], 7, bbox=PATCH)
+    if values is not None and MARKS[check]:
+        sheet.text(x + 0.05, y + 0.04, MARKS[check][0], 7, bbox=PATCH)
 
 
 def method_title(name: str, explained: MethodMaps, measures: Measures, longest: int) -> str:
     """Return the method's name, whether it is unsigned, and its mark, in lines of up to `longest` characters."""
     sign = " (unsigned)" if explained.unsigned else ""
-    parts = plain(name.replace("_", " "), 40) + sign, MARKS[sanity_check(name, measures)]
-    return "\n".join(fill(part, longest) for part in parts if part)
+    texts = plain(name.replace("_", " "), 40) + sign, MARKS[sanity_check(name, measures)]
+    return "\n".join(fill(text, longest) for text in texts if text)
 
 
 def plot_scale(sheet: Sheet, x: float, y: float, of: str = "the predicted class") -> None:

@@ -57,8 +57,8 @@ def mistakes_figure(
     lines = -(-len(wrong) // columns)
     sheet = Sheet(max(width * columns, 10.5) + MARGIN, TITLE + lines * HEIGHT + FOOT)
     sheet.text(MARGIN, 0.2, f"{len(wrong)} mistakes among the shown test images", 14)
-    for place, row in enumerate(wrong.tolist()):
-        line, column = divmod(place, columns)
+    for card_index, row in enumerate(wrong.tolist()):
+        line, column = divmod(card_index, columns)
         plot_card(
             sheet, examples.iloc[row], row, known, MARGIN + column * width, TITLE + line * HEIGHT
         )

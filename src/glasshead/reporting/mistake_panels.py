@@ -70,10 +70,10 @@ def _plot_maps(sheet: Sheet, row: int, known: Known, x: float, top: float) -> fl
     pixels = known.example_images["pixels"][row]
     sheet.image(pixels.transpose(1, 2, 0), x, top, IMAGE)
     available = [name for name, maps in known.methods.items() if maps.of(row) is not None]
-    for place, name in enumerate(best_methods(available, known.measures, MAPS), start=1):
-        left = x + place * (IMAGE + GAP)
-        found = sanity_check(name, known.measures)
-        plot_map(sheet, pixels, known.methods[name].of(row), found, left, top, IMAGE)
+    for column, name in enumerate(best_methods(available, known.measures, MAPS), start=1):
+        left = x + column * (IMAGE + GAP)
+        check = sanity_check(name, known.measures)
+        plot_map(sheet, pixels, known.methods[name].of(row), check, left, top, IMAGE)
         title = method_title(name, known.methods[name], known.measures, longest=23)
         sheet.text(left + IMAGE / 2, top - 0.03, title, 7, ha="center", va="bottom")
     return x + (1 + MAPS) * (IMAGE + GAP)
@@ -101,10 +101,10 @@ def _plot_neighbours(sheet: Sheet, example: pd.Series, known: Known, x: float, t
     step = known.near * (THUMB + GAP) + GAP
     subtasks = 0 if known.shapley is None else count_subtasks(known.shapley)
     predicted, label = plain(example["predicted"], 18), plain(example["label"], 18)
-    for place, (same, name, meaning) in enumerate(
+    for column, (same, name, meaning) in enumerate(
         ((True, predicted, "predicted"), (False, label, "its true class"))
     ):
-        left = x + place * step
+        left = x + column * step
         sheet.text(left, top - 0.03, f"nearest train images:\n{name}, {meaning}", 7, va="bottom")
         for near in rows_of(mine[mine["same_class"] == same]):
             at = left + (near.rank - 1) * (THUMB + GAP)

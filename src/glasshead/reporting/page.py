@@ -31,8 +31,8 @@ def page(template: str, **content: Any) -> str:
         "default-src 'none'; img-src data:; "
         f"style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'"
     )
-    given = {"policy": policy, "style": Markup(style), "script": Markup(script)}
-    return _encodable(environment.get_template(template).render(**given, **content))
+    resources = {"policy": policy, "style": Markup(style), "script": Markup(script)}
+    return _encodable(environment.get_template(template).render(**resources, **content))
 
 
 def markdown(template: str, **content: Any) -> str:

@@ -63,9 +63,9 @@ def plot_concept_bars(
     """
     values, error = shapley["values"][index], shapley.get("standard_error")
     order = np.abs(values).argsort()[-most if most else 0 :]
-    places = np.arange(len(order))
+    heights = np.arange(len(order))
     bars = axes.barh(
-        places,
+        heights,
         values[order],
         xerr=None if error is None else TWO_SIDED_95 * error[index, order],
         color=np.where(values[order] < 0, AGAINST, FOR),
@@ -73,7 +73,7 @@ def plot_concept_bars(
     )
     axes.bar_label(bars, fmt=signed, padding=2, fontsize=7)
     labels = [likeliest_value(shapley, index, player, longest) for player in order]
-    axes.set_yticks(places, labels, fontsize=8)
+    axes.set_yticks(heights, labels, fontsize=8)
     axes.set_xlim(-1.45 * limit, 1.45 * limit)  # room for the numbers
     axes.axvline(0, color="black", linewidth=0.8)
     axes.tick_params(axis="y", length=0)

@@ -53,20 +53,22 @@ def miniature(image: Image.Image) -> Picture:
 
 def fitted(pngs: Mapping[str, bytes], most: int) -> dict[str, Picture]:
     """Return pictures that hold `most` bytes together: the largest is re-encoded, then shrunk, until they do."""
-    found = {name: picture(png) for name, png in pngs.items()}
-    while sum(len(each.data) for each in found.values()) > most:
-        large = {name: each for name, each in found.items() if _can_shrink(each)}
+    pictures = {name: picture(png) for name, png in pngs.items()}
+    while sum(len(encoded.data) for encoded in pictures.values()) > most:
+        large = {name: encoded for name, encoded in pictures.items() if _can_shrink(encoded)}
         if not large:
             break
         name = max(large, key=lambda name: len(large[name].data))
-        again = found[name].media_type != "image/png"
-        side = max(found[name].width, found[name].height)
-        found[name] = _as_webp(pngs[name], int(side * SHRINK) if again else min(side, LONGEST))
-    return found
+        shrunk_before = pictures[name].media_type != "image/png"
+        side = max(pictures[name].width, pictures[name].height)
+        pictures[name] = _as_webp(
+            pngs[name], int(side * SHRINK) if shrunk_before else min(side, LONGEST)
+        )
+    return pictures
 
 
-def _can_shrink(each: Picture) -> bool:
-    return each.media_type == "image/png" or max(each.width, each.height) > SMALLEST
+def _can_shrink(image: Picture) -> bool:
+    return image.media_type == "image/png" or max(image.width, image.height) > SMALLEST
 
 
 def _as_webp(png: bytes, longest: int) -> Picture:

@@ -156,7 +156,7 @@ class Subject:
 def report_page(subject: Subject, most: int) -> str:
     """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
     gallery = _gallery(subject.examples, subject.pixels)
-    taken = sum(len(each["picture"].data) for each in gallery) + size_of(subject.findings)
+    used = sum(len(row["picture"].data) for row in gallery) + size_of(subject.findings)
     sets = {
         "own": subject.figures,
         "data": subject.data_figures,
@@ -166,7 +166,7 @@ def report_page(subject: Subject, most: int) -> str:
     pngs = {
         f"{owner}/{name}": png for owner, several in sets.items() for name, png in several.items()
     }
-    pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - taken)  # base64 makes four bytes of three
+    pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - used)  # base64 makes four bytes of three
     own = {name: pictures[f"own/{name}"] for name in subject.figures}
     groups = grouped(own, FIGURES)
     described, reproduction = subject.summary["classifier"], subject.reproduction
@@ -260,7 +260,7 @@ def grouped(
 
 def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
     """Return the description of a classifier but for its classes, which have a table of their own."""
-    rest = {name: each for name, each in described.items() if name != "classes"}
+    rest = {name: value for name, value in described.items() if name != "classes"}
     return rest | {"concepts": dict(described["concepts"])}
 
 
@@ -270,44 +270,45 @@ def _gallery(examples: pd.DataFrame | None, pixels: np.ndarray | None) -> list[d
     shown = np.flatnonzero(examples["shown"])
     rows = records(examples.iloc[shown])
     return [
-        {**row, "picture": thumbnail(pixels[place])} for place, row in zip(shown, rows, strict=True)
+        {**example, "picture": thumbnail(pixels[row])}
+        for row, example in zip(shown, rows, strict=True)
     ]
 
 
 def _metric_groups(metrics: Metrics) -> dict[str, dict[str, Any]]:
     groups: dict[str, dict[str, Any]] = {}
-    for name, found in metrics.items():
+    for name, estimate in metrics.items():
         own_name = name if name.startswith("subtask/") else name.rsplit("/", 1)[-1]
         title, (_, note) = next(
             (title, group)
             for title, group in METRIC_GROUPS.items()
             if own_name.startswith(group[0])
         )
-        groups.setdefault(title, {"note": note, "found": {}})["found"][name] = found
+        groups.setdefault(title, {"note": note, "found": {}})["found"][name] = estimate
     return {title: groups[title] for title in METRIC_GROUPS if title in groups}
 
 
 def _captioned(owner: str, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
     return [
-        {"caption": name.removeprefix(f"{owner}/").replace("_", " "), "picture": found}
-        for name, found in pictures.items()
+        {"caption": name.removeprefix(f"{owner}/").replace("_", " "), "picture": content}
+        for name, content in pictures.items()
         if name.startswith(f"{owner}/")
     ]
 
 
-def _figures_of(found: OtherResults | str | None) -> Mapping[str, bytes]:
-    return found.figures if isinstance(found, OtherResults) else {}
+def _figures_of(results: OtherResults | str | None) -> Mapping[str, bytes]:
+    return results.figures if isinstance(results, OtherResults) else {}
 
 
 def _shown(
-    found: OtherResults | str | None, owner: str, pictures: Mapping[str, Picture]
+    results: OtherResults | str | None, owner: str, pictures: Mapping[str, Picture]
 ) -> dict[str, Any] | str | None:
-    if not isinstance(found, OtherResults):
-        return found
+    if not isinstance(results, OtherResults):
+        return results
     return {
         "figures": _captioned(owner, pictures),
-        "metrics": found.metrics,
-        "table": None if found.table is None else rows_of(found.table),
+        "metrics": results.metrics,
+        "table": None if results.table is None else rows_of(results.table),
     }
 
 
@@ -315,8 +316,8 @@ def _measures(explanations: Explanations) -> dict[str, str]:
     """Return the direction of each measure that any method has."""
     return {
         name: measure["better"]
-        for found in explanations.values()
-        for name, measure in found.items()
+        for measures in explanations.values()
+        for name, measure in measures.items()
     }
 
 
@@ -326,9 +327,9 @@ def _explained(explanations: Explanations) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "sanity_check": "baseline" if name in baselines else sanity_check(name, explanations),
-            "found": found,
+            "found": measures,
         }
-        for name, found in explanations.items()
+        for name, measures in explanations.items()
     }
 
 

@@ -79,25 +79,27 @@ def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
     figure = new_figure(10, 0.4 + 3.1 * len(ranked))
     grid = figure.subplots(len(ranked), 3, squeeze=False)
     for line, (risk, (scores, positives)) in zip(grid, ranked.items(), strict=True):
-        found, wrong = _cumulated(scores, positives)
+        true_positives, false_positives = _cumulated(scores, positives)
         hits, misses = max(int(positives.sum()), 1), max(int((~positives).sum()), 1)
-        line[0].plot(wrong / misses, found / hits, color=BLUE)
+        line[0].plot(false_positives / misses, true_positives / hits, color=BLUE)
         line[0].plot([0, 1], [0, 1], color=GREY, linestyle=":")
         line[0].set_ylabel("fraction of risks found")
         _finish(line[0], f"{plain(risk)}: ROC", "fraction of the others taken for it")
-        counted = (found + wrong) > 0
+        counted = (true_positives + false_positives) > 0
         line[1].plot(
-            (found / hits)[counted], (found / np.maximum(found + wrong, 1))[counted], color=BLUE
+            (true_positives / hits)[counted],
+            (true_positives / np.maximum(true_positives + false_positives, 1))[counted],
+            color=BLUE,
         )
         line[1].axhline(positives.mean(), color=GREY, linestyle=":")
         line[1].set(ylabel="precision", ylim=(0, 1.03))
         _finish(line[1], "precision and recall", "fraction of risks found")
         bins = np.histogram_bin_edges(scores, 40)
-        for part, label, colour in (
+        for chosen, label, colour in (
             (positives, "with the risk", ORANGE),
             (~positives, "without", BLUE),
         ):
-            line[2].hist(scores[part], bins, color=colour, alpha=0.6, label=label)
+            line[2].hist(scores[chosen], bins, color=colour, alpha=0.6, label=label)
         line[2].legend(frameon=False, fontsize=8)
         line[2].set_ylabel("test images")
         _finish(line[2], "scores", "raw logit")
@@ -111,12 +113,14 @@ def plot_localisation(metrics: Metrics) -> Figure:
     figure = new_figure(9, 2.6)
     grid = figure.subplots(1, 2, sharey=True)
     for axes, (measure, title) in zip(grid, MEASURES.items(), strict=True):
-        for place, ending in enumerate(MAPS):
-            each = metrics[f"{measure}{ending}"]
+        for line, ending in enumerate(MAPS):
+            estimate = metrics[f"{measure}{ending}"]
             colour = BLUE if not ending else GREY
-            if each["low"] is not None:
-                axes.plot([each["low"], each["high"]], [place, place], color=colour, linewidth=2)
-            axes.plot(each["value"], place, "o", color=colour)
+            if estimate["low"] is not None:
+                axes.plot(
+                    [estimate["low"], estimate["high"]], [line, line], color=colour, linewidth=2
+                )
+            axes.plot(estimate["value"], line, "o", color=colour)
         _finish(axes, "", f"{title}, 95 % interval")
         axes.set_xlim(0, 1.02)
         axes.grid(axis="x", color="0.9")
@@ -135,9 +139,9 @@ def risk_ablation_figure(table: pd.DataFrame, measures: Sequence[str]) -> Figure
     grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(grid, measures, strict=True):
         columns = table[[measure, f"{measure}_low", f"{measure}_high"]].astype(float)
-        for place, (value, low, high) in enumerate(columns.to_numpy()):
-            axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
-            axes.plot(value, place, "o", color=BLUE)
+        for line, (value, low, high) in enumerate(columns.to_numpy()):
+            axes.plot([low, high], [line, line], color=BLUE, linewidth=2)
+            axes.plot(value, line, "o", color=BLUE)
         axes.axvline(columns.to_numpy()[0, 0], color=GREY, linewidth=0.8)
         axes.grid(axis="x", color="0.9")
         _finish(axes, "", measure.replace("_", " "))
@@ -150,8 +154,8 @@ def _cumulated(scores: np.ndarray, positives: np.ndarray) -> tuple[np.ndarray, n
     """Return how many rows with and without the risk lie above each threshold, from none to all."""
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    found = np.cumsum(positives[order])[ends]
-    return np.append(0, found), np.append(0, ends + 1 - found)
+    true_positives = np.cumsum(positives[order])[ends]
+    return np.append(0, true_positives), np.append(0, ends + 1 - true_positives)
 
 
 def _finish(axes: Axes, title: str, xlabel: str) -> None:

@@ -80,8 +80,8 @@ def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]], scal
     for risk, images in blocks.items():
         sheet.text(MARGIN, top + 0.15, plain(risk, 60), 11, weight="bold")
         top += HEAD
-        for place, image in enumerate(images):
-            line, column = divmod(place, COLUMNS)
+        for image_index, image in enumerate(images):
+            line, column = divmod(image_index, COLUMNS)
             x = MARGIN + column * (TRIPLE + BETWEEN)
             _draw(sheet, image, scale, x, top + line * (LINE + SIDE))
         top += lines[risk] * (LINE + SIDE)
@@ -93,8 +93,8 @@ def _draw(sheet: Sheet, image: Heated, scale: Scale, x: float, y: float) -> None
     sheet.text(x, y + LINE - 0.06, image.caption, 8, va="bottom")
     colours = scale.colours(image.heat)
     pictures = (image.pixels.transpose(1, 2, 0), colours, heat_overlay(image.pixels, colours))
-    for place, picture in enumerate(pictures):
-        sheet.image(picture, x + place * (SIDE + GAP), y + LINE, SIDE)
+    for column, picture in enumerate(pictures):
+        sheet.image(picture, x + column * (SIDE + GAP), y + LINE, SIDE)
 
 
 def _plot_scale(sheet: Sheet, scale: Scale, x: float, y: float) -> None:

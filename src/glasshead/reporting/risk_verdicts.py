@@ -45,7 +45,9 @@ def metrics_of(risk: str, risks: Sequence[str], metrics: Metrics) -> Metrics:
         return metrics
     prefix = f"{risk}/"
     return {
-        name.removeprefix(prefix): each for name, each in metrics.items() if name.startswith(prefix)
+        name.removeprefix(prefix): estimate
+        for name, estimate in metrics.items()
+        if name.startswith(prefix)
     }
 
 
@@ -92,8 +94,8 @@ def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
     answer: Answer = "unknown" if missed else "yes"
     reason = "No check has found anything else that the scores rest on."
     if made:
-        answer = "no" if "high" in {each["severity"] for each in made} else "unresolved"
-        reason = f"Checks have found something else: {', '.join(sorted({each['check'] for each in made}))}."
+        answer = "no" if "high" in {finding["severity"] for finding in made} else "unresolved"
+        reason = f"Checks have found something else: {', '.join(sorted({finding['check'] for finding in made}))}."
     if missed:
         reason += f" Not made, for want of what they need: {', '.join(sorted(set(missed)))}."
     return {
@@ -120,7 +122,9 @@ def _compared(metrics: Metrics, rival: str, named: str) -> _Compared:
     pairs = [(metrics[name], metrics[name + rival]) for name in LOCALISATION]
     if pairs[0][0]["value"] is not None:
         answers = [stands_against(own, other["low"], other["high"]) for own, other in pairs]
-        answer = next((each for each in ("no", "unknown", "unresolved") if each in answers), "yes")
+        answer = next(
+            (unwanted for unwanted in ("no", "unknown", "unresolved") if unwanted in answers), "yes"
+        )
         (iou, its_iou), (hits, its_hits) = (map(estimated, pair) for pair in pairs)
         reason = (
             f"Its maps agree with the masks by an IoU of {iou}, and their highest place lies on the object in a "

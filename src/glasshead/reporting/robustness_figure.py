@@ -47,15 +47,17 @@ def plot_robustness(robustness: pd.DataFrame) -> Figure:
 
 def _plot_panel(axes: Axes, name: str, rows: pd.DataFrame) -> None:
     """Draw `rows` in their order, at equal distances, as the strengths of JPEG fall while it gets worse."""
-    places = range(len(rows))
+    positions = range(len(rows))
     for column, (prefix, colour, style, label) in CURVES.items():
         value, low, high = (
-            rows[each].astype(float) for each in (column, f"{prefix}low", f"{prefix}high")
+            rows[bound].astype(float) for bound in (column, f"{prefix}low", f"{prefix}high")
         )
-        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(places, value, style, color=colour, markersize=4, label=label)
+        axes.fill_between(positions, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(positions, value, style, color=colour, markersize=4, label=label)
     unit = rows["unit"].iloc[-1]
-    axes.set_xticks(places, ["clean", *(f"{strength:g}" for strength in rows["strength"].iloc[1:])])
+    axes.set_xticks(
+        positions, ["clean", *(f"{strength:g}" for strength in rows["strength"].iloc[1:])]
+    )
     axes.set_xlabel(f"{plain(TITLES.get(name, name), 40)}\n({plain(unit)})")
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -67,16 +67,16 @@ def _behind(name: str, record: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
     Nodes that read the record, or leave nothing, are of an earlier run when a report is written, and are left out.
     """
-    makers = {output: node for node, found in record.items() for output in found["outputs"]}
+    makers = {output: node for node, entry in record.items() for output in entry["outputs"]}
     behind = {
         node
-        for node, found in record.items()
-        if node.startswith(f"{name}.") and found["outputs"] and RECORD not in found["inputs"]
+        for node, entry in record.items()
+        if node.startswith(f"{name}.") and entry["outputs"] and RECORD not in entry["inputs"]
     }
     wanted = list(behind)
     while wanted:
         inputs = record[wanted.pop()]["inputs"]
-        new = {makers[each] for each in inputs if each in makers} - behind
+        new = {makers[name] for name in inputs if name in makers} - behind
         behind |= new
         wanted += new
     return behind

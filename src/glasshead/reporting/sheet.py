@@ -27,8 +27,8 @@ class Sheet:
 
     def text(self, x: float, y: float, text: str, size: float = 8, **style: Any) -> None:
         """Write `text` with its top left corner at (x, y), unless `style` says otherwise."""
-        place: dict[str, Any] = {"ha": "left", "va": "top", "linespacing": 1.15}
-        self._page.text(x, y, text, fontsize=size, **(place | style))
+        defaults: dict[str, Any] = {"ha": "left", "va": "top", "linespacing": 1.15}
+        self._page.text(x, y, text, fontsize=size, **(defaults | style))
 
     def box(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
         """Draw a rectangle."""

@@ -25,13 +25,13 @@ def clean_site(site: Path, root: Path) -> None:
 def _without_root(value: Any, root: Path) -> Any:
     if isinstance(value, dict):
         return {
-            name: _relative(each, root)
-            if name == "filepath" and isinstance(each, str)
-            else _without_root(each, root)
-            for name, each in value.items()
+            name: _relative(item, root)
+            if name == "filepath" and isinstance(item, str)
+            else _without_root(item, root)
+            for name, item in value.items()
         }
     if isinstance(value, list):
-        return [_without_root(each, root) for each in value]
+        return [_without_root(item, root) for item in value]
     return value.replace(f"{root}/", "") if isinstance(value, str) else value
 
 

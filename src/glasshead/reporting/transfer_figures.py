@@ -34,8 +34,14 @@ def convergence_figure(curves: pd.DataFrame) -> Figure:
             ["architecture", "strategy"], sort=False
         ):
             look = {"color": COLOURS[str(strategy)], "linestyle": styles[architecture]}
-            for _, one in group.groupby("replicate"):
-                axes.plot(one[scale], one["validation_accuracy"], linewidth=0.5, alpha=0.4, **look)
+            for _, training in group.groupby("replicate"):
+                axes.plot(
+                    training[scale],
+                    training["validation_accuracy"],
+                    linewidth=0.5,
+                    alpha=0.4,
+                    **look,
+                )
             mean = group.groupby("epoch")[["seconds", "images_seen", "validation_accuracy"]].mean()
             mean = mean.reset_index()
             name = plain(f"{architecture}, {strategy}")
@@ -60,9 +66,9 @@ def interpolation_figure(table: pd.DataFrame) -> Figure:
             "energy above half the original's Nyquist\nfrequency, 95 % interval over images",
         ),
     ):
-        for place, (value, low, high) in enumerate(table[list(columns)].astype(float).to_numpy()):
-            axes.plot([low, high], [place, place], color=COLOURS["full"], linewidth=2)
-            axes.plot(value, place, "o", color=COLOURS["full"])
+        for line, (value, low, high) in enumerate(table[list(columns)].astype(float).to_numpy()):
+            axes.plot([low, high], [line, line], color=COLOURS["full"], linewidth=2)
+            axes.plot(value, line, "o", color=COLOURS["full"])
         _tidy(axes, label)
     left.set_yticks(range(len(table)), [plain(name) for name in table["interpolation"]])
     left.invert_yaxis()

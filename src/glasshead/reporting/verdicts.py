@@ -90,7 +90,7 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
     )
     if "yes" in on_mark.values():
         answer, measure = "no", "mass_on_mark"
-        first = next(name for name, found in on_mark.items() if found == "yes")
+        first = next(name for name, answer_on_mark in on_mark.items() if answer_on_mark == "yes")
         fraction = estimated(explanations[first][measure])
         reason = f"On images with a planted mark, {first} puts {fraction} of its mass on the mark."
         shown = [first, *baselines]
@@ -144,18 +144,18 @@ def _beyond_baselines(
 ) -> dict[str, Answer]:
     """Return for each method that has the measure whether it is above all baselines, "no" being below all the best."""
     rivals = [
-        found
+        estimate
         for name in baselines
-        if (found := explanations[name].get(measure)) and found["low"] is not None
+        if (estimate := explanations[name].get(measure)) and estimate["low"] is not None
     ]
     if not rivals:
         return {}
     low = max(_low(rival) for rival in rivals)
     high = max(float(rival["high"] or 0) for rival in rivals)
     return {
-        name: stands_against(found, low, high)
+        name: stands_against(estimate, low, high)
         for name in methods
-        if (found := explanations[name].get(measure)) and found["low"] is not None
+        if (estimate := explanations[name].get(measure)) and estimate["low"] is not None
     }
 
 

@@ -77,17 +77,17 @@ def _height(explained: Explained, sides: Sides) -> float:
 def _plot_view(sheet: Sheet, explained: Explained, name: str, sides: Sides, top: float) -> None:
     sheet.box(MARGIN, top, sheet.width - 2 * MARGIN, 0.01, facecolor="0.6", edgecolor="none")
     sheet.text(MARGIN, top + 0.08, plain(name, 60), 12, weight="bold")
-    for place, classes in enumerate(sides):
-        left, others = MARGIN + place * SIDE, sides[1 - place]
-        rows = explained.chosen(classes, others)
-        total, confused = explained.of(classes).sum(), len(explained.confused(classes, others))
+    for side, classes in enumerate(sides):
+        left, other_side = MARGIN + side * SIDE, sides[1 - side]
+        rows = explained.chosen(classes, other_side)
+        total, confused = explained.of(classes).sum(), len(explained.confused(classes, other_side))
         text = f"{len(rows)} of {total} explained images; {confused} of them all taken for the other side"
-        sheet.text(left, top + 0.32, class_names(classes), 9, color=COLOURS[place], weight="bold")
+        sheet.text(left, top + 0.32, class_names(classes), 9, color=COLOURS[side], weight="bold")
         sheet.text(left, top + 0.5, text, 8)
         for index, row in enumerate(rows):
             line, column = divmod(index, COLUMNS)
             x, y = left + column * (2 * CELL + GAP), top + HEAD + line * (CELL + CAPTION)
-            _plot_example(sheet, explained, int(row), others, x, y)
+            _plot_example(sheet, explained, int(row), other_side, x, y)
     if explained.shapley is not None:
         left = MARGIN + 2 * SIDE + BAR_LABELS
         axes = sheet.axes(left, top + HEAD, BARS, BARS_HEIGHT - 0.5)
@@ -95,15 +95,15 @@ def _plot_view(sheet: Sheet, explained: Explained, name: str, sides: Sides, top:
 
 
 def _plot_example(
-    sheet: Sheet, explained: Explained, row: int, others: Classes, x: float, y: float
+    sheet: Sheet, explained: Explained, row: int, other_side: Classes, x: float, y: float
 ) -> None:
     example, pixels = explained.examples.iloc[row], explained.pixels[row]
     available = [name for name, maps in explained.methods.items() if maps.of(row) is not None]
     (name,) = best_methods(available, explained.measures, 1)
     sheet.image(pixels.transpose(1, 2, 0), x, y, CELL)
-    found = sanity_check(name, explained.measures)
-    plot_map(sheet, pixels, explained.methods[name].of(row), found, x + CELL, y, CELL)
-    if example["predicted"] in others:
+    check = sanity_check(name, explained.measures)
+    plot_map(sheet, pixels, explained.methods[name].of(row), check, x + CELL, y, CELL)
+    if example["predicted"] in other_side:
         frame = {"facecolor": "none", "edgecolor": AGAINST, "linewidth": 2.5}
         sheet.box(x, y, 2 * CELL, CELL, **frame)
     label, predicted = plain(example["label"], 12), plain(example["predicted"], 12)

@@ -42,14 +42,14 @@ class Explained:
         )
         return mapped & self.examples["label"].isin(classes).to_numpy()
 
-    def confused(self, classes: Classes, others: Classes) -> Int[np.ndarray, " c"]:
+    def confused(self, classes: Classes, other_side: Classes) -> Int[np.ndarray, " c"]:
         """Return the images of `classes` that were taken for one of `others`."""
-        return np.flatnonzero(self.of(classes) & self.examples["predicted"].isin(others))
+        return np.flatnonzero(self.of(classes) & self.examples["predicted"].isin(other_side))
 
-    def chosen(self, classes: Classes, others: Classes) -> Int[np.ndarray, " m"]:
+    def chosen(self, classes: Classes, other_side: Classes) -> Int[np.ndarray, " m"]:
         """Return the images to draw: those confused with the other side, then those in galleries, classes in turn."""
         rows = np.flatnonzero(self.of(classes))
-        later = ~np.isin(rows, self.confused(classes, others))
+        later = ~np.isin(rows, self.confused(classes, other_side))
         hidden = ~self.examples["shown"].to_numpy()[rows]
         labels = self.examples["label"].iloc[rows]
         turn = labels.groupby([labels.to_numpy(), hidden]).cumcount()
@@ -61,13 +61,16 @@ def plot_side_bars(axes: Axes, examples: pd.DataFrame, shapley: Arrays, sides: S
     drawn = examples[examples["measured"].to_numpy(bool)]
     groups = [drawn.loc[drawn["label"].isin(classes), "image_id"] for classes in sides]
     values = [np.abs(shapley["values"][np.isin(shapley["image_id"], ids)]) for ids in groups]
-    means = [part.mean(axis=0) if len(part) else np.zeros(part.shape[1]) for part in values]
+    means = [
+        shapley_values.mean(axis=0) if len(shapley_values) else np.zeros(shapley_values.shape[1])
+        for shapley_values in values
+    ]
     order = np.sum(means, axis=0).argsort()
-    for place, mean in enumerate(means):
+    for side, mean in enumerate(means):
         axes.barh(
-            np.arange(len(order)) + 0.2 - 0.4 * place, mean[order], 0.38,
-            color=COLOURS[place], hatch=HATCHES[place], edgecolor="white", linewidth=0,
-            label=f"{class_names(sides[place], 22)} (n = {len(values[place])})",
+            np.arange(len(order)) + 0.2 - 0.4 * side, mean[order], 0.38,
+            color=COLOURS[side], hatch=HATCHES[side], edgecolor="white", linewidth=0,
+            label=f"{class_names(sides[side], 22)} (n = {len(values[side])})",
         )  # fmt: skip
     axes.set_yticks(np.arange(len(order)), [plain(name, 18) for name in shapley["players"][order]])
     axes.tick_params(labelsize=7)

@@ -36,12 +36,12 @@ def spelled(value: Any) -> str:
     """Return settings, however nested, on one line: "epochs: 15; losses (bce: 1; patch: 1)"."""
     if isinstance(value, Mapping):
         return "; ".join(
-            f"{key} ({spelled(each)})" if isinstance(each, Mapping) else f"{key}: {spelled(each)}"
-            for key, each in value.items()
+            f"{key} ({spelled(item)})" if isinstance(item, Mapping) else f"{key}: {spelled(item)}"
+            for key, item in value.items()
         )
     if isinstance(value, list | tuple):
         return ", ".join(
-            f"({spelled(each)})" if isinstance(each, Mapping) else spelled(each) for each in value
+            f"({spelled(item)})" if isinstance(item, Mapping) else spelled(item) for item in value
         )
     return "none" if value is None else str(value)
 

@@ -239,8 +239,8 @@ def _log_metrics(estimates: dict[str, Estimate]) -> None:
     logger.info(
         "Test images: %s",
         ", ".join(
-            f"{name} undefined" if each.value is None else f"{name} {each.value:.3f}"
-            for name, each in shown.items()
+            f"{name} undefined" if estimate.value is None else f"{name} {estimate.value:.3f}"
+            for name, estimate in shown.items()
         ),
     )
 

@@ -52,14 +52,15 @@ def explain_answers(
     probabilities = np.zeros((len(pixels), len(subtasks)), np.float32)
     with computing_on(classifier, device):
         images = as_images(pixels.to(device))
-        for place, task in enumerate(subtasks):
+        for column, task in enumerate(subtasks):
             concept = ConceptLogits(classifier, task.name)
             best = _probabilities(concept, images, budget.batch_size).max(dim=1)
-            maps[:, place] = METHODS[method](concept, images, best.indices, budget).maps
-            likeliest[:, place] = best.indices.cpu()
-            probabilities[:, place] = best.values.cpu()
+            maps[:, column] = METHODS[method](concept, images, best.indices, budget).maps
+            likeliest[:, column] = best.indices.cpu()
+            probabilities[:, column] = best.values.cpu()
     answers = [
-        np.array(task.values, dtype=str)[likeliest[:, place]] for place, task in enumerate(subtasks)
+        np.array(task.values, dtype=str)[likeliest[:, column]]
+        for column, task in enumerate(subtasks)
     ]
     return {
         "image_id": np.array(ids, dtype=str),
@@ -85,7 +86,7 @@ def _first_applicable(classifier: nn.Module, methods: Sequence[str]) -> str:
 
 def _probabilities(concept: ConceptLogits, images: Tensor, size: int) -> Tensor:
     @torch.no_grad()
-    def compute(part: Tensor) -> Tensor:
-        return concept(part).softmax(dim=1)
+    def compute(batch: Tensor) -> Tensor:
+        return concept(batch).softmax(dim=1)
 
     return in_passes(compute, size, images)

@@ -56,11 +56,11 @@ def explain_concepts(
     draw = generator(seed, "explain", "background")
     background = train.sample(min(parameters.background, len(train)), random_state=draw)
     concepts = _concept_probabilities(classifier, embeddings, content[examples["image_id"]])
-    others = _concept_probabilities(classifier, embeddings, background)
+    background_concepts = _concept_probabilities(classifier, embeddings, background)
     predicted = class_indices(classifier.classes, examples["predicted"])
-    explained = _explain(classifier, concepts, others, predicted, parameters, seed)
+    explained = _explain(classifier, concepts, background_concepts, predicted, parameters, seed)
     values = [value for task in classifier.concepts for value in task.values]
-    owners = [player for player, part in enumerate(players.values()) for _ in part]
+    owners = [player for player, columns in enumerate(players.values()) for _ in columns]
     return (
         identity(examples)
         | explained
@@ -161,8 +161,8 @@ def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor,
 def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
     """Return subtasks by falling mean |Shapley value|, that of a subtask being the sum over its players."""
     totals = [
-        shapley["values"][:, np.unique(shapley["concept_player"][part])].sum(axis=1)
-        for part in subtask_columns(subtasks)
+        shapley["values"][:, np.unique(shapley["concept_player"][columns])].sum(axis=1)
+        for columns in subtask_columns(subtasks)
     ]
     importance = np.abs(totals).mean(axis=1)
     return np.argsort(-importance, kind="stable").tolist()
@@ -177,13 +177,13 @@ def _intervention_curves(
     seed: int,
 ) -> Curves:
     """Return (subtasks + 1, n) how often each image is right, with 0, 1, … of its subtasks corrected."""
-    given = classifier, concepts, answers, labels
+    inputs = classifier, concepts, answers, labels
     seeds = [stream_seed(seed, "explain", "orders", draw) for draw in range(random_orders)]
     drawn: list[Bool[np.ndarray, "k n"]] = [
-        intervention_curve(*given, "random", each) for each in seeds
+        intervention_curve(*inputs, "random", order_seed) for order_seed in seeds
     ]
     return {
-        "intervention/uncertainty": intervention_curve(*given, "uncertainty"),
+        "intervention/uncertainty": intervention_curve(*inputs, "uncertainty"),
         "intervention/random": np.mean(drawn, axis=0),
     }
 
@@ -198,5 +198,5 @@ def _measure_curves(curves: Curves, n_resamples: int, seed: int) -> dict[str, di
         for name, curve in curves.items()
         if name.startswith("intervention/")
     }
-    found = bootstrap_intervals(statistics, n_resamples, seed)
-    return {name: asdict(estimate) for name, estimate in found.items()}
+    estimates = bootstrap_intervals(statistics, n_resamples, seed)
+    return {name: asdict(estimate) for name, estimate in estimates.items()}

@@ -62,16 +62,16 @@ def find_neighbours(
         {
             "image_id": image_id,
             "same_class": same_class,
-            "rank": place + 1,
+            "rank": rank + 1,
             "neighbour_id": train["image_id"].iloc[near],
             "label": train["label"].iloc[near],
-            "cosine": float(found.similarity[row, place]),
-            "shared_concepts": ", ".join(names[shared[row, place]]),
+            "cosine": float(neighbours_of_kind.similarity[row, rank]),
+            "shared_concepts": ", ".join(names[shared[row, rank]]),
         }
-        for same_class, found in kinds.items()
-        for shared in [shared_concepts(answers, pool_answers, found)]
+        for same_class, neighbours_of_kind in kinds.items()
+        for shared in [shared_concepts(answers, pool_answers, neighbours_of_kind)]
         for row, image_id in enumerate(examples["image_id"])
-        for place, near in enumerate(found.rows[row])
+        for rank, near in enumerate(neighbours_of_kind.rows[row])
         if near != NOBODY
     ]
     columns = [
@@ -157,9 +157,11 @@ def _answers(
 ) -> Int[np.ndarray, "n s"]:
     """Return the index of each subtask's likeliest value."""
     concepts = classifier.concept_probabilities(torch.from_numpy(embeddings))
-    columns = [slice(part.start, part.stop) for part in subtask_columns(classifier.concepts)]
+    slices = [
+        slice(columns.start, columns.stop) for columns in subtask_columns(classifier.concepts)
+    ]
     answers: Int[np.ndarray, "n s"] = np.stack(
-        [concepts[:, part].argmax(dim=1).numpy() for part in columns], axis=1
+        [concepts[:, columns].argmax(dim=1).numpy() for columns in slices], axis=1
     )
     return answers
 

@@ -193,7 +193,7 @@ def measure_explanations(
             logger.info("%s measured in %.1f s", name, time.perf_counter() - started)
             maps[name] = np.full((len(examples), *explained.maps.shape[1:]), np.nan)
             maps[name][rows] = explained.maps
-    for name, values in _agreement({name: each[drawn] for name, each in maps.items()}).items():
+    for name, values in _agreement({name: own[drawn] for name, own in maps.items()}).items():
         explanations[name] |= summarise(values, parameters.n_resamples, seed)
     if shapley is not None:
         explained = Attribution(shapley["values"], shapley["base"], shapley["output"])
@@ -203,13 +203,13 @@ def measure_explanations(
 
 def class_indices(classes: Sequence[str], names: pd.Series) -> Int[Tensor, " n"]:
     """Return the place of each class name among the logits; ArtifactError for one that is not among them."""
-    places = pd.Index(classes).get_indexer(pd.Index(names))
-    if unknown := names[places < 0].tolist():
+    indices = pd.Index(classes).get_indexer(pd.Index(names))
+    if unknown := names[indices < 0].tolist():
         raise ArtifactError(
             f"The classifier has no class {unknown[0]!r}: it was trained on other data. Run its "
             "training, calibrate and evaluate pipelines again."
         )
-    return torch.from_numpy(places.astype(np.int64))
+    return torch.from_numpy(indices.astype(np.int64))
 
 
 def _in_random_order(examples: pd.DataFrame, seed: int) -> Int[np.ndarray, " m"]:
@@ -221,11 +221,14 @@ def _in_random_order(examples: pd.DataFrame, seed: int) -> Int[np.ndarray, " m"]
 def _agreement(maps: dict[str, Float[np.ndarray, "n h w"]]) -> dict[str, Arrays]:
     """Return by method how alike its maps are to those of the methods that are no baselines, measure by measure."""
     compared = {"rank_agreement": rank_correlation, "top_agreement": top_overlap}
-    found = {
+    agreements = {
         measure: mean_agreement(maps, compare, among=real_methods(maps))
         for measure, compare in compared.items()
     }
-    return {name: {measure: each[name] for measure, each in found.items()} for name in maps}
+    return {
+        name: {measure: by_method[name] for measure, by_method in agreements.items()}
+        for name in maps
+    }
 
 
 def _as_inputs(

@@ -56,10 +56,10 @@ def export_program(
     pixels, _ = _test_pixels(classifier, images, samples, parameters, seed)
     again = torch.export.load(io.BytesIO(data)).module()
     with torch_threads(1):
-        expected, found = (
+        expected, read_back = (
             in_batches(run_torch(module), pixels) for module in (FromPixels(classifier), again)
         )
-    return data, _compare(expected, found, classifier.output) | {"bytes": len(data)}
+    return data, _compare(expected, read_back, classifier.output) | {"bytes": len(data)}
 
 
 def measure_exports(
@@ -87,8 +87,8 @@ def measure_exports(
     plain, small = (in_batches(run_onnx(model), pixels) for model in (onnx, onnx_int8))
     quality = {
         f"{name}/{measure}": statistic
-        for name, found in (("classifier", own), ("onnx_int8", small))
-        for measure, statistic in _quality(found, labels, parameters.n_bins).items()
+        for name, probabilities in (("classifier", own), ("onnx_int8", small))
+        for measure, statistic in _quality(probabilities, labels, parameters.n_bins).items()
     }
     quality |= {
         f"onnx_int8/{measure}_cost": _difference(
@@ -138,26 +138,28 @@ def measure_latency(
                     run(pixels)
                     if turn:  # the first warms up
                         seconds[name].append(time.perf_counter() - started)
-            rows += [_latency(name, batch, wanted.threads, each) for name, each in seconds.items()]
+            rows += [
+                _latency(name, batch, wanted.threads, timings) for name, timings in seconds.items()
+            ]
     return pd.DataFrame(rows)
 
 
 def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: object) -> None:
     """Raise GateError where an export is not the classifier. `saved` is only there to be saved first."""
     for name in GATED:
-        found = export_metrics[name]
+        parity = export_metrics[name]
         logger.info(
             "%s: the class of %.2f %% of %d images, probabilities within %.1g",
-            name, 100 * found["agreement"], found["n"], found["largest_difference"],
+            name, 100 * parity["agreement"], parity["n"], parity["largest_difference"],
         )  # fmt: skip
         if (
-            found["agreement"] < parameters.minimum_agreement
-            or found["largest_difference"] > parameters.maximum_difference
+            parity["agreement"] < parameters.minimum_agreement
+            or parity["largest_difference"] > parameters.maximum_difference
         ):
             raise GateError(
-                f"The export {name} is not the classifier: it agrees on the class of {found['agreement']:.4f} of "
-                f"{found['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}) and differs "
-                f"by up to {found['largest_difference']:.3g} (export.maximum_difference = "
+                f"The export {name} is not the classifier: it agrees on the class of {parity['agreement']:.4f} of "
+                f"{parity['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}) and differs "
+                f"by up to {parity['largest_difference']:.3g} (export.maximum_difference = "
                 f"{parameters.maximum_difference:g}). All was saved; do not use it."
             )
 
@@ -191,13 +193,14 @@ def _true_labels(classifier: Classifier, predictions: pd.DataFrame) -> Int[np.nd
 
 
 def _compare(
-    expected: Float[np.ndarray, "n k"], found: Float[np.ndarray, "n k"], output: Output
+    expected: Float[np.ndarray, "n k"], exported: Float[np.ndarray, "n k"], output: Output
 ) -> dict[str, float]:
     first, second = (
-        each.argmax(axis=1) if output == "softmax" else each >= 0.5 for each in (expected, found)
+        probabilities.argmax(axis=1) if output == "softmax" else probabilities >= 0.5
+        for probabilities in (expected, exported)
     )
     return {
-        "largest_difference": float(np.abs(expected - found).max()),
+        "largest_difference": float(np.abs(expected - exported).max()),
         "agreement": float((first == second).mean()),
         "n": len(expected),
     }

@@ -54,8 +54,8 @@ def check_samples(images: ImageTable, samples: pd.DataFrame, taxonomy: dict[str,
         values = samples[column]
         if not pd.api.types.is_integer_dtype(values) or not values.between(0, size - 1).all():
             raise ArtifactError(f"samples: column {column} is not an integer from 0 to {size - 1}")
-    if others := [name for name in samples.filter(regex="^target/") if name not in sizes]:
-        raise ArtifactError(f"samples: the taxonomy has no subtask of column {others[0]}")
+    if unknown := [name for name in samples.filter(regex="^target/") if name not in sizes]:
+        raise ArtifactError(f"samples: the taxonomy has no subtask of column {unknown[0]}")
     images.check_rows(samples)
     for row in samples.groupby("class_index").head(1).index:
         pixels = np.asarray(images.pil(row))

@@ -44,7 +44,7 @@ def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:
         wanted["parquet"] = IngestParams.model_validate(
             {"source": "parquet", "parquet": {"path": parameters.parquet}}
         )
-    parts = [
+    sources = [
         _read(
             name,
             read_source(params, stream_seed(seed, "pretrain", name)).images,
@@ -52,7 +52,7 @@ def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:
         )
         for name, params in wanted.items()
     ]
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return {key: np.concatenate([pairs[key] for pairs in sources]) for key in sources[0]}
 
 
 def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
@@ -158,7 +158,7 @@ def _embedded(
 ) -> tuple[np.ndarray, np.ndarray]:
     rows = np.flatnonzero((pairs["source"] == source) & (pairs["split"] == split))
     with torch.inference_mode():
-        parts = [
+        embeddings = [
             nano_clip.model.get_image_features(
                 pixel_values=nano_clip.normalise(
                     torch.from_numpy(pairs["images"][chunk]).float() / 255
@@ -166,7 +166,7 @@ def _embedded(
             ).pooler_output
             for chunk in np.array_split(rows, max(1, len(rows) // 500))
         ]
-    return torch.cat(parts).numpy(), pairs["facts"][rows, 0]
+    return torch.cat(embeddings).numpy(), pairs["facts"][rows, 0]
 
 
 def write_nano_clip_card(

@@ -27,8 +27,8 @@ def compare_classifiers(results: ResultsFolder, parameters: ReportParams) -> str
         raise ArtifactError(
             f"There is no report on any of {', '.join(parameters.compare)}. Run the pipelines of these names first."
         )
-    first, *others = compared
-    for name in others:
+    first, *further = compared
+    for name in further:
         if _output(compared[name]) != _output(compared[first]):
             raise ArtifactError(
                 f"The classifier {name} does not answer as {first} does: one gives a class, the other labels. Leave "

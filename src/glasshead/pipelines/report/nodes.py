@@ -133,7 +133,7 @@ def write_report(
         figures={name.removesuffix("_figure"): png for name, png in figures.items()},
         data_figures={"class_balance": class_balance_figure, "mean_images": mean_images_figure},
         findings=with_images(worst_first, images, _answers(predictions, shown_ids(worst_first))),
-        checks=[_checked(name, found, own_results) for name, found in listed.items()],
+        checks=[_checked(name, content, own_results) for name, content in listed.items()],
         robustness=_robustness(own_results, summary),
         risk=_risk(own_results, results, summary),
         reproduction=reproduction(own_results.name, run_record),
@@ -171,7 +171,9 @@ def _findings(
         of_risk = results.load(f"{AUDITOR}/findings.json")
         if of_risk is not None:
             is_known = not isinstance(_audited_risk(summary, results), str)
-            of_risk = [found for found in of_risk if not is_of_answers(found)] if is_known else None
+            of_risk = (
+                [finding for finding in of_risk if not is_of_answers(finding)] if is_known else None
+            )
         listed[AUDITOR] = of_risk
     return listed
 

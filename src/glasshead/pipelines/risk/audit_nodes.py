@@ -46,7 +46,7 @@ def find_shortcuts(
     attributes of the image table.
     """
     findings: list[Finding | None] = []
-    for place, risk in enumerate(parameters.risks):
+    for risk_index, risk in enumerate(parameters.risks):
         rows = positives(logits[logits["split"] == "test"], risk.name, parameters, seed)
         localisation_images = load_localisation_images(
             images, rows, auditor.prepare, auditor.input_size
@@ -56,10 +56,10 @@ def find_shortcuts(
             f"{risk.name!r}, as a usual classifier learns it from these data,": reference,
         }
         findings += _look_beside(
-            models, localisation_images, localisation, risk.name, place, parameters, seed
+            models, localisation_images, localisation, risk.name, risk_index, parameters, seed
         )
         findings.append(
-            _look_at_marks(models, images, logits, planted, risk.name, place, parameters, seed)
+            _look_at_marks(models, images, logits, planted, risk.name, risk_index, parameters, seed)
         )
         findings += _look_at_attributes(samples, logits, risk, parameters, seed)
     return worst_first(findings)
@@ -70,7 +70,7 @@ def _look_beside(
     localisation_images: LocalisationImages,
     localisation: pd.DataFrame,
     risk: str,
-    place: int,
+    risk_index: int,
     parameters: RiskParams,
     seed: int,
 ) -> list[Finding | None]:
@@ -97,12 +97,12 @@ def _look_beside(
             localisation_images.image_ids,
             localisation_images.pixels,
             np.ones(len(localisation_images), bool),
-            place,
+            risk_index,
         )
         side = max(3, round(SPOT * model.input_size / _grid_side(model)))
         masks = localisation_images.masks
-        if found := look_beside(subject, audited, masks, side, parameters.n_resamples, seed):
-            return [off_object, found]
+        if finding := look_beside(subject, audited, masks, side, parameters.n_resamples, seed):
+            return [off_object, finding]
     return [off_object]
 
 
@@ -112,7 +112,7 @@ def _look_at_marks(
     logits: pd.DataFrame,
     planted: pd.DataFrame,
     risk: str,
-    place: int,
+    risk_index: int,
     parameters: RiskParams,
     seed: int,
 ) -> Finding | None:
@@ -131,9 +131,9 @@ def _look_at_marks(
     marks, pixels = masks_as_seen(prepare, boxes, pictures), prepare(pictures).numpy()
     ids, has_risk = rows["image_id"].to_numpy(object), rows[LABEL + risk].to_numpy() == 1
     for subject, model in models.items():
-        audited = _audited(model, ids, pixels, has_risk, place)
-        if found := look_at_marks(subject, audited, marks, parameters.n_resamples, seed):
-            return found
+        audited = _audited(model, ids, pixels, has_risk, risk_index)
+        if finding := look_at_marks(subject, audited, marks, parameters.n_resamples, seed):
+            return finding
     return None
 
 
@@ -142,11 +142,12 @@ def _audited(
     image_ids: np.ndarray,
     pixels: np.ndarray,
     has_risk: np.ndarray,
-    place: int,
+    risk_index: int,
 ) -> Audited:
-    maps, heat = risk_maps(auditor, pixels, place)
+    maps, heat = risk_maps(auditor, pixels, risk_index)
     score, attribute = (
-        partial(compute, auditor, place=place) for compute in (risk_probabilities, risk_attribution)
+        partial(compute, auditor, risk_index=risk_index)
+        for compute in (risk_probabilities, risk_attribution)
     )
     return Audited(image_ids, pixels, maps, heat, has_risk, score, attribute)
 
@@ -155,21 +156,21 @@ def _look_at_attributes(
     samples: pd.DataFrame, logits: pd.DataFrame, risk: Risk, parameters: RiskParams, seed: int
 ) -> list[Finding | None]:
     """Return findings on the attributes of the image table, but for the one that names the risk."""
-    others = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
-    if not others:
+    attributes = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
+    if not attributes:
         reason = f"the image table has no attributes beside {risk.name!r}"
         return [
             not_checked(check, reason, ATTRIBUTES_ADVICE)
             for check in ("risk_by_attribute", "data_bias")
         ]
     table = logits.merge(
-        samples[["image_id", *(ATTRIBUTE + name for name in others)]], on="image_id"
+        samples[["image_id", *(ATTRIBUTE + name for name in attributes)]], on="image_id"
     )
     test, train = (table[table["split"] == split] for split in ("test", "train"))
     has_risk = test[LABEL + risk.name].to_numpy() == 1
     score = test[f"logit/{risk.name}"].to_numpy()
     findings = []
-    for name in others:
+    for name in attributes:
         values = test[ATTRIBUTE + name].to_numpy(object)
         findings += [
             score_finding(

@@ -29,15 +29,15 @@ def locate_risk(
     A row an image with a risk and a mask; for the measures see `hold_against_masks`.
     """
     tables = [pd.DataFrame(columns=["image_id", "risk", *COLUMNS])]
-    for place, risk in enumerate(auditor.classes):
+    for risk_index, risk in enumerate(auditor.classes):
         rows = positives(_test_rows(predictions), risk, parameters, seed)
         localisation_images = load_localisation_images(
             images, rows, auditor.prepare, auditor.input_size
         )
         if len(localisation_images):
-            found = hold_against_masks(auditor, reference, localisation_images, place)
+            agreement = hold_against_masks(auditor, reference, localisation_images, risk_index)
             tables.append(
-                pd.DataFrame({"image_id": localisation_images.image_ids, "risk": risk, **found})
+                pd.DataFrame({"image_id": localisation_images.image_ids, "risk": risk, **agreement})
             )
         else:
             logger.warning(

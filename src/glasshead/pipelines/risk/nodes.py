@@ -71,12 +71,12 @@ def fit_auditor(
     check_both_sides(targets, parameters.risks)
     encoder = load_encoder(backbone, parameters.features.output)
     features = open_spatial(embed_summary, images, encoder, store, parameters.features)
-    parts = [targets[targets["split"] == split] for split in ("train", "validation")]
-    train, validation = (risk_rows(images, part, features) for part in parts)
+    splits = [targets[targets["split"] == split] for split in ("train", "validation")]
+    train, validation = (risk_rows(images, rows, features) for rows in splits)
     with torch_seeded(stream_seed(seed, "risk", "initial_weights")):
         head = RiskHead(encoder.dimension, len(parameters.risks), parameters.head)
     # Followed from epoch to epoch; nothing is chosen by it, as masks are no labels of images.
-    localise = localiser(images, parts[1], encoder.prepare, encoder.input_size, WATCHED)
+    localise = localiser(images, splits[1], encoder.prepare, encoder.input_size, WATCHED)
     with one_thread():  # steps are short
         history = train_risk_head(head, train, validation, parameters.training, seed, localise)
     _log_outcome(head, train, validation, history, parameters)

@@ -16,10 +16,10 @@ from glasshead.training.risk import RiskRows
 
 def risk_rows(images: ImageTable, targets: pd.DataFrame, features: SpatialFeatures) -> RiskRows:
     """Return the rows of `targets`, in their order; ArtifactError where they are not of `images`."""
-    places = table_rows(images, targets)
+    image_rows = table_rows(images, targets)
 
     def take(rows: np.ndarray) -> Float[Tensor, "b d h w"]:
-        return as_map(features(places[rows]))
+        return as_map(features(image_rows[rows]))
 
     columns = [LABEL + risk for risk in class_columns(targets, LABEL)]
     labels = torch.from_numpy(targets[columns].to_numpy(np.float32, copy=True))

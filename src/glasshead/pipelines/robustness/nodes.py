@@ -83,11 +83,11 @@ def _corrupted_logits(
     names = images.ids().to_numpy()
 
     def take(
-        corrupt: Corrupt, kind: str, strength: float, places: Int[Tensor, " b"]
+        corrupt: Corrupt, kind: str, strength: float, indices: Int[Tensor, " b"]
     ) -> UInt8[Tensor, "b 3 h w"]:
         pictures = [
             corrupt(images.pil(int(row)), strength, generator(seed, "robustness", kind, names[row]))
-            for row in rows[places.numpy()]
+            for row in rows[indices.numpy()]
         ]
         return classifier.prepare(pictures)
 
@@ -124,8 +124,8 @@ def _attacked_logits(
 
     for condition, attack in _attacks(parameters):
         compute = partial(logits, attack)
-        parts = [fitting(compute, take(batch), targets[batch]) for batch in batches]
-        yield condition, torch.cat(parts).numpy()
+        by_batch = [fitting(compute, take(batch), targets[batch]) for batch in batches]
+        yield condition, torch.cat(by_batch).numpy()
 
 
 def _attacks(parameters: RobustnessParams) -> Iterator[tuple[Condition, Attack]]:

@@ -47,19 +47,19 @@ def fit_cnn(
         ParameterError: parameters that do not fit the data or this machine.
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
-    parts = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
+    splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
     if size == "auto":
-        rows = table_rows(images, parts[0])
+        rows = table_rows(images, splits[0])
         size = common_side(images, rows, SMALLEST, parameters.largest_size)
     prepare = partial(resize_and_crop, size=size, interpolation=parameters.resize)
     train, validation = (
         choose_batches(
-            *labelled_pixels(images, part, prepare),
-            budget_bytes=parameters.memory_mb * MEGABYTE * len(part) // len(fitting_samples),
+            *labelled_pixels(images, split, prepare),
+            budget_bytes=parameters.memory_mb * MEGABYTE * len(split) // len(fitting_samples),
             device=choose_device(parameters.device, "train_cnn.device"),
         )
-        for part in parts
+        for split in splits
     )
     with torch_threads(parameters.threads):
         classifier = _build(images, fitting_samples, size, train, parameters, seed)
@@ -126,6 +126,6 @@ def _build(
         width=parameters.width,
         resize=parameters.resize,
     )
-    some = evenly_spaced(len(train), max(1, WHITENED // size**2))
-    classifier.whiten(as_images(train.take(some).cpu()))
+    chosen = evenly_spaced(len(train), max(1, WHITENED // size**2))
+    classifier.whiten(as_images(train.take(chosen).cpu()))
     return classifier

@@ -125,8 +125,8 @@ def predict_baselines(
             len(classifier.classes), widths, generator(seed, "random_concepts", index)
         )
         coded = [
-            BottleneckData(part.embeddings, codes[part.labels], part.labels)
-            for part in (train, validation)
+            BottleneckData(own.embeddings, codes[own.labels], own.labels)
+            for own in (train, validation)
         ]
         number = stream_seed(seed, "random_concepts", index) % 2**31
         logger.info(
@@ -220,7 +220,7 @@ def _rows(
 ) -> tuple[BottleneckData, BottleneckData]:
     targets = [f"target/{task.name}" for task in taxonomy.subtasks]
 
-    def part(split: str) -> BottleneckData:
+    def data_of(split: str) -> BottleneckData:
         chosen = fitting_samples[fitting_samples["split"] == split]
         return BottleneckData(
             torch.from_numpy(embeddings.of(chosen["content_hash"], encoder_key)),
@@ -228,4 +228,4 @@ def _rows(
             torch.from_numpy(chosen["class_index"].to_numpy(np.int64, copy=True)),
         )
 
-    return part("train"), part("validation")
+    return data_of("train"), data_of("validation")

@@ -150,12 +150,12 @@ def _parameters_of(
 
 def _row(recipe: Recipe, groups: dict[Any, pd.DataFrame]) -> dict[str, Any]:
     runs, reference = groups[recipe], reference_of(recipe)
-    others = groups[reference]["accuracy"].tolist() if reference else None
+    reference_accuracies = groups[reference]["accuracy"].tolist() if reference else None
     means = ("nll", "ece", "epochs", "images_seen", "seconds")
     return (
         recipe._asdict()
         | {"reference": str(reference) if reference else None}
-        | compare_accuracies(runs["accuracy"].tolist(), others)
+        | compare_accuracies(runs["accuracy"].tolist(), reference_accuracies)
         | {name: float(runs[name].mean()) for name in means}
     )
 
@@ -164,16 +164,16 @@ def _fine_detail(
     pixels: PixelSource, count: int, size: int, interpolation: Interpolation
 ) -> dict[str, float | None]:
     """Return the mean high-frequency fraction of `count` images resized to `size`, with its interval."""
-    parts = [
+    fractions = [
         high_frequency_fraction(pixels(rows), size, interpolation)
         for rows in torch.arange(count).split(CHUNK)
     ]
-    fraction = torch.cat(parts)
-    found = mean_over_runs(
+    fraction = torch.cat(fractions)
+    estimate = mean_over_runs(
         fraction[fraction.isfinite()].tolist()
     )  # one colour alone has no frequencies
     return {
-        "high_frequency_fraction": found.value,
-        "high_frequency_low": found.low,
-        "high_frequency_high": found.high,
+        "high_frequency_fraction": estimate.value,
+        "high_frequency_low": estimate.low,
+        "high_frequency_high": estimate.high,
     }

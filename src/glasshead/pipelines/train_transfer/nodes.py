@@ -41,18 +41,18 @@ def fit_transfer(
         ParameterError: parameters that do not fit each other, the data or this machine.
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
-    parts = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
+    splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
     if size == "auto":
-        size = common_side(images, table_rows(images, parts[0]), 1, parameters.largest_size)
+        size = common_side(images, table_rows(images, splits[0]), 1, parameters.largest_size)
     classifier = _build(images, fitting_samples, size, parent, parameters, seed)
     train, validation = (
         choose_batches(
-            *labelled_pixels(images, part, classifier.prepare),
-            budget_bytes=parameters.memory_mb * 2**20 * len(part) // len(fitting_samples),
+            *labelled_pixels(images, split, classifier.prepare),
+            budget_bytes=parameters.memory_mb * 2**20 * len(split) // len(fitting_samples),
             device=choose_device(parameters.device, "train_transfer.device"),
         )
-        for part in parts
+        for split in splits
     )
     stages, head = classifier.stages(), classifier.head_names()
     with torch_threads(parameters.threads):

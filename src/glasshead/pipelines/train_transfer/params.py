@@ -42,9 +42,9 @@ class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
         """
         changes = {"network": network, "strategy": strategy}
         for block, fields in changes.items():
-            if given := sorted(fields.keys() & getattr(self, block).model_fields_set):
+            if chosen := sorted(fields.keys() & getattr(self, block).model_fields_set):
                 raise ParameterError(
-                    f"A comparison chooses {block}.{given[0]} itself. Leave it out of `transfer_comparison`."
+                    f"A comparison chooses {block}.{chosen[0]} itself. Leave it out of `transfer_comparison`."
                 )
         return self.model_copy(
             update={
