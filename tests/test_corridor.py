@@ -25,7 +25,7 @@ from glasshead.images.table import ImageTable
 from glasshead.models.variants import name_of
 from glasshead.pipelines.train_cnn import ablation_nodes
 from glasshead.pipelines.train_cnn.ablation_nodes import VARIANTS
-from glasshead.reporting.page import plain
+from glasshead.reporting.page import escaped
 from glasshead.reporting.site import clean_site
 from glasshead.serving.export import run_onnx
 from glasshead.training.augment import PRESETS
@@ -128,10 +128,10 @@ def check_documents(folder: Path) -> None:
     assert shown.keys() == metrics.keys()
     for name, found in metrics.items():
         assert (float(shown[name]) if shown[name] else None) == found["value"]
-        assert f"| {plain(name)} |" in card
+        assert f"| {escaped(name)} |" in card
     findings = json.loads((folder / "findings.json").read_text())
     assert all(str(escape(each["summary"])) in report for each in findings)
-    assert all(plain(each["summary"]) in card for each in findings)
+    assert all(escaped(each["summary"]) in card for each in findings)
     made = [each for each in findings if each["evidence"]]
     counted = {0: "and found nothing", 1: "1 finding"}.get(len(made), f"{len(made)} findings")
     missed = f"; {len(findings) - len(made)} not made" if len(made) < len(findings) else ""

@@ -25,10 +25,10 @@ def margin_loss(logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"]) -> Floa
     Unlike cross-entropy's, its gradient does not vanish where a classifier is sure, which would pass for robustness.
     Carlini and Wagner 2017, arXiv:1608.04644, f6.
     """
-    places = labels[:, None]
-    own = logits.gather(1, places)[:, 0]
-    others = logits.scatter(1, places, -torch.inf)
-    return others.max(dim=1).values - own
+    columns = labels[:, None]
+    own = logits.gather(1, columns)[:, 0]
+    rivals = logits.scatter(1, columns, -torch.inf)
+    return rivals.max(dim=1).values - own
 
 
 def fgsm(

@@ -47,8 +47,8 @@ def not_checked(check: str, reason: str, advice: str) -> Finding:
 
 def worst_first(findings: Iterable[Finding | None]) -> list[Finding]:
     """Return those that are findings, the severest first."""
-    found = [each for each in findings if each]
-    return sorted(found, key=lambda each: SEVERITIES.index(each["severity"]))
+    made = [finding for finding in findings if finding]
+    return sorted(made, key=lambda finding: SEVERITIES.index(finding["severity"]))
 
 
 def percent(estimate: Estimate) -> str:

@@ -38,16 +38,16 @@ def robustness_table(
     """
     clean = metrics.accuracy(probabilities[CLEAN], labels).terms[:, 0]
     statistics = {
-        f"{place}/{measure}": statistic
-        for place, each in enumerate(probabilities.values())
-        for measure, statistic in _statistics(each, labels, clean).items()
+        f"{number}/{measure}": statistic
+        for number, changed in enumerate(probabilities.values())
+        for measure, statistic in _statistics(changed, labels, clean).items()
     }
-    found = bootstrap_intervals(statistics, n_resamples, seed)
+    estimates = bootstrap_intervals(statistics, n_resamples, seed)
     rows = []
-    for place, condition in enumerate(probabilities):
+    for number, condition in enumerate(probabilities):
         row: dict[str, object] = condition._asdict()
         for measure, prefix in MEASURES.items():
-            row |= _columns(measure, prefix, found[f"{place}/{measure}"])
+            row |= _columns(measure, prefix, estimates[f"{number}/{measure}"])
         rows.append(row | {"n": len(labels)})
     return pd.DataFrame(rows)
 

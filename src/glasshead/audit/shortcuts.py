@@ -44,18 +44,18 @@ class Audited:
             has_risk=self.has_risk[rows],
         )
 
-    def without(self, places: Bool[np.ndarray, "n h w"]) -> "Removal":
+    def without(self, masks: Bool[np.ndarray, "n h w"]) -> "Removal":
         """Return what hiding `places` does to the scores."""
-        hidden, control = hide(self.pixels, places), hide(self.pixels, elsewhere(places))
+        hidden, control = hide(self.pixels, masks), hide(self.pixels, elsewhere(masks))
         return Removal(
             self.image_ids,
             self.has_risk,
             before=self.score(self.pixels),
             after=self.score(hidden),
             elsewhere=self.score(control),
-            on_place=fraction_on(self.heat, places),
-            area=places.mean(axis=(1, 2)),
-            attributed=lambda: fraction_on(self.attribute(self.pixels), places),
+            on_place=fraction_on(self.heat, masks),
+            area=masks.mean(axis=(1, 2)),
+            attributed=lambda: fraction_on(self.attribute(self.pixels), masks),
         )
 
 
@@ -103,12 +103,12 @@ class Removal:
 
 
 def fraction_on(
-    heat: Float[np.ndarray, "n h w"], places: Bool[np.ndarray, "n h w"]
+    heat: Float[np.ndarray, "n h w"], masks: Bool[np.ndarray, "n h w"]
 ) -> Float[np.ndarray, " n"]:
     """Return the fraction of the heat (from 0) that is on `places`; NaN where there is none."""
     whole = heat.sum(axis=(1, 2))
     fraction = np.full(len(whole), np.nan)
-    np.divide((heat * places).sum(axis=(1, 2)), whole, out=fraction, where=whole > 0)
+    np.divide((heat * masks).sum(axis=(1, 2)), whole, out=fraction, where=whole > 0)
     return fraction
 
 
@@ -125,7 +125,7 @@ def object_finding(
     `outside` and `centre` are the fractions outside the object of the mass of either map's highest pixels, as many as
     the object has, of images with the risk.
     """
-    found = bootstrap_intervals(
+    estimates = bootstrap_intervals(
         {
             "outside": mean_of_defined(outside),
             "outside_centre": mean_of_defined(centre),
@@ -134,18 +134,18 @@ def object_finding(
         n_resamples,
         seed,
     )
-    low = found["difference"].low
+    low = estimates["difference"].low
     if low is None or low <= 0:
         return None
     order = np.argsort(-np.nan_to_num(outside), kind="stable")[:SHOWN]
     return Finding(
         check="risk_off_object",
-        severity="high" if (found["outside"].low or 0) > 0.5 else "medium",
+        severity="high" if (estimates["outside"].low or 0) > 0.5 else "medium",
         summary=(
-            f"{percent(found['outside'])} of the mass of {risk!r}, at the object's own area, is beside the object; of "
-            f"a Gaussian in the centre {percent(found['outside_centre'])}. The score may rest on something else."
+            f"Of the mass of {risk!r}, at the object's own area, {percent(estimates['outside'])} lies beside the object; of "
+            f"a Gaussian in the centre, {percent(estimates['outside_centre'])}. The score may rest on something else."
         ),
-        evidence=_numbers(found),
+        evidence=_numbers(estimates),
         rows=[str(image_ids[row]) for row in order],
         advice="Look at the heatmaps of these images for what they share beside the object.",
     )
@@ -171,14 +171,14 @@ def look_beside(
     beside = ~(squares & masks).any(axis=(1, 2))
     if beside.sum() < max(LEAST_IMAGES, LEAST_SHARE * len(beside)):
         return None
-    chosen, places = audited.at(beside), squares[beside]
+    chosen, marks = audited.at(beside), squares[beside]
     y, x = np.median(peaks[beside], axis=0) / (height, width)
     what = (
         f"something beside the object in {beside.mean():.0%} of the images with it, mostly at {x:.0%} of the width and "
-        f"{y:.0%} of the height, its most striking colour {striking_colour(chosen.pixels, places)}"
+        f"{y:.0%} of the height, its most striking colour {striking_colour(chosen.pixels, marks)}"
     )
     return mark_finding(
-        subject, chosen.without(places), what, "mark_beside_object", n_resamples, seed
+        subject, chosen.without(marks), what, "mark_beside_object", n_resamples, seed
     )
 
 
@@ -201,8 +201,8 @@ def mark_finding(
     """
     if len(removal) < LEAST_IMAGES:
         return None
-    found = removal.estimates(n_resamples, seed)
-    beyond, drop = found["accuracy_drop_beyond_elsewhere"], found["accuracy_drop"]
+    estimates = removal.estimates(n_resamples, seed)
+    beyond, drop = estimates["accuracy_drop_beyond_elsewhere"], estimates["accuracy_drop"]
     if (
         beyond.low is None
         or beyond.value is None
@@ -213,25 +213,25 @@ def mark_finding(
         return None
     severity: Severity = "high" if (drop.value or 0) >= LARGE_DROP else "medium"
     attribution = {"attribution_on_place": mean_of_defined(removal.attributed())}
-    found |= bootstrap_intervals(attribution, n_resamples, seed)
+    estimates |= bootstrap_intervals(attribution, n_resamples, seed)
     return Finding(
         check=check,
         severity=severity,
         summary=(
-            f"{subject} rests on {what}. On {percent(found['area'])} of the pixels it holds "
-            f"{percent(found['attribution_on_place'])} of their attribution (Integrated Gradients) and "
-            f"{percent(found['mass_on_place'])} of the map's mass; without it, accuracy on {len(removal)} images falls "
-            f"from {percent(found['accuracy'])} to {percent(found['accuracy_hidden'])}, with another place hidden to "
-            f"{percent(found['accuracy_hidden_elsewhere'])}."
+            f"{subject} rests on {what}. On {percent(estimates['area'])} of the pixels it holds "
+            f"{percent(estimates['attribution_on_place'])} of their attribution (Integrated Gradients) and "
+            f"{percent(estimates['mass_on_place'])} of the map's mass. If it is hidden, accuracy on {len(removal)} "
+            f"images falls from {percent(estimates['accuracy'])} to {percent(estimates['accuracy_hidden'])}; if "
+            f"another place is, to {percent(estimates['accuracy_hidden_elsewhere'])}."
         ),
-        evidence=_numbers(found),
+        evidence=_numbers(estimates),
         rows=removal.most_changed(),
-        advice="Collect images with the risk that lack it, and images without the risk that have it; or paint it over.",
+        advice="Collect images with the risk that lack it and images without the risk that have it, or paint it over.",
     )
 
 
-def _numbers(found: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
+def _numbers(estimates: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
     return {
-        name: {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
-        for name, each in found.items()
+        name: {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+        for name, estimate in estimates.items()
     }

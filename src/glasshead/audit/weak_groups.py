@@ -75,22 +75,22 @@ class WeakGroup:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared: the `MOST` + 1 worst of all `found` groups below the rest, and what could not be compared."""
+    """What was compared: the `MOST` + 1 worst of all `total` groups below the rest, and what could not be compared."""
 
     worst: list[WeakGroup]
-    found: int
+    total: int
     lacking: list[str]
 
     def others(self, check: str, what: str) -> list[Finding]:
         """Return the finding that counts the groups beyond `MOST`, as severe as the worst of them; none without any."""
-        if self.found <= MOST:
+        if self.total <= MOST:
             return []
         return [
             Finding(
                 check=check,
                 severity=self.worst[MOST].severity,
-                summary=f"And {self.found - MOST:,} more {what}.",
-                evidence={"more": self.found - MOST},
+                summary=f"And {self.total - MOST:,} more {what}.",
+                evidence={"more": self.total - MOST},
                 rows=[],
                 advice=f"Begin with the {MOST} worst, and run again.",
             )
@@ -198,16 +198,16 @@ def _compare(
     right = (test["predicted"] == test["label"]).to_numpy(bool)
     coded = {name: pd.factorize(column) for name, column in columns.items()}
     counted = {name: count_groups(right, codes, strata) for name, (codes, _) in coded.items()}
-    enough = {name: each.by_group(each.n1) >= LEAST_ROWS for name, each in counted.items()}
-    comparisons = sum(int(each.sum()) for each in enough.values())
+    enough = {name: counts.by_group(counts.n1) >= LEAST_ROWS for name, counts in counted.items()}
+    comparisons = sum(int(counts.sum()) for counts in enough.values())
     weak = []
     for column, counts in counted.items():
         differences = stratified_differences(counts, max(comparisons, 1))
         mistakes = counts.by_group(counts.n1 - counts.y1)
         below = enough[column] & (mistakes >= LEAST_MISTAKES) & (differences[2] < 0)
-        found = np.flatnonzero(below).tolist()
-        weak += [(differences[:, code].tolist(), column, code) for code in found]
-    weak.sort(key=lambda each: each[0][2])
+        codes_below = np.flatnonzero(below).tolist()
+        weak += [(differences[:, code].tolist(), column, code) for code in codes_below]
+    weak.sort(key=lambda group: group[0][2])
     worst = []
     for (value, low, high), column, code in weak[: MOST + 1]:
         codes, names = coded[column]

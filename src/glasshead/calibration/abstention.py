@@ -64,7 +64,7 @@ def fit_abstention(
         _last_of_run(refuted, bdtr(np.minimum(forgiven, counts), counts, target_error) <= level)
         for forgiven in FORGIVEN
     )
-    found: Abstention = {
+    abstention: Abstention = {
         "threshold": None,
         "target_error": target_error,
         "certainty": certainty,
@@ -74,11 +74,11 @@ def fit_abstention(
         "error_bound": None,
     }
     if lowest >= 0:
-        found["threshold"] = GRID[lowest]
-        found["coverage"] = float(counts[lowest] / len(confidence))
-        found["error"] = float(wrong[lowest] / counts[lowest])
-        found["error_bound"] = float(bdtri(wrong[lowest], counts[lowest], level))
-    return found
+        abstention["threshold"] = GRID[lowest]
+        abstention["coverage"] = float(counts[lowest] / len(confidence))
+        abstention["error"] = float(wrong[lowest] / counts[lowest])
+        abstention["error_bound"] = float(bdtri(wrong[lowest], counts[lowest], level))
+    return abstention
 
 
 def _last_of_run(refuted: Bool[np.ndarray, " t"], begun: Bool[np.ndarray, " t"]) -> int:

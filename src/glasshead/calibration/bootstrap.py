@@ -115,7 +115,7 @@ def averaged(statistics: Sequence[AnyStatistic]) -> AnyStatistic:
 
 
 def _mean_of_all(statistics: Sequence[AnyStatistic], counts: np.ndarray) -> np.ndarray:
-    mean: np.ndarray = np.mean([each.resampled(counts) for each in statistics], axis=0)
+    mean: np.ndarray = np.mean([statistic.resampled(counts) for statistic in statistics], axis=0)
     return mean
 
 

@@ -38,15 +38,15 @@ def count_groups(
     known = groups >= 0
     hits, groups, strata = hits[known], groups[known], strata[known]
     size = int(strata.max(initial=0)) + 1
-    pairs, place = np.unique(groups * size + strata, return_inverse=True)
+    pairs, pair_of_row = np.unique(groups * size + strata, return_inverse=True)
     group, stratum = np.divmod(pairs, size)
-    n1, y1 = (np.bincount(place, weights, len(pairs)) for weights in (None, hits))
+    n1, y1 = (np.bincount(pair_of_row, weights, len(pairs)) for weights in (None, hits))
     n0, y0 = (
         np.bincount(strata, weights, size)[stratum] - own
         for weights, own in ((None, n1), (hits, y1))
     )
     both = n0 > 0
-    counts = (each[both].astype(float) for each in (n1, y1, n0, y0))
+    counts = (counts_of_pairs[both].astype(float) for counts_of_pairs in (n1, y1, n0, y0))
     return GroupCounts(int(groups.max(initial=-1)) + 1, group[both], stratum[both], *counts)
 
 

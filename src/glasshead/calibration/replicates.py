@@ -52,14 +52,14 @@ def compare_accuracies(
     to the runs of `reference`, paired in order; verdict. The last four are null without a reference.
     """
     accuracy = mean_over_runs(values)
-    found = paired_difference(values, reference) if reference is not None else None
+    difference = paired_difference(values, reference) if reference is not None else None
     return {
         "seeds": accuracy.n,
         "accuracy": accuracy.value,
         "low": accuracy.low,
         "high": accuracy.high,
-        "difference": found and found.value,
-        "difference_low": found and found.low,
-        "difference_high": found and found.high,
-        "verdict": found and verdict(found),
+        "difference": difference and difference.value,
+        "difference_low": difference and difference.low,
+        "difference_high": difference and difference.high,
+        "verdict": difference and verdict(difference),
     }

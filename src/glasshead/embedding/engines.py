@@ -136,5 +136,5 @@ class Work:
 
 def _mean_norm(values: Any) -> float:
     """Return the mean L2 norm of up to 10,000 outputs, or of their positions' vectors."""
-    some = values[:10_000]
-    return float(np.linalg.norm(some.reshape(-1, some.shape[-1]), axis=1).mean())
+    first = values[:10_000]
+    return float(np.linalg.norm(first.reshape(-1, first.shape[-1]), axis=1).mean())

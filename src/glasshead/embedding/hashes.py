@@ -28,15 +28,15 @@ class HashIndex:
         self._order = np.argsort(starts, kind="stable")
         self._sorted = starts[self._order]
 
-    def pairs(self, others: UInt8[np.ndarray, "m 32"]) -> tuple[np.ndarray, np.ndarray]:
+    def pairs(self, wanted: UInt8[np.ndarray, "m 32"]) -> tuple[np.ndarray, np.ndarray]:
         """Return all `(i, j)`, as two arrays, with `hashes[i] == others[j]`; j ascends."""
-        starts = _starts(others)
+        starts = _starts(wanted)
         begin, end = (np.searchsorted(self._sorted, starts, side) for side in ("left", "right"))
         count = end - begin
-        theirs = np.repeat(np.arange(len(others)), count)
+        theirs = np.repeat(np.arange(len(wanted)), count)
         within = np.arange(len(theirs)) - np.repeat(np.cumsum(count) - count, count)
         mine = self._order[np.repeat(begin, count) + within]
-        equal = (self._hashes[mine] == others[theirs]).all(axis=1)
+        equal = (self._hashes[mine] == wanted[theirs]).all(axis=1)
         return mine[equal], theirs[equal]
 
     def first(self) -> Int[np.ndarray, " k"]:

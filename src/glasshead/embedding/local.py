@@ -110,10 +110,10 @@ def embed_images(
         shard_batches = math.ceil(shard_rows / batch_size)
         depth = _depth(images, encoder, batch_size, shard_batches, threads, on_gpu)
         with closing(computed_ahead(ahead, batches, threads, depth)) as computed:
-            parts = map(encode, copied_ahead(computed, counted.device)) if on_gpu else computed
+            encoded = map(encode, copied_ahead(computed, counted.device)) if on_gpu else computed
             for shard in split(batches, shard_batches):
                 rows = np.concatenate(shard)
-                outputs = torch.cat([advance(next(parts)) for _ in shard]).float().cpu()
+                outputs = torch.cat([advance(next(encoded)) for _ in shard]).float().cpu()
                 rows, outputs = read.sound(rows, outputs)
                 if len(rows):
                     names = TakenRows(image_id, rows)

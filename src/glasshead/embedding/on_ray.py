@@ -119,12 +119,12 @@ def embed_images_on_ray(
             encoding_started = time.perf_counter()
             crew = stack.enter_context(_Crew(ray, encoder, work, dtype, workers))
             batches = list(split(missing, work.batch_size))
-            for part in _gather(_encode(crew, images, batches, max_retries, failures), shard_rows):
-                names = TakenRows(image_id, part.rows)
-                store.append(key, hashes[part.rows], advance(part.outputs), names)
+            for shard in _gather(_encode(crew, images, batches, max_retries, failures), shard_rows):
+                names = TakenRows(image_id, shard.rows)
+                store.append(key, hashes[shard.rows], advance(shard.outputs), names)
                 images.release()
-                work.images += len(part.rows)
-                work.flops += part.flops
+                work.images += len(shard.rows)
+                work.flops += shard.flops
             store.open_for_writing(key)  # another run may have written in between
             work.encoding_seconds = time.perf_counter() - encoding_started
     check_failures(failures, image_id)
@@ -178,11 +178,11 @@ class _Crew:
     ) -> None:
         self._ray = ray
         kind = "GPU" if work.device == "cuda" else "CPU"
-        places = int(ray.cluster_resources().get(kind, 0))
-        self._size = places if workers == "auto" else min(workers, places)
+        available = int(ray.cluster_resources().get(kind, 0))
+        self._size = available if workers == "auto" else min(workers, available)
         if workers != "auto" and self._size < workers:
             logger.warning(
-                "%d workers instead of %d: Ray has %d %ss", places, workers, places, kind
+                "%d workers instead of %d: Ray has %d %ss", available, workers, available, kind
             )
         if not self._size:
             raise EmbeddingError(f"Ray has no {kind} for a worker. Wait for its nodes, or add one.")
@@ -310,22 +310,22 @@ def _read(images: Images, batch: _Batch, failures: dict[int, str]) -> tuple[_Bat
 
 def _gather(batches: Iterable[Encoded], shard_rows: int) -> Iterator[Encoded]:
     """Join batches to shards of at least `shard_rows` rows, but for the last; failures are left behind."""
-    parts: list[Encoded] = []
+    gathered: list[Encoded] = []
     for batch in batches:
-        parts.append(batch)
-        if sum(len(part.rows) for part in parts) >= shard_rows:
-            yield _joined(parts)
-            parts = []
-    if any(len(part.rows) for part in parts):
-        yield _joined(parts)
+        gathered.append(batch)
+        if sum(len(batch.rows) for batch in gathered) >= shard_rows:
+            yield _joined(gathered)
+            gathered = []
+    if any(len(batch.rows) for batch in gathered):
+        yield _joined(gathered)
 
 
-def _joined(parts: list[Encoded]) -> Encoded:
+def _joined(gathered: list[Encoded]) -> Encoded:
     return Encoded(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.outputs for part in parts]),
+        np.concatenate([batch.rows for batch in gathered]),
+        np.concatenate([batch.outputs for batch in gathered]),
         {},
-        sum(part.flops for part in parts),
+        sum(batch.flops for batch in gathered),
     )
 
 

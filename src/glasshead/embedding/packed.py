@@ -57,7 +57,7 @@ def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
     packed = copy.copy(module)
     packed._modules = children
     if getattr(module, "reads_class_token_alone", False):
-        *_, last = (part for part in packed.modules() if isinstance(part, PackedLayer))
+        *_, last = (layer for layer in packed.modules() if isinstance(layer, PackedLayer))
         last.first_token_alone = True
     return packed
 
@@ -123,9 +123,10 @@ class PackedLayer(nn.Module):
         self.heads, self.scale = attention.num_heads, attention.scale
         self.first_token_alone = False
         self.norm1, self.norm2 = layer.layer_norm1, layer.layer_norm2
-        parts = attention.q_proj, attention.k_proj, attention.v_proj
+        projections = attention.q_proj, attention.k_proj, attention.v_proj
         self.qkv = linear(
-            torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+            torch.cat([projection.weight for projection in projections]),
+            torch.cat([projection.bias for projection in projections]),
         )
         self.out = linear(attention.out_proj.weight, attention.out_proj.bias)
         first, second, name = mlp.fc1, mlp.fc2, mlp.config.hidden_act

@@ -126,11 +126,11 @@ class EncodedFeatures:
 
     @torch.no_grad()
     def __call__(self, rows: Int[np.ndarray, " b"]) -> Float[Tensor, "b ..."]:
-        parts = [
+        features = [
             self._fitting(self._encode, self._pixels(rows[start : start + BATCH]))
             for start in range(0, len(rows), BATCH)
         ]
-        return torch.cat(parts)
+        return torch.cat(features)
 
     def _pixels(self, rows: np.ndarray) -> Tensor:
         return self._encoder.prepare([self._images.pil(int(row)) for row in rows])

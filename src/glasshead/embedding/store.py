@@ -40,28 +40,30 @@ class StoredRows:
     `rows[i]`, `rows[array]`, `rows[:]` and `np.asarray(rows)` read; `found` (n,) says which rows there are.
     """
 
-    def __init__(self, shards: list[np.ndarray], places: Int[np.ndarray, "n 2"]) -> None:
+    def __init__(self, shards: list[np.ndarray], positions: Int[np.ndarray, "n 2"]) -> None:
         self._shards = shards
-        self._places = places  # shard and row in it; -1 where there is none
-        self.shape = (len(places), *(shards[0].shape[1:] if shards else ()))
+        self._positions = positions  # shard and row in it; -1 where there is none
+        self.shape = (len(positions), *(shards[0].shape[1:] if shards else ()))
 
     @property
     def found(self) -> Bool[np.ndarray, " n"]:
         """Which rows the store holds."""
-        found: np.ndarray = self._places[:, 0] >= 0
-        return found
+        held: np.ndarray = self._positions[:, 0] >= 0
+        return held
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def __getitem__(self, rows: slice | np.ndarray | list[int]) -> Float32[np.ndarray, "m ..."]:
-        places = self._places[rows]
-        if (places < 0).any():
-            raise EmbeddingError(f"{(places[:, 0] < 0).sum()} of these rows are not in the store.")
-        values = np.empty((len(places), *self.shape[1:]), np.float32)
-        for shard in np.unique(places[:, 0]):
-            here = places[:, 0] == shard
-            values[here] = self._shards[shard][places[here, 1]]
+        positions = self._positions[rows]
+        if (positions < 0).any():
+            raise EmbeddingError(
+                f"{(positions[:, 0] < 0).sum()} of these rows are not in the store."
+            )
+        values = np.empty((len(positions), *self.shape[1:]), np.float32)
+        for shard in np.unique(positions[:, 0]):
+            here = positions[:, 0] == shard
+            values[here] = self._shards[shard][positions[here, 1]]
         return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -156,7 +158,7 @@ class EmbeddingStore:
         rows count as missing. Raises EmbeddingError if the store cannot be read.
         """
         wanted = HashIndex(hashes)
-        places = np.full((len(hashes), 2), -1, np.int32)
+        positions = np.full((len(hashes), 2), -1, np.int32)
         shards: list[np.ndarray] = []
         for file in self._manifest(key).shards() if len(hashes) else ():
             path = self.root / key / file
@@ -164,9 +166,9 @@ class EmbeddingStore:
                 continue
             hits, rows = wanted.pairs(stored.hashes)
             if len(hits) and self._is_whole(path):
-                places[hits] = np.stack([np.full(len(rows), len(shards)), rows], axis=1)
+                positions[hits] = np.stack([np.full(len(rows), len(shards)), rows], axis=1)
                 shards.append(stored.values)
-        return StoredRows(shards, places)
+        return StoredRows(shards, positions)
 
     def append(
         self,

@@ -48,7 +48,7 @@ class EvaluationParams(BaseModel, extra="forbid", frozen=True):
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedImages:
     """What methods are measured on.
 
     Attributes:
@@ -68,16 +68,16 @@ class Subject:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def at(self, rows: slice | np.ndarray) -> "Subject":
+    def at(self, rows: slice | np.ndarray) -> "ExplainedImages":
         """Return what stands in `rows`."""
-        return Subject(*(getattr(self, column.name)[rows] for column in fields(self)))
+        return ExplainedImages(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def measure_method(
     method: Method,
     classifier: Classifier,
     randomised: Classifier,
-    subject: Subject,
+    subject: ExplainedImages,
     explained: Explanation,
     budget: Budget,
     evaluation: EvaluationParams,
@@ -125,7 +125,7 @@ def measure_method(
 
 def _faithfulness(
     classifier: Classifier,
-    subject: Subject,
+    subject: ExplainedImages,
     maps: Float[np.ndarray, "n h w"],
     budget: Budget,
     evaluation: EvaluationParams,
@@ -141,7 +141,7 @@ def _faithfulness(
     }
 
 
-def _localisation(subject: Subject, maps: Float[np.ndarray, "n h w"]) -> Values:
+def _localisation(subject: ExplainedImages, maps: Float[np.ndarray, "n h w"]) -> Values:
     measures = {
         "pointing_game": pointing_game(maps, subject.masks),
         "relevance_mass_accuracy": relevance_mass_accuracy(maps, subject.masks),

@@ -65,22 +65,22 @@ class Ensemble(Classifier):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return the logarithm of the mean of the members' calibrated probabilities."""
-        each = [
+        log_probabilities = [
             (member(resize(images, member.input_size)) / member.temperature).log_softmax(dim=-1)
             for member in self.members
         ]
-        return torch.stack(each).logsumexp(dim=0) - math.log(len(each))
+        return torch.stack(log_probabilities).logsumexp(dim=0) - math.log(len(log_probabilities))
 
     def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return the mean of the members' logits at their temperatures.
 
         A mean of probabilities has no gradient by the members that are sure, which would pass for robustness.
         """
-        each = [
+        logits = [
             member.attacked_logits(resize(images, member.input_size)) / member.temperature
             for member in self.members
         ]
-        return torch.stack(each).mean(dim=0)
+        return torch.stack(logits).mean(dim=0)
 
 
 def _check_members(members: Sequence[Classifier]) -> None:

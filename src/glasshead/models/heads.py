@@ -54,13 +54,13 @@ class Bottleneck(nn.Module):
     def to_probabilities(self, concept_logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """Return each subtask's softmax, side by side."""
         return torch.cat(
-            [part.softmax(dim=-1) for part in concept_logits.split(self.widths, dim=-1)], dim=-1
+            [own.softmax(dim=-1) for own in concept_logits.split(self.widths, dim=-1)], dim=-1
         )
 
     def harden(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """Return each subtask's answer as a one-hot code of its largest entry."""
-        parts = concepts.split(self.widths, dim=-1)
-        codes = [nn.functional.one_hot(part.argmax(dim=-1), part.shape[-1]) for part in parts]
+        by_subtask = concepts.split(self.widths, dim=-1)
+        codes = [nn.functional.one_hot(own.argmax(dim=-1), own.shape[-1]) for own in by_subtask]
         return torch.cat(codes, dim=-1).to(concepts.dtype)
 
     def forward(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:

@@ -76,10 +76,10 @@ def _check_hash(cached: Path) -> None:
         return
     expected = cached.stem.rpartition("-")[2]
     with cached.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(expected):
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if not actual.startswith(expected):
         raise BackboneError(
-            f"{cached} is damaged: its SHA-256 begins with {found[: len(expected)]}, not with {expected} as its name "
+            f"{cached} is damaged: its SHA-256 begins with {actual[: len(expected)]}, not with {expected} as its name "
             "says. Delete it and connect once, which fetches it again."
         )
 

@@ -39,8 +39,8 @@ def logits_of(
         return run(as_images(pixels.to(device))).float().cpu()
 
     with computing_on(model, device):
-        parts = [fitting(logits, take(places)) for places in torch.arange(rows).split(BATCH)]
-    return torch.cat(parts).numpy()
+        outputs = [fitting(logits, take(indices)) for indices in torch.arange(rows).split(BATCH)]
+    return torch.cat(outputs).numpy()
 
 
 def predict_logits(

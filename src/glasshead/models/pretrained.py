@@ -85,10 +85,10 @@ def _find_weights(params: PretrainedParams) -> PretrainedWeights:
 
 def _load_parent(folder: Path, params: PretrainedParams) -> PretrainedWeights:
     parent = Classifier.load(folder)
-    found, wanted = _shape(parent), f"{params.architecture}, width {params.width:g}"
-    if not isinstance(parent, TransferClassifier) or found != wanted:
+    actual, wanted = _shape(parent), f"{params.architecture}, width {params.width:g}"
+    if not isinstance(parent, TransferClassifier) or actual != wanted:
         raise ParameterError(
-            f"The Classifier in {folder} is of {found}, and a backbone of {wanted} is wanted. Set `pretrained` to the "
+            f"The Classifier in {folder} is of {actual}, and a backbone of {wanted} is wanted. Set `pretrained` to the "
             f"folder of a Classifier of kind transfer and {wanted}, or set `architecture` and `width` to its."
         )
     digest = json.loads((folder / "classifier.json").read_text())["weights_sha256"]

@@ -64,19 +64,19 @@ class CLIPImageProcessor(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _spell_out(cls, given: dict[str, Any]) -> dict[str, Any]:
+    def _spell_out(cls, settings: dict[str, Any]) -> dict[str, Any]:
         """Let a number or a list stand for a size, and one value for that of each channel."""
-        if undone := [name for name in UNDONE if given.get(name)]:
+        if undone := [name for name in UNDONE if settings.get(name)]:
             raise ValueError(f"{', '.join(undone)}: not supported")
-        spelled = dict(given)
+        spelled = dict(settings)
         for name, sides in (("crop_size", ("height", "width")), ("size", ("shortest_edge",))):
-            size = given.get(name)
+            size = settings.get(name)
             if isinstance(size, int):
                 spelled[name] = dict.fromkeys(sides, size)
             elif isinstance(size, list):
                 spelled[name] = dict(zip(("height", "width"), size, strict=False))
-        for name in {"image_mean", "image_std"} & set(given):
-            values = given[name] if isinstance(given[name], list) else [given[name]]
+        for name in {"image_mean", "image_std"} & set(settings):
+            values = settings[name] if isinstance(settings[name], list) else [settings[name]]
             spelled[name] = values * 3 if len(values) == 1 else values
         return spelled
 
@@ -212,8 +212,8 @@ def _load_timm_processor(folder: Path) -> CLIPImageProcessor:
 
 def input_size(processor: CLIPImageProcessor) -> int:
     """Return the side in pixels of the images that `processor` gives; BackboneError unless they are square."""
-    given = (processor.crop_size if processor.do_center_crop else processor.size) or {}
-    height, width = given.get("height"), given.get("width")
+    sides = (processor.crop_size if processor.do_center_crop else processor.size) or {}
+    height, width = sides.get("height"), sides.get("width")
     if height is None or height != width:
         raise BackboneError(
             f"The processor crops to {height} × {width} pixels; only square crops are supported."

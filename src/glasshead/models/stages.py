@@ -71,12 +71,14 @@ ANATOMIES: dict[Architecture, Anatomy] = {
 }
 
 
-def parameter_names(network: nn.Module, parts: tuple[str, ...]) -> tuple[str, ...]:
+def parameter_names(network: nn.Module, modules: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of the parameters in `parts`, modules or single parameters, in the network's order."""
     return tuple(
-        name for name, _ in network.named_parameters() if any(_is_in(name, part) for part in parts)
+        name
+        for name, _ in network.named_parameters()
+        if any(_is_in(name, module) for module in modules)
     )
 
 
-def _is_in(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")
+def _is_in(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")

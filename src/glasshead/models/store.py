@@ -22,9 +22,11 @@ class ClassifierStore:
 
     def names(self) -> list[str]:
         """Return the names of those that are there, in alphabetical order."""
-        found = self.path.iterdir() if self.path.is_dir() else ()
+        folders = self.path.iterdir() if self.path.is_dir() else ()
         return sorted(
-            each.name for each in found if (self.folder(each.name) / "classifier.json").is_file()
+            folder.name
+            for folder in folders
+            if (self.folder(folder.name) / "classifier.json").is_file()
         )
 
     def load(self, name: str) -> Classifier:

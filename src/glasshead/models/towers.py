@@ -111,12 +111,12 @@ def _load_clip(folder: Path) -> Tower:
         ) from error
     refuse_gaps(folder, missing)
     width = vision.config.hidden_size
-    places, layers = vision.config.patches, vision.config.num_hidden_layers
+    patches, layers = vision.config.patches, vision.config.num_hidden_layers
     outputs: Outputs = {
         "pooled": ((width,), _clip_pooled),
-        "spatial": ((places, width), _clip_spatial),
+        "spatial": ((patches, width), _clip_spatial),
         "attention_inputs": (
-            (places, width * min(ATTENTION_INPUTS, layers)),
+            (patches, width * min(ATTENTION_INPUTS, layers)),
             _clip_attention_inputs,
         ),
     }

@@ -105,14 +105,14 @@ class TransferClassifier(Classifier):
 
     def stages(self) -> dict[str, tuple[str, ...]]:
         """Return the backbone's parameter names by stage: stem, stage1 to stage4, from the input to the output."""
-        return {name: self._names(parts) for name, parts in self.anatomy.stages.items()}
+        return {name: self._names(modules) for name, modules in self.anatomy.stages.items()}
 
     def head_names(self) -> tuple[str, ...]:
         """Return the parameter names of the head, the linear layer that gives the logits."""
         return self._names((self.anatomy.head,))
 
-    def _names(self, parts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(f"network.{name}" for name in parameter_names(self.network, parts))
+    def _names(self, modules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f"network.{name}" for name in parameter_names(self.network, modules))
 
     def cam_layer(self) -> nn.Module:
         """Return the module that gives the last convolutional map; ParameterError where there is none."""

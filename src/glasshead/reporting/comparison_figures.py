@@ -10,10 +10,10 @@ RESOLVED, UNRESOLVED = "#0072B2", "0.55"  # Okabe & Ito 2008
 
 
 def comparison_figure(table: pd.DataFrame, name: str, baseline: str) -> Figure:
-    """Return accuracies, and differences to `baseline`, with 95 % intervals; what is unresolved is grey.
+    """Return accuracies and differences to `baseline` with 95 % intervals; unresolved differences are grey.
 
-    `table`: a row a variant, called by the column `name`, with accuracy, low, high, difference, difference_low,
-    difference_high and verdict, the differences null for `baseline`.
+    `table` has a row for each variant, named by the column `name`, with accuracy, low, high, difference,
+    difference_low, difference_high and verdict. The differences of `baseline` are null.
     """
     figure = new_figure(8, 0.8 + 0.4 * len(table))
     left, right = figure.subplots(1, 2, sharey=True)

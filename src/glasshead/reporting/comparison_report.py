@@ -1,4 +1,4 @@
-"""The page that compares classifiers by what the reports on each of them rest on."""
+"""The page that compares classifiers by the results in their reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Compared:
 
 
 def comparison_page(classifiers: Mapping[str, Compared], missing: list[str], most: int) -> str:
-    """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
+    """Return a page of at most `most` bytes, as far as re-encoding its pictures allows."""
     pngs = {
         f"{name}/{figure}": compared.figures[figure]
         for figure in FIGURES
@@ -57,9 +57,9 @@ def comparison_page(classifiers: Mapping[str, Compared], missing: list[str], mos
 
 
 def best(metric: str, measured: Mapping[str, Metrics]) -> str | None:
-    """Return the classifier whose interval lies beyond all the others', "unresolved" where they overlap.
+    """Return the classifier whose interval lies beyond all others, or "unresolved" where intervals overlap.
 
-    None for a metric that is no contest: it is not of two classifiers, or neither more nor less of it is better.
+    Returns None where only one classifier has the metric, or where neither more nor less of it is better.
     """
     estimates = {
         name: own_metrics[metric] for name, own_metrics in measured.items() if metric in own_metrics

@@ -1,4 +1,4 @@
-"""The evaluation of explanation methods as a figure: a row a method, a column a measure, beside the baselines."""
+"""The evaluation of explanation methods as a table of methods and measures, beside the baselines."""
 
 import math
 import textwrap
@@ -55,7 +55,7 @@ def plot_explanation_evaluation(
 ) -> Figure:
     """Return a table of all pixel methods and baselines: values with their 95 % intervals.
 
-    Blue is better than every baseline and vermillion worse than the best one, where the intervals are apart.
+    Blue marks values above every baseline, vermillion those below the best one, where intervals do not overlap.
     """
     names = attributions["methods"].tolist()
     methods = real_methods(names)
@@ -145,7 +145,7 @@ def _direction(measure: str, explanations: Mapping[str, Measures]) -> str:
 
 
 def _colour(estimate: Measure, rivals: list[Measure]) -> str:
-    """Return the tint of a value beside those of the baselines; white where nothing is known or intervals overlap."""
+    """Return the tint of a value beside the baselines; white where it is unknown or intervals overlap."""
     known = [rival for rival in rivals if rival["low"] is not None]
     if estimate["low"] is None or not known:
         return "white"
@@ -157,7 +157,7 @@ def _colour(estimate: Measure, rivals: list[Measure]) -> str:
 
 
 def _oriented(estimate: Measure) -> tuple[float, float]:
-    """Return low and high end of an interval, turned so that more is better."""
+    """Return both ends of an interval, negated where lower is better."""
     low, high = float(estimate["low"] or 0), float(estimate["high"] or 0)
     return (low, high) if estimate["better"] == "higher" else (-high, -low)
 
@@ -168,7 +168,7 @@ def _foot(
     methods: list[str],
     characters: int,
 ) -> str:
-    """Return the legend, each of its lines folded at `characters` and what is folded set in."""
+    """Return the legend, its lines wrapped at `characters`."""
     lines = [
         "Value and 95 % bootstrap interval; ↑ higher or ↓ lower is better. Blue: better than every baseline (below the "
         "line); vermillion: worse than the best of them; intervals apart."
@@ -179,9 +179,13 @@ def _foot(
     failing = [name for name, verdict in verdicts.items() if verdict == "fails"]
     open_ones = [name for name, verdict in verdicts.items() if verdict == "unresolved"]
     lines.append(
-        "✗ fails the randomisation check: its maps stay alike when the weights are shuffled, by a rank correlation of "
+        "✗ fails the randomisation check: its maps stay similar when weights are shuffled, with a rank correlation of "
         f"{MAX_SIMILARITY} or more"
-        + (f" ({', '.join(failing)})." if failing else "; baselines must, no method here does.")
+        + (
+            f" ({', '.join(failing)})."
+            if failing
+            else "; every baseline fails, no method here does."
+        )
         + (
             f" ?: {MAX_SIMILARITY} is inside the interval ({', '.join(open_ones)})."
             if open_ones
@@ -192,7 +196,7 @@ def _foot(
         explanations[name]["insertion_auc"]["n"] for name in attributions["methods"].tolist()
     )
     lines.append(
-        f"{most} images, of which slow methods have some. Random weights and sensitivity were tried on fewer."
+        f"{most} images, fewer for slow methods. Random weights and sensitivity were tried on fewer images."
     )
     lines += [
         f"{name} is not applicable: {reason}"
@@ -202,7 +206,7 @@ def _foot(
 
 
 def _short(value: float | None) -> str:
-    """Return three significant digits without exponents where they are readable."""
+    """Return three significant digits, with an exponent only where it is needed."""
     if value is None:
         return "–"
     if value and (abs(value) < 1e-3 or abs(value) >= 1e4):

@@ -1,4 +1,4 @@
-"""Findings of all checks that have run, worst first, and the images that show them."""
+"""The findings of all checks, worst first, with the images that show them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -17,13 +17,13 @@ MOST_SHOWN = 400  # of all findings together: some 8 kB each
 
 
 class ListedFinding(Finding):
-    """What a check found, as findings.json holds it, and the `subject` that it is about."""
+    """A finding as findings.json holds it, and the `subject` that it is about."""
 
     subject: str
 
 
 class ShownImage(NamedTuple):
-    """An image of a finding: its id and, where it is to be had, a small picture, its label and the model's answer."""
+    """An image of a finding: its id and, where available, a small picture, its label and the model's answer."""
 
     image_id: str
     picture: Picture | None = None
@@ -32,16 +32,16 @@ class ShownImage(NamedTuple):
 
 
 class ShownFinding(NamedTuple):
-    """What a report shows of a finding: all that was found, and its first images."""
+    """A finding in a report, with its first images."""
 
-    found: ListedFinding
+    finding: ListedFinding
     images: Sequence[ShownImage]
 
 
 def sorted_findings(findings: Mapping[str, list[Any] | None]) -> list[ListedFinding]:
-    """Return the findings on each subject, by falling severity; None stands for checks that have not run.
+    """Return the findings on all subjects, the most severe first; None stands for checks that have not run.
 
-    Raises ArtifactError where a list holds something else than findings.
+    Raises ArtifactError where a list holds anything but findings.
     """
     listed = [
         _finding(subject, content)
@@ -52,7 +52,7 @@ def sorted_findings(findings: Mapping[str, list[Any] | None]) -> list[ListedFind
 
 
 def shown_ids(findings: Iterable[ListedFinding]) -> list[str]:
-    """Return the ids of the first `SHOWN_ROWS` images of each finding, up to `MOST_SHOWN`, each once."""
+    """Return the ids of the first `SHOWN_ROWS` images of each finding, at most `MOST_SHOWN`, without repeats."""
     rows = (row for finding in findings for row in finding["rows"][:SHOWN_ROWS])
     return list(dict.fromkeys(islice(rows, MOST_SHOWN)))
 
@@ -60,10 +60,9 @@ def shown_ids(findings: Iterable[ListedFinding]) -> list[str]:
 def with_images(
     findings: Sequence[ListedFinding], images: ImageTable, answers: Mapping[str, str]
 ) -> list[ShownFinding]:
-    """Return the findings with their first images, and what the model answers to each; no more than `MOST_SHOWN`.
+    """Return the findings with at most `MOST_SHOWN` images and the model's answers to them.
 
-    Those without an answer, and those that the table does not have, are named alone. `answers` must be to these images.
-    Raises ArtifactError where the bytes of one are damaged.
+    Images without an answer, and images that the table lacks, are only named. Raises ArtifactError for a damaged image.
     """
     ids = images.ids()
     row_of = {ids[row]: row for row in np.flatnonzero(ids.isin(list(answers))).tolist()}
@@ -87,7 +86,7 @@ def with_images(
 
 
 def size_of(findings: Iterable[ShownFinding]) -> int:
-    """Return how many bytes the pictures have together."""
+    """Return the size of all pictures in bytes."""
     images = (image for finding in findings for image in finding.images)
     return sum(len(image.picture.data) for image in images if image.picture)
 

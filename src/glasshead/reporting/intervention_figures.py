@@ -19,7 +19,7 @@ CURVES = {
 
 
 def plot_interventions(interventions: Measures) -> Figure:
-    """Return accuracy on the test split against the number of corrected concepts, and of known ones."""
+    """Return test accuracy against the number of corrected concepts, and of known concepts."""
     figure = new_figure(13, 5.2)
     corrected, known = figure.subplots(1, 2)
     for name, (colour, marker, label) in CURVES.items():

@@ -1,4 +1,4 @@
-"""Figures of a risk auditor: its training, its ranking, where its maps point, and what each part is worth."""
+"""Figures of a risk auditor: its training, its ranking, where its maps point, and its ablation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ Ranked = tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
 
 
 def risk_history_figure(training_history: pd.DataFrame) -> Figure:
-    """Return losses, gap, ranking and localisation by epoch, as far as the log has them."""
+    """Return losses, gap, ranking and localisation by epoch, where the training history has them."""
     figure = new_figure(10, 5.6)
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for column, (label, colour, line) in curves.items():
@@ -72,9 +72,9 @@ def risk_history_figure(training_history: pd.DataFrame) -> Figure:
 
 
 def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
-    """Return, for each risk, the ROC curve, the precision-recall curve and the logits, of test images.
+    """Return the ROC curve, the precision-recall curve and the logits of test images for each risk.
 
-    `ranked` gives logits and which rows have the risk.
+    `ranked` holds the logits and which rows have the risk.
     """
     figure = new_figure(10, 0.4 + 3.1 * len(ranked))
     grid = figure.subplots(len(ranked), 3, squeeze=False)
@@ -84,7 +84,7 @@ def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
         line[0].plot(false_positives / misses, true_positives / hits, color=BLUE)
         line[0].plot([0, 1], [0, 1], color=GREY, linestyle=":")
         line[0].set_ylabel("fraction of risks found")
-        _finish(line[0], f"{plain(risk)}: ROC", "fraction of the others taken for it")
+        _finish(line[0], f"{plain(risk)}: ROC", "fraction of other images taken for it")
         counted = (true_positives + false_positives) > 0
         line[1].plot(
             (true_positives / hits)[counted],
@@ -107,7 +107,7 @@ def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
 
 
 def plot_localisation(metrics: Metrics) -> Figure:
-    """Return pointing game and IoU of the risk map beside its rivals, with 95 % intervals."""
+    """Return pointing game and IoU of the risk map beside those of other maps, with 95 % intervals."""
     if metrics["iou"]["value"] is None:
         return message_figure("Not measured: no masks of test images with a risk.")
     figure = new_figure(9, 2.6)
@@ -132,8 +132,8 @@ def plot_localisation(metrics: Metrics) -> Figure:
 def risk_ablation_figure(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
     """Return a panel for each measure: every variant's mean with its 95 % interval over seeds.
 
-    `table`: a row a variant, called by `variant`, with columns <measure>, <measure>_low and <measure>_high. A line
-    marks the first, which the others are compared with.
+    `table` has a row for each variant, with columns variant, <measure>, <measure>_low and <measure>_high. A line marks
+    the first variant, the reference.
     """
     figure = new_figure(2.2 + 2.3 * len(measures), 1 + 0.32 * len(table))
     grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]

@@ -1,4 +1,4 @@
-"""`kedro viz build` made fit to publish: without paths of the machine that built it, and without web fonts."""
+"""Make the output of `kedro viz build` fit to publish: without local paths and without web fonts."""
 
 import json
 import re
@@ -10,9 +10,9 @@ WEB_FONTS = re.compile(r"\s*<link\b[^>]*https://fonts\.[^>]*>")
 
 
 def clean_site(site: Path, root: Path) -> None:
-    """Rewrite what `kedro viz build` left in `site`: paths are relative to `root`, the project's folder.
+    """Rewrite the output of `kedro viz build` in `site`: paths become relative to `root`, the project's folder.
 
-    Of a file outside of it only the name is kept. The pages ask no other host for fonts.
+    Files outside the project keep only their name. Pages no longer load fonts from other hosts.
     """
     for path in sorted((site / "api").rglob("*")):
         if path.is_file():

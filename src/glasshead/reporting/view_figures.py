@@ -1,4 +1,4 @@
-"""Views: two sides of the classes beside each other, their images, maps and, where there are any, their concepts."""
+"""Views: two groups of classes beside each other, with their images, maps and concepts."""
 
 from collections.abc import Mapping
 
@@ -28,14 +28,12 @@ SIDE = COLUMNS * (2 * CELL + GAP) + 0.3
 BAR_LABELS, BARS, BARS_HEIGHT = 1.3, 2.1, 2.5
 TITLE, HEAD, FOOT = 0.65, 0.75, 1.35
 NOTE = (
-    "Sides are by true class; a framed image was taken for a class of the other side. Under each image its verdict "
-    "with the\ncalibrated confidence and the map's method: of those that explained the image, the one with the highest "
-    "insertion AUC\namong those that pass the randomisation check, or else the best of what there is, marked ✗ (fails) "
-    "or ? (not checked)."
+    "Sides are by true class; a framed image was taken for a class of the other side. Under each image: its verdict "
+    "with the\ncalibrated confidence, and the map's method. This is the one with the highest insertion AUC among those "
+    "that explained the image\nand pass the randomisation check, or else the best of the others, marked ✗ (fails) or ? "
+    "(not checked)."
 )
-BARS_NOTE = (
-    "\nBars are means over the n explained images of a side that were drawn at random from test."
-)
+BARS_NOTE = "\nBars are means over the n explained images of a side that were sampled at random from the test split."
 
 
 def explanation_views_figure(
@@ -46,12 +44,12 @@ def explanation_views_figure(
     views: Mapping[str, Sides],
     shapley: Arrays | None = None,
 ) -> Figure:
-    """Return for each view up to 9 explained images of either side with their maps, confusions first.
+    """Return up to 9 explained images of either side of each view, with their maps, confused images first.
 
-    With concepts, also the mean |Shapley value| of each on either side, over the images drawn at random.
+    With concepts, also the mean |Shapley value| of each concept on either side, over images sampled at random.
     """
     if not views:
-        return message_figure("This data lacks classes of every view in explain.views.")
+        return message_figure("This data lacks classes of all views in explain.views.")
     explained = Explained(
         examples, example_images["pixels"], method_maps(attributions), explanations, shapley
     )

@@ -1,4 +1,4 @@
-"""What stands on the two sides of a view: their explained images, their names, their concepts."""
+"""The two sides of a view: their explained images, their names, their concepts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MOST = 9  # images of one side
 
 @dataclass(frozen=True)
 class Explained:
-    """All explained images and what explains them; `shapley` is None for a classifier without concepts."""
+    """All explained images and their explanations; `shapley` is None for a classifier without concepts."""
 
     examples: pd.DataFrame
     pixels: np.ndarray
@@ -43,11 +43,11 @@ class Explained:
         return mapped & self.examples["label"].isin(classes).to_numpy()
 
     def confused(self, classes: Classes, other_side: Classes) -> Int[np.ndarray, " c"]:
-        """Return the images of `classes` that were taken for one of `others`."""
+        """Return the images of `classes` that were predicted as one of `other_side`."""
         return np.flatnonzero(self.of(classes) & self.examples["predicted"].isin(other_side))
 
     def chosen(self, classes: Classes, other_side: Classes) -> Int[np.ndarray, " m"]:
-        """Return the images to draw: those confused with the other side, then those in galleries, classes in turn."""
+        """Return the images to show: those confused with the other side, then those in galleries, classes in turn."""
         rows = np.flatnonzero(self.of(classes))
         later = ~np.isin(rows, self.confused(classes, other_side))
         hidden = ~self.examples["shown"].to_numpy()[rows]
@@ -57,7 +57,7 @@ class Explained:
 
 
 def plot_side_bars(axes: Axes, examples: pd.DataFrame, shapley: Arrays, sides: Sides) -> None:
-    """Draw the mean |Shapley value| of each concept on either side, of images drawn at random."""
+    """Plot the mean |Shapley value| of each concept on either side, over images sampled at random."""
     drawn = examples[examples["measured"].to_numpy(bool)]
     groups = [drawn.loc[drawn["label"].isin(classes), "image_id"] for classes in sides]
     values = [np.abs(shapley["values"][np.isin(shapley["image_id"], ids)]) for ids in groups]
@@ -74,7 +74,7 @@ def plot_side_bars(axes: Axes, examples: pd.DataFrame, shapley: Arrays, sides: S
         )  # fmt: skip
     axes.set_yticks(np.arange(len(order)), [plain(name, 18) for name in shapley["players"][order]])
     axes.tick_params(labelsize=7)
-    label = f"mean |Shapley value| in {shapley['unit']},\nof images drawn at random"
+    label = f"mean |Shapley value| in {shapley['unit']},\nof images sampled at random"
     axes.set_xlabel(label, fontsize=7.5)
     axes.legend(
         fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0

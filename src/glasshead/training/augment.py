@@ -112,7 +112,7 @@ class Augmentation:
         with torch_seeded(seed):
             images = self._window(images, epoch)
             for transform in self._grouped:
-                images = torch.cat([transform(part) for part in images.split(self.params.group)])
+                images = torch.cat([transform(group) for group in images.split(self.params.group)])
             images = images.float() if images.is_floating_point() else images.float() / 255
             if self.params.cutout:
                 images = cut_out(images, self.params.cutout)
@@ -152,14 +152,14 @@ def cut_out(images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h
 def coin_of_content(images: Pixels) -> Bool[Tensor, " b"]:
     """Return for each image a fair coin that its pixels alone decide, the same on every device."""
     pixels = v2.functional.to_dtype(images, torch.uint8, scale=True).flatten(1).long()
-    places = torch.arange(1, pixels.shape[1] + 1, device=images.device)
-    return (pixels * places).sum(dim=1) * GOLDEN < 0
+    weights = torch.arange(1, pixels.shape[1] + 1, device=images.device)
+    return (pixels * weights).sum(dim=1) * GOLDEN < 0
 
 
 def _span(centre: Int[Tensor, "b 1"], side: int, size: int) -> Bool[Tensor, "b size"]:
     start = centre - side // 2
-    places = torch.arange(size)
-    return (places >= start) & (places < start + side)
+    positions = torch.arange(size)
+    return (positions >= start) & (positions < start + side)
 
 
 def _grouped_transforms(params: AugmentParams) -> Iterator[Callable[[Tensor], Tensor]]:
@@ -190,7 +190,7 @@ def reflected_windows(
     type, and lies in memory channels last.
     """
     height, width = images.shape[-2:]
-    top, left, mirrored = (part.to(images.device)[:, None] for part in (top, left, mirrored))
+    top, left, mirrored = (setting.to(images.device)[:, None] for setting in (top, left, mirrored))
     across = torch.arange(width, device=images.device)
     rows = _reflect(top + torch.arange(height, device=images.device), height)
     columns = _reflect(left + torch.where(mirrored, across.flip(0), across), width)
@@ -199,6 +199,6 @@ def reflected_windows(
     return gathered.permute(0, 3, 1, 2)
 
 
-def _reflect(places: Int[Tensor, "b n"], size: int) -> Int[Tensor, "b n"]:
+def _reflect(positions: Int[Tensor, "b n"], size: int) -> Int[Tensor, "b n"]:
     last = size - 1
-    return last - (last - places.abs()).abs()
+    return last - (last - positions.abs()).abs()

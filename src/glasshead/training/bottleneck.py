@@ -123,9 +123,9 @@ def subtask_loss(
     model: BottleneckModule, concept_logits: Float[Tensor, "n c"], targets: Int[Tensor, "n t"]
 ) -> Float[Tensor, ""]:
     """Return the sum over subtasks of their mean cross-entropy."""
-    parts = concept_logits.split(model.widths, dim=-1)
+    by_subtask = concept_logits.split(model.widths, dim=-1)
     return torch.stack(
-        [F.cross_entropy(part, targets[:, index]) for index, part in enumerate(parts)]
+        [F.cross_entropy(own, targets[:, index]) for index, own in enumerate(by_subtask)]
     ).sum()
 
 

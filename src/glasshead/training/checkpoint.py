@@ -83,18 +83,20 @@ def _plain(value: Tensor) -> Tensor:
     return value.detach().to("cpu").clone(memory_format=torch.contiguous_format)
 
 
-def join_parts(parts: Mapping[str, Tensors]) -> dict[str, Tensor]:
+def join_parts(groups: Mapping[str, Tensors]) -> dict[str, Tensor]:
     """Return the tensors of all parts as `<part>/<name>`."""
-    return {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
+    return {
+        f"{group}/{name}": value for group, own in groups.items() for name, value in own.items()
+    }
 
 
 def split_parts(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
     """Return what `join_parts` was given; a part that is absent is empty."""
-    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, value in tensors.items():
-        part, name = key.split("/", 1)
-        parts[part][name] = value
-    return parts
+        group, name = key.split("/", 1)
+        groups[group][name] = value
+    return groups
 
 
 def optimiser_tensors(optimisers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:

@@ -49,10 +49,10 @@ class Pairs:
 
 
 def draw_statements(
-    facts: Int[Tensor, "b k"], told: float, generator: torch.Generator
+    facts: Int[Tensor, "b k"], told_fraction: float, generator: torch.Generator
 ) -> Int[Tensor, "c k"]:
     """Return one statement an image, without repeats: its class and, for a fraction `told`, half of its other facts."""
-    talkative = torch.rand(len(facts), 1, generator=generator) < told
+    talkative = torch.rand(len(facts), 1, generator=generator) < told_fraction
     kept = talkative & (torch.rand(facts.shape, generator=generator) < 0.5)
     kept[:, 0] = True
     return torch.where(kept, facts, UNKNOWN).unique(dim=0)
@@ -130,7 +130,7 @@ def train_clip(
         rows = next(batches)
         facts = pairs.facts[rows]
         statements = draw_statements(facts, params.told_fraction, generator)
-        positive, negative = (part.to(device) for part in compatibility(facts, statements))
+        positive, negative = (matrix.to(device) for matrix in compatibility(facts, statements))
         pixels = normalise(augment(pairs.images[rows], params.crop_padding, generator)).to(device)
         images = F.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
         texts = model.get_text_features(
@@ -159,11 +159,11 @@ def train_clip(
 def _optimisers(model: nn.Module, params: ContrastiveParams) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
     chosen = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if id(p) not in chosen]
+    rest = [p for p in model.parameters() if id(p) not in chosen]
     optimisers = [
         Muon(matrices, params.matrix_learning_rate, params.weight_decay),
         torch.optim.AdamW(
-            others, params.learning_rate, weight_decay=params.weight_decay, betas=(0.9, 0.98)
+            rest, params.learning_rate, weight_decay=params.weight_decay, betas=(0.9, 0.98)
         ),
     ]
     for optimiser in optimisers:

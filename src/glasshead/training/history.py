@@ -119,7 +119,7 @@ class Progress:
     def from_json(cls, text: str) -> "Progress":
         """Return what `to_json` wrote; ValueError, LookupError or TypeError where it did not."""
         state = json.loads(text)
-        if set(state) != {each.name for each in dataclasses.fields(cls)}:
+        if set(state) != {column.name for column in dataclasses.fields(cls)}:
             raise ValueError("its fields are not those of a training's progress")
         return cls(**state | {"history": History(**state["history"])})
 

@@ -151,7 +151,7 @@ def _identify(
     seed: int,
     phases: tuple[Phase, ...],
     rows: tuple[int, int],
-    given: str,
+    identity: str,
 ) -> str:
     described = {
         "code": TRAINING_CODE_VERSION,
@@ -160,6 +160,6 @@ def _identify(
         "phases": [asdict(phase) for phase in phases],
         "shapes": {name: list(value.shape) for name, value in model.state_dict().items()},
         "rows": rows,
-        "given": given,
+        "given": identity,
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -73,12 +73,12 @@ def validate(
     """Return what `model`, put into evaluation mode, makes of `batches`."""
     model.eval()
     labels = batches.labels.to(device)
-    parts = []
+    outputs = []
     rows = torch.arange(len(labels)).split(batch_size)
     with precision:
         for pixels in batches.stream(rows):
-            parts.append(model(pixels.to(device, non_blocking=True).float() / 255).float())
-    logits = torch.cat(parts)
+            outputs.append(model(pixels.to(device, non_blocking=True).float() / 255).float())
+    logits = torch.cat(outputs)
     classes = logits.shape[1]
     counts = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
     confusion = counts.reshape(classes, classes).cpu()

@@ -37,9 +37,7 @@ def build_optimisers(
     parameters = dict(model.named_parameters())
     hidden = _hidden_matrices(parameters) if params.name == "muon" else set()
     matrices = _param_groups(phase, parameters, hidden, params.matrix_learning_rate, params)
-    others = _param_groups(
-        phase, parameters, set(parameters) - hidden, params.learning_rate, params
-    )
+    rest = _param_groups(phase, parameters, set(parameters) - hidden, params.learning_rate, params)
     optimisers: list[torch.optim.Optimizer] = []
     if matrices:
         optimisers.append(
@@ -50,12 +48,12 @@ def build_optimisers(
                 fixed_norm=params.matrix_fixed_norm,
             )
         )
-    if others and "adamw" in (params.name, params.others if params.name == "muon" else None):
-        optimisers.append(torch.optim.AdamW(others, params.learning_rate))
-    elif others:
+    if rest and "adamw" in (params.name, params.others if params.name == "muon" else None):
+        optimisers.append(torch.optim.AdamW(rest, params.learning_rate))
+    elif rest:
         optimisers.append(
             torch.optim.SGD(
-                others,
+                rest,
                 params.learning_rate,
                 momentum=params.momentum,
                 nesterov=params.momentum > 0,
@@ -92,12 +90,12 @@ def _param_groups(
     for group in phase.groups:
         values = [parameters[name] for name in group.names if name in wanted]
         peak = learning_rate * group.rate
-        for decay, part in (
+        for decay, chosen in (
             (params.weight_decay, [value for value in values if value.ndim in (2, 4)]),
             (0.0, [value for value in values if value.ndim not in (2, 4)]),
         ):
-            if part:
-                groups.append({"params": part, "lr": peak, "peak": peak, "weight_decay": decay})
+            if chosen:
+                groups.append({"params": chosen, "lr": peak, "peak": peak, "weight_decay": decay})
     return groups
 
 

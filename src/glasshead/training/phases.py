@@ -142,9 +142,11 @@ def build_phases(
         spans = [("head", first, 0), ("full", epochs - first, len(stages))]
     else:
         spans = [(str(params.strategy), epochs, _unfrozen(params.strategy, stages))]
-    parts = list(stages.values())
+    stage_names = list(stages.values())
     return tuple(
-        Phase(name, span, _groups(head, parts[len(parts) - count :], params.backbone_rate))
+        Phase(
+            name, span, _groups(head, stage_names[len(stage_names) - count :], params.backbone_rate)
+        )
         for name, span, count in spans
     )
 
@@ -165,8 +167,8 @@ def _unfrozen(strategy: Strategy, stages: Mapping[str, tuple[str, ...]]) -> int:
 
 
 def _groups(
-    head: tuple[str, ...], parts: list[tuple[str, ...]], backbone_rate: float
+    head: tuple[str, ...], stages: list[tuple[str, ...]], backbone_rate: float
 ) -> tuple[ParameterGroup, ...]:
-    backbone = tuple(chain.from_iterable(parts))
+    backbone = tuple(chain.from_iterable(stages))
     lower = (ParameterGroup(backbone, backbone_rate),) if backbone else ()
     return (*lower, ParameterGroup(head, 1.0))

@@ -90,16 +90,16 @@ def train_risk_head(
     for epoch in range(params.epochs):
         head.train()
         order = draw_order(train.labels, params.resample, seed, epoch)
-        parts, outputs = [], []
+        losses_by_step, outputs = [], []
         for step, rows in enumerate(np.array_split(order, steps)):
             done = epoch * steps + step
             set_rates(optimisers, rate_factor(params.schedule, done, steps * params.epochs))
             head.narrowed = min(1.0, done / max(1.0, params.narrowing * steps * params.epochs))
             losses, logits = _step(head, optimisers, train, rows, params)
-            parts.append((len(rows), losses))
+            losses_by_step.append((len(rows), losses))
             outputs.append((logits, train.labels[rows]))
         head.narrowed = 1.0
-        row: Row = {"epoch": epoch + 1} | _named("train", parts, params.losses)
+        row: Row = {"epoch": epoch + 1} | _named("train", losses_by_step, params.losses)
         row["train_gap"] = _mean_over_risks(mean_gap, *map(torch.cat, zip(*outputs, strict=True)))
         row |= _validate(head, validation, params, seed, localise)
         row["learning_rate"] = optimisers[0].param_groups[0]["lr"]
@@ -128,12 +128,12 @@ class RiskOutputs(NamedTuple):
 def risk_outputs(head: Any, rows: RiskRows, batch_size: int) -> RiskOutputs:
     """Return the outputs of all rows."""
     head.eval()
-    parts = []
-    for part in batches(np.arange(len(rows)), batch_size):
-        features = rows.take(part)
+    outputs_by_batch = []
+    for chosen in batches(np.arange(len(rows)), batch_size):
+        features = rows.take(chosen)
         logits, activations = head.logits_and_activations(features)
-        parts.append((logits, activations, head.spread(activations, features)))
-    return RiskOutputs(*map(torch.cat, zip(*parts, strict=True)))
+        outputs_by_batch.append((logits, activations, head.spread(activations, features)))
+    return RiskOutputs(*map(torch.cat, zip(*outputs_by_batch, strict=True)))
 
 
 def draw_order(
@@ -161,10 +161,10 @@ def channel_moments(
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Return mean and standard deviation of each channel over all places of all rows."""
     count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
-    for part in batches(np.arange(len(rows)), batch_size):
-        places = rows.take(part).transpose(0, 1).flatten(1).double()
-        count += places.shape[1]
-        total, squares = total + places.sum(dim=1), squares + (places**2).sum(dim=1)
+    for chosen in batches(np.arange(len(rows)), batch_size):
+        positions = rows.take(chosen).transpose(0, 1).flatten(1).double()
+        count += positions.shape[1]
+        total, squares = total + positions.sum(dim=1), squares + (positions**2).sum(dim=1)
     mean = total / count
     return mean.float(), (squares / count - mean**2).clamp(min=0).sqrt().float()
 
@@ -208,28 +208,30 @@ def _validate(
     """Return the columns of the validation rows; losses by batches of a fixed random order, as in training."""
     logits, activations, maps = risk_outputs(head, validation, params.batch_size)
     order = generator(seed, "risk", "validation").permutation(len(validation))
-    parts = [
+    losses_by_batch = [
         (len(rows), risk_losses(logits[rows], head.top(activations[rows]), validation.labels[rows]))
         for rows in batches(order, params.batch_size)
     ]
     measures = {"gap": mean_gap, "auroc": auroc, "auprc": average_precision}
-    found = {
+    estimates = {
         name: _mean_over_risks(measure, logits, validation.labels)
         for name, measure in measures.items()
     }
-    found |= localise(maps)
-    return _named("validation", parts, params.losses) | {
-        f"validation_{name}": value for name, value in found.items()
+    estimates |= localise(maps)
+    return _named("validation", losses_by_batch, params.losses) | {
+        f"validation_{name}": value for name, value in estimates.items()
     }
 
 
-def _named(split: str, parts: list[tuple[int, RiskLosses]], weights: RiskLossWeights) -> Row:
+def _named(
+    split: str, losses_by_batch: list[tuple[int, RiskLosses]], weights: RiskLossWeights
+) -> Row:
     """Return the means of losses over rows, by column."""
-    counts = torch.tensor([count for count, _ in parts], dtype=torch.float)
+    counts = torch.tensor([count for count, _ in losses_by_batch], dtype=torch.float)
     mean = RiskLosses(
         *(
-            (counts * torch.stack(each)).sum() / counts.sum()
-            for each in zip(*(losses for _, losses in parts), strict=True)
+            (counts * torch.stack(values)).sum() / counts.sum()
+            for values in zip(*(losses for _, losses in losses_by_batch), strict=True)
         )
     )
     row = {f"{split}_loss": mean.total(weights).item()}

@@ -20,10 +20,10 @@ def advise(
 ) -> list[str]:
     """Return a line for each fault of a risk: logits and activations are of validation rows, labels of train rows."""
     lines = []
-    for place, risk in enumerate(risks):
-        fraction = labels[:, place].mean().item()
-        flat = within_fraction(activations[:, place].numpy())
-        if logits[:, place].std(correction=0).item() < COLLAPSED:
+    for index, risk in enumerate(risks):
+        fraction = labels[:, index].mean().item()
+        flat = within_fraction(activations[:, index].numpy())
+        if logits[:, index].std(correction=0).item() < COLLAPSED:
             lines.append(
                 f"{risk}: collapse, all images get the same logit. Raise risk.training.losses.ranking or the learning "
                 "rate, and look at the labels: can the risk be seen in the images at all?"

@@ -59,13 +59,13 @@ class Stepper:
             TrainingError: one image alone does not fit into memory.
             ParameterError: the model is to be compiled, and this machine cannot.
         """
-        parts = None
-        while parts is None:
+        loss_and_accuracy = None
+        while loss_and_accuracy is None:
             torch.manual_seed(seed)
             for optimiser in optimisers:
                 optimiser.zero_grad()
             try:
-                parts = self._accumulate(images, targets)
+                loss_and_accuracy = self._accumulate(images, targets)
             except torch.OutOfMemoryError as error:
                 self.micro_batch = halve_batch(
                     min(self.micro_batch or len(images), len(images)),
@@ -74,7 +74,7 @@ class Stepper:
                     TrainingError,
                     "Use a smaller model or smaller images.",
                 )
-        return torch.stack([*parts, self._update(optimisers)])
+        return torch.stack([*loss_and_accuracy, self._update(optimisers)])
 
     def has_skipped(self, norm: float) -> bool:
         """Whether a step of this gradient norm was skipped for an overflow of float16, as its scaler expects at times.
@@ -85,14 +85,14 @@ class Stepper:
 
     def _accumulate(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         losses, right = [], []
-        parts = math.ceil(len(images) / (self.micro_batch or len(images)))
-        for part, wanted in zip(
-            images.tensor_split(parts), targets.tensor_split(parts), strict=True
+        pieces = math.ceil(len(images) / (self.micro_batch or len(images)))
+        for chunk, wanted in zip(
+            images.tensor_split(pieces), targets.tensor_split(pieces), strict=True
         ):
             with self.autocast:
-                logits = self.forward(part)
+                logits = self.forward(chunk)
             loss = soft_cross_entropy(logits, wanted, self.class_weights, self.smoothing)
-            loss = loss * (len(part) / len(images))
+            loss = loss * (len(chunk) / len(images))
             self.scaler.scale(loss).backward()
             losses.append(loss.detach())
             right.append((logits.argmax(dim=1) == wanted.argmax(dim=1)).sum())

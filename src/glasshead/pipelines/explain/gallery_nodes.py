@@ -53,7 +53,7 @@ def find_neighbours(
     train = samples[samples["split"] == "train"]
     pool = embeddings.of(train["content_hash"], classifier.encoder_key)
     queries = embeddings.of(content[examples["image_id"]], classifier.encoder_key)
-    answers, pool_answers = (_answers(classifier, values) for values in (queries, pool))
+    answers, pool_answers = (_likeliest_values(classifier, values) for values in (queries, pool))
     names = np.array([subtask.name for subtask in classifier.concepts], dtype=object)
     kinds = _nearest(
         queries, examples, pool, train["label"].to_numpy(object), parameters.neighbours
@@ -152,7 +152,7 @@ def _nearest(
 
 
 @torch.no_grad()
-def _answers(
+def _likeliest_values(
     classifier: Explainable, embeddings: Float[np.ndarray, "n d"]
 ) -> Int[np.ndarray, "n s"]:
     """Return the index of each subtask's likeliest value."""

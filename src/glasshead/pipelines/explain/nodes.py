@@ -18,7 +18,7 @@ from glasshead.errors import ArtifactError
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
 from glasshead.explainers.concepts import Bottleneck
-from glasshead.explainers.evaluation import Subject, measure_method
+from glasshead.explainers.evaluation import ExplainedImages, measure_method
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
 from glasshead.explainers.measures import Measure, completeness, summarise, without_interval
@@ -176,7 +176,7 @@ def measure_explanations(
         falls[drawn] = noise_response(
             classifier, images[drawn], targets[drawn], drawn, noise, budget.batch_size
         )
-        subject = Subject(images, targets, masks, marks, np.arange(len(examples)), falls)
+        subject = ExplainedImages(images, targets, masks, marks, np.arange(len(examples)), falls)
         randomised = randomised_copy(classifier, seed)
         for name in attributions["methods"].tolist():
             rows = drawn[np.isin(drawn, attributions[f"{name}/rows"])]

@@ -11,7 +11,7 @@ from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.card import model_card
 from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
-from glasshead.reporting.report import OtherResults, Subject, report_page
+from glasshead.reporting.report import OtherResults, ReportContent, report_page
 from glasshead.reporting.risk_verdicts import is_of_answers, sigmoid_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics, verdicts
@@ -120,7 +120,7 @@ def write_report(
     """
     listed = _findings(findings, results, summary)
     worst_first = sorted_findings(listed)
-    subject = Subject(
+    subject = ReportContent(
         summary=summary,
         metrics=metrics,
         explanations=explanations or {},
@@ -132,7 +132,9 @@ def write_report(
         to_review=to_review,
         figures={name.removesuffix("_figure"): png for name, png in figures.items()},
         data_figures={"class_balance": class_balance_figure, "mean_images": mean_images_figure},
-        findings=with_images(worst_first, images, _answers(predictions, shown_ids(worst_first))),
+        findings=with_images(
+            worst_first, images, _answers_in_words(predictions, shown_ids(worst_first))
+        ),
         checks=[_checked(name, content, own_results) for name, content in listed.items()],
         robustness=_robustness(own_results, summary),
         risk=_risk(own_results, results, summary),
@@ -178,7 +180,7 @@ def _findings(
     return listed
 
 
-def _answers(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
+def _answers_in_words(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
     """Return "classifier: dog, 0.981" of each image that has a prediction; "P(truck) = 0.981" of each label."""
     asked = records(predictions[predictions["image_id"].isin(image_ids)])
     labels = class_columns(predictions, LABEL)
