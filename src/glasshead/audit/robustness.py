@@ -1,4 +1,4 @@
-"""How right and how sure a classifier stays when its images change: each change measured on the same images."""
+"""Accuracy, confidence and calibration of a classifier on changed images."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_inter
 
 
 class Condition(NamedTuple):
-    """What was done to the images, and how much of it in which unit."""
+    """A perturbation of the images, and its strength in a unit."""
 
     perturbation: str
     strength: float
@@ -29,12 +29,12 @@ def robustness_table(
     n_resamples: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Return a row for each condition in order, among them `CLEAN`, the reference; all resamples are the same images.
+    """Return a row for each condition, in order; `CLEAN` is the reference, and all resamples hold the same images.
 
-    Columns: perturbation, strength, unit; accuracy, low, high; difference, difference_low, difference_high: that less
-    the accuracy on clean images, paired by image; ece, ece_low, ece_high: top-label; confidence, confidence_low,
-    confidence_high: mean probability of the predicted class; n images. Intervals are 95 % bootstrap intervals, null
-    below two images.
+    Columns: perturbation, strength, unit; accuracy, low, high; difference, difference_low, difference_high, from the
+    accuracy on clean images, paired by image; ece, ece_low, ece_high (top-label); confidence, confidence_low,
+    confidence_high, the mean probability of the predicted class; n images. Intervals are 95 % bootstrap intervals,
+    null for fewer than two images.
     """
     clean = metrics.accuracy(probabilities[CLEAN], labels).terms[:, 0]
     statistics = {

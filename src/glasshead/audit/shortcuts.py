@@ -1,4 +1,4 @@
-"""Does a risk sit where it should? Findings on risk beside the object, and on marks that decide in its place."""
+"""Findings on risk beside the object, and on marks that a risk rests on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,19 +10,21 @@ from glasshead.audit.findings import Finding, Severity, percent
 from glasshead.audit.hiding import elsewhere, hide, squares_at, striking_colour
 from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_of, mean_of_defined
 
-LEAST_DROP = 0.02  # of accuracy, that counts
+LEAST_DROP = 0.02  # of accuracy, for a finding
 LARGE_DROP = 0.1
-LEAST_SHARE = 0.05  # of the images with the risk, whose highest risk must lie beside the object to be looked at
+LEAST_FRACTION = (
+    0.05  # of the images with the risk: fewer with their highest risk beside the object are ignored
+)
 LEAST_IMAGES = 5
 SHOWN = 20  # rows of a finding
 
 
 @dataclass(frozen=True)
 class Audited:
-    """Images with their risk maps, the heat in [0, 1] that these mean, and what can be asked of the model.
+    """Images with their risk maps, their heat in [0, 1], and functions of the model.
 
-    `score` gives P(risk) (n,) of pixels (n, 3, h, w), `attribute` how much each pixel has to do with it, (n, h, w) from
-    0. A map says which places are evidence; places that have seen all of the image may be so because of another one.
+    `score` gives P(risk) (n,) of pixels (n, 3, h, w). `attribute` gives the size of each pixel's attribution (n, h, w).
+    Both are needed: features of a place may hold what is seen elsewhere, so that its heat has another cause.
     """
 
     image_ids: np.ndarray
@@ -34,7 +36,7 @@ class Audited:
     attribute: Callable[[np.ndarray], np.ndarray]
 
     def at(self, rows: Bool[np.ndarray, " n"]) -> "Audited":
-        """Return some of the images."""
+        """Return the images of `rows`."""
         return replace(
             self,
             image_ids=self.image_ids[rows],
@@ -45,7 +47,7 @@ class Audited:
         )
 
     def without(self, masks: Bool[np.ndarray, "n h w"]) -> "Removal":
-        """Return what hiding `places` does to the scores."""
+        """Return what hiding the pixels of `masks` does to the scores."""
         hidden, control = hide(self.pixels, masks), hide(self.pixels, elsewhere(masks))
         return Removal(
             self.image_ids,
@@ -61,10 +63,10 @@ class Audited:
 
 @dataclass(frozen=True)
 class Removal:
-    """What hiding a place does to images: P(risk) before, after, and where a place elsewhere is hidden instead.
+    """P(risk) before and after hiding a place, and after hiding another place of the same size.
 
-    `on_place` is the fraction of the map's mass on the place, `area` its fraction of the pixels; `attributed` computes
-    the fraction of the pixels' attribution.
+    `on_place` is the fraction of the map's mass on the place, `area` its fraction of the pixels. `attributed` computes
+    its fraction of the pixels' attribution.
     """
 
     image_ids: np.ndarray
@@ -80,7 +82,7 @@ class Removal:
         return len(self.before)
 
     def estimates(self, n_resamples: int, seed: int) -> dict[str, Estimate]:
-        """Return accuracies at P = 0.5, the drop, the drop beyond that of hiding another place, masses and areas."""
+        """Return accuracies at P = 0.5, their drop, the drop beyond that for another place, mass and area."""
         right, without, control = (
             ((probability >= 0.5) == self.has_risk).astype(float)
             for probability in (self.before, self.after, self.elsewhere)
@@ -97,7 +99,7 @@ class Removal:
         return bootstrap_intervals(statistics, n_resamples, seed)
 
     def most_changed(self) -> list[str]:
-        """Return ids of the images, those first whose probability changes most."""
+        """Return the ids of the images whose probability changes most, in falling order."""
         order = np.argsort(-np.abs(self.before - self.after), kind="stable")[:SHOWN]
         return [str(self.image_ids[row]) for row in order]
 
@@ -105,7 +107,7 @@ class Removal:
 def fraction_on(
     heat: Float[np.ndarray, "n h w"], masks: Bool[np.ndarray, "n h w"]
 ) -> Float[np.ndarray, " n"]:
-    """Return the fraction of the heat (from 0) that is on `places`; NaN where there is none."""
+    """Return the fraction of the heat (at least 0) inside `masks`; NaN without heat."""
     whole = heat.sum(axis=(1, 2))
     fraction = np.full(len(whole), np.nan)
     np.divide((heat * masks).sum(axis=(1, 2)), whole, out=fraction, where=whole > 0)
@@ -120,10 +122,10 @@ def object_finding(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding where more of the risk's mass lies beside the object than that of a Gaussian in the centre.
+    """Return a finding if more mass of the risk map lies beside the object than of a Gaussian in the centre.
 
-    `outside` and `centre` are the fractions outside the object of the mass of either map's highest pixels, as many as
-    the object has, of images with the risk.
+    `outside` and `centre` are the fractions of either map's mass outside the object, of as many highest pixels as the
+    object has.
     """
     estimates = bootstrap_intervals(
         {
@@ -159,17 +161,17 @@ def look_beside(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding where something beside the object decides: `mark_beside_object`; `subject` says of what.
+    """Return the finding `mark_beside_object` if `subject`, a score in words, rests on something beside the object.
 
-    Of images with the risk whose highest place lies so far from the object that a square of `side` pixels about it
-    does not touch the mask; that square is hidden. None where there are few such images.
+    In each image with the risk, a square of `side` pixels around the highest place is hidden if it does not touch the
+    mask. None if there are few such images.
     """
     height, width = audited.maps.shape[1:]
     highest = audited.maps.reshape(len(audited.maps), -1).argmax(axis=1)
     peaks = np.stack(np.divmod(highest, width), axis=1)
     squares = squares_at(peaks, side, (height, width))
     beside = ~(squares & masks).any(axis=(1, 2))
-    if beside.sum() < max(LEAST_IMAGES, LEAST_SHARE * len(beside)):
+    if beside.sum() < max(LEAST_IMAGES, LEAST_FRACTION * len(beside)):
         return None
     chosen, marks = audited.at(beside), squares[beside]
     y, x = np.median(peaks[beside], axis=0) / (height, width)
@@ -185,7 +187,7 @@ def look_beside(
 def look_at_marks(
     subject: str, audited: Audited, marks: Bool[np.ndarray, "n h w"], n_resamples: int, seed: int
 ) -> Finding | None:
-    """Return a finding where known marks decide: `planted_mark`; `subject` says of what."""
+    """Return the finding `planted_mark` if `subject`, a score in words, rests on known marks."""
     colour = striking_colour(audited.pixels, marks)
     what = f"a planted mark, {colour}, in {len(marks)} test images"
     return mark_finding(subject, audited.without(marks), what, "planted_mark", n_resamples, seed)
@@ -194,10 +196,10 @@ def look_at_marks(
 def mark_finding(
     subject: str, removal: Removal, what: str, check: str, n_resamples: int, seed: int
 ) -> Finding | None:
-    """Return a finding where hiding a place costs accuracy that hiding another one does not.
+    """Return a finding if hiding a place costs more accuracy than hiding another place.
 
-    `subject` and `what` say in words what rests on what. None where there are too few images, or the drop beyond that
-    of the other place is below two points or its interval holds 0.
+    `subject` and `what` say in words what rests on what. None for too few images, or if the additional drop is below
+    two points or its interval holds 0.
     """
     if len(removal) < LEAST_IMAGES:
         return None

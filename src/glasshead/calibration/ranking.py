@@ -1,6 +1,6 @@
-"""How well scores `(n,)` separate rows that have something from rows that do not: statistics of their order and gap.
+"""How well scores `(n,)` separate positive from negative rows: statistics of their order and gap.
 
-Each returns a statistic ready to bootstrap. It is undefined where fewer than two rows have it, or do not have it.
+Each function returns a statistic ready to bootstrap, undefined for fewer than two positive or negative rows.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def average_precision(scores: Scores, positives: Positives) -> CountStatistic:
 
 
 def mean_gap(scores: Scores, positives: Positives) -> Statistic:
-    """Mean score of positive rows less that of negative ones, in the scores' unit."""
+    """Mean score of positive rows minus that of negative rows, in the scores' unit."""
     mine = positives.astype(float)
     terms = np.stack([mine * scores, mine, (1 - mine) * scores, 1 - mine], axis=1)
     one_row = 1 / max(len(scores), 1)  # row, as a fraction

@@ -106,8 +106,8 @@ def _check_bad_fraction(sound: int, refused: list[Refused], params: IngestParams
         examples = "; ".join(f"{file!r}: {reason}" for file, reason in refused[:SHOWN])
         raise SourceError(
             f"{len(refused)} of {total} images are unusable; ingest.max_bad_fraction allows "
-            f"{params.max_bad_fraction:g}. The first are {examples}. Repair or remove them, or raise ingest.max_bad_fraction: with 1, the run lists "
-            "all of them in data/02_intermediate/quarantine.csv."
+            f"{params.max_bad_fraction:g}. The first are {examples}. Repair or remove them, or raise "
+            "ingest.max_bad_fraction: with 1, the run lists all of them in data/02_intermediate/quarantine.csv."
         )
 
 

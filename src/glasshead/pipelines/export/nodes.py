@@ -28,11 +28,11 @@ from glasshead.serving.export import FromPixels, in_batches, run_onnx, run_torch
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, Any]]
-GATED = ("onnx", "program")  # what must give the classifier's own probabilities; int8 cannot
+GATED = ("onnx", "program")  # these must equal the classifier; int8 cannot
 
 
 def export_onnx(classifier: Classifier, parameters: ExportParams) -> bytes:
-    """Return the classifier as an ONNX model; raises ExportError where it cannot be one."""
+    """Return the classifier as an ONNX model; raises ExportError if that is impossible."""
     return export.onnx_bytes(export.export_graph(classifier), classifier, parameters.opset)
 
 
@@ -48,9 +48,9 @@ def export_program(
     parameters: ExportParams,
     seed: int,
 ) -> tuple[bytes, dict[str, float]]:
-    """Return the classifier as a torch.export program, and how it compares with the classifier.
+    """Return the classifier as a torch.export program, and how it differs from the classifier.
 
-    It is read back and compared here, as reading one from disk would run what it pickles.
+    The program is compared here, as a node that reads it from disk would run what it pickles.
     """
     data = export.program_bytes(export.export_graph(classifier))
     pixels, _ = _test_pixels(classifier, images, samples, parameters, seed)
@@ -73,11 +73,11 @@ def measure_exports(
     parameters: ExportParams,
     seed: int,
 ) -> Metrics:
-    """Return of each export its largest difference from the classifier's probabilities and agreement on the class.
+    """Return for each export its largest difference from the classifier's probabilities and its agreement on classes.
 
-    For the classifier and its int8 version also accuracy, ECE and NLL with 95 % intervals, and what int8 costs: by how
-    much accuracy falls and NLL (nats) rises, image by image. Of a sigmoid output, each pair of an image and a label
-    counts by itself.
+    The classifier and its int8 version also have accuracy, ECE and NLL with 95 % intervals, and the cost of int8: the
+    fall of accuracy and rise of NLL (nats), paired by image. For a sigmoid output, each pair of an image and a label is
+    a row.
     """
     check_predictions(images, samples, predictions)
     pixels, rows = _test_pixels(classifier, images, samples, parameters, seed)
@@ -117,7 +117,7 @@ def measure_latency(
 ) -> pd.DataFrame:
     """Return wall-clock milliseconds of a batch on the CPU, median and 99th percentile, by runtime and batch size.
 
-    Runtimes take turns, so that what else the machine does falls on all of them.
+    Runtimes take turns, so that other load on the machine affects all of them.
     """
     wanted = parameters.latency
     runs = {
@@ -145,7 +145,7 @@ def measure_latency(
 
 
 def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: object) -> None:
-    """Raise GateError where an export is not the classifier. `saved` is only there to be saved first."""
+    """Raise GateError if an export differs from the classifier. `saved` only ensures that it is saved first."""
     for name in GATED:
         parity = export_metrics[name]
         logger.info(
@@ -157,10 +157,10 @@ def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: obje
             or parity["largest_difference"] > parameters.maximum_difference
         ):
             raise GateError(
-                f"The export {name} is not the classifier: it agrees on the class of {parity['agreement']:.4f} of "
-                f"{parity['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}) and differs "
-                f"by up to {parity['largest_difference']:.3g} (export.maximum_difference = "
-                f"{parameters.maximum_difference:g}). All was saved; do not use it."
+                f"The export {name} differs from the classifier: it agrees on the class of {parity['agreement']:.4f} of "
+                f"{parity['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}), and its "
+                f"probabilities differ by up to {parity['largest_difference']:.3g} (export.maximum_difference = "
+                f"{parameters.maximum_difference:g}). Everything was saved, but do not use this export."
             )
 
 
@@ -171,7 +171,7 @@ def _test_pixels(
     parameters: ExportParams,
     seed: int,
 ) -> tuple[UInt8[np.ndarray, "n 3 h w"], Int[np.ndarray, " n"]]:
-    """Return test images drawn at random, and their rows.
+    """Return randomly sampled test images, and their rows.
 
     Raises ArtifactError if `samples` were not made of `images`, SplitError without test rows.
     """
@@ -186,7 +186,7 @@ def _test_pixels(
 
 
 def _true_labels(classifier: Classifier, predictions: pd.DataFrame) -> Int[np.ndarray, "n ..."]:
-    """Return class indices (n,), or which labels (n, k) images have where the output is sigmoid."""
+    """Return class indices (n,), or for a sigmoid output which labels (n, k) images have."""
     if classifier.output == "sigmoid":
         return predictions[[LABEL + name for name in classifier.classes]].to_numpy(int)
     return pd.Index(classifier.classes).get_indexer(pd.Index(predictions["label"]))

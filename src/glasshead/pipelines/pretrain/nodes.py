@@ -1,4 +1,4 @@
-"""Nodes of `pretrain`. Rows that the content-hash split gives to validation and calibration train nothing."""
+"""Nodes of `pretrain`. Rows in the validation and calibration splits are not trained on."""
 
 import logging
 import time
@@ -27,17 +27,19 @@ from glasshead.training.contrastive import Pairs, train_clip
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-SHARE = 0.1  # of the rows of a class that go to validation, and as many to calibration: the default of preprocess
+FRACTION = (
+    0.1  # of each class for validation, and as much for calibration: the default of preprocess
+)
 PROBE_STRENGTHS = (0.01, 0.1, 1.0)
 
 
 def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:
-    """Return images (n, 3, s, s) uint8, facts (n, k), split (n,) and source (n,) of all sources; no calibration rows.
+    """Return images (n, 3, s, s) uint8, facts (n, k), split (n,) and source (n,), without calibration rows.
 
-    Scenes are drawn from a seed of their own, so that those of `ingest` are new to the model.
+    Scenes have their own seed, so that those of `ingest` are new to the model.
 
     Raises:
-        SourceError: the photographs have other classes than the ten that captions know.
+        SourceError: the photographs have classes without captions.
     """
     wanted = {"scenes": IngestParams(source="scenes", scenes=parameters.scenes)}
     if parameters.parquet is not None:
@@ -61,7 +63,7 @@ def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
             f"`pretrain` writes captions for {', '.join(CLASSES)}; {source} has {', '.join(table.classes)}."
         )
     frame = table.frame()
-    splits = assign_splits(frame, SHARE, SHARE)
+    splits = assign_splits(frame, FRACTION, FRACTION)
     rows = np.flatnonzero(splits != "calibration")
     processor = build_processor(image_size)
     chunks = [
@@ -84,7 +86,7 @@ def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
 def train_nano_clip(
     pairs: Arrays, parameters: PretrainParams, seed: int
 ) -> tuple[NanoClip, pd.DataFrame, dict[str, Any]]:
-    """Return the trained model, a log (epoch: 50 steps; train_loss: their mean), and device and time."""
+    """Return the trained model, its training history (epoch of 50 steps, mean train_loss), and device and time."""
     seed_everything(seed)
     nano = NanoClip.build(parameters.model, all_words())
     model: torch.nn.Module = nano.model
@@ -130,7 +132,7 @@ def train_nano_clip(
 
 
 def measure_nano_clip(nano_clip: NanoClip, pairs: Arrays) -> dict[str, Any]:
-    """Return, for each source, zero-shot and linear-probe accuracy on its test split, and n."""
+    """Return zero-shot and linear-probe accuracy on each source's test split, and the number of images."""
     prompts = [
         write_caption([index] + [UNKNOWN] * (len(FACTS) - 1)) for index in range(len(CLASSES))
     ]

@@ -1,4 +1,4 @@
-"""Nodes of `report`. They judge and show what others measured."""
+"""Nodes of `report`, which judge and show the results of other pipelines."""
 
 from typing import Any, Protocol
 
@@ -23,36 +23,36 @@ AUDITOR = "risk"  # the folder of its results
 
 
 class ResultsFolder(Protocol):
-    """A folder of results of which some may not be there."""
+    """A folder of results, some of which may be missing."""
 
     @property
     def name(self) -> str:
         """The folder's own name."""
 
     def load(self, name: str) -> Any | None:
-        """Return a result, None where no run has left it."""
+        """Return a result, or None if it does not exist."""
 
     def figures(self, name: str) -> dict[str, bytes]:
         """Return the PNGs in a folder by name."""
 
     def training(self, name: str) -> str | None:
-        """Return which training a result is of, None where that is not known."""
+        """Return the training of a result, or None if it is unknown."""
 
 
 class Described(Protocol):
-    """What a report asks of a classifier."""
+    """What a report needs of a classifier."""
 
     output: str
     classes: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
-        """Return all but the weights."""
+        """Return everything but the weights."""
 
     def weights_digest(self) -> str:
         """Return the hash of the weights."""
 
     def training_id(self) -> str:
-        """Return which training made it."""
+        """Return the id of its training."""
 
 
 def judge_classifier(
@@ -69,9 +69,9 @@ def judge_classifier(
 ) -> dict[str, Any]:
     """Return name, training, the classifier's description, data and splits, and the verdicts.
 
-    `labels` counts, of a sigmoid output, the images of each split that have each label.
+    For a sigmoid output, `labels` counts the images of each split that have each label.
 
-    Raises ArtifactError where predictions, samples and images are not of each other.
+    Raises ArtifactError if predictions, samples and images do not belong together.
     """
     check_predictions(images, samples, predictions)
     if classifier.output == "sigmoid":
@@ -114,9 +114,9 @@ def write_report(
     to_review: pd.DataFrame | None = None,
     **figures: bytes,
 ) -> str:
-    """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left.
+    """Return the page on the classifier, with its `figures` as PNG and the results of other pipelines.
 
-    Raises ArtifactError where an image that shows a finding is damaged.
+    Raises ArtifactError if an image of a finding is damaged.
     """
     listed = _findings(findings, results, summary)
     worst_first = sorted_findings(listed)
@@ -167,7 +167,7 @@ def write_model_card(
 def _findings(
     own: list[Finding], results: ResultsFolder, summary: dict[str, Any]
 ) -> dict[str, list[Any] | None]:
-    """Return the findings by subject; beside those of a classifier what the risk auditor says of the same images."""
+    """Return the findings by subject: those on the classifier, and those of the risk auditor on the same images."""
     listed: dict[str, list[Any] | None] = {"this classifier": own}
     if summary["classifier"]["output"] == "softmax":
         of_risk = results.load(f"{AUDITOR}/findings.json")
@@ -181,7 +181,7 @@ def _findings(
 
 
 def _answers_in_words(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
-    """Return "classifier: dog, 0.981" of each image that has a prediction; "P(truck) = 0.981" of each label."""
+    """Return "classifier: dog, 0.981" for each predicted image, or "P(truck) = 0.981" for each label."""
     asked = records(predictions[predictions["image_id"].isin(image_ids)])
     labels = class_columns(predictions, LABEL)
     if not labels:
@@ -200,7 +200,7 @@ def _answers_in_words(predictions: pd.DataFrame, image_ids: list[str]) -> dict[s
 def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
     if listed is None:
         how = _commands(subject, own)
-        return f"Checks of {subject}: none known to be on these images: {how}."
+        return f"Checks of {subject}: none known to be on these images. Run {how}."
     missed = sum(not finding["evidence"] for finding in listed)
     count = len(listed) - missed
     what = {0: "and found nothing", 1: "1 finding"}.get(count, f"{count} findings")
@@ -208,7 +208,7 @@ def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
 
 
 def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str | None:
-    """Return what `robustness` left, or why there is nothing to show; None where there is no such pipeline."""
+    """Return the results of `robustness`, or why there are none; None if there is no such pipeline."""
     if summary["classifier"]["output"] != "softmax":
         return None
     pipeline = _stage(own, "robustness")
@@ -224,7 +224,7 @@ def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | s
 def _risk(
     own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
 ) -> OtherResults | str | None:
-    """Return what `risk` left, or why there is nothing to show; None in the report on a sigmoid output itself."""
+    """Return the results of `risk`, or why there are none; None in the report on a sigmoid output."""
     if summary["classifier"]["output"] != "softmax":
         return None
     left = _audited_risk(summary, results)
@@ -232,7 +232,7 @@ def _risk(
 
 
 def _audited_risk(summary: dict[str, Any], results: ResultsFolder) -> OtherResults | str:
-    """Return what `risk` left on the classifier's images, or why nothing there is known to be on them."""
+    """Return the results of `risk` on the classifier's images, or why there are none."""
     metrics, risk = (results.load(f"{AUDITOR}/{name}.json") for name in ("metrics", "summary"))
     if metrics is None:
         return "Not run"

@@ -1,4 +1,4 @@
-"""Nodes of `risk_ablation`: what each loss and each pooling is worth, over several seeds."""
+"""Nodes of `risk_ablation`: the effect of each loss and each pooling, over several seeds."""
 
 import logging
 from typing import Any
@@ -33,7 +33,7 @@ COMPARED = ("auroc", "iou")
 
 
 def ablations(parameters: RiskParams) -> dict[str, RiskParams]:
-    """Return the variants by name: as configured, each loss left out, each loss alone, and the other poolings."""
+    """Return the variants by name: as configured, without each loss, with each loss alone, with other poolings."""
     weights = parameters.training.losses
     changed = {"as configured": parameters}
     for loss in LOSSES:
@@ -58,7 +58,7 @@ def fit_variants(
     parameters: RiskParams,
     seed: int,
 ) -> Arrays:
-    """Return the weights of each variant's heads, as `<variant>/<replicate>/<name>`; raises as `fit_auditor`."""
+    """Return the weights of each variant's heads as `<variant>/<replicate>/<name>`; raises as `fit_auditor`."""
     heads = {}
     for name, changed in ablations(parameters).items():
         for replicate in range(REPLICATES):
@@ -80,12 +80,12 @@ def measure_variants(
     backbone: BackboneParams,
     parameters: RiskParams,
 ) -> pd.DataFrame:
-    """Return a row a variant, with what it reaches on test rows; means over the risks.
+    """Return a row for each variant with its measures on test rows, averaged over the risks.
 
-    Columns: variant, pooling, bce, ranking, patch (the weights); seeds; <measure>, <measure>_low and <measure>_high for
-    auroc, gap, pointing_game and iou: mean and 95 % t interval over seeds; and of auroc and iou <measure>_difference
-    with its interval and <measure>_verdict, against the variant as configured, paired by seed: higher, lower, or
-    unresolved where the interval holds 0. What needs masks is null without them.
+    Columns: variant, pooling, bce, ranking, patch (the weights); seeds; <measure>, <measure>_low and <measure>_high of
+    auroc, gap, pointing_game and iou, mean and 95 % t interval over seeds; for auroc and iou also
+    <measure>_difference, its interval and <measure>_verdict, against the variant as configured, paired by seed: higher,
+    lower, or unresolved if the interval holds 0. Measures that need masks are null without them.
     """
     test = samples[samples["split"] == "test"]
     targets = add_risk_labels(test, parameters.risks, images.classes).reset_index(drop=True)
@@ -142,7 +142,7 @@ def _rank(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float | None]
 
 
 def _mean(values: list[float | None]) -> float | None:
-    """Return the mean of the values that are known, None where none is."""
+    """Return the mean of the known values, or None."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 

@@ -1,4 +1,4 @@
-"""The node of `risk` that looks for what else than the risk the score may rest on."""
+"""The node of `risk` that looks for shortcuts: anything but the risk that the score may rest on."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.evaluation_nodes import positives
 from glasshead.pipelines.risk.params import RiskParams
 
-SPOT = 1.5  # side of what is hidden beside an object, in places of the features
+SPOT = 1.5  # side of the square hidden beside an object, in places of the features
 
 
 def find_shortcuts(
@@ -38,12 +38,11 @@ def find_shortcuts(
     parameters: RiskParams,
     seed: int,
 ) -> list[Finding]:
-    """Return the findings on all risks, the severest first; a check that lacks what it needs says so.
+    """Return the findings on all risks, the most severe first; a check that lacks its input reports that.
 
-    risk_off_object: risk beside the object, and mark_beside_object: what decides there; both need masks. planted_mark:
-    marks that the source has planted. A mark is also looked for in what the `reference`, a usual classifier, learns
-    from the same data: these invite to it, even where the auditor resists. risk_by_attribute, data_bias: need
-    attributes of the image table.
+    risk_off_object (risk beside the object) and mark_beside_object (what it rests on there) need masks. planted_mark is
+    on marks that the source planted. Marks are also searched with the `reference`, a usual classifier, as the data may
+    invite a shortcut that the auditor resists. risk_by_attribute and data_bias need attributes of the image table.
     """
     findings: list[Finding | None] = []
     for risk_index, risk in enumerate(parameters.risks):
@@ -74,10 +73,10 @@ def _look_beside(
     parameters: RiskParams,
     seed: int,
 ) -> list[Finding | None]:
-    """Return findings on risk beside the object, and on what decides there."""
+    """Return findings on risk beside the object, and on what it rests on there."""
     if not len(localisation_images):
-        reason = f"no masks of test images with {risk!r}, which say where the object is"
-        advice = "Look at the galleries of the highest and of the uncertain: does the heat lie on the object?"
+        reason = f"there are no masks of objects in test images with {risk!r}"
+        advice = "Look at the galleries of the highest and of uncertain scores: does the heat lie on the object?"
         return [
             not_checked(check, reason, advice)
             for check in ("risk_off_object", "mark_beside_object")
@@ -116,7 +115,7 @@ def _look_at_marks(
     parameters: RiskParams,
     seed: int,
 ) -> Finding | None:
-    """Return a finding on the marks of a planted shortcut in test images; None where nothing is planted."""
+    """Return a finding on the marks of a planted shortcut in test images; None if there are none."""
     marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
     rows = logits[(logits["split"] == "test") & logits["image_id"].isin(marked.index)]
     rows = rows.head(parameters.localisation_images)
@@ -155,7 +154,7 @@ def _audited(
 def _look_at_attributes(
     samples: pd.DataFrame, logits: pd.DataFrame, risk: Risk, parameters: RiskParams, seed: int
 ) -> list[Finding | None]:
-    """Return findings on the attributes of the image table, but for the one that names the risk."""
+    """Return findings on the attributes of the image table, except the one that defines the risk."""
     attributes = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
     if not attributes:
         reason = f"the image table has no attributes beside {risk.name!r}"
@@ -193,6 +192,6 @@ def _look_at_attributes(
 
 
 def _grid_side(auditor: RiskAuditor) -> int:
-    """Return how many places a side of the frozen features has."""
+    """Return the number of places along a side of the frozen features."""
     shape = auditor.encoder.shape
     return shape[-1] if len(shape) == 3 else round(shape[0] ** 0.5)

@@ -1,4 +1,4 @@
-"""Nodes of `risk` that draw: its training, its ranking, where its maps point, and galleries of test images."""
+"""Nodes of `risk` that plot its training history and galleries of images."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ from glasshead.reporting.risk_figures import (
 from glasshead.reporting.risk_gallery import Heated, risk_gallery_figure, scale_of
 
 Arrays = dict[str, np.ndarray]
-SCALED = 2000  # test images whose maps the scale of colours is made of
+SCALED = 2000  # test images whose maps determine the scale of colours
 
 
 def plot_training_history(training_history: pd.DataFrame) -> Figure:
@@ -37,9 +37,9 @@ def plot_galleries(
     to_review: pd.DataFrame,
     parameters: RiskParams,
 ) -> tuple[Figure, Figure, Figure, Figure]:
-    """Return the test images with the highest scores, with the lowest, and of a probability nearest to a half.
+    """Return galleries of the test images with the highest, lowest and most uncertain scores.
 
-    And the first of the images to look at, of all splits.
+    The last gallery shows the first images to review, of all splits.
     """
     test = predictions[predictions["split"] == "test"]
     scaled = test.iloc[:: max(1, -(-len(test) // SCALED))]

@@ -1,4 +1,4 @@
-"""Nodes of `train_transfer`. What is fitted sees `fitting_samples` alone: train and validation rows."""
+"""Nodes of `train_transfer`. Fits see only `fitting_samples`, the train and validation rows."""
 
 import json
 from typing import Any
@@ -30,14 +30,14 @@ def fit_transfer(
     parameters: TrainTransferParams,
     seed: int,
 ) -> Fitted:
-    """Return the classifier, not yet calibrated, the training history with a row an epoch, and the log of the steps.
+    """Return the uncalibrated classifier, its training history by epoch, and its log of steps.
 
-    The backbone's weights come from `parent`. A training of the same data, parameters and seed that was stopped goes
-    on from `checkpoints`; a finished one is not repeated.
+    The backbone's weights come from `parent`. A stopped training of the same data, parameters and seed continues from
+    `checkpoints`; a finished one is not repeated.
 
     Raises:
-        ArtifactError: `fitting_samples` are not of `images`, or no Classifier where `parent` says.
-        BackboneError: ImageNet's weights cannot be had.
+        ArtifactError: `fitting_samples` are not of `images`, or `parent` names no Classifier.
+        BackboneError: ImageNet's weights are not available.
         ParameterError: parameters that do not fit each other, the data or this machine.
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
