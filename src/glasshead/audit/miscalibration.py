@@ -54,9 +54,9 @@ def miscalibration(
         summary=(
             f"Confidence differs from accuracy by {ece['value']:.3f} on average (ECE); a calibrated classifier stays "
             f"below {consistency:.3f} in 95 % of test sets of this size. Over all images it is {_way(bias)}confident "
-            f"by {abs(bias):.3f}. The largest part comes from confidences between {worst['from']:.2f} and {worst['to']:.2f}, where {worst['n']:.0f} "
-            f"images have a confidence of {worst['confidence']:.3f} and an accuracy of {worst['accuracy']:.3f} "
-            f"({worst['low']:.3f}–{worst['high']:.3f}): {way}confident."
+            f"by {abs(bias):.3f}. The largest part comes from confidences between {worst['from']:.2f} and "
+            f"{worst['to']:.2f}: {worst['n']:.0f} images have a confidence of {worst['confidence']:.3f} and accuracy "
+            f"{worst['accuracy']:.3f} ({worst['low']:.3f}–{worst['high']:.3f}), so it is {way}confident there."
         ),
         evidence={
             "ece": dict(ece),

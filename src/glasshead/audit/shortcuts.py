@@ -144,7 +144,7 @@ def object_finding(
         check="risk_off_object",
         severity="high" if (estimates["outside"].low or 0) > 0.5 else "medium",
         summary=(
-            f"Of the mass of {risk!r}, at the object's own area, {percent(estimates['outside'])} lies beside the object; of "
+            f"Of the mass of {risk!r}, at the object's own area, {percent(estimates['outside'])} lies beside it; of "
             f"a Gaussian in the centre, {percent(estimates['outside_centre'])}. The score may rest on something else."
         ),
         evidence=_numbers(estimates),

@@ -13,7 +13,7 @@ class CalibrateParams(BaseModel, extra="forbid", frozen=True):
     Attributes:
         without_optimum: if no temperature is best, for instance as every row is right, `keep` T = 1 with a warning, or
             `fail`.
-        target_error: the fraction of answers that may be wrong; predictions abstain below the confidence that ensures it.
+        target_error: the fraction of answers that may be wrong; predictions abstain where it cannot be ensured.
         certainty: the probability with which `target_error` must hold.
     """
 

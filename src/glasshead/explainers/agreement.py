@@ -1,4 +1,4 @@
-"""How alike two maps of one image are. NaN where one of them is not finite."""
+"""Similarity of two maps of an image; NaN if one of them is not finite."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -27,10 +27,10 @@ def rank_correlation(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
 
 
 def top_overlap(first: Maps, second: Maps, fraction: float = 0.1) -> Float64[np.ndarray, " n"]:
-    """Return (n,) how many of the highest pixels two maps have in common, in [0, 1].
+    """Return (n,) the fraction of their highest pixels that two maps have in common, in [0, 1].
 
-    `fraction` in (0, 1] of the pixels are the highest, one at least. Pixels tied at the threshold count in part, as in
-    `top_fractions`, and in common is the smaller part.
+    `fraction` in (0, 1] of the pixels, at least one, are the highest. Pixels tied at the threshold count in part, as in
+    `top_fractions`; the smaller part is in common.
     """
     count = max(1, round(fraction * first[0].size))
     first_top, second_top = (
@@ -59,9 +59,9 @@ def structural_similarity(first: Maps, second: Maps) -> Float64[np.ndarray, " n"
 def mean_agreement(
     maps: Mapping[str, Maps], compare: Comparison, among: Collection[str]
 ) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Return (n,) how alike each method's maps are to those of the methods `among`, itself left out, on average.
+    """Return (n,) the mean similarity of each method's maps to those of the other methods in `among`.
 
-    A comparison that is undefined does not count; NaN where none is left.
+    Undefined comparisons do not count; NaN if all are undefined.
     """
     pairs = {frozenset((name, other)) for name in maps for other in among if other != name}
     compared = {pair: compare(*(maps[name] for name in sorted(pair))) for pair in pairs}
@@ -77,7 +77,7 @@ def mean_agreement(
 
 
 def _scaled(maps: Maps) -> Float64[np.ndarray, "n h w"]:
-    """Return maps over their largest size; zeros stay zeros."""
+    """Return maps divided by their largest magnitude; zeros stay zeros."""
     peak = np.abs(maps).max(axis=(1, 2), keepdims=True)
     return np.nan_to_num(maps / np.where(peak > 0, peak, 1)).astype(float)
 

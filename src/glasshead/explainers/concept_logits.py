@@ -1,4 +1,4 @@
-"""Why *wheels*? One concept of a bottleneck as a classifier of its own, for every method that explains images."""
+"""One concept of a bottleneck as a classifier, so that every pixel method can explain its answers."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ class ConceptLogits(nn.Module):
         return layer
 
     def transformer_layers(self) -> list[nn.Module]:
-        """Return the classifier's transformer layers, none where it has no such thing."""
+        """Return the classifier's transformer layers, if it has any."""
         layers: list[nn.Module] = getattr(self.classifier, "transformer_layers", list)()
         return layers
 

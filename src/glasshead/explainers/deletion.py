@@ -1,4 +1,4 @@
-"""Deletion and insertion: how fast a class's probability falls or rises as pixels go or come, most important first.
+"""Deletion and insertion: how fast a class's probability changes as pixels go or come, most important first.
 
 Petsiuk et al. 2018, arXiv:1806.07421. Pixels of one value go in row-major order.
 """
@@ -27,13 +27,13 @@ def pixel_auc(
     steps: int = 32,
     batch_size: int = 32,
 ) -> Float64[np.ndarray, " n"]:
-    """Return (n,) areas under the target's probability as the highest pixels of `before` become those of `after`.
+    """Return (n,) areas under the target's probability while pixels of `before` are replaced by those of `after`.
 
-    From the image to nothing, such as grey, it is the deletion AUC, of which lower is better; from nothing to the image
-    the insertion AUC, of which higher is better.
+    From the image to grey it is the deletion AUC (lower is better), from grey to the image the insertion AUC (higher is
+    better).
 
     Args:
-        steps: equal fractions of the pixels that go one after the other; the area is by the trapezoidal rule.
+        steps: equal fractions of the pixels, replaced one after the other; the area is by the trapezoidal rule.
         batch_size: images at once in one pass through the model.
 
     NaN where a map is not finite. Raises ParameterError for fewer than one step, or more than there are pixels.

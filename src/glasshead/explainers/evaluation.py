@@ -1,4 +1,4 @@
-"""The evaluation for one method on one classifier: all measures of its maps, on images whose truth is known."""
+"""The evaluation of one explanation method on one classifier: all measures of its maps."""
 
 from dataclasses import dataclass, fields
 
@@ -28,14 +28,14 @@ Values = dict[str, Float64[np.ndarray, " n"]]
 
 
 class EvaluationParams(BaseModel, extra="forbid", frozen=True):
-    """What measuring a method may cost.
+    """The size of the evaluation of a method.
 
     Attributes:
-        images: test images drawn at random, the same for all methods.
-        deletion_steps: equal fractions of the pixels that go, or come, one after the other.
+        images: test images sampled at random, the same for all methods.
+        deletion_steps: steps in which pixels are deleted or inserted.
         infidelity_samples: noisy images for each image.
-        randomisation_images: how many of the images are explained again with a network of shuffled weights.
-        sensitivity_images: how many of the images are explained again after small changes; 0 leaves it out.
+        randomisation_images: images that are explained again with shuffled weights.
+        sensitivity_images: images that are explained again after small changes; 0 skips this measure.
         sensitivity_samples: changed images for each of them.
     """
 
@@ -49,12 +49,12 @@ class EvaluationParams(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class ExplainedImages:
-    """What methods are measured on.
+    """The images that methods are measured on.
 
     Attributes:
         images: in [0, 1].
         targets: the class that is explained.
-        masks, marks: where the object and a planted mark are, nowhere if that is not known.
+        masks, marks: of the object and of a planted mark; all False if unknown.
         numbers, falls: see `noise_response`.
     """
 
@@ -69,7 +69,7 @@ class ExplainedImages:
         return len(self.targets)
 
     def at(self, rows: slice | np.ndarray) -> "ExplainedImages":
-        """Return what stands in `rows`."""
+        """Return the images in `rows`."""
         return ExplainedImages(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
@@ -86,10 +86,10 @@ def measure_method(
 ) -> dict[str, Measure]:
     """Return all measures of the maps `explained` that `method` made of `subject`, with 95 % bootstrap intervals.
 
-    The first images of `subject` are those that are explained again, so let them stand in random order. `randomised` is
-    the classifier with shuffled weights, whose maps should be others.
+    The first images of `subject` are explained again, so they should be in random order. `randomised` is the classifier
+    with shuffled weights, whose maps should differ.
 
-    Completeness is measured of methods whose contributions must add up, `mass_on_mark` where there are marks.
+    Completeness is measured for contributions that must add up, `mass_on_mark` if there are marks.
     """
 
     def explain(model: nn.Module, images: Tensor, targets: Tensor) -> Float[np.ndarray, "n h w"]:

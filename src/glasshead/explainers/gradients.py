@@ -1,8 +1,8 @@
-"""Attributions from gradients: from the pixels through the whole of a classifier.
+"""Attributions from gradients through a whole classifier.
 
-All take any differentiable classifier, in evaluation mode, so that the images of a batch do not affect each other, with
-`images` (n, 3, h, w) in [0, 1] on its device, and explain the raw logit of `targets` (n,). They are our own where
-captum's take all steps or samples of an image into one pass, or one image at a time.
+All methods take any differentiable classifier in evaluation mode and `images` (n, 3, h, w) in [0, 1] on its device, and
+explain the raw logit of `targets` (n,). Captum's put all steps or samples of an image into one pass, or take one image
+at a time; these fill passes of any size.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,8 +44,8 @@ def smoothgrad(
 ) -> Explanation:
     """Return the mean gradients (n, 3, h, w) at images with noise. Smilkov et al. 2017, arXiv:1706.03825.
 
-    Reads `samples` and `noise`; noisy pixels are not clipped to [0, 1], which would make the noise biased. All images
-    share the noise, so that maps differ by images and classifiers alone.
+    Reads `samples` and `noise`. Noisy pixels are not clipped to [0, 1], as that would bias the noise. All images share
+    the noise, so that maps differ only by images and classifiers.
     """
     draw = _generator(budget, "smoothgrad")
     points = (
@@ -81,8 +81,8 @@ def gradient_shap(
 ) -> Attribution:
     """Return expected gradients (n, 3, h, w): the SHAP values' estimate of Lundberg & Lee 2017, arXiv:1705.07874.
 
-    `samples` gradients an image, each at a random point between it and a random one of `GREYS`, the same for all
-    images; the base is the mean over these. The gap is an error of sampling, which more samples close. Erion et al.
+    The mean of `samples` gradients, each at a random point between the image and one of `GREYS`, the same for all
+    images. The base is the mean over `GREYS`. The gap is a sampling error, which more samples reduce. Erion et al.
     2021, arXiv:1906.10670.
     """
     draw = _generator(budget, "gradient_shap")
@@ -127,7 +127,7 @@ def _grey_logits(classifier: Model, images: Tensor, level: float) -> Tensor:
 def _attribution(
     classifier: Model, images: Tensor, targets: Tensor, values: Tensor, base: Tensor, budget: Budget
 ) -> Attribution:
-    """Return `values` with base and output computed apart from them, so that their gap is a real check."""
+    """Return `values` with base and output from separate passes, so that their gap is a real check."""
     output = target_logits(classifier, images, targets, budget.batch_size)
     return Attribution(values.cpu().numpy(), base.cpu().numpy(), output.cpu().numpy())
 

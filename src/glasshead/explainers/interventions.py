@@ -1,6 +1,6 @@
-"""What a bottleneck decides when a concept is set by hand. After Koh et al. 2020, arXiv:2007.04612, section 3.
+"""Decisions of a bottleneck when concepts are set by hand. After Koh et al. 2020, arXiv:2007.04612, section 3.
 
-Concepts are probabilities (n, c), subtasks side by side; answers (n, s) are the value index of each subtask.
+Concepts are probabilities (n, c) of all subtasks side by side; answers (n, s) are value indices.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from glasshead.seeds import generator
 
 @dataclass(frozen=True)
 class Flips:
-    """What an intervention changes: the predicted class (n,) before and after."""
+    """The predicted class (n,) before and after an intervention."""
 
     before: Int[np.ndarray, " n"]
     after: Int[np.ndarray, " n"]
 
     @property
     def flipped(self) -> Bool[np.ndarray, " n"]:
-        """Return (n,) whether the predicted class is another one."""
+        """Return (n,) whether the predicted class changes."""
         changed: Bool[np.ndarray, " n"] = self.before != self.after
         return changed
 
@@ -38,9 +38,9 @@ def set_probability(
     value: str,
     probability: float,
 ) -> Float[Tensor, "n c"]:
-    """Return concepts in which `value` of `subtask` has `probability`; its other values share the rest as before.
+    """Return concepts in which `value` of `subtask` has `probability`; its other values share the rest in proportion.
 
-    Where they had nothing to share by, they get equal parts.
+    If their probabilities were all 0, they get equal parts.
 
     Raises ParameterError for an unknown subtask or value, or a probability outside [0, 1].
     """
@@ -71,7 +71,7 @@ def correct_subtasks(
     answers: Int[Tensor, "n s"],
     corrected: Bool[Tensor, "n s"],
 ) -> Float[Tensor, "n c"]:
-    """Return concepts in which the true answer has probability 1 wherever `corrected`; others stay as they are."""
+    """Return concepts in which the true answer has probability 1 wherever `corrected`."""
     corrected_columns = []
     for task, columns in enumerate(subtask_columns(subtasks)):
         probabilities = concepts[:, columns.start : columns.stop]
@@ -84,7 +84,7 @@ def correct_subtasks(
 def compare_decisions(
     classifier: Bottleneck, concepts: Float[Tensor, "n c"], changed: Float[Tensor, "n c"]
 ) -> Flips:
-    """Return what is decided from `concepts`, and from `changed`."""
+    """Return the decisions from `concepts` and from `changed`."""
     before, after = (
         classifier.logits_from_concepts(rows).argmax(dim=1).cpu().numpy()
         for rows in (concepts, changed)
@@ -105,8 +105,8 @@ def intervention_curve(
     The mean over images is accuracy against the number of corrected concepts.
 
     Args:
-        order: "uncertainty" corrects the subtask of the largest entropy first (of equal ones, the first); "random"
-            draws an order for each image under `seed`: give several seeds.
+        order: "uncertainty" corrects the subtask of the largest entropy first; "random" takes a random order for
+            each image, which depends on `seed`.
     """
     if order == "uncertainty":
         rank = np.argsort(-subtask_entropy(classifier.concepts, concepts), axis=1, kind="stable")
@@ -135,8 +135,8 @@ def known_concepts_curve(
 ) -> Bool[np.ndarray, "k n"]:
     """Return (subtasks + 1, n) whether each image is right when only the first 0, 1, … subtasks of `order` are known.
 
-    The others stand at the mean of `background`. The mean over images is accuracy at k concepts: a few subtasks that
-    decide more than their answers can tell leak something else.
+    The others are at the mean of `background`. The mean over images is accuracy at k concepts: subtasks that decide
+    more than their answers can tell leak something else.
 
     Raises ValueError unless `order` names each subtask once.
     """

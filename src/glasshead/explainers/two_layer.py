@@ -1,8 +1,8 @@
-"""Worths of coalitions for a two-layer network, such as a bottleneck's meta-learner, without mixing any rows.
+"""Worths of coalitions for a two-layer network, such as a bottleneck's meta-learner, without mixing rows.
 
-What enters a hidden unit is a sum over players, each of them the row's part or a background row's part: both are
-computed once for each player and added up for each coalition. For logits the average over the background moves inside
-the last layer, so that this is applied once a coalition instead of once a background row.
+The input of a hidden unit is a sum over players, each from the row or from a background row. Both are computed once for
+each player and added up for each coalition. For logits, the average over the background moves inside the last layer,
+which is then applied once for each coalition instead of once for each background row.
 """
 
 import inspect
@@ -41,9 +41,9 @@ class TwoLayer:
         return logits if self.temperature is None else (logits / self.temperature).softmax(dim=1)
 
     def worths(self, game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
-        """Return (n, s) what `function_worths` would, this being the game's function, up to rounding in its dtype.
+        """Return (n, s) the same as `function_worths`, up to rounding.
 
-        On a CPU each of torch's threads takes blocks of coalitions; their number does not change the result.
+        On a CPU, each of torch's threads takes blocks of coalitions; their number does not change the result.
         """
         rows, targets = game.rows, game.targets.to(game.rows.device)
         joined = torch.from_numpy(members).to(rows)
@@ -76,7 +76,7 @@ class TwoLayer:
         background: Float[Tensor, "p b h"],
         targets: Int[Tensor, " n"],
     ) -> Float64[Tensor, "s n"]:
-        """Return the worths of the coalitions `taken`, from what each player adds to the hidden units."""
+        """Return the worths of the coalitions `joined`, from what each player adds to the hidden units."""
         present = torch.tensordot(joined, own, dims=1)
         absent = torch.tensordot(1 - joined, background, dims=1) + self.first.bias
         if self.temperature is None:
@@ -109,7 +109,7 @@ class TwoLayer:
     ) -> Float64[Tensor, "s n"]:
         """Return the target probability, averaged over the background.
 
-        With relu(x + a) = max(x, -a) + a, the last layer reads the a of all rows but once.
+        With relu(x + a) = max(x, -a) + a, the last layer reads the a of all rows only once.
         """
         s, b, h = absent.shape
         weight, bias = self.second.weight / temperature, self.second.bias / temperature
@@ -128,7 +128,7 @@ class TwoLayer:
 
 
 def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLayer | None:
-    """Return `network` as a TwoLayer; None where it is not a Sequential of Linear, ReLU, Linear with biases."""
+    """Return `network` as a TwoLayer, or None if it is not a Sequential of Linear, ReLU, Linear with biases."""
     match list(network) if isinstance(network, nn.Sequential) else []:
         case [nn.Linear() as first, nn.ReLU(), nn.Linear() as second]:
             biased = first.bias is not None and second.bias is not None
@@ -139,7 +139,7 @@ def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLay
 def mean_relu(
     present: Float[Tensor, "s n h"], absent: Float[Tensor, "s b h"]
 ) -> Float[Tensor, "s n h"]:
-    """Return the mean over b of relu(present + absent); compiled on a CPU, by search elsewhere."""
+    """Return the mean over b of relu(present + absent), by compiled code on a CPU, by search elsewhere."""
     if present.device.type != "cpu":
         return mean_relu_by_search(present, absent)
     mean = torch.zeros_like(present)
@@ -152,8 +152,8 @@ def mean_relu_by_search(
 ) -> Float[Tensor, "s n h"]:
     """Return the same in time that hardly depends on b.
 
-    As a function of `present` it is piecewise linear: the sum of those background values that lie above -present, and
-    `present` as many times. With the values sorted, and summed from the end, a binary search finds both.
+    The function is piecewise linear in `present`: the sum of the background values above -present, plus `present` times
+    their number. With sorted values and their sums from the end, a binary search finds both.
     """
     s, b, h = absent.shape
     ascending = absent.transpose(1, 2).contiguous().sort(dim=2).values  # (s, h, b)
@@ -184,7 +184,7 @@ def _add_mean_relu(
 
 @cache
 def _compiled() -> Any:
-    """Return `_add_mean_relu` in machine code, for arrays of one dtype; it lets other threads run."""
+    """Return `_add_mean_relu` compiled, without the GIL."""
     import numba  # takes a second
 
     return numba.njit(nogil=True)(inspect.unwrap(_add_mean_relu))

@@ -37,13 +37,13 @@ def fit_threshold(
     )
     if fitted["threshold"] is None:
         logger.warning(
-            "Predictions always abstain: no confidence threshold is shown to keep calibrate.target_error = %g on %d "
-            "calibration rows. Raise the target error, or add calibration rows.",
+            "Predictions always abstain: no confidence threshold keeps calibrate.target_error = %g on %d calibration "
+            "rows. Raise the target error, or add calibration rows.",
             parameters.target_error, fitted["rows"],
         )  # fmt: skip
     else:
         logger.info(
-            "Answers above a confidence of %g: %.0f %% of the calibration rows, error %.3f, below %.3f at %g %% certainty",
+            "Answers above a confidence of %g: %.0f %% of calibration rows, error %.3f, below %.3f at %g %%",
             fitted["threshold"], 100 * fitted["coverage"], fitted["error"], fitted["error_bound"],
             100 * fitted["certainty"],
         )  # fmt: skip

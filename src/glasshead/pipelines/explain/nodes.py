@@ -206,8 +206,8 @@ def class_indices(classes: Sequence[str], names: pd.Series) -> Int[Tensor, " n"]
     indices = pd.Index(classes).get_indexer(pd.Index(names))
     if unknown := names[indices < 0].tolist():
         raise ArtifactError(
-            f"The classifier has no class {unknown[0]!r}: it was trained on other data. Run its training, calibrate and "
-            "evaluate pipelines again."
+            f"The classifier has no class {unknown[0]!r}: it was trained on other data. Run its training, "
+            "calibrate and evaluate pipelines again."
         )
     return torch.from_numpy(indices.astype(np.int64))
 

@@ -157,9 +157,9 @@ def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: obje
             or parity["largest_difference"] > parameters.maximum_difference
         ):
             raise GateError(
-                f"The export {name} differs from the classifier: it agrees on the class of {parity['agreement']:.4f} of "
-                f"{parity['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}), and its "
-                f"probabilities differ by up to {parity['largest_difference']:.3g} (export.maximum_difference = "
+                f"The export {name} differs from the classifier: it has the same class for {parity['agreement']:.4f} "
+                f"of {parity['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}), and "
+                f"differs in probabilities by up to {parity['largest_difference']:.3g} (export.maximum_difference = "
                 f"{parameters.maximum_difference:g}). Everything was saved, but do not use this export."
             )
 

@@ -34,13 +34,13 @@ def compare_classifiers(results: ResultsFolder, parameters: ReportParams) -> str
     for name in further:
         if _output(compared[name]) != _output(compared[first]):
             raise ArtifactError(
-                f"The classifiers {name} and {first} cannot be compared: one predicts a class, the other labels. Remove "
-                "one from report.compare."
+                f"The classifiers {name} and {first} cannot be compared: one predicts a class, the other labels. "
+                "Remove one from report.compare."
             )
         if _trained_on(compared[name]) != _trained_on(compared[first]):
             raise ArtifactError(
-                f"The classifier {name} was trained on other images or splits than {first}. Run both pipelines again, "
-                "or remove one from report.compare."
+                f"The classifier {name} was trained on other images or splits than {first}. Run both pipelines "
+                "again, or remove one from report.compare."
             )
     return comparison_page(compared, missing, parameters.most)
 

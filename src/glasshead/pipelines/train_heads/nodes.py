@@ -106,8 +106,8 @@ def predict_baselines(
 
     majority: the most frequent train class. linear_probe: logistic regression on the same embeddings.
     hard_concepts: the classifier's meta-learner on arg-max concepts. random_concepts/<i>: the same bottleneck trained
-    on random codes of the classes, with the taxonomy's subtasks and widths. zero_shot: the class whose prompt is nearest
-    to the image's embedding; if there is no such column, the log says why. Raises as `fit_heads`.
+    on random codes of the classes, with the taxonomy's subtasks and widths. zero_shot: the class whose prompt is
+    nearest to the image's embedding; if there is no such column, the log says why. Raises as `fit_heads`.
     """
     parsed = Taxonomy.model_validate(taxonomy)
     train, validation = _rows(embeddings, classifier.encoder_key, fitting_samples, parsed)

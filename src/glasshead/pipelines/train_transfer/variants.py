@@ -52,11 +52,7 @@ VARIANTS = [Variant(*recipe, replicate) for recipe in RECIPES for replicate in r
 
 
 def reference_of(recipe: Recipe) -> Recipe | None:
-    """Return what `recipe` is compared with.
-
-    Recipes on another network are compared with the same strategy on the reference's network, others with the
-    reference, which itself has none.
-    """
+    """Return the same strategy on the reference's network, or for a recipe on that network, the reference."""
     if recipe.architecture != REFERENCE.architecture:
         return recipe._replace(architecture=REFERENCE.architecture)
     return REFERENCE if recipe != REFERENCE else None
