@@ -1,4 +1,4 @@
-"""Content hashes as bytes (n, 32), where equal ones are, and images in memory that are known by theirs."""
+"""Content hashes as bytes (n, 32), the search for equal hashes, and images in memory with their hashes."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ def as_hashes(content_hash: Iterable[str]) -> Hashes:
 
 
 class HashIndex:
-    """Finds equal hashes by their first eight bytes, which then are compared whole; 16 bytes a row."""
+    """Finds equal hashes by their first eight bytes, then compares them completely; needs 16 bytes for each row."""
 
     def __init__(self, hashes: Hashes) -> None:
         self._hashes = hashes
@@ -56,8 +56,8 @@ def _starts(hashes: UInt8[np.ndarray, "n 32"]) -> np.ndarray:
 class PixelImages:
     """RGB images of one size: `pixels` (n, 3, h, w) from 0 to 255, on the CPU.
 
-    The hash of an image is the SHA-256 of its size and pixels. Raises ParameterError where `pixels` are not that, or
-    ids are more or fewer than images.
+    The hash of an image is the SHA-256 of its size and pixels. Raises ParameterError for other `pixels`, or if the
+    number of ids differs.
     """
 
     def __init__(
@@ -100,4 +100,4 @@ class PixelImages:
         return self._pixels[torch.from_numpy(rows)]
 
     def release(self) -> None:
-        """Keep all: the pixels are the caller's."""
+        """Do nothing, as the pixels belong to the caller."""

@@ -1,7 +1,7 @@
-"""The Ray engine: the images whose content the store does not know, encoded by workers on one machine or many.
+"""The Ray engine, which encodes images that are not in the store with workers on one or several machines.
 
-The driver reads encoded bytes, hands each worker one batch at a time, and alone writes to the store: workers need
-neither the image table, nor the store, nor the backbone's folder. docs/decisions/0006 says why these are plain actors.
+The driver reads encoded bytes, gives each worker one batch at a time, and writes to the store. Workers need neither the
+image table, nor the store, nor the backbone's folder. docs/decisions/0006 says why they are plain actors.
 """
 
 import logging
@@ -35,7 +35,7 @@ _STARTS = 3  # workers in a row that may die before their first batch
 
 @runtime_checkable
 class Images(Protocol):
-    """What the engine asks of an image table."""
+    """What the engine needs of an image table."""
 
     def ids(self) -> pd.Series:
         """Return the image ids in row order."""
@@ -47,11 +47,11 @@ class Images(Protocol):
         """Return the encoded bytes of `row`."""
 
     def release(self) -> None:
-        """Give back the memory that holds images that were read."""
+        """Release the memory of images that were read."""
 
 
 class Encoded(NamedTuple):
-    """What came of a batch: rows and their outputs, rows that failed and why, and the operations it took."""
+    """The result of a batch: rows, their outputs, failed rows with reasons, and the number of operations."""
 
     rows: np.ndarray
     outputs: np.ndarray
@@ -75,8 +75,8 @@ def embed_images_on_ray(
 ) -> tuple[Embeddings, dict[str, Any]]:
     """Return what `local.embed_images` returns, computed by Ray workers; only content new to `store` is encoded.
 
-    A batch whose worker dies is tried again by another one, then image by image. An image that cannot be decoded, is
-    damaged in the table, or alone kills its workers, is left out; all others are stored before the error that names it.
+    A batch whose worker dies is tried again by another one, then image by image. Images that cannot be decoded, are
+    damaged, or kill their workers are left out; all others are stored before the error that names them.
 
     Args:
         images: the image table.
@@ -164,14 +164,14 @@ class Worker:
 
 @dataclass
 class _Batch:
-    """Rows to encode together, and how many workers have died of them."""
+    """Rows to encode together, and the number of workers that died on them."""
 
     rows: np.ndarray
     deaths: int = 0
 
 
 class _Crew:
-    """The workers of one run: who is starting, idle or on which batch; all are stopped at the end."""
+    """The workers of one run, which are starting, idle or busy with a batch; all are stopped at the end."""
 
     def __init__(
         self, ray: ModuleType, encoder: Any, work: Work, dtype: str, workers: int | Literal["auto"]
@@ -271,7 +271,7 @@ def _encode(
     max_retries: int,
     failures: dict[int, str],
 ) -> Iterator[Encoded]:
-    """Yield what came of `batches` in any order; rows that cannot be encoded are added to `failures`."""
+    """Yield the results of `batches` in any order; rows that cannot be encoded are added to `failures`."""
     queue = deque(_Batch(rows) for rows in batches)
 
     def keep_busy() -> None:

@@ -146,8 +146,8 @@ class ImageEncoder(nn.Module):
         stages = getattr(self.vision, "stages", None)
         if stages is None:
             raise ParameterError(
-                f"The backbone {self.backbone.name!r} is a transformer without a convolutional map for class activation "
-                "maps. Use patch_grad_cam or a method of attention."
+                f"The backbone {self.backbone.name!r} is a transformer, which has no convolutional map for class "
+                "activation maps. Use patch_grad_cam or a method of attention."
             )
         last: nn.Module = stages[-1]
         return last

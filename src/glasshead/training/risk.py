@@ -35,11 +35,11 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
     """How a risk head is trained.
 
     Attributes:
-        losses: their weights.
-        epochs, batch_size, optimiser, schedule: as everywhere.
-        narrowing: fraction of the steps in which the places that count narrow from all to the highest. Where the
-            highest alone count from the start, those that happen to be, beside the object too, are all that learns.
-        resample: balanced draws as many images with each risk as without it, with replacement; for rare risks.
+        losses: the weights of the losses.
+        epochs, batch_size, optimiser, schedule: as in `TrainingParams`.
+        narrowing: fraction of the steps over which pooling narrows from all places to the highest. Without it, only the
+            places that are highest by chance would learn, even beside the object.
+        resample: balanced samples as many images with each risk as without it, with replacement; for rare risks.
     """
 
     losses: RiskLossWeights = RiskLossWeights()
@@ -55,7 +55,7 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class RiskRows:
-    """Rows to fit on or to validate on: `take` gives the features of some, `labels` are 1 with each risk, 0 without."""
+    """Rows to fit or validate on: `take` returns features of rows, `labels` are 1 with each risk and 0 without."""
 
     take: Take
     labels: Float[Tensor, "n r"]
@@ -72,15 +72,15 @@ def train_risk_head(
     seed: int,
     localise: Localise,
 ) -> list[Row]:
-    """Train `head` in place; return one row an epoch; it ends in evaluation mode with the weights of its best epoch.
+    """Train `head` in place; return a row for each epoch; it ends with the weights of its best epoch, for evaluation.
 
-    `head` gives `logits_and_activations` of features, from as many places as `narrowed` says; of activations the
-    highest values, `top`, that the patch loss compares; and the maps that it is spread to, `spread`.
+    `head` has `logits_and_activations` of features, `narrowed`, `top` (the highest activations, for the patch loss) and
+    `spread` (from activations to maps).
     Columns: epoch; train_<loss> and validation_<loss> for loss (the weighted sum), bce, ranking, patch; train_gap and
     validation_gap, of logits; validation_auroc, validation_auprc, and what `localise` gives, as validation_<name>, all
     means over the risks; learning_rate, of the last step.
 
-    Raises TrainingError where a loss is not finite, or a batch does not fit into memory.
+    Raises TrainingError if a loss is not finite, or a batch does not fit into memory.
     """
     head.standardise_by(*channel_moments(train, params.batch_size))
     optimisers = build_optimisers(head, one_phase(head, params.epochs), params.optimiser)
@@ -117,7 +117,7 @@ def train_risk_head(
 
 
 class RiskOutputs(NamedTuple):
-    """What a head makes of rows: logits, the activations by place that they come from, and risk maps."""
+    """The outputs of a head: logits, the activations that they come from, and risk maps."""
 
     logits: Float[Tensor, "n r"]
     activations: Float[Tensor, "n r h w"]
@@ -139,9 +139,9 @@ def risk_outputs(head: Any, rows: RiskRows, batch_size: int) -> RiskOutputs:
 def draw_order(
     labels: Float[Tensor, "n r"], resample: Literal["none", "balanced"], seed: int, epoch: int
 ) -> Int[np.ndarray, " n"]:
-    """Return the rows of an epoch in their order: each once, or n drawn so that each risk is in half of them.
+    """Return the rows of an epoch in order: each once, or n sampled so that half of them have each risk.
 
-    Of several risks, each gives its own half of the draws to either side.
+    With several risks, the sampling weights are averaged over risks.
     """
     draw = generator(seed, "risk", "order", epoch)
     if resample == "none":
@@ -205,7 +205,7 @@ def _validate(
     seed: int,
     localise: Localise,
 ) -> Row:
-    """Return the columns of the validation rows; losses by batches of a fixed random order, as in training."""
+    """Return the columns of validation rows; losses use batches in a fixed random order, as in training."""
     logits, activations, maps = risk_outputs(head, validation, params.batch_size)
     order = generator(seed, "risk", "validation").permutation(len(validation))
     losses_by_batch = [

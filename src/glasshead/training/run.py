@@ -1,4 +1,4 @@
-"""A training on its way: its state, its steps and epochs, and how it is saved and taken up again."""
+"""A running training: its state, steps and epochs, and how it is saved and resumed."""
 
 import logging
 import math
@@ -39,7 +39,7 @@ Augmentation = Callable[
 
 
 class Run:
-    """One training of `model`, which is on `device`; `restore`, `train`, `finish` in this order."""
+    """One training of `model`, which is on `device`; call `restore`, `train` and `finish` in this order."""
 
     def __init__(
         self,
@@ -74,7 +74,7 @@ class Run:
         self.optimisers: list[torch.optim.Optimizer] = []
 
     def restore(self) -> None:
-        """Take up the last checkpoint of this very training, if there is one."""
+        """Resume the last checkpoint of this training, if there is one."""
         checkpoint = self.checkpoints.load("last", self.identity) if self.checkpoints else None
         groups = split_parts(checkpoint[1] if checkpoint else {})
         if checkpoint:
@@ -188,7 +188,7 @@ class Run:
             progress.seconds,
         )
         logger.info(
-            "Epoch %d (%s): train loss %.4f, validation loss %.4f, accuracy %.4f, %.0f s",
+            "Epoch %d (%s): train loss %.3f, validation loss %.3f, accuracy %.3f, %.0f s",
             row["epoch"], row["phase"], row["train_loss"], validation.loss, validation.accuracy, row["seconds"],
         )  # fmt: skip
         progress.confusion = validation.confusion.tolist() if self.params.mining else None
