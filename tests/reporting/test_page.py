@@ -52,7 +52,7 @@ def test_numbers(value, text):
 
 def test_intervals_are_left_out_where_there_is_none():
     whole = {"value": 0.5, "low": -0.25, "high": 0.75}
-    assert (interval(whole), estimated(whole)) == ("-0.25 to 0.75", "0.50 (-0.25 to 0.75)")
+    assert (interval(whole), estimated(whole)) == ("-0.2 to 0.8", "0.5 (-0.2 to 0.8)")
     assert estimated({"value": 1.5, "low": None, "high": None}) == "1.5"
 
 

@@ -159,7 +159,7 @@ def test_what_has_run_is_shown(planted_report):
     assert high < low
     assert "What to do: Remove the mark." in parsed.text
     assert "fraction : 0.81" in parsed.text.replace("fraction:", "fraction :")
-    assert "0.5 (0.25 to 0.75)" in parsed.text
+    assert "0.50 (0.25 to 0.75)" in parsed.text
 
 
 @pytest.mark.parametrize("broken", [{"check": "x"}, "text", {"severity": "fatal"}])
