@@ -86,5 +86,5 @@ def test_an_attribute_that_says_nothing_is_not_called_checked(light):
 
 def test_samples_that_lack_test_rows_are_refused():
     test, samples = tables(light="day")
-    with pytest.raises(ArtifactError, match="not those of the samples"):
+    with pytest.raises(ArtifactError, match="belong to other samples"):
         find_faults(test, samples.iloc[:-1], METRICS, RELIABILITY)

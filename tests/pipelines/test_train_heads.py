@@ -307,7 +307,7 @@ class TestReproducibility:
             predict_logits(catalog.load("uncalibrated"), other, samples)
         images = make_images(samples)
         fitting = select_fitting_samples(images, samples)
-        with pytest.raises(ArtifactError, match="from another encoder"):
+        with pytest.raises(ArtifactError, match="come from another encoder"):
             fit_heads(other, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
 
     def test_heads_read_the_output_that_was_embedded(self, samples, backbone):

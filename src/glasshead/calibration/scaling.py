@@ -67,8 +67,8 @@ def _temperature(name: str, head: Head, strict: bool) -> float:
     except CalibrationError as error:
         if strict:
             raise CalibrationError(
-                f"no temperature for the classifier: {error}; "
-                "set calibrate.without_optimum=keep to go on with T = 1"
+                f"The classifier has no best temperature: {error}, "
+                "or set calibrate.without_optimum to keep to continue with T = 1."
             ) from error
         logger.warning("%r keeps T = 1, as no temperature is best: %s", name, error)
         return 1.0
