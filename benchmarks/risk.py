@@ -226,8 +226,8 @@ def audited(auditor: RiskAuditor, test: Drawn, rows: np.ndarray) -> Audited:
         pixels,
         *risk_maps(auditor, pixels, 0),
         test.labels[rows] == "truck",
-        partial(risk_probabilities, auditor, place=0),
-        partial(risk_attribution, auditor, place=0),
+        partial(risk_probabilities, auditor, risk_index=0),
+        partial(risk_attribution, auditor, risk_index=0),
     )
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from glasshead.images.table import ImageTable
 from glasshead.reporting.findings import ShownFinding, ShownImage, sorted_findings
-from glasshead.reporting.report import Subject
+from glasshead.reporting.report import ReportContent
 from glasshead.reporting.risk_verdicts import sigmoid_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import verdicts
@@ -189,7 +189,7 @@ def make_subject(
     name: str = "heads",
     image_id: str = "test/0",
     **changes: Any,
-) -> Subject:
+) -> ReportContent:
     """Return a subject with two images, one of them wrong; `changes` replace what else it has."""
     metrics = make_metrics(subtask=classes[0])
     tables = make_tables(classes)
@@ -204,7 +204,7 @@ def make_subject(
             "measured": True,
         }
     )
-    subject = Subject(
+    subject = ReportContent(
         summary=make_summary(name, classes, metrics),
         metrics=metrics,
         explanations=make_explanations(),
@@ -246,7 +246,7 @@ def make_risk_metrics() -> dict[str, Any]:
     }
 
 
-def make_risk_subject(risk: str = "road") -> Subject:
+def make_risk_subject(risk: str = "road") -> ReportContent:
     """Return a risk auditor with a finding and a list of two images to look at."""
     metrics = make_risk_metrics()
     finding: Any = {
@@ -274,7 +274,7 @@ def make_risk_subject(risk: str = "road") -> Subject:
         {"rank": [1, 2], "image_id": ["train/41", "test/42"], "risk": risk, "surprise": [9.5, 1.1]}
     )
     figures = "curves", "highest", "localisation", "lowest", "reliability", "to_review"
-    return Subject(
+    return ReportContent(
         summary=summary,
         metrics=metrics,
         figures={name: png() for name in figures},

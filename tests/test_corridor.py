@@ -29,7 +29,7 @@ from glasshead.images.table import ImageTable
 from glasshead.models.variants import name_of
 from glasshead.pipelines.train_cnn import ablation_nodes
 from glasshead.pipelines.train_cnn.ablation_nodes import VARIANTS
-from glasshead.reporting.page import plain
+from glasshead.reporting.page import escaped
 from glasshead.reporting.site import clean_site
 from glasshead.serving.export import run_onnx
 from glasshead.training.augment import PRESETS
@@ -132,10 +132,10 @@ def check_documents(folder: Path) -> None:
     assert shown.keys() == metrics.keys()
     for name, found in metrics.items():
         assert (float(shown[name]) if shown[name] else None) == found["value"]
-        assert f"| {plain(name)} |" in card
+        assert f"| {escaped(name)} |" in card
     findings = json.loads((folder / "findings.json").read_text())
     assert all(str(escape(each["summary"])) in report for each in findings)
-    assert all(plain(each["summary"]) in card for each in findings)
+    assert all(escaped(each["summary"]) in card for each in findings)
     made = [each for each in findings if each["evidence"]]
     counted = {0: "and found nothing", 1: "1 finding"}.get(len(made), f"{len(made)} findings")
     missed = f"; {len(findings) - len(made)} not made" if len(made) < len(findings) else ""
@@ -355,7 +355,7 @@ class TestPipelines:
         assert run("--pipelines=pretrain").exit_code == 0
         assert shipped.stat().st_mtime_ns == before
         own = "--params=backbone.name=data/06_models/nano-clip"
-        assert "has resolved the image processor" in run("--pipelines=embed", own).stderr
+        assert "resolved the image processor" in run("--pipelines=embed", own).stderr
         for options in ([own], []):
             for stage in ("preprocess", "embed"):
                 assert run(f"--pipelines={stage}", *options).exit_code == 0
@@ -423,7 +423,7 @@ class TestCNN:
     def test_report_and_card_hold_every_metric(self, cnn_run: Result) -> None:
         check_documents(CNN_REPORTING)
         assert (
-            "It reads pixels, so that there is no linear probe"
+            "It reads pixels, so there is no linear probe"
             in (CNN_REPORTING / "report.html").read_text()
         )
 
@@ -528,7 +528,7 @@ class TestAblation:
 
     def test_what_it_compares_is_no_parameter(self, run: Run, ablation_run: Result) -> None:
         result = run("--pipelines=cnn_ablation", "--params=cnn_ablation.augmentation=none")
-        assert "Leave it out of `cnn_ablation`" in result.stderr
+        assert "Remove `augmentation` from `cnn_ablation`" in result.stderr
         (last,) = last_runs()
         assert last.info.status == "FAILED"
         assert "mlflow.parentRunId" not in last.data.tags

@@ -127,9 +127,7 @@ class TestRecord:
         assert metrics.keys() == {*bounds, "temperature", "seconds"} | curves
         losses = client.get_metric_history(run.info.run_id, "audit_log/train_loss")
         assert [(entry.step, entry.value) for entry in losses] == [(0, 0.5), (1, 0.25)]
-        accuracies = client.get_metric_history(
-            run.info.run_id, "audit_log/validation_accuracy"
-        )
+        accuracies = client.get_metric_history(run.info.run_id, "audit_log/validation_accuracy")
         assert [(entry.step, entry.value) for entry in accuracies] == [(1, 1.0)]  # NaN is no point
         files = {
             entry.path

@@ -18,7 +18,7 @@ from glasshead.images.scenes import CLASSES
 from glasshead.images.table import ImageTable
 from glasshead.manifest import Manifest
 from glasshead.models.classifier import Classifier
-from glasshead.reporting.page import plain
+from glasshead.reporting.page import escaped
 
 Run = Callable[..., Result]
 ROOT = Path(__file__).parents[1]
@@ -64,7 +64,9 @@ class TestRisk:
         rows = (REPORTING / "model_card.md").read_text().splitlines()
         metrics = json.loads((REPORTING / "metrics.json").read_text())
         assert sorted(re.findall(r'data-metric="([^"]+)"', report)) == sorted(metrics)
-        assert {f"| {plain(name)} " for name in metrics} <= {row.rsplit("|", 4)[0] for row in rows}
+        assert {f"| {escaped(name)} " for name in metrics} <= {
+            row.rsplit("|", 4)[0] for row in rows
+        }
 
     def test_they_name_the_data_they_are_of(self, risk_run: Result) -> None:
         digest = ImageTable.open(Path("data/02_intermediate/images.arrow")).digest()

@@ -66,8 +66,8 @@ def _refusals() -> Iterator[list[str]]:
         if _is_no_error(record):
             return True
         message = record.getMessage()
-        found = (error for error in _causes(sys.exception()) if isinstance(error, ValidationError))
-        error = next(found, None)
+        errors = (error for error in _causes(sys.exception()) if isinstance(error, ValidationError))
+        error = next(errors, None)
         lines.extend(wrong_values(error, message.split("'")[1]) if error else [message])
         return False
 

@@ -75,23 +75,23 @@ def plain_validation(message: str) -> str:
 def wrong_values(error: ValidationError, block: str) -> Iterator[str]:
     """Yield a line for each parameter of `block` that Pydantic refuses: its name, the value, and what it may be."""
     wanted: dict[str, list[str]] = {}
-    given: dict[str, object] = {}
-    for part in error.errors(include_url=False):
+    values: dict[str, object] = {}
+    for refusal in error.errors(include_url=False):
         # A place in Pydantic's types, such as literal['auto'] where there are several, is no part of the name.
-        names = [str(name) for name in part["loc"] if not _is_type(str(name))]
+        names = [str(name) for name in refusal["loc"] if not _is_type(str(name))]
         path = ".".join([block, *names])
-        if part["type"] == "extra_forbidden":
+        if refusal["type"] == "extra_forbidden":
             yield f"There is no parameter {path}."
-        elif part["type"] == "value_error":  # a rule of ours, which says all
-            yield str(part["ctx"]["error"])
-        elif part["type"] == "missing":
+        elif refusal["type"] == "value_error":  # a rule of ours, which says all
+            yield str(refusal["ctx"]["error"])
+        elif refusal["type"] == "missing":
             yield f"{path} is missing."
         else:
-            given[path] = part["input"]
-            allowed = re.sub(r"^Input (should be|is not) | for <class .*>$", "", part["msg"])
+            values[path] = refusal["input"]
+            allowed = re.sub(r"^Input (should be|is not) | for <class .*>$", "", refusal["msg"])
             wanted.setdefault(path, []).append(allowed)
     for path, options in wanted.items():
-        yield f"{path} is {given[path]!r}, but should be {', or '.join(options)}."
+        yield f"{path} is {values[path]!r}, but should be {', or '.join(options)}."
 
 
 def _is_type(name: str) -> bool:

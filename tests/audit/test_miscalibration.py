@@ -61,7 +61,7 @@ def test_a_range_of_confidence_that_misses_accuracy_is_found(accuracy, way):
     assert numbers["confidence_less_accuracy"] == pytest.approx((0.75 - accuracy) / 3)
     assert (numbers["bin"]["from"], numbers["bin"]["to"]) == (0.7, 0.8)
     assert f"Over all images it is {way}confident" in found["summary"]
-    assert found["summary"].endswith(f": {way}confident.")
+    assert found["summary"].endswith(f", so it is {way}confident there.")
     shown = test.set_index("image_id").loc[found["rows"]]
     assert (shown["confidence"] == 0.75).all()
     assert ((shown["label"] == shown["predicted"]) == (way == "under")).all()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.evaluation import EvaluationParams, Subject, measure_method
+from glasshead.explainers.evaluation import EvaluationParams, ExplainedImages, measure_method
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
@@ -36,7 +36,7 @@ def test_the_pixel_that_decides_is_missed_and_brings_the_class_back() -> None:
     masks = np.zeros((ROWS, SIDE, SIDE), bool)
     masks[:, 0, 0] = True
     maps = np.tile(classifier.weight.detach().numpy(), (ROWS, 1, 1))
-    subject = Subject(
+    subject = ExplainedImages(
         images=torch.ones(ROWS, 3, SIDE, SIDE),
         targets=torch.ones(ROWS, dtype=torch.long),
         masks=masks,

@@ -58,7 +58,7 @@ class Chain(nn.Module):
         (Chain(nn.Conv2d(3, 4, 3), nn.GELU()), "no rule for GELU"),
         (Chain(nn.Conv2d(3, 4, 3), *[nn.ReLU()] * 2), "used twice"),
         (Chain(*[nn.Conv2d(3, 3, 3)] * 2), "used twice"),
-        (nn.Flatten(), "no chain of layers"),
+        (nn.Flatten(), "not a chain of layers"),
     ],
 )
 def test_a_reason_names_what_has_no_rule(classifier, reason):

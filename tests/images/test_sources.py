@@ -501,7 +501,7 @@ class TestWhatIsCheckedOfEverySource:
         assert ingested.quarantine["file"].tolist() == ["bad"]
         with pytest.raises(
             SourceError,
-            match=r"1 of 10 images.*max_bad_fraction \(0.09\).*'bad': not a readable image",
+            match=r"1 of 10 images.*max_bad_fraction allows 0\.09\..*'bad': not a readable image",
         ):
             read("scenes", max_bad_fraction=0.09)
 

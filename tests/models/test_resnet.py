@@ -68,5 +68,5 @@ class TestAsClassifier:
             build(pretrained="imagenet")
 
     def test_other_networks_have_one_width(self):
-        with pytest.raises(ParameterError, match="comes in one width"):
+        with pytest.raises(ParameterError, match="has only one width"):
             build(architecture="mobilenet_v3_small")

@@ -110,7 +110,7 @@ def test_each_variant_is_kept_with_its_checkpoints(store):
 
 def test_an_observer_hears_of_each_variant_as_it_is_made(store, told, images, samples):
     histories = fit_each(store, trainings())
-    fitted = [("0.05_0", [], False), ("0.05_0", ["training_history", "step_log"], False)]
+    fitted = [("0.05_0", [], False), ("0.05_0", ["step_log", "training_history"], False)]
     assert told[:2] == fitted
     measure(store, histories, images, samples)
     assert told[4:] == [("0.05_0", ["metrics"], True), ("0.1_1", ["metrics"], True)]

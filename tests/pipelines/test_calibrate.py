@@ -119,7 +119,7 @@ def test_the_threshold_is_that_of_calibrated_confidence_on_calibration_rows(outp
 def test_a_target_that_cannot_be_kept_is_said(logits, caplog):
     found = run(logits, target_error=1e-4)["abstention"]
     assert found["threshold"] is None
-    assert "calibrate.target_error = 0.0001 by 4000 calibration rows" in caplog.text
+    assert "calibrate.target_error = 0.0001 on 4000 calibration rows" in caplog.text
 
 
 def test_predictions_are_softmax_over_temperature_for_all_rows(logits, outputs):
@@ -164,7 +164,9 @@ def test_a_classifier_that_is_always_right_is_an_error_or_kept_as_it_is(logits, 
     right[[f"logit/{name}" for name in CLASSES]] = np.eye(3)[
         [CLASSES.index(label) for label in right["label"]]
     ]
-    with pytest.raises(CalibrationError, match=r"for the classifier: all 50 .* right.*: keep"):
+    with pytest.raises(
+        CalibrationError, match=r"The classifier has no .* all 50 .* right.* to keep"
+    ):
         fit_temperatures(right, CalibrateParams(without_optimum="fail"))
     kept = fit_temperatures(right, CalibrateParams())
     assert kept["final"] == 1.0

@@ -206,7 +206,7 @@ def test_samples_with_the_same_ids_but_other_images_stop_it_too(tmp_path, backbo
 
 def test_the_processor_of_another_backbone_stops_it_too(tmp_path, backbone, passes):
     other = processor_settings(backbone) | {"mean": [0.5, 0.5, 0.5]}
-    with pytest.raises(ArtifactError, match="Preprocess has resolved the image processor"):
+    with pytest.raises(ArtifactError, match="Preprocess resolved the image processor"):
         run(tmp_path, table(6), table(6).frame(), backbone, other)
     assert passes == []
 

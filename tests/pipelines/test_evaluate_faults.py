@@ -68,7 +68,7 @@ def test_each_planted_fault_is_found_the_severest_first():
 def test_without_a_fault_the_list_is_empty_and_the_log_says_so(caplog):
     with caplog.at_level(logging.INFO):
         assert find_faults(*tables(light=LIGHT), METRICS, RELIABILITY) == []
-    assert "No finding: the checks of the classifier have run and found nothing" in caplog.text
+    assert "The checks of the classifier have run and found nothing" in caplog.text
 
 
 def test_without_attributes_their_check_says_that_it_was_not_made():
@@ -86,5 +86,5 @@ def test_an_attribute_that_says_nothing_is_not_called_checked(light):
 
 def test_samples_that_lack_test_rows_are_refused():
     test, samples = tables(light="day")
-    with pytest.raises(ArtifactError, match="not those of the samples"):
+    with pytest.raises(ArtifactError, match="belong to other samples"):
         find_faults(test, samples.iloc[:-1], METRICS, RELIABILITY)

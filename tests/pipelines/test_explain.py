@@ -389,7 +389,7 @@ def test_too_few_steps_are_reported(images, parameters, caplog):
     }
     few = parameters.model_copy(update={"budget": Budget(steps=1)})
     explain_pixels(contents["classifier"], pixels, examples, few, 0)
-    assert "raise explain.budget.steps above 1" in caplog.text
+    assert "Raise explain.budget.steps above 1" in caplog.text
 
 
 def test_embeddings_of_other_images_are_refused(images, parameters):

@@ -224,7 +224,7 @@ def test_answers_of_another_taxonomy_are_refused(contents, results, change):
     if change != "gone":
         samples = samples.assign(**{"target/kind": 2})
     given = contents["classifier"], contents["embeddings"], samples, results["shapley"]
-    with pytest.raises(ArtifactError, match="do not answer 'kind'"):
+    with pytest.raises(ArtifactError, match="do not fit the classifier's concept 'kind'"):
         intervene(*given, contents["params:explain"], 0)
 
 

@@ -176,7 +176,7 @@ def test_views_of_missing_classes_are_left_out_with_a_log_line(contents, caplog)
     texts = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert "cat and dog" in texts
     assert not {"rigid against organic", "plane and bird"} & set(texts)
-    assert "'plane and bird' left out: the data has no class airplane, bird" in caplog.text
+    assert "'plane and bird' is left out, as the data has no class airplane, bird" in caplog.text
 
 
 def test_the_shipped_views_are_the_default_and_of_known_classes():

@@ -149,7 +149,7 @@ def test_the_gate_fails_what_is_another_classifier(name, agreement, difference, 
     if passes:
         check_parity(metrics, ExportParams())
     else:
-        with pytest.raises(GateError, match=f"The export {name} is not the classifier"):
+        with pytest.raises(GateError, match=f"The export {name} differs from the classifier"):
             check_parity(metrics, ExportParams())
 
 

@@ -161,7 +161,7 @@ def test_duplicates_are_the_copies_that_stand_in_several_splits(caplog):
         "split": ["test", "train", "test"],
         "label": ["dog", "cat", "dog"],
     }
-    assert "1 images stand in more than one split" in caplog.text
+    assert "1 images are in more than one split" in caplog.text
 
 
 def test_the_mean_image_is_the_mean_of_the_pixels(images):

@@ -292,7 +292,10 @@ class TestOptionalResults:
         change(risk.files, judged["classifier"]["provenance"])
         report = write.report(results=risk)
         assert f"{reason}: kedro run --pipelines=risk, then" in report
-        assert "Checks of risk: none known to be on these images: kedro run" in report
+        assert (
+            "Checks of risk: none known to be on these images. Run kedro run --pipelines=risk"
+            in report
+        )
         for text in (report, write.card(results=risk)):
             assert "A mark decides." not in text
         assert 'alt="curves"' not in report
@@ -388,7 +391,7 @@ class TestComparing:
     def test_those_without_a_report_are_named(self, files, caplog):
         with caplog.at_level(logging.WARNING):
             page = compare_classifiers(FakeResults(**files), PARAMETERS)
-        assert "no report on them is there: transfer, ensemble" in caplog.text
+        assert "without a report are not compared: transfer, ensemble" in caplog.text
         assert "kedro run --pipelines=ensemble" in page
         assert "kedro run --pipelines=cnn" not in page
 
@@ -406,12 +409,12 @@ class TestComparing:
     def test_a_report_on_another_training_than_its_metrics_is_refused(self, files):
         results = FakeResults(**files)
         results.strange = {"cnn/metrics.json"}
-        with pytest.raises(ArtifactError, match="The report on cnn is of another training"):
+        with pytest.raises(ArtifactError, match="The report on cnn belongs to another training"):
             compare_classifiers(results, PARAMETERS)
 
     def test_a_class_and_labels_are_not_compared(self, files):
         files["cnn__summary"]["classifier"]["output"] = "sigmoid"
-        with pytest.raises(ArtifactError, match="cnn does not answer as heads does"):
+        with pytest.raises(ArtifactError, match="cnn and heads cannot be compared"):
             compare_classifiers(FakeResults(**files), PARAMETERS)
 
     def test_findings_are_shown_beside_each_other(self, files):

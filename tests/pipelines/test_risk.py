@@ -305,7 +305,7 @@ class TestBadInput:
 
     def test_a_reference_on_other_features_is_refused(self, audited, clean):
         given = clean.images, clean.fitting, clean.store, clean.plan | {"encoder_key": "another"}
-        with pytest.raises(ArtifactError, match="another encoder's features"):
+        with pytest.raises(ArtifactError, match="features of another encoder"):
             fit_reference(audited.auditor, *given, BACKBONE, PARAMETERS, 0)
 
     @pytest.mark.parametrize(

@@ -172,7 +172,7 @@ class TestFit:
 
     def test_a_comparison_takes_no_augmentation_from_parameters(self, images, fitting, tmp_path):
         wrong = TrainCNNParams.model_validate(SMALL | {"augmentation": "none"})
-        with pytest.raises(ParameterError, match="Leave it out of `cnn_ablation`"):
+        with pytest.raises(ParameterError, match="Remove `augmentation` from `cnn_ablation`"):
             fit_variants(images, fitting, VariantStore(tmp_path), wrong, 0)
 
     def test_flips_may_alternate_between_epochs(self, images, fitting, tmp_path):

@@ -291,7 +291,7 @@ class TestFit:
             train(images, fitting.assign(content_hash="0"), tmp_path)
 
     def test_a_width_that_imagenet_lacks_is_refused(self, images, fitting, tmp_path):
-        with pytest.raises(ParameterError, match="ImageNet's weights are those of width 1"):
+        with pytest.raises(ParameterError, match="ImageNet's weights have width 1"):
             train(images, fitting, tmp_path, parent={"pretrained": "imagenet"})
 
 

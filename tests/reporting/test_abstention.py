@@ -10,9 +10,15 @@ FITTED = {"threshold": 0.94, "target_error": 0.02, "certainty": 0.95}
 @pytest.mark.parametrize(
     ("abstention", "starts"),
     [
-        (None, "No threshold of confidence was fitted"),
-        ({**FITTED, "threshold": None}, "No threshold of confidence can promise that at most 0.02"),
-        (FITTED, "Above a confidence of 0.94, at most 0.02 of its answers"),
+        (None, "It never abstains: no confidence threshold was fitted"),
+        (
+            {**FITTED, "threshold": None},
+            "It always abstains: no confidence threshold can promise that at most 0.02",
+        ),
+        (
+            FITTED,
+            "It answers above a confidence of 0.94 and abstains below: at most 0.02 of its answers",
+        ),
     ],
 )
 def test_it_says_what_calibration_promises(abstention, starts):
@@ -20,7 +26,7 @@ def test_it_says_what_calibration_promises(abstention, starts):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "end"), [(0.1, "; of those answers, 0.1 (0.09 to 0.11) are wrong."), (None, ".")]
+    ("wrong", "end"), [(0.1, "; of those answers, 0.100 (0.090 to 0.110) are wrong."), (None, ".")]
 )
 def test_it_says_what_test_images_show(planted_report, wrong, end):
     measured = {
@@ -28,4 +34,4 @@ def test_it_says_what_test_images_show(planted_report, wrong, end):
         "selective_risk": planted_report.estimate(wrong),
     }
     note = abstention_note({"abstention": FITTED}, measured)
-    assert note.endswith(f"It so answers a fraction of 0.9 (0.89 to 0.91) of the test images{end}")
+    assert note.endswith(f"It answers a fraction of 0.900 (0.890 to 0.910) of the test images{end}")

@@ -6,8 +6,8 @@ import pytest
 from huggingface_hub import ModelCard
 
 from glasshead.reporting.card import model_card
-from glasshead.reporting.page import plain
-from glasshead.reporting.wording import interval, number
+from glasshead.reporting.page import escaped
+from glasshead.reporting.wording import central, interval, number
 
 FINDING = {
     "check": "shortcut",
@@ -58,7 +58,7 @@ def test_the_metadata_hold_every_metric_that_is_defined(write, planted_report):
 def test_the_table_holds_every_metric(write, planted_report):
     rows = [line for line in write().splitlines() if line.startswith("| ")]
     for name, found in planted_report.make_subject().metrics.items():
-        cells = (plain(name), number(found["value"]), interval(found), number(found["n"]))
+        cells = (escaped(name), central(found), interval(found), number(found["n"]))
         assert f"| {' | '.join(cells)} |" in rows
 
 
@@ -74,7 +74,7 @@ def test_every_sentence_on_failure_cites_what_it_rests_on(write):
 
 def test_what_is_not_known_is_said(write):
     text = write()
-    assert "Nobody has yet said that it is fit for anything else" in text
+    assert "No other use has been stated" in text
     assert "Not run: kedro run --pipelines=robustness." in text
     assert "Training took 12.5 s on cpu, 2 cores" in text
     assert "Sorting post." in write(intended_use="Sorting post.")

@@ -214,10 +214,10 @@ def test_waterfalls_are_of_shown_images_wrong_and_right(examples, shapley):
 
 def test_no_mistake_or_nothing_right_is_said(examples, shapley):
     right, wrong = (examples.assign(correct=correct) for correct in (True, False))
-    assert "None of the images that are shown is a mistake." in drawn_texts(
+    assert "None of the shown images is a mistake." in drawn_texts(
         plot_shapley_mistake(right, shapley)
     )
-    assert "None of the images that are shown is classified right." in drawn_texts(
+    assert "None of the shown images is classified correctly." in drawn_texts(
         plot_shapley_right(wrong, shapley)
     )
 

@@ -81,8 +81,8 @@ def test_every_metric_stands_there_with_its_interval_and_count(subject, parsed):
     for name, found in subject.metrics.items():
         assert found["value"] is None or str(found["value"]) in sorts, name
     assert "macro_f1 undefined" in parsed.text
-    assert "temperature 1.235 50" in parsed.text
-    assert "brier 0.06 0.05 to 0.07 100" in parsed.text
+    assert "temperature 1.23 50" in parsed.text
+    assert "brier 0.060 0.050 to 0.070 100" in parsed.text
 
 
 def test_figures_are_inside_and_so_are_those_nobody_has_described(parsed):
@@ -150,8 +150,8 @@ def test_what_has_run_is_shown(planted_report):
     changes = {"robustness": robustness, "risk": risk, "findings": findings}
     parsed = Parsed(report_page(planted_report.make_subject(**changes), LIMIT))
     assert (
-        "Under jpeg of 5 (quality), the worst measured, its accuracy is 0.4 (0.3 to 0.5), -0.5 from that on the same "
-        "30 images unchanged, at a mean confidence of 0.85." in parsed.text
+        "Under jpeg of 5 (quality), the worst measured, its accuracy is 0.40 (0.30 to 0.50), -0.50 from that on the "
+        "same 30 images unchanged, at a mean confidence of 0.85." in parsed.text
     )
     assert "auroc" in [each.get("data-metric") for each in parsed.all("tr")]
     assert {"robustness", "risk gallery"} <= {each["alt"] for each in parsed.all("img")}
@@ -159,7 +159,7 @@ def test_what_has_run_is_shown(planted_report):
     assert high < low
     assert "What to do: Remove the mark." in parsed.text
     assert "fraction : 0.81" in parsed.text.replace("fraction:", "fraction :")
-    assert "0.5 (0.25 to 0.75)" in parsed.text
+    assert "0.50 (0.25 to 0.75)" in parsed.text
 
 
 @pytest.mark.parametrize("broken", [{"check": "x"}, "text", {"severity": "fatal"}])

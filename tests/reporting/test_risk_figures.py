@@ -63,7 +63,7 @@ def test_a_gallery_has_three_pictures_an_image_and_states_its_scale():
     image = Heated(np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4)), "a\nP = 0.5")
     figure = risk_gallery_figure("Highest risk", {"road": [image] * 3, "dark": [image]}, SCALE)
     assert len(figure.axes[0].images) == 12
-    assert "same scale in all images" in texts(figure).replace("\n", " ")
+    assert "All images and figures share the scale" in texts(figure).replace("\n", " ")
     assert figure.axes[1].get_xlim() == (-12, 12)
     ticks = [tick.get_text() for tick in figure.axes[1].get_xticklabels()]
     assert ticks == ["-12", "-1", "0", "1", "12"]

@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 
 from glasshead.pipeline_registry import register_pipelines
 from glasshead.reporting.card import model_card
-from glasshead.reporting.page import plain
+from glasshead.reporting.page import escaped
 from glasshead.reporting.report import FIGURES, report_page
 
 LIMIT = 15_000_000
@@ -27,7 +27,7 @@ def write(planted_report):
 def card(planted_report):
     def write(risk="road"):
         subject = planted_report.make_risk_subject(risk)
-        findings = [each.found for each in subject.findings]
+        findings = [shown.finding for shown in subject.findings]
         given = findings, None, subject.reproduction, "mit", None
         return model_card(subject.summary, subject.metrics, *given)
 
@@ -109,4 +109,4 @@ def test_every_sentence_on_failure_cites_what_it_rests_on(card):
 
 
 def test_the_card_counts_the_images_with_the_risk(card):
-    assert f"- test: 20 with {plain('road')}" in card()
+    assert f"- test: 20 with {escaped('road')}" in card()

@@ -60,7 +60,7 @@ def test_what_scaling_has_changed_is_said(planted_report):
     metrics = planted_report.make_metrics()
     assert "Before temperature scaling" not in is_calibrated(metrics)["reason"]
     metrics["ece_uncalibrated"] = planted_report.estimate(0.0159)
-    assert "Before temperature scaling it was 0.0159." in is_calibrated(metrics)["reason"]
+    assert "Before temperature scaling it was 0.016." in is_calibrated(metrics)["reason"]
 
 
 def test_few_images_decide_neither():

@@ -135,8 +135,8 @@ class TestLearning:
         ("weights", "fractions"),
         [(None, [0.6, 0.3, 0.1]), ("balanced", [1 / 3] * 3), ((1, 2, 3), [6 / 15, 6 / 15, 3 / 15])],
     )
-    def test_images_that_tell_nothing_give_the_weighted_shares_of_the_classes(
-        self, weights, shares
+    def test_images_that_tell_nothing_give_the_weighted_fractions_of_the_classes(
+        self, weights, fractions
     ):
         """Validation, which selects and is not weighted, has the classes in just these fractions."""
         train, validation = (
@@ -145,7 +145,7 @@ class TestLearning:
             )
             for labels in (
                 [0] * 6 + [1] * 3 + [2],
-                [k for k in range(CLASSES) for _ in range(round(30 * shares[k]))],
+                [k for k in range(CLASSES) for _ in range(round(30 * fractions[k]))],
             )
         )
         model = nn.Sequential(nn.Flatten(), nn.Linear(192, CLASSES))
@@ -154,7 +154,7 @@ class TestLearning:
         )
         fit(model, train, validation, params, 0, device="cpu")
         probabilities = model[1].bias.detach().softmax(dim=0).tolist()
-        assert probabilities == pytest.approx(shares, abs=0.01)
+        assert probabilities == pytest.approx(fractions, abs=0.01)
 
     def test_channels_last_and_streaming_change_little_and_nothing(self):
         plain, history = trained()

@@ -37,13 +37,13 @@ FULL = Phase("full", 1, (ParameterGroup(("1.weight", "1.bias", "3.weight", "3.bi
 
 @pytest.mark.parametrize("phases", [None, [HEAD, FULL]], ids=["one", "the-second"])
 def test_one_value_a_channel_is_refused(phases):
-    with pytest.raises(ParameterError, match=r"one value a channel\. Set `batch_size` to 2"):
+    with pytest.raises(ParameterError, match=r"one value for each channel\. Set `batch_size` to 2"):
         steps(side=1, phases=phases)
 
 
 def test_one_train_image_is_refused_whatever_the_batch_size():
     single = TensorBatches(IMAGES.images[:1], IMAGES.labels[:1])
-    with pytest.raises(ParameterError, match="one value a channel"):
+    with pytest.raises(ParameterError, match="one value for each channel"):
         steps(side=1, batch_size=8, train=single)
 
 

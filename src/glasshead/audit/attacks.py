@@ -1,7 +1,7 @@
-"""Adversarial images: each value of each pixel changed by at most epsilon, so that the label loses.
+"""Adversarial images: each pixel value is changed by at most epsilon to make the classifier miss the label.
 
-Both attacks are captum's, know the classifier and the label, and raise the margin loss. Pixels stay in [0, 1], but are
-not rounded to whole bytes. Nothing is drawn: the results depend neither on a seed nor on the batches.
+Both attacks are captum's, know the classifier and the label, and raise the margin loss. Pixels stay in [0, 1] but are
+not rounded to bytes. Attacks are not random: results depend neither on a seed nor on the batches.
 """
 
 import warnings
@@ -20,15 +20,15 @@ REACH = 2.5  # the steps of PGD together, in epsilons
 
 
 def margin_loss(logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return how far the best other class is above the label, in logits: positive where the label has lost.
+    """Return by how many logits the best other class exceeds the label; positive values are mistakes.
 
-    Unlike cross-entropy's, its gradient does not vanish where a classifier is sure, which would pass for robustness.
+    Its gradient does not vanish for confident classifiers, as that of cross-entropy does, which would look robust.
     Carlini and Wagner 2017, arXiv:1608.04644, f6.
     """
-    places = labels[:, None]
-    own = logits.gather(1, places)[:, 0]
-    others = logits.scatter(1, places, -torch.inf)
-    return others.max(dim=1).values - own
+    columns = labels[:, None]
+    own = logits.gather(1, columns)[:, 0]
+    rivals = logits.scatter(1, columns, -torch.inf)
+    return rivals.max(dim=1).values - own
 
 
 def fgsm(

@@ -1,4 +1,4 @@
-"""Do attributes that should not matter go with a risk, in the scores or in the data?"""
+"""Findings on attributes that should not matter but are related to a risk, in the scores or in the data."""
 
 import numpy as np
 import pandas as pd
@@ -26,12 +26,12 @@ def score_finding(
     image_ids: np.ndarray,
     seed: int,
 ) -> Finding | None:
-    """Return a finding where an attribute explains scores among images that the label does not tell apart.
+    """Return a finding if an attribute explains the scores of images with the same label.
 
-    `scores` are logits; their mean within each label is taken off. Explained is the fraction of variance between the
-    attribute's values, corrected for their number (Kelley 1935), against rows shuffled within each label.
+    `scores` are logits, from which the mean of each label is subtracted. The explained fraction of the variance is
+    corrected for the number of values (Kelley 1935) and compared with that of rows shuffled within each label.
     """
-    rest = scores - np.where(has_risk, *(_mean(scores[part]) for part in (has_risk, ~has_risk)))
+    rest = scores - np.where(has_risk, *(_mean(scores[group]) for group in (has_risk, ~has_risk)))
     codes, names = pd.factorize(pd.Series(values), sort=True)
     fraction = explained_fraction(rest, codes)
     draw = generator(seed, "risk", "attribute", attribute)
@@ -67,29 +67,29 @@ def data_finding(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding where an attribute alone predicts a risk: the fraction of train rows with it, by value.
+    """Return a finding if an attribute alone predicts a risk, by the rate of the risk in train rows of each value.
 
     `train` and `test` hold the attribute's values and which rows have the risk.
     """
     overall = float(train[1].mean())
     rates = pd.Series(train[1].astype(float)).groupby(train[0].astype(str)).mean()
     predicted = pd.Series(test[0].astype(str)).map(rates).fillna(overall).to_numpy(float)
-    found = bootstrap_intervals({"auroc": auroc(predicted, test[1])}, n_resamples, seed)["auroc"]
-    if found.low is None or found.low <= PREDICTS:
+    estimate = bootstrap_intervals({"auroc": auroc(predicted, test[1])}, n_resamples, seed)["auroc"]
+    if estimate.low is None or estimate.low <= PREDICTS:
         return None
     codes, _ = pd.factorize(pd.Series(test[0]))
     explained = explained_fraction(scores, codes)
     return Finding(
         check="data_bias",
-        severity="high" if found.low > 0.75 else "medium",
+        severity="high" if estimate.low > 0.75 else "medium",
         summary=(
-            f"{attribute} alone predicts {risk!r}: AUROC {percent(found)}, and it explains {max(explained, 0):.0%} of "
-            "the variance of the score. A model cannot tell from these data which of the two the risk is."
+            f"{attribute} alone predicts {risk!r} with an AUROC of {percent(estimate)}. It explains "
+            f"{max(explained, 0):.0%} of the variance of the score. From these data a model cannot tell the two apart."
         ),
         evidence={
-            "auroc": found.value,
-            "low": found.low,
-            "high": found.high,
+            "auroc": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
             "explained": explained,
             "train_fraction_with_risk": {str(name): float(rate) for name, rate in rates.items()},
         },
@@ -99,9 +99,9 @@ def data_finding(
 
 
 def explained_fraction(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> float:
-    """Return ε²: the fraction of variance between groups, unbiased for groups that do not differ; at most 1.
+    """Return ε², the fraction of variance between groups, at most 1 and unbiased for groups that do not differ.
 
-    1 - (within / (n - k)) / (total / (n - 1)). 0 where there is one group, nothing varies, or each row is a group.
+    It is 1 - (within / (n - k)) / (total / (n - 1)), and 0 for a single group, constant values or groups of one row.
     """
     counts = np.bincount(codes[codes >= 0])
     kept = codes >= 0
@@ -119,8 +119,8 @@ def _shuffled(
     values: np.ndarray, labels: Bool[np.ndarray, " n"], draw: np.random.Generator
 ) -> np.ndarray:
     other = values.copy()
-    for part in (labels, ~labels):
-        other[part] = draw.permutation(values[part])
+    for group in (labels, ~labels):
+        other[group] = draw.permutation(values[group])
     return other
 
 

@@ -1,7 +1,7 @@
-"""What can happen to a photograph on its way to a classifier: noise, blur and compression, each at any strength.
+"""Corruptions of a photograph at any strength: noise, blur and compression.
 
-After Hendrycks and Dietterich 2019, arXiv:1903.12261, but on the picture before it is resized, as a camera or a web
-site would do it, and in units that mean the same for every picture.
+After Hendrycks and Dietterich 2019, arXiv:1903.12261, but applied before the picture is resized, as by a camera or a
+web site, and in units that do not depend on the picture.
 """
 
 import io

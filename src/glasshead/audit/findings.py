@@ -1,4 +1,4 @@
-"""What a check found: one form for all of them."""
+"""The common form of all findings."""
 
 from collections.abc import Iterable
 from typing import Any, Literal, TypedDict
@@ -17,8 +17,8 @@ class Finding(TypedDict):
     """A problem, or a check that could not be made.
 
     Attributes:
-        check: which one.
-        severity: high, medium or low; low too where it was not made.
+        check: the name of the check.
+        severity: high, medium or low; low if the check could not be made.
         summary: what was found, in one or two sentences with numbers.
         evidence: the numbers, as JSON values.
         rows: ids of the images that show it, the clearest first.
@@ -46,13 +46,13 @@ def not_checked(check: str, reason: str, advice: str) -> Finding:
 
 
 def worst_first(findings: Iterable[Finding | None]) -> list[Finding]:
-    """Return those that are findings, the severest first."""
-    found = [each for each in findings if each]
-    return sorted(found, key=lambda each: SEVERITIES.index(each["severity"]))
+    """Return the findings without None, the most severe first."""
+    made = [finding for finding in findings if finding]
+    return sorted(made, key=lambda finding: SEVERITIES.index(finding["severity"]))
 
 
 def percent(estimate: Estimate) -> str:
-    """Return a fraction with its interval, such as "31 % (28–34 %)"; "undefined" where it is."""
+    """Return a fraction with its interval, such as "31 % (28–34 %)", or "undefined"."""
     if estimate.value is None:
         return "undefined"
     if estimate.low is None or estimate.high is None:

@@ -1,4 +1,4 @@
-"""Take something out of images: squares painted over in the colour of what surrounds them."""
+"""Hide areas of images by painting them in the colour around them."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -8,49 +8,49 @@ RING = 2  # pixels around what is hidden, whose mean colour it gets
 
 
 def hide(
-    pixels: UInt8[np.ndarray, "n 3 h w"], places: Bool[np.ndarray, "n h w"]
+    pixels: UInt8[np.ndarray, "n 3 h w"], masks: Bool[np.ndarray, "n h w"]
 ) -> UInt8[np.ndarray, "n 3 h w"]:
-    """Return copies in which the pixels of `places` have the mean colour of the ring around them."""
+    """Return copies in which the pixels of `masks` have the mean colour of the ring around them."""
     hidden = pixels.copy()
-    for image, place in zip(hidden, places, strict=True):
-        image[:, place] = _surroundings(image, place).round()[:, None]
+    for image, mask in zip(hidden, masks, strict=True):
+        image[:, mask] = _surroundings(image, mask).round()[:, None]
     return hidden
 
 
-def elsewhere(places: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:
-    """Return the places mirrored at the vertical middle: as large and as near to the edge, but somewhere else."""
-    return places[:, :, ::-1].copy()
+def elsewhere(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:
+    """Return masks mirrored left to right: equally large and near to the edge, but elsewhere."""
+    return masks[:, :, ::-1].copy()
 
 
 def squares_at(
     centres: Int[np.ndarray, "n 2"], side: int, shape: tuple[int, int]
 ) -> Bool[np.ndarray, "n h w"]:
-    """Return squares of `side` pixels about `centres` (row, column), cut off at the edges of images of `shape`.
+    """Return squares of `side` pixels around `centres` (row, column), cut off at the edges of images of `shape`.
 
-    A square about a pixel has an odd side; of an even one it is the next smaller.
+    A square around a pixel has an odd side, so an even `side` is reduced by one.
     """
     distance = [
         np.abs(np.arange(length) - centres[:, axis, None]) for axis, length in enumerate(shape)
     ]
-    rows, columns = (2 * each < side for each in distance)
+    rows, columns = (2 * offsets < side for offsets in distance)
     return rows[:, :, None] & columns[:, None, :]
 
 
-def striking_colour(pixels: UInt8[np.ndarray, "n 3 h w"], places: Bool[np.ndarray, "n h w"]) -> str:
-    """Return, as #rrggbb, the median over images of the pixel in `places` that differs most from what surrounds it."""
-    found = []
-    for image, place in zip(pixels, places, strict=True):
-        inside = image[:, place].astype(float)
-        distance = np.linalg.norm(inside - _surroundings(image, place)[:, None], axis=0)
-        found.append(inside[:, distance.argmax()])
-    red, green, blue = np.median(found, axis=0).round().astype(int)
+def striking_colour(pixels: UInt8[np.ndarray, "n 3 h w"], masks: Bool[np.ndarray, "n h w"]) -> str:
+    """Return as #rrggbb the median over images of the masked pixel that differs most from its surroundings."""
+    colours = []
+    for image, mask in zip(pixels, masks, strict=True):
+        inside = image[:, mask].astype(float)
+        distance = np.linalg.norm(inside - _surroundings(image, mask)[:, None], axis=0)
+        colours.append(inside[:, distance.argmax()])
+    red, green, blue = np.median(colours, axis=0).round().astype(int)
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _surroundings(
-    image: UInt8[np.ndarray, "3 h w"], place: Bool[np.ndarray, "h w"]
+    image: UInt8[np.ndarray, "3 h w"], mask: Bool[np.ndarray, "h w"]
 ) -> Float[np.ndarray, " 3"]:
-    """Return the mean colour of the ring around a place, or of the image where it has none."""
-    ring = binary_dilation(place, np.ones((3, 3)), iterations=RING) & ~place
+    """Return the mean colour of the ring around a mask, or of the image if there is no ring."""
+    ring = binary_dilation(mask, np.ones((3, 3)), iterations=RING) & ~mask
     mean: Float[np.ndarray, " 3"] = image[:, ring if ring.any() else ~ring].mean(axis=1)
     return mean

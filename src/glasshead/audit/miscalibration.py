@@ -1,4 +1,4 @@
-"""Does confidence miss accuracy by more than chance, which way, and where most?"""
+"""A finding on confidence that differs from accuracy by more than chance explains."""
 
 from collections.abc import Mapping
 
@@ -11,12 +11,12 @@ from glasshead.errors import ArtifactError
 HIGH, MEDIUM = 0.05, 0.02  # of ECE beyond what chance explains
 ADVICE = {
     "over": (
-        "Let it abstain below a threshold (calibrate.target_error), and calibrate on images like those it will meet "
-        "(preprocess.calibration_fraction); one temperature cannot lower confidence in some ranges alone."
+        "Let it abstain below a threshold (calibrate.target_error), and calibrate on images like those in use "
+        "(preprocess.calibration_fraction). One temperature cannot lower confidence in some ranges only."
     ),
     "under": (
-        "Calibrate on more images (preprocess.calibration_fraction): a threshold on this confidence would turn away "
-        "answers that are right; one temperature cannot raise confidence in some ranges alone."
+        "Calibrate on more images (preprocess.calibration_fraction). A threshold on this confidence would reject "
+        "correct answers, and one temperature cannot raise confidence in some ranges only."
     ),
 }
 
@@ -27,14 +27,14 @@ def miscalibration(
     ece: Mapping[str, float | None],
     consistency: float | None,
 ) -> Finding | None:
-    """Return a finding where ECE exceeds `consistency`, which a calibrated classifier stays below in 95 % of test sets.
+    """Return a finding if ECE exceeds `consistency`, below which a calibrated classifier stays in 95 % of test sets.
 
-    `reliability` has the columns from, to, n, confidence, accuracy, low and high of each bin. The bin to look at adds
-    most to ECE, among those, if any, whose confidence lies outside the interval of their accuracy. Rows are its
-    mistakes if it is overconfident, what it got right if not. Severity: high or medium where ECE is `HIGH` or
-    `MEDIUM` above `consistency`, else low.
+    `reliability` has from, to, n, confidence, accuracy, low and high of each bin. The finding names the bin that adds
+    most to ECE, preferably one whose confidence lies outside the interval of its accuracy. Its rows are that bin's
+    mistakes if the bin is overconfident, else its correct images. Severity is high or medium if ECE exceeds
+    `consistency` by `HIGH` or `MEDIUM`, else low.
 
-    Raises ArtifactError where `reliability` has no bins, and as `check_rows` does.
+    Raises ArtifactError if `reliability` has no bins, and as `check_rows` does.
     """
     check_rows(test)
     if reliability.empty:
@@ -52,11 +52,11 @@ def miscalibration(
         check="miscalibration",
         severity=severity,
         summary=(
-            f"Confidence misses accuracy by {ece['value']:.3f} on average (ECE); calibrated, it would stay below "
-            f"{consistency:.3f} in 95 % of test sets of this size. Over all images it is {_way(bias)}confident by "
-            f"{abs(bias):.3f}; most is lost between {worst['from']:.2f} and {worst['to']:.2f}, where {worst['n']:.0f} "
-            f"images have a confidence of {worst['confidence']:.3f} and an accuracy of {worst['accuracy']:.3f} "
-            f"({worst['low']:.3f}–{worst['high']:.3f}): {way}confident."
+            f"Confidence differs from accuracy by {ece['value']:.3f} on average (ECE); a calibrated classifier stays "
+            f"below {consistency:.3f} in 95 % of test sets of this size. Over all images it is {_way(bias)}confident "
+            f"by {abs(bias):.3f}. The largest part comes from confidences between {worst['from']:.2f} and "
+            f"{worst['to']:.2f}: {worst['n']:.0f} images have a confidence of {worst['confidence']:.3f} and accuracy "
+            f"{worst['accuracy']:.3f} ({worst['low']:.3f}–{worst['high']:.3f}), so it is {way}confident there."
         ),
         evidence={
             "ece": dict(ece),
@@ -78,7 +78,7 @@ def _worst_bin(reliability: pd.DataFrame) -> pd.Series:
 
 
 def _within(confidence: pd.Series, start: float, stop: float) -> pd.Series:
-    """Return which lie in the bin [start, stop), the last of which is closed."""
+    """Return which confidences lie in the bin [start, stop); the last bin is closed."""
     return confidence.between(start, stop, inclusive="both" if stop >= 1 else "left")
 
 

@@ -1,6 +1,6 @@
-"""Mistakes on test rows: confident ones, classes taken for each other, and answers that concepts do not account for.
+"""Mistakes on test rows: confident mistakes, confused classes, and concept leakage.
 
-Tables have a row per image: image_id, label, predicted, and the calibrated confidence in that.
+Tables have a row for each image: image_id, label, predicted, and the calibrated confidence in the prediction.
 """
 
 import json
@@ -23,10 +23,10 @@ PAIRS = 3  # of confused classes, that are named
 
 
 def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | None:
-    """Return a finding where `subject` is wrong with a confidence of at least `CONFIDENT`, the surest images first.
+    """Return a finding if `subject` is wrong with a confidence of at least `CONFIDENT`, the surest images first.
 
-    Severity: low where they are fewer than `LEAST_MISTAKES`, or so many are to be expected of these confidences
-    (Poisson, p > `UNLIKELY`), else medium; high where they are at least twice as many as expected, too.
+    Severity is low for fewer than `LEAST_MISTAKES` mistakes, or if their number is expected at these confidences
+    (Poisson, p > `UNLIKELY`). Otherwise it is medium, and high for at least twice the expected number.
 
     Raises ArtifactError as `check_rows` does.
     """
@@ -46,7 +46,7 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
         summary=(
             f"{subject} is wrong in {len(wrong):,} of the {len(sure):,} test images in which its confidence is at "
             f"least {CONFIDENT:g}. If the confidence were right, {_number(expected)} mistakes would be expected"
-            f"{': these are no more than chance explains' if p > UNLIKELY else ''}."
+            f"{', so chance explains these' if p > UNLIKELY else ''}."
         ),
         evidence={
             "threshold": CONFIDENT,
@@ -57,17 +57,17 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
         },
         rows=surest(wrong),
         advice=(
-            "Look at these images, the first ones first. Where a label is wrong, correct it at the source and run "
-            "again from ingest on; where it is right, add training images like this one."
+            "Look at these images, beginning with the first. If a label is wrong, correct it at the source and run "
+            "again from ingest on. If it is right, add training images like this one."
         ),
     )
 
 
 def confused_classes(pairs: pd.DataFrame) -> Finding | None:
-    """Return a finding on the most frequent pairs of a class and what it is taken for, `LEAST_MISTAKES` images or more.
+    """Return a finding on the most frequently confused pairs of classes, with at least `LEAST_MISTAKES` images each.
 
-    `pairs`, the most frequent first: true, predicted, count, share (the fraction of the true class), and examples, a
-    JSON list of image ids.
+    `pairs`, the most frequent first, has true, predicted, count, fraction (of the true class) and examples, a JSON
+    list of image ids.
     """
     frequent = pairs[pairs["count"] >= LEAST_MISTAKES].head(PAIRS)
     if frequent.empty:
@@ -90,9 +90,9 @@ def confused_classes(pairs: pd.DataFrame) -> Finding | None:
 
 
 def concept_leakage(metrics: Mapping[str, Mapping[str, Any]]) -> Finding | None:
-    """Return a finding where soft concepts carry more than their names: arg-max concepts lose accuracy.
+    """Return a finding if accuracy falls with arg-max concepts, as soft concepts then carry more than their names.
 
-    Mahinpei et al. 2021, arXiv:2106.13314. None where there are no concepts, or the intervals overlap.
+    Mahinpei et al. 2021, arXiv:2106.13314. None without concepts, or if the intervals overlap.
     """
     soft, hard = metrics["accuracy"], metrics.get("accuracy_hard_concepts")
     if hard is None or hard["high"] is None or soft["low"] is None or hard["high"] >= soft["low"]:
@@ -102,8 +102,8 @@ def concept_leakage(metrics: Mapping[str, Mapping[str, Any]]) -> Finding | None:
         severity="high" if soft["value"] - hard["value"] >= LARGE_LEAK else "medium",
         summary=(
             f"Accuracy falls from {soft['value']:.3f} ({soft['low']:.3f}–{soft['high']:.3f}) to {hard['value']:.3f} "
-            f"({hard['low']:.3f}–{hard['high']:.3f}) when each concept gives its most probable value alone: the "
-            "probabilities carry information that the concepts' names do not say."
+            f"({hard['low']:.3f}–{hard['high']:.3f}) when each concept gives only its most probable value. The "
+            "probabilities carry information beyond the concepts' names."
         ),
         evidence={"accuracy": dict(soft), "accuracy_hard_concepts": dict(hard)},
         rows=[],
@@ -115,7 +115,7 @@ def concept_leakage(metrics: Mapping[str, Mapping[str, Any]]) -> Finding | None:
 
 
 def check_rows(test: pd.DataFrame) -> None:
-    """Raise ArtifactError where there are no rows, a column is missing, or a confidence is not in [0, 1]."""
+    """Raise ArtifactError if there are no rows, a column is missing, or a confidence is not in [0, 1]."""
     wrong = None
     if lacking := COLUMNS - set(test.columns):
         wrong = f"lack {', '.join(sorted(lacking))}"

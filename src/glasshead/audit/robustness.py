@@ -1,4 +1,4 @@
-"""How right and how sure a classifier stays when its images change: each change measured on the same images."""
+"""Accuracy, confidence and calibration of a classifier on changed images."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_inter
 
 
 class Condition(NamedTuple):
-    """What was done to the images, and how much of it in which unit."""
+    """A perturbation of the images, and its strength in a unit."""
 
     perturbation: str
     strength: float
@@ -29,25 +29,25 @@ def robustness_table(
     n_resamples: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Return a row for each condition in order, among them `CLEAN`, the reference; all resamples are the same images.
+    """Return a row for each condition, in order; `CLEAN` is the reference, and all resamples hold the same images.
 
-    Columns: perturbation, strength, unit; accuracy, low, high; difference, difference_low, difference_high: that less
-    the accuracy on clean images, paired by image; ece, ece_low, ece_high: top-label; confidence, confidence_low,
-    confidence_high: mean probability of the predicted class; n images. Intervals are 95 % bootstrap intervals, null
-    below two images.
+    Columns: perturbation, strength, unit; accuracy, low, high; difference, difference_low, difference_high, from the
+    accuracy on clean images, paired by image; ece, ece_low, ece_high (top-label); confidence, confidence_low,
+    confidence_high, the mean probability of the predicted class; n images. Intervals are 95 % bootstrap intervals,
+    null for fewer than two images.
     """
     clean = metrics.accuracy(probabilities[CLEAN], labels).terms[:, 0]
     statistics = {
-        f"{place}/{measure}": statistic
-        for place, each in enumerate(probabilities.values())
-        for measure, statistic in _statistics(each, labels, clean).items()
+        f"{number}/{measure}": statistic
+        for number, changed in enumerate(probabilities.values())
+        for measure, statistic in _statistics(changed, labels, clean).items()
     }
-    found = bootstrap_intervals(statistics, n_resamples, seed)
+    estimates = bootstrap_intervals(statistics, n_resamples, seed)
     rows = []
-    for place, condition in enumerate(probabilities):
+    for number, condition in enumerate(probabilities):
         row: dict[str, object] = condition._asdict()
         for measure, prefix in MEASURES.items():
-            row |= _columns(measure, prefix, found[f"{place}/{measure}"])
+            row |= _columns(measure, prefix, estimates[f"{number}/{measure}"])
         rows.append(row | {"n": len(labels)})
     return pd.DataFrame(rows)
 

@@ -1,4 +1,4 @@
-"""Does a risk sit where it should? Findings on risk beside the object, and on marks that decide in its place."""
+"""Findings on risk beside the object, and on marks that a risk rests on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,19 +10,21 @@ from glasshead.audit.findings import Finding, Severity, percent
 from glasshead.audit.hiding import elsewhere, hide, squares_at, striking_colour
 from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_of, mean_of_defined
 
-LEAST_DROP = 0.02  # of accuracy, that counts
+LEAST_DROP = 0.02  # of accuracy, for a finding
 LARGE_DROP = 0.1
-LEAST_SHARE = 0.05  # of the images with the risk, whose highest risk must lie beside the object to be looked at
+LEAST_FRACTION = (
+    0.05  # of the images with the risk: fewer with their highest risk beside the object are ignored
+)
 LEAST_IMAGES = 5
 SHOWN = 20  # rows of a finding
 
 
 @dataclass(frozen=True)
 class Audited:
-    """Images with their risk maps, the heat in [0, 1] that these mean, and what can be asked of the model.
+    """Images with their risk maps, their heat in [0, 1], and functions of the model.
 
-    `score` gives P(risk) (n,) of pixels (n, 3, h, w), `attribute` how much each pixel has to do with it, (n, h, w) from
-    0. A map says which places are evidence; places that have seen all of the image may be so because of another one.
+    `score` gives P(risk) (n,) of pixels (n, 3, h, w). `attribute` gives the size of each pixel's attribution (n, h, w).
+    Both are needed: features of a place may hold what is seen elsewhere, so that its heat has another cause.
     """
 
     image_ids: np.ndarray
@@ -34,7 +36,7 @@ class Audited:
     attribute: Callable[[np.ndarray], np.ndarray]
 
     def at(self, rows: Bool[np.ndarray, " n"]) -> "Audited":
-        """Return some of the images."""
+        """Return the images of `rows`."""
         return replace(
             self,
             image_ids=self.image_ids[rows],
@@ -44,27 +46,27 @@ class Audited:
             has_risk=self.has_risk[rows],
         )
 
-    def without(self, places: Bool[np.ndarray, "n h w"]) -> "Removal":
-        """Return what hiding `places` does to the scores."""
-        hidden, control = hide(self.pixels, places), hide(self.pixels, elsewhere(places))
+    def without(self, masks: Bool[np.ndarray, "n h w"]) -> "Removal":
+        """Return what hiding the pixels of `masks` does to the scores."""
+        hidden, control = hide(self.pixels, masks), hide(self.pixels, elsewhere(masks))
         return Removal(
             self.image_ids,
             self.has_risk,
             before=self.score(self.pixels),
             after=self.score(hidden),
             elsewhere=self.score(control),
-            on_place=fraction_on(self.heat, places),
-            area=places.mean(axis=(1, 2)),
-            attributed=lambda: fraction_on(self.attribute(self.pixels), places),
+            on_place=fraction_on(self.heat, masks),
+            area=masks.mean(axis=(1, 2)),
+            attributed=lambda: fraction_on(self.attribute(self.pixels), masks),
         )
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What hiding a place does to images: P(risk) before, after, and where a place elsewhere is hidden instead.
+    """P(risk) before and after hiding a place, and after hiding another place of the same size.
 
-    `on_place` is the fraction of the map's mass on the place, `area` its fraction of the pixels; `attributed` computes
-    the fraction of the pixels' attribution.
+    `on_place` is the fraction of the map's mass on the place, `area` its fraction of the pixels. `attributed` computes
+    its fraction of the pixels' attribution.
     """
 
     image_ids: np.ndarray
@@ -80,7 +82,7 @@ class Removal:
         return len(self.before)
 
     def estimates(self, n_resamples: int, seed: int) -> dict[str, Estimate]:
-        """Return accuracies at P = 0.5, the drop, the drop beyond that of hiding another place, masses and areas."""
+        """Return accuracies at P = 0.5, their drop, the drop beyond that for another place, mass and area."""
         right, without, control = (
             ((probability >= 0.5) == self.has_risk).astype(float)
             for probability in (self.before, self.after, self.elsewhere)
@@ -97,18 +99,18 @@ class Removal:
         return bootstrap_intervals(statistics, n_resamples, seed)
 
     def most_changed(self) -> list[str]:
-        """Return ids of the images, those first whose probability changes most."""
+        """Return the ids of the images whose probability changes most, in falling order."""
         order = np.argsort(-np.abs(self.before - self.after), kind="stable")[:SHOWN]
         return [str(self.image_ids[row]) for row in order]
 
 
 def fraction_on(
-    heat: Float[np.ndarray, "n h w"], places: Bool[np.ndarray, "n h w"]
+    heat: Float[np.ndarray, "n h w"], masks: Bool[np.ndarray, "n h w"]
 ) -> Float[np.ndarray, " n"]:
-    """Return the fraction of the heat (from 0) that is on `places`; NaN where there is none."""
+    """Return the fraction of the heat (at least 0) inside `masks`; NaN without heat."""
     whole = heat.sum(axis=(1, 2))
     fraction = np.full(len(whole), np.nan)
-    np.divide((heat * places).sum(axis=(1, 2)), whole, out=fraction, where=whole > 0)
+    np.divide((heat * masks).sum(axis=(1, 2)), whole, out=fraction, where=whole > 0)
     return fraction
 
 
@@ -120,12 +122,12 @@ def object_finding(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding where more of the risk's mass lies beside the object than that of a Gaussian in the centre.
+    """Return a finding if more mass of the risk map lies beside the object than of a Gaussian in the centre.
 
-    `outside` and `centre` are the fractions outside the object of the mass of either map's highest pixels, as many as
-    the object has, of images with the risk.
+    `outside` and `centre` are the fractions of either map's mass outside the object, of as many highest pixels as the
+    object has.
     """
-    found = bootstrap_intervals(
+    estimates = bootstrap_intervals(
         {
             "outside": mean_of_defined(outside),
             "outside_centre": mean_of_defined(centre),
@@ -134,18 +136,18 @@ def object_finding(
         n_resamples,
         seed,
     )
-    low = found["difference"].low
+    low = estimates["difference"].low
     if low is None or low <= 0:
         return None
     order = np.argsort(-np.nan_to_num(outside), kind="stable")[:SHOWN]
     return Finding(
         check="risk_off_object",
-        severity="high" if (found["outside"].low or 0) > 0.5 else "medium",
+        severity="high" if (estimates["outside"].low or 0) > 0.5 else "medium",
         summary=(
-            f"{percent(found['outside'])} of the mass of {risk!r}, at the object's own area, is beside the object; of "
-            f"a Gaussian in the centre {percent(found['outside_centre'])}. The score may rest on something else."
+            f"Of the mass of {risk!r}, at the object's own area, {percent(estimates['outside'])} lies beside it; of "
+            f"a Gaussian in the centre, {percent(estimates['outside_centre'])}. The score may rest on something else."
         ),
-        evidence=_numbers(found),
+        evidence=_numbers(estimates),
         rows=[str(image_ids[row]) for row in order],
         advice="Look at the heatmaps of these images for what they share beside the object.",
     )
@@ -159,33 +161,33 @@ def look_beside(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding where something beside the object decides: `mark_beside_object`; `subject` says of what.
+    """Return the finding `mark_beside_object` if `subject`, a score in words, rests on something beside the object.
 
-    Of images with the risk whose highest place lies so far from the object that a square of `side` pixels about it
-    does not touch the mask; that square is hidden. None where there are few such images.
+    In each image with the risk, a square of `side` pixels around the highest place is hidden if it does not touch the
+    mask. None if there are few such images.
     """
     height, width = audited.maps.shape[1:]
     highest = audited.maps.reshape(len(audited.maps), -1).argmax(axis=1)
     peaks = np.stack(np.divmod(highest, width), axis=1)
     squares = squares_at(peaks, side, (height, width))
     beside = ~(squares & masks).any(axis=(1, 2))
-    if beside.sum() < max(LEAST_IMAGES, LEAST_SHARE * len(beside)):
+    if beside.sum() < max(LEAST_IMAGES, LEAST_FRACTION * len(beside)):
         return None
-    chosen, places = audited.at(beside), squares[beside]
+    chosen, marks = audited.at(beside), squares[beside]
     y, x = np.median(peaks[beside], axis=0) / (height, width)
     what = (
         f"something beside the object in {beside.mean():.0%} of the images with it, mostly at {x:.0%} of the width and "
-        f"{y:.0%} of the height, its most striking colour {striking_colour(chosen.pixels, places)}"
+        f"{y:.0%} of the height, its most striking colour {striking_colour(chosen.pixels, marks)}"
     )
     return mark_finding(
-        subject, chosen.without(places), what, "mark_beside_object", n_resamples, seed
+        subject, chosen.without(marks), what, "mark_beside_object", n_resamples, seed
     )
 
 
 def look_at_marks(
     subject: str, audited: Audited, marks: Bool[np.ndarray, "n h w"], n_resamples: int, seed: int
 ) -> Finding | None:
-    """Return a finding where known marks decide: `planted_mark`; `subject` says of what."""
+    """Return the finding `planted_mark` if `subject`, a score in words, rests on known marks."""
     colour = striking_colour(audited.pixels, marks)
     what = f"a planted mark, {colour}, in {len(marks)} test images"
     return mark_finding(subject, audited.without(marks), what, "planted_mark", n_resamples, seed)
@@ -194,15 +196,15 @@ def look_at_marks(
 def mark_finding(
     subject: str, removal: Removal, what: str, check: str, n_resamples: int, seed: int
 ) -> Finding | None:
-    """Return a finding where hiding a place costs accuracy that hiding another one does not.
+    """Return a finding if hiding a place costs more accuracy than hiding another place.
 
-    `subject` and `what` say in words what rests on what. None where there are too few images, or the drop beyond that
-    of the other place is below two points or its interval holds 0.
+    `subject` and `what` say in words what rests on what. None for too few images, or if the additional drop is below
+    two points or its interval holds 0.
     """
     if len(removal) < LEAST_IMAGES:
         return None
-    found = removal.estimates(n_resamples, seed)
-    beyond, drop = found["accuracy_drop_beyond_elsewhere"], found["accuracy_drop"]
+    estimates = removal.estimates(n_resamples, seed)
+    beyond, drop = estimates["accuracy_drop_beyond_elsewhere"], estimates["accuracy_drop"]
     if (
         beyond.low is None
         or beyond.value is None
@@ -213,25 +215,25 @@ def mark_finding(
         return None
     severity: Severity = "high" if (drop.value or 0) >= LARGE_DROP else "medium"
     attribution = {"attribution_on_place": mean_of_defined(removal.attributed())}
-    found |= bootstrap_intervals(attribution, n_resamples, seed)
+    estimates |= bootstrap_intervals(attribution, n_resamples, seed)
     return Finding(
         check=check,
         severity=severity,
         summary=(
-            f"{subject} rests on {what}. On {percent(found['area'])} of the pixels it holds "
-            f"{percent(found['attribution_on_place'])} of their attribution (Integrated Gradients) and "
-            f"{percent(found['mass_on_place'])} of the map's mass; without it, accuracy on {len(removal)} images falls "
-            f"from {percent(found['accuracy'])} to {percent(found['accuracy_hidden'])}, with another place hidden to "
-            f"{percent(found['accuracy_hidden_elsewhere'])}."
+            f"{subject} rests on {what}. On {percent(estimates['area'])} of the pixels it holds "
+            f"{percent(estimates['attribution_on_place'])} of their attribution (Integrated Gradients) and "
+            f"{percent(estimates['mass_on_place'])} of the map's mass. If it is hidden, accuracy on {len(removal)} "
+            f"images falls from {percent(estimates['accuracy'])} to {percent(estimates['accuracy_hidden'])}; if "
+            f"another place is, to {percent(estimates['accuracy_hidden_elsewhere'])}."
         ),
-        evidence=_numbers(found),
+        evidence=_numbers(estimates),
         rows=removal.most_changed(),
-        advice="Collect images with the risk that lack it, and images without the risk that have it; or paint it over.",
+        advice="Collect images with the risk that lack it and images without the risk that have it, or paint it over.",
     )
 
 
-def _numbers(found: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
+def _numbers(estimates: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
     return {
-        name: {"value": each.value, "low": each.low, "high": each.high, "n": each.n}
-        for name, each in found.items()
+        name: {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+        for name, estimate in estimates.items()
     }

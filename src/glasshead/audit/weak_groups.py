@@ -1,4 +1,4 @@
-"""Classes, and values of attributes, in which accuracy on test rows is below that of the rest."""
+"""Findings on classes and attribute values whose accuracy on test rows is below that of the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,9 +25,9 @@ HIGH, MEDIUM = 0.1, 0.05  # of accuracy
 
 @dataclass(frozen=True)
 class WeakGroup:
-    """A value of a column, its test rows in strata that hold others too, and how its accuracy differs from theirs.
+    """A value of a column, its test rows in strata that also hold other values, and its difference in accuracy.
 
-    `value`, `low` and `high` of the difference are fractions; it is one of several `comparisons`.
+    `value`, `low` and `high` of the difference are fractions. It is one of `comparisons` comparisons.
     """
 
     column: str
@@ -45,24 +45,24 @@ class WeakGroup:
 
     @property
     def accuracy(self) -> str:
-        """The fraction of rows that are right, in words."""
+        """The accuracy in words."""
         return f"{100 - 100 * len(self.mistakes) / len(self.test):.1f} %"
 
     @property
     def distance(self) -> str:
-        """The difference in words, in points with its interval."""
+        """The difference in percentage points with its interval, in words."""
         return (
             f"{-100 * self.value:.1f} points ({-100 * self.high:.1f}–{-100 * self.low:.1f}) below"
         )
 
     @property
     def severity(self) -> Severity:
-        """High or medium where even the end of the interval nearest to 0 is so far below, else low."""
+        """High or medium by the end of the interval that is nearest to 0, else low."""
         return "high" if -self.high >= HIGH else "medium" if -self.high >= MEDIUM else "low"
 
     @property
     def evidence(self) -> dict[str, Any]:
-        """The numbers, all of the same rows."""
+        """The numbers behind the finding, all on the same rows."""
         return {
             "accuracy": 1 - len(self.mistakes) / len(self.test),
             "n": len(self.test),
@@ -75,38 +75,38 @@ class WeakGroup:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared: the `MOST` + 1 worst of all `found` groups below the rest, and what could not be compared."""
+    """The `MOST` + 1 worst of `total` weak groups, and the columns that could not be compared."""
 
     worst: list[WeakGroup]
-    found: int
+    total: int
     lacking: list[str]
 
     def others(self, check: str, what: str) -> list[Finding]:
-        """Return the finding that counts the groups beyond `MOST`, as severe as the worst of them; none without any."""
-        if self.found <= MOST:
+        """Return a finding that counts the groups beyond `MOST`, as severe as the worst of them, if there are any."""
+        if self.total <= MOST:
             return []
         return [
             Finding(
                 check=check,
                 severity=self.worst[MOST].severity,
-                summary=f"And {self.found - MOST:,} more {what}.",
-                evidence={"more": self.found - MOST},
+                summary=f"And {self.total - MOST:,} more {what}.",
+                evidence={"more": self.total - MOST},
                 rows=[],
                 advice=f"Begin with the {MOST} worst, and run again.",
             )
         ]
 
     def not_made(self, check: str, advice: str) -> list[Finding]:
-        """Return the finding that columns could not be compared, and why; none without any."""
+        """Return a finding on the columns that could not be compared, if there are any."""
         return [not_checked(check, "; ".join(self.lacking), advice)] if self.lacking else []
 
 
 def weak_classes(test: pd.DataFrame) -> list[Finding]:
-    """Return a finding for each class whose accuracy is below that of all others together, with its whole interval.
+    """Return a finding for each class if the whole interval of its difference to all other classes is below 0.
 
-    All intervals hold at once with 95 % (Bonferroni, over the classes with at least `LEAST_ROWS` rows). The worst come
-    first; beyond `MOST` they are counted. Where no class can be compared, the finding says so. Raises ArtifactError as
-    `check_rows` does.
+    All intervals hold together with 95 % (Bonferroni over the classes with at least `LEAST_ROWS` rows). The worst come
+    first; those beyond `MOST` are only counted. If no class can be compared, a finding says so. Raises ArtifactError
+    as `check_rows` does.
     """
     check_rows(test)
     check = "class_accuracy"
@@ -119,14 +119,14 @@ def weak_classes(test: pd.DataFrame) -> list[Finding]:
 
 
 def weak_values(test: pd.DataFrame, attributes: pd.DataFrame) -> list[Finding]:
-    """Return a finding for each value of an attribute with which accuracy is below that of the same classes without.
+    """Return a finding for each attribute value whose accuracy is below that of other images of the same classes.
 
-    `attributes` has the rows of `test` and a column per attribute; rows without a value are left out of its comparison.
-    Images are compared within their class, so that a value is not blamed for the classes it goes with; all numbers are
-    of classes that hold images with the value and with others. Intervals and order as in `weak_classes`, over the
-    values of all attributes. A finding names the attributes that cannot be compared.
+    `attributes` has the rows of `test` and a column for each attribute. Rows without a value are left out. Images are
+    compared within their class, so that a value is not blamed for its classes; all numbers are of classes with images
+    both with and without the value. Intervals and order are as in `weak_classes`. A finding names the attributes that
+    cannot be compared.
 
-    Raises ArtifactError where `attributes` have another number of rows, and as `check_rows` does.
+    Raises ArtifactError if `attributes` have another number of rows, and as `check_rows` does.
     """
     check_rows(test)
     check = "attribute_accuracy"
@@ -159,7 +159,7 @@ def _class_finding(check: str, weak: WeakGroup) -> Finding:
         severity=weak.severity,
         summary=(
             f"Of {len(weak.test):,} test images of {weak.name!r}, {weak.accuracy} are right, {weak.distance} the other "
-            f"classes; {taken_for.iloc[0]:,} of {len(weak.mistakes):,} mistakes say {often!r}."
+            f"classes. {taken_for.iloc[0]:,} of {len(weak.mistakes):,} mistakes are {often!r}."
         ),
         evidence=weak.evidence
         | {"taken_for": {str(name): int(count) for name, count in taken_for.items()}},
@@ -193,21 +193,21 @@ def _compare(
 ) -> Comparison:
     """Compare each value of each column with the rest, from counts.
 
-    The worst are those whose interval ends farthest below 0, as severity goes by that end.
+    The worst groups are those whose interval ends farthest below 0, as that end decides the severity.
     """
     right = (test["predicted"] == test["label"]).to_numpy(bool)
     coded = {name: pd.factorize(column) for name, column in columns.items()}
     counted = {name: count_groups(right, codes, strata) for name, (codes, _) in coded.items()}
-    enough = {name: each.by_group(each.n1) >= LEAST_ROWS for name, each in counted.items()}
-    comparisons = sum(int(each.sum()) for each in enough.values())
+    enough = {name: counts.by_group(counts.n1) >= LEAST_ROWS for name, counts in counted.items()}
+    comparisons = sum(int(counts.sum()) for counts in enough.values())
     weak = []
     for column, counts in counted.items():
         differences = stratified_differences(counts, max(comparisons, 1))
         mistakes = counts.by_group(counts.n1 - counts.y1)
         below = enough[column] & (mistakes >= LEAST_MISTAKES) & (differences[2] < 0)
-        found = np.flatnonzero(below).tolist()
-        weak += [(differences[:, code].tolist(), column, code) for code in found]
-    weak.sort(key=lambda each: each[0][2])
+        codes_below = np.flatnonzero(below).tolist()
+        weak += [(differences[:, code].tolist(), column, code) for code in codes_below]
+    weak.sort(key=lambda group: group[0][2])
     worst = []
     for (value, low, high), column, code in weak[: MOST + 1]:
         codes, names = coded[column]
@@ -224,13 +224,13 @@ def _compare(
 def _rows(
     counts: GroupCounts, codes: Int[np.ndarray, " n"], strata: Int[np.ndarray, " n"], code: int
 ) -> Int[np.ndarray, " rows"]:
-    """Return the rows of the group that lie in strata that hold others too."""
+    """Return the rows of the group in strata that also hold other groups."""
     rows = np.flatnonzero(codes == code)
     return rows[np.isin(strata[rows], counts.stratum[counts.group == code])]
 
 
 def _lacks(counts: GroupCounts) -> str:
-    """Return why no value of a column could be compared."""
+    """Return why no value of a column can be compared."""
     if counts.size == 0:
         return "no value in the test images"
     if counts.size == 1:

@@ -32,7 +32,7 @@ class Statistic:
 
     @property
     def value(self) -> float | None:
-        """The statistic of the sample itself; None where it is undefined."""
+        """The statistic of the sample itself; None if undefined."""
         if not len(self):
             return None
         return _defined(self.combine(self.terms.mean(axis=0, keepdims=True)))
@@ -44,7 +44,7 @@ class Statistic:
 
 @dataclass(frozen=True)
 class CountStatistic:
-    """A statistic of `n` rows that is no function of means, such as one of ranks.
+    """A statistic of `n` rows that is not a function of means, such as one of ranks.
 
     `measure` maps how often each row counts, `(r, n)`, to values `(r,)`, NaN where undefined.
     """
@@ -95,7 +95,7 @@ def ratio_of(above: Float[np.ndarray, " n"], below: Float[np.ndarray, " n"]) -> 
 
 
 def mean_of_defined(values: Float[np.ndarray, " n"]) -> Statistic:
-    """Return the mean of those of `values` that are not NaN as a statistic."""
+    """Return the mean of the `values` that are not NaN as a statistic."""
     defined = ~np.isnan(values)
     return ratio_of(np.where(defined, values, 0.0), defined.astype(float))
 
@@ -107,7 +107,7 @@ def _ratio(means: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
 
 
 def averaged(statistics: Sequence[AnyStatistic]) -> AnyStatistic:
-    """Return the mean of statistics of the same rows, undefined where one of them is; of one, that one."""
+    """Return the mean of statistics of the same rows, undefined if one of them is."""
     if len(statistics) == 1:
         return statistics[0]
     biased = any(statistic.biased for statistic in statistics)
@@ -115,7 +115,7 @@ def averaged(statistics: Sequence[AnyStatistic]) -> AnyStatistic:
 
 
 def _mean_of_all(statistics: Sequence[AnyStatistic], counts: np.ndarray) -> np.ndarray:
-    mean: np.ndarray = np.mean([each.resampled(counts) for each in statistics], axis=0)
+    mean: np.ndarray = np.mean([statistic.resampled(counts) for statistic in statistics], axis=0)
     return mean
 
 

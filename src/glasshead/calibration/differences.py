@@ -1,4 +1,4 @@
-"""How a fraction differs between groups and the rest, among rows of the same stratum."""
+"""Differences of a fraction between groups and the rest, within strata."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from scipy.special import ndtri
 
 @dataclass(frozen=True)
 class GroupCounts:
-    """Counts of each pair of a group and a stratum that holds both it and others, the only ones to be compared.
+    """Counts for each pair of a group and a stratum, where the stratum also holds other groups.
 
     Attributes:
         size: the number of groups.
@@ -34,26 +34,26 @@ class GroupCounts:
 def count_groups(
     hits: Bool[np.ndarray, " n"], groups: Int[np.ndarray, " n"], strata: Int[np.ndarray, " n"]
 ) -> GroupCounts:
-    """Count rows and hits of `groups` and `strata`, numbered from 0; rows of group -1 are neither group nor rest."""
+    """Count rows and hits by group and stratum, numbered from 0; rows of group -1 are left out."""
     known = groups >= 0
     hits, groups, strata = hits[known], groups[known], strata[known]
     size = int(strata.max(initial=0)) + 1
-    pairs, place = np.unique(groups * size + strata, return_inverse=True)
+    pairs, pair_of_row = np.unique(groups * size + strata, return_inverse=True)
     group, stratum = np.divmod(pairs, size)
-    n1, y1 = (np.bincount(place, weights, len(pairs)) for weights in (None, hits))
+    n1, y1 = (np.bincount(pair_of_row, weights, len(pairs)) for weights in (None, hits))
     n0, y0 = (
         np.bincount(strata, weights, size)[stratum] - own
         for weights, own in ((None, n1), (hits, y1))
     )
     both = n0 > 0
-    counts = (each[both].astype(float) for each in (n1, y1, n0, y0))
+    counts = (counts_of_pairs[both].astype(float) for counts_of_pairs in (n1, y1, n0, y0))
     return GroupCounts(int(groups.max(initial=-1)) + 1, group[both], stratum[both], *counts)
 
 
 def stratified_differences(
     counts: GroupCounts, comparisons: int = 1
 ) -> Float[np.ndarray, "3 groups"]:
-    """Return each group's fraction of hits less that of the rest, in [-1, 1], low and high end of its 95 % interval.
+    """Return each group's fraction of hits minus that of the rest, in [-1, 1], with its 95 % interval.
 
     Mantel–Haenszel: differences within strata, weighed by n1 n0 / (n1 + n0). Interval: Klingenberg 2014, Statistics in
     Medicine 33:2968; of several `comparisons`, each at 1 - 0.05 / comparisons, so that all hold at once with 95 %

@@ -1,4 +1,4 @@
-"""Is it right, and does it know: metrics of probabilities `(n, k)` and integer labels `(n,)`.
+"""Metrics of accuracy and calibration, of probabilities `(n, k)` and integer labels `(n,)`.
 
 Each returns a `Statistic`, ready to bootstrap: `.value` is the number. Arguments are probabilities
 whose rows sum to 1 unless said otherwise; anything else raises ValueError. Bins of confidence are
@@ -141,9 +141,9 @@ def ece_consistency(
     seed: int = 0,
     quantile: float = 0.95,
 ) -> float:
-    """Return the `quantile` of ECE that a calibrated classifier with these confidences would show.
+    """Return the `quantile` of the ECE of a perfectly calibrated classifier with these confidences.
 
-    At this n, its correctness drawn row by row as Bernoulli(confidence). Bröcker & Smith 2007,
+    The correctness of each of the n rows is sampled as Bernoulli(confidence). Bröcker & Smith 2007,
     doi:10.1175/WAF993.1.
     """
     confidence, rng = probabilities.max(axis=1), generator(seed, "consistency")

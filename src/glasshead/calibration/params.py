@@ -8,13 +8,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class CalibrateParams(BaseModel, extra="forbid", frozen=True):
-    """What to do where no temperature is best, and how rarely answers may be wrong.
+    """What to do if no temperature is best, and how rarely answers may be wrong.
 
     Attributes:
-        without_optimum: where no temperature of the classifier is best, as when every row is right: `keep` T = 1, with
-            a warning, or `fail`.
-        target_error: the fraction of answers that may be wrong; below the confidence this takes, predictions abstain.
-        certainty: how sure that must be.
+        without_optimum: if no temperature is best, for instance as every row is right, `keep` T = 1 with a warning, or
+            `fail`.
+        target_error: the fraction of answers that may be wrong; predictions abstain where it cannot be ensured.
+        certainty: the probability with which `target_error` must hold.
     """
 
     without_optimum: Literal["keep", "fail"] = "keep"
@@ -23,7 +23,7 @@ class CalibrateParams(BaseModel, extra="forbid", frozen=True):
 
 
 class EvaluateParams(BaseModel, extra="forbid", frozen=True):
-    """The gate (0 switches it off), bins and resamples, and what the figure of confusions shows."""
+    """The gate (0 switches it off), bins, resamples, and the size of the figure of confused pairs."""
 
     minimum_accuracy: Fraction = 0.65
     n_bins: PositiveInt = 15

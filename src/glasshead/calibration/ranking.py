@@ -1,6 +1,6 @@
-"""How well scores `(n,)` separate rows that have something from rows that do not: statistics of their order and gap.
+"""How well scores `(n,)` separate positive from negative rows: statistics of their order and gap.
 
-Each returns a statistic ready to bootstrap. It is undefined where fewer than two rows have it, or do not have it.
+Each function returns a statistic ready to bootstrap, undefined for fewer than two positive or negative rows.
 """
 
 from collections.abc import Callable
@@ -38,24 +38,24 @@ def average_precision(scores: Scores, positives: Positives) -> CountStatistic:
     """
 
     def area(hits: np.ndarray, misses: np.ndarray) -> np.ndarray:
-        found = np.cumsum(hits, axis=1)
-        precision = found / np.maximum(found + np.cumsum(misses, axis=1), 1)
+        true_positives = np.cumsum(hits, axis=1)
+        precision = true_positives / np.maximum(true_positives + np.cumsum(misses, axis=1), 1)
         return (hits * precision).sum(axis=1) / np.maximum(hits.sum(axis=1), 1)
 
     return _ranked(scores, positives, area)
 
 
 def mean_gap(scores: Scores, positives: Positives) -> Statistic:
-    """Mean score of positive rows less that of negative ones, in the scores' unit."""
+    """Mean score of positive rows minus that of negative rows, in the scores' unit."""
     mine = positives.astype(float)
     terms = np.stack([mine * scores, mine, (1 - mine) * scores, 1 - mine], axis=1)
-    one = 1 / max(len(scores), 1)  # row, as a fraction
+    one_row = 1 / max(len(scores), 1)  # row, as a fraction
 
     def gap(means: np.ndarray) -> np.ndarray:
         high, fraction, low, rest = np.moveaxis(means, -1, 0)
-        difference = high / np.maximum(fraction, one) - low / np.maximum(rest, one)
+        difference = high / np.maximum(fraction, one_row) - low / np.maximum(rest, one_row)
         return np.where(
-            np.minimum(fraction, rest) > (MIN_CLASS_ROWS - 0.5) * one, difference, np.nan
+            np.minimum(fraction, rest) > (MIN_CLASS_ROWS - 0.5) * one_row, difference, np.nan
         )
 
     return Statistic(terms, gap)
@@ -68,8 +68,8 @@ def _ranked(scores: Scores, positives: Positives, combine: Combine) -> CountStat
 
     def measure(counts: np.ndarray) -> np.ndarray:
         ordered = counts[:, order]
-        sums = [np.add.reduceat(ordered * part, starts, axis=1) for part in (hits, ~hits)]
-        fewer = np.minimum(*(part.sum(axis=1) for part in sums))
+        sums = [np.add.reduceat(ordered * chosen, starts, axis=1) for chosen in (hits, ~hits)]
+        fewer = np.minimum(*(chosen.sum(axis=1) for chosen in sums))
         return np.where(fewer > MIN_CLASS_ROWS - 0.5, combine(*sums), np.nan)
 
     return CountStatistic(len(scores), measure)

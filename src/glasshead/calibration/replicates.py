@@ -14,8 +14,8 @@ LEVEL = 0.95
 def mean_over_runs(values: Sequence[float]) -> Estimate:
     """Return the mean with its 95 % Student t interval; no interval below two runs.
 
-    Student 1908, doi:10.2307/2331554: exact where the runs' values are normal. Not clipped: where the values are
-    fractions, a bound beyond 0 or 1 says that there are too few runs.
+    Student 1908, doi:10.2307/2331554: exact for normal values. Bounds are not clipped: for fractions, a bound beyond
+    0 or 1 shows that there are too few runs.
     """
     n, mean = len(values), float(np.mean(values))
     if n < 2:
@@ -25,10 +25,10 @@ def mean_over_runs(values: Sequence[float]) -> Estimate:
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
-    """Return the mean of `values` less `reference`, run by run, with its 95 % t interval.
+    """Return the mean of `values` minus `reference`, run by run, with its 95 % t interval.
 
-    Pairs, such as trainings from the same seed, share what makes one of them lucky; if they share nothing, the interval
-    holds all the same. Raises ValueError where the runs cannot be paired.
+    Pairing by seed removes the luck that both runs share; without any, the interval holds all the same. Raises
+    ValueError if the runs cannot be paired.
     """
     if len(values) != len(reference):
         raise ValueError(f"{len(values)} runs cannot be paired with {len(reference)}")
@@ -36,7 +36,7 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Es
 
 
 def verdict(difference: Estimate) -> str:
-    """Return `higher` or `lower` where the interval of a difference leaves 0 out, else `unresolved`."""
+    """Return `higher` or `lower` if the interval of a difference excludes 0, else `unresolved`."""
     low, high = difference.low, difference.high
     if low is None or high is None or low <= 0 <= high:
         return "unresolved"
@@ -46,20 +46,20 @@ def verdict(difference: Estimate) -> str:
 def compare_accuracies(
     values: Sequence[float], reference: Sequence[float] | None
 ) -> dict[str, Any]:
-    """Return what a table of comparisons says of the accuracies of some runs, by column.
+    """Return the columns of a comparison of accuracies of several runs.
 
-    seeds, their number; accuracy, low, high: their mean and its interval; difference, difference_low, difference_high:
-    to the runs of `reference`, paired in order; verdict. The last four are null without a reference.
+    seeds, the number of runs; accuracy, low, high: their mean and its interval; difference, difference_low,
+    difference_high: to the runs of `reference`, paired in order; verdict. Without a reference, the last four are null.
     """
     accuracy = mean_over_runs(values)
-    found = paired_difference(values, reference) if reference is not None else None
+    difference = paired_difference(values, reference) if reference is not None else None
     return {
         "seeds": accuracy.n,
         "accuracy": accuracy.value,
         "low": accuracy.low,
         "high": accuracy.high,
-        "difference": found and found.value,
-        "difference_low": found and found.low,
-        "difference_high": found and found.high,
-        "verdict": found and verdict(found),
+        "difference": difference and difference.value,
+        "difference_low": difference and difference.low,
+        "difference_high": difference and difference.high,
+        "verdict": difference and verdict(difference),
     }

@@ -1,4 +1,4 @@
-"""Temperatures from the calibration rows of a table of logits, and what its test rows score at them."""
+"""Temperatures fitted on the calibration rows of a table of logits, and the scores of its test rows."""
 
 import logging
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
-    """Return the calibration rows; SplitError if a class that excludes the others has none."""
+    """Return the calibration rows; SplitError if a class of a softmax output has none."""
     rows = logits[logits["split"] == "calibration"].reset_index(drop=True)
     exclusive = () if class_columns(logits, LABEL) else class_columns(logits, "logit/")
     missing = sorted(set(exclusive) - set(rows["label"]))
@@ -36,10 +36,10 @@ def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
 def fit_temperatures(
     calibration_logits: pd.DataFrame, parameters: CalibrateParams
 ) -> dict[str, float]:
-    """Return T of the classifier as `final`, and of each subtask; T of each class where the output is sigmoid.
+    """Return T of the classifier as `final` and T of each subtask; for a sigmoid output, T of each class.
 
-    One without a best temperature keeps 1, with a warning: being always right is no reason to stop. The parameter
-    `fail` makes that a CalibrationError where it is the classifier's.
+    If no temperature is best, T = 1 is kept with a warning. With `without_optimum: fail`, this is a CalibrationError
+    for the classifier.
     """
     strict = {FINAL} if parameters.without_optimum == "fail" else set()
     return {
@@ -67,11 +67,11 @@ def _temperature(name: str, head: Head, strict: bool) -> float:
     except CalibrationError as error:
         if strict:
             raise CalibrationError(
-                f"no temperature for the classifier: {error}; "
-                "calibrate.without_optimum: keep goes on with T = 1"
+                f"The classifier has no best temperature: {error}, "
+                "or set calibrate.without_optimum to keep to continue with T = 1."
             ) from error
-        logger.warning("No temperature for %r, it keeps T = 1: %s", name, error)
+        logger.warning("%r keeps T = 1, as no temperature is best: %s", name, error)
         return 1.0
-    change = f"calibration NLL {fit.nll_before:.4f} -> {fit.nll_after:.4f} on {fit.n} rows"
+    change = f"calibration NLL {fit.nll_before:.3f} -> {fit.nll_after:.3f} on {fit.n} rows"
     logger.info("Temperature of %r: %.3f, %s", name, fit.temperature, change)
     return fit.temperature

@@ -1,4 +1,4 @@
-"""What is measured of a classifier's test table: statistics by the names under which metrics.json holds them."""
+"""The statistics of a classifier's test table, by their names in metrics.json."""
 
 from collections import defaultdict
 
@@ -49,9 +49,9 @@ def softmax_statistics(
 def sigmoid_statistics(
     heads: dict[str, Head], temperatures: dict[str, float], n_bins: int
 ) -> Statistics:
-    """Return the statistics of each class as `<class>/<metric>`, and their means over classes by the plain names.
+    """Return the statistics of each class as `<class>/<metric>`, and their means over classes as `<metric>`.
 
-    One class alone has the plain names only. `gap` is in units of the raw logit.
+    A single class has only the latter. `gap` is in units of the raw logit.
     """
     by_class = {
         name: _yes_or_no_statistics(head, temperatures[name], n_bins)
@@ -69,7 +69,7 @@ def sigmoid_statistics(
 
 
 def abstention_statistics(test: pd.DataFrame, abstention: Abstention) -> Statistics:
-    """Return how many test images are answered, and how many of the answers are wrong."""
+    """Return the fraction of test images that are answered, and the fraction of wrong answers."""
     threshold = abstention["threshold"]
     answered = (test["confidence"] > (1 if threshold is None else threshold)).to_numpy(bool)
     wrong = (test["label"] != test["predicted"]).to_numpy(bool)
@@ -82,7 +82,7 @@ def abstention_statistics(test: pd.DataFrame, abstention: Abstention) -> Statist
 def baseline_statistics(test: pd.DataFrame, baselines: pd.DataFrame) -> Statistics:
     """Return the accuracy of each baseline; columns `<name>/<seed>` are averaged over their seeds.
 
-    The interval is then that of these seeds' mean over other test rows, not over other seeds.
+    The interval of an average covers other test rows, not other seeds.
     """
     predicted = baselines.set_index("image_id")
     hits = defaultdict(list)
@@ -94,7 +94,7 @@ def baseline_statistics(test: pd.DataFrame, baselines: pd.DataFrame) -> Statisti
 
 
 def calibrated_of(head: Head) -> Float[np.ndarray, "n k"]:
-    """Return the calibrated probabilities; ValueError for a head of a table that was not calibrated."""
+    """Return the calibrated probabilities; ValueError if the head's table was not calibrated."""
     if head.calibrated is None:
         raise ValueError("this table holds logits alone: apply the temperatures first")
     return head.calibrated

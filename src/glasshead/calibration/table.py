@@ -1,9 +1,9 @@
 """The tables of logits and of calibrated probabilities: their columns, read as arrays.
 
-A classifier whose output is `softmax` has the columns `logit/<class>` and `label`, and for each subtask of a bottleneck
-`concept_logit/<subtask>/<value>` and `target/<subtask>`. One whose output is `sigmoid`, which may give an image several
-labels, has `logit/<class>` and `label/<class>`, 1 with the label and 0 without it. Calibration adds
-`probability/<class>` and `concept/<subtask>/<value>`.
+A softmax output has the columns `logit/<class>` and `label`, and for each subtask of a bottleneck
+`concept_logit/<subtask>/<value>` and `target/<subtask>`. A sigmoid output, which may give an image several labels, has
+`logit/<class>` and `label/<class>`, 1 with the label and 0 without. Calibration adds `probability/<class>` and
+`concept/<subtask>/<value>`.
 """
 
 from dataclasses import dataclass
@@ -34,9 +34,9 @@ class Head:
 
 
 def read_heads(table: pd.DataFrame) -> dict[str, Head]:
-    """Return the classifier as `final`, then each subtask; of a sigmoid output each class by its name.
+    """Return the classifier as `final` and then each subtask; for a sigmoid output, each class by its name.
 
-    A class of a sigmoid output is a softmax over `no`, whose logit is 0, and `yes`.
+    A class of a sigmoid output is treated as a softmax over `no`, with logit 0, and `yes`.
     """
     if labels := class_columns(table, LABEL):
         return {name: _yes_or_no(table, name) for name in labels}
@@ -55,9 +55,9 @@ def read_heads(table: pd.DataFrame) -> dict[str, Head]:
 def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> pd.DataFrame:
     """Return predicted class, confidence and the calibrated probabilities of all heads, for all rows.
 
-    A sigmoid output predicts no single class: its table has `label/<class>` instead of `predicted` and `confidence`.
+    A sigmoid output has `label/<class>` instead of `predicted` and `confidence`.
 
-    Raises ArtifactError if `temperatures` are not those of the heads of `logits`.
+    Raises ArtifactError if `temperatures` belong to other heads than those of `logits`.
     """
     heads = read_heads(logits)
     if set(heads) != set(temperatures):
@@ -84,7 +84,7 @@ def table_of_test(logits: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFra
     """Return the test rows with all that is measured on them: labels, targets, logits and calibrated probabilities.
 
     Raises:
-        ArtifactError: the two are not of the same images.
+        ArtifactError: the tables are of different images.
         SplitError: there are no test rows.
     """
     if not predictions["image_id"].equals(logits["image_id"]):

@@ -38,9 +38,9 @@ def fit_temperature(
 ) -> TemperatureFit:
     """Return the T > 0 that minimises the NLL of softmax(logits / T), by L-BFGS in float64.
 
-    Takes LOGITS, not probabilities. Raises CalibrationError, naming why, where no finite positive T
-    is best (every row right, or logits no better than chance), where the search does not converge,
-    or where NLL gets worse.
+    Takes LOGITS, not probabilities. Raises CalibrationError if no finite positive T is best (every
+    row is right, or logits are no better than chance), if the search does not converge, or if the
+    NLL gets worse.
     """
     from glasshead.calibration.metrics import nll  # scipy, which predictions do without
 

@@ -27,17 +27,17 @@ class Results:
         """The folder's own name: the classifier's, where it is one's."""
         return self.path.name
 
-    def load(self, place: str) -> Any | None:
+    def load(self, name: str) -> Any | None:
         """Return what lies at `place`, such as "risk/findings.json", or None where no run has left it yet.
 
         Raises DatasetError, by way of ArtifactError, on a damaged file.
         """
-        path = self.path / place
+        path = self.path / name
         return FORMATS[path.suffix](filepath=str(path)).load() if path.is_file() else None
 
-    def training(self, place: str) -> str | None:
+    def training(self, name: str) -> str | None:
         """Return the id of the training that the result at `place` is of; None where nothing says so."""
-        path = self.path / place
+        path = self.path / name
         folder = next((parent for parent in path.parents if (parent / NAME).is_file()), None)
         if folder is None or not path.is_file():
             return None
@@ -46,10 +46,10 @@ class Results:
         except ArtifactError:
             return None
 
-    def figures(self, place: str) -> dict[str, bytes]:
+    def figures(self, name: str) -> dict[str, bytes]:
         """Return the PNGs in the folder `place` by name, in alphabetical order."""
-        found = sorted((self.path / place).glob("*.png"))
-        return {path.stem: AtomicFigure(filepath=str(path)).load() for path in found}
+        paths = sorted((self.path / name).glob("*.png"))
+        return {path.stem: AtomicFigure(filepath=str(path)).load() for path in paths}
 
 
 class ResultsDataset(AbstractDataset[Any, Results]):

@@ -1,4 +1,4 @@
-"""The encoder as the engines run it: on its device, in its precision, counted, and never too large a batch."""
+"""The encoder as the engines run it: on its device, in its precision, with counted operations."""
 
 import copy
 import logging
@@ -23,13 +23,12 @@ _PRECISIONS: dict[str, tuple[Precision, ...]] = {  # by device, the default firs
 
 
 class CountingEncoder:
-    """An image encoder on its device: how many images have gone through it, and with how many operations.
+    """An image encoder on its device, with counts of its images and operations.
 
     `precision` is float32 or int8 on a CPU (see `packed`), float32 or bfloat16 on a GPU; None is float32 and bfloat16.
-    A batch that does not fit into memory is halved, down to single images, and so are those after it. Threads may
-    share it.
+    Batches that do not fit into memory are halved, down to single images. Threads may share it.
 
-    Raises ParameterError if `device` is `cuda` where there is none, or the device does not have the precision.
+    Raises ParameterError if there is no CUDA device, or the device does not support the precision.
     """
 
     def __init__(
@@ -78,10 +77,10 @@ class CountingEncoder:
 
 
 def choose_precision(wanted: Precision | None, device: str) -> Precision:
-    """Return `wanted`, or the default of `device`; raises ParameterError where it does not have it."""
+    """Return `wanted`, or the default of `device`; ParameterError if `device` does not support it."""
     here = _PRECISIONS[device]
     if wanted and wanted not in here:
         raise ParameterError(
-            f"embed.precision is {wanted}, but {device} computes in {' or '.join(here)} here."
+            f"embed.precision is {wanted}, but {device} supports {' or '.join(here)} here. Use one of these, or auto."
         )
     return wanted or here[0]

@@ -1,4 +1,4 @@
-"""What the engines share: work done ahead of its use, the bar that shows how far it is, and its summary in numbers."""
+"""Shared by the engines: computing ahead, the progress bar, and the summary of a run."""
 
 import time
 from collections import deque
@@ -40,10 +40,9 @@ def computed_ahead(
 
 
 def copied_ahead(batches: Iterable[Tensor], device: str) -> Iterator[Tensor]:
-    """Yield `batches` on `device`; while it works on one, the next is copied on a stream of its own.
+    """Yield `batches` on `device`; the next one is copied on a separate stream during the computation.
 
-    Copies overlap with computation from pinned memory alone. On a CPU, streams do nothing and batches are yielded
-    as they are.
+    Copies overlap with computation only from pinned memory. On a CPU, batches are yielded unchanged.
     """
     backend = torch.get_device_module(device)
     copies = backend.Stream()
@@ -75,7 +74,7 @@ Rows = TypeVar("Rows", Tensor, np.ndarray)
 
 @contextmanager
 def progress_bar(total: int, completed: int) -> Iterator[Callable[[Rows], Rows]]:
-    """Show a bar on stderr; what is yielded passes an encoded batch on and advances by its rows."""
+    """Show a bar on stderr; yield a function that advances it by the rows of a batch, which it returns."""
     columns = (
         TextColumn("embed"),
         BarColumn(),
@@ -101,7 +100,7 @@ def progress_bar(total: int, completed: int) -> Iterator[Callable[[Rows], Rows]]
 
 @dataclass
 class Work:
-    """What an engine did: on what, and how many images, operations and seconds of encoding it took."""
+    """The work of an engine: device, precision, images, operations and seconds of encoding."""
 
     device: str
     precision: Precision
@@ -111,7 +110,7 @@ class Work:
     encoding_seconds: float = 0.0
 
     def summary(self, embeddings: Embeddings, seconds: float) -> dict[str, Any]:
-        """Return the summary of a run of `seconds` in all that led to `embeddings`."""
+        """Return the summary of a run that made `embeddings` in `seconds`."""
         n_cached = len(embeddings) - self.images
         shape = list(embeddings.values.shape[1:])
         return {
@@ -136,5 +135,5 @@ class Work:
 
 def _mean_norm(values: Any) -> float:
     """Return the mean L2 norm of up to 10,000 outputs, or of their positions' vectors."""
-    some = values[:10_000]
-    return float(np.linalg.norm(some.reshape(-1, some.shape[-1]), axis=1).mean())
+    first = values[:10_000]
+    return float(np.linalg.norm(first.reshape(-1, first.shape[-1]), axis=1).mean())

@@ -1,4 +1,4 @@
-"""Content hashes as bytes (n, 32), where equal ones are, and images in memory that are known by theirs."""
+"""Content hashes as bytes (n, 32), the search for equal hashes, and images in memory with their hashes."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ def as_hashes(content_hash: Iterable[str]) -> Hashes:
 
 
 class HashIndex:
-    """Finds equal hashes by their first eight bytes, which then are compared whole; 16 bytes a row."""
+    """Finds equal hashes by their first eight bytes, then compares them completely; needs 16 bytes for each row."""
 
     def __init__(self, hashes: Hashes) -> None:
         self._hashes = hashes
@@ -28,15 +28,15 @@ class HashIndex:
         self._order = np.argsort(starts, kind="stable")
         self._sorted = starts[self._order]
 
-    def pairs(self, others: UInt8[np.ndarray, "m 32"]) -> tuple[np.ndarray, np.ndarray]:
+    def pairs(self, wanted: UInt8[np.ndarray, "m 32"]) -> tuple[np.ndarray, np.ndarray]:
         """Return all `(i, j)`, as two arrays, with `hashes[i] == others[j]`; j ascends."""
-        starts = _starts(others)
+        starts = _starts(wanted)
         begin, end = (np.searchsorted(self._sorted, starts, side) for side in ("left", "right"))
         count = end - begin
-        theirs = np.repeat(np.arange(len(others)), count)
+        theirs = np.repeat(np.arange(len(wanted)), count)
         within = np.arange(len(theirs)) - np.repeat(np.cumsum(count) - count, count)
         mine = self._order[np.repeat(begin, count) + within]
-        equal = (self._hashes[mine] == others[theirs]).all(axis=1)
+        equal = (self._hashes[mine] == wanted[theirs]).all(axis=1)
         return mine[equal], theirs[equal]
 
     def first(self) -> Int[np.ndarray, " k"]:
@@ -56,8 +56,8 @@ def _starts(hashes: UInt8[np.ndarray, "n 32"]) -> np.ndarray:
 class PixelImages:
     """RGB images of one size: `pixels` (n, 3, h, w) from 0 to 255, on the CPU.
 
-    The hash of an image is the SHA-256 of its size and pixels. Raises ParameterError where `pixels` are not that, or
-    ids are more or fewer than images.
+    The hash of an image is the SHA-256 of its size and pixels. Raises ParameterError for other `pixels`, or if the
+    number of ids differs.
     """
 
     def __init__(
@@ -100,4 +100,4 @@ class PixelImages:
         return self._pixels[torch.from_numpy(rows)]
 
     def release(self) -> None:
-        """Keep all: the pixels are the caller's."""
+        """Do nothing, as the pixels belong to the caller."""

@@ -1,4 +1,4 @@
-"""The local engine: encode the images whose content the store does not know, on this machine."""
+"""The local engine, which encodes images that are not in the store on this machine."""
 
 import logging
 import math
@@ -33,7 +33,7 @@ _NAMED = 10  # images named in an error
 
 @runtime_checkable
 class Images(Protocol):
-    """What the engine asks of an image table."""
+    """What the engine needs of an image table."""
 
     def ids(self) -> pd.Series:
         """Return the image ids in row order."""
@@ -45,7 +45,7 @@ class Images(Protocol):
         """Return the image of `row` as RGB."""
 
     def release(self) -> None:
-        """Give back the memory that holds images that were read."""
+        """Release the memory of images that were read."""
 
 
 def embed_images(
@@ -61,9 +61,9 @@ def embed_images(
 ) -> tuple[Embeddings, dict[str, Any]]:
     """Return the outputs of `encoder` for `images` in row order and a summary; only content new to `store` is encoded.
 
-    A shard of `shard_rows` images, rounded up to whole batches, is stored as soon as it is encoded:
-    a killed run loses one at most. The run that resumes it forms the same batches; on a CPU each is computed by one
-    thread, hence the same bits, however many threads there are.
+    A shard of `shard_rows` images, rounded up to whole batches, is stored once it is encoded, so that a killed run
+    loses at most one. The next run forms the same batches. On a CPU, each is computed by one thread, so that results do
+    not depend on the number of threads.
 
     Args:
         images: the image table, or `PixelImages`.
@@ -110,10 +110,10 @@ def embed_images(
         shard_batches = math.ceil(shard_rows / batch_size)
         depth = _depth(images, encoder, batch_size, shard_batches, threads, on_gpu)
         with closing(computed_ahead(ahead, batches, threads, depth)) as computed:
-            parts = map(encode, copied_ahead(computed, counted.device)) if on_gpu else computed
+            encoded = map(encode, copied_ahead(computed, counted.device)) if on_gpu else computed
             for shard in split(batches, shard_batches):
                 rows = np.concatenate(shard)
-                outputs = torch.cat([advance(next(parts)) for _ in shard]).float().cpu()
+                outputs = torch.cat([advance(next(encoded)) for _ in shard]).float().cpu()
                 rows, outputs = read.sound(rows, outputs)
                 if len(rows):
                     names = TakenRows(image_id, rows)
@@ -133,14 +133,14 @@ def embed_images(
 
 
 class _Reader:
-    """Reads batches as pixels; of an image that cannot be read, `failures` says by its row why."""
+    """Reads batches as pixels; `failures` maps the rows of unreadable images to the reason."""
 
     def __init__(self, images: Images | PixelImages, encoder: Any) -> None:
         self._images, self._encoder = images, encoder
         self.failures: dict[int, str] = {}
 
     def __call__(self, rows: np.ndarray) -> Tensor:
-        """Return the pixels of `rows`; black ones keep the place of an image that cannot be read."""
+        """Return the pixels of `rows`; unreadable images are black."""
         if isinstance(self._images, PixelImages):
             return self._images.batch(rows)
         pixels: Tensor = self._encoder.prepare(
@@ -149,7 +149,7 @@ class _Reader:
         return pixels
 
     def sound(self, rows: np.ndarray, outputs: Tensor) -> tuple[np.ndarray, Tensor]:
-        """Return those rows, and their outputs, that could be read."""
+        """Return the readable rows and their outputs."""
         if not self.failures:
             return rows, outputs
         sound = ~np.isin(rows, list(self.failures))
@@ -165,13 +165,13 @@ class _Reader:
 
 @contextmanager
 def _memory_explained() -> Iterator[None]:
-    """Turn what is too much for a GPU beside the encoder's own batches, which halve, into EmbeddingError."""
+    """Turn a GPU's memory errors, other than those that halve batches, into EmbeddingError."""
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise EmbeddingError(
-            f"A batch, or the outputs of a shard, are too much for the GPU's memory: {error}. Lower embed.batch_size "
-            "or embed.shard_rows."
+            f"A batch, or the outputs of a shard, do not fit into the GPU's memory: {error}. Lower embed.batch_size or "
+            "embed.shard_rows."
         ) from error
 
 
@@ -183,7 +183,7 @@ def _depth(
     threads: int,
     on_gpu: bool,
 ) -> int:
-    """Return how many batches may wait: their pixels for a GPU, their outputs for a shard on a CPU."""
+    """Return how many batches may wait: as pixels for a GPU, or as outputs for a shard on a CPU."""
     if not on_gpu:
         outputs = 4 * batch_size * math.prod(encoder.shape)
         return max(2 * threads, min(shard_batches, _OUTPUT_BYTES // outputs))
@@ -194,7 +194,7 @@ def _depth(
 
 
 def missing_rows(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndarray:
-    """Return the first rows of each content that the store lacks, after making sure that it can take them."""
+    """Return the first row of each content that the store lacks, after checking that it is writable."""
     first = HashIndex(hashes).first()
     missing = first[~store.rows(key, hashes).found[first]]
     if not len(missing):
@@ -211,12 +211,12 @@ def choose_batch_size(device: str, input_size: int) -> int:
 
 
 def check_failures(failures: dict[int, str], image_id: pd.Series) -> None:
-    """Raise ImageError where images, by their row, could not be embedded; it names the first, and why."""
+    """Raise ImageError if there are `failures`, which map rows to reasons; it names the first ones."""
     if failures:
         named = [f"{image_id.iloc[row]} ({failures[row]})" for row in sorted(failures)[:_NAMED]]
         raise ImageError(
             f"{len(failures)} images cannot be embedded: {', '.join(named)}{', …' * (len(failures) > _NAMED)}. "
-            "All others are in the store. Take out of the source what cannot be decoded, and run from ingest on."
+            "All others are in the store. Remove these images from the source, and run again from ingest on."
         )
 
 

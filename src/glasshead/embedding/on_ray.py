@@ -1,7 +1,7 @@
-"""The Ray engine: the images whose content the store does not know, encoded by workers on one machine or many.
+"""The Ray engine, which encodes images that are not in the store with workers on one or several machines.
 
-The driver reads encoded bytes, hands each worker one batch at a time, and alone writes to the store: workers need
-neither the image table, nor the store, nor the backbone's folder. docs/decisions/0006 says why these are plain actors.
+The driver reads encoded bytes, gives each worker one batch at a time, and writes to the store. Workers need neither the
+image table, nor the store, nor the backbone's folder. docs/decisions/0006 says why they are plain actors.
 """
 
 import logging
@@ -35,7 +35,7 @@ _STARTS = 3  # workers in a row that may die before their first batch
 
 @runtime_checkable
 class Images(Protocol):
-    """What the engine asks of an image table."""
+    """What the engine needs of an image table."""
 
     def ids(self) -> pd.Series:
         """Return the image ids in row order."""
@@ -47,11 +47,11 @@ class Images(Protocol):
         """Return the encoded bytes of `row`."""
 
     def release(self) -> None:
-        """Give back the memory that holds images that were read."""
+        """Release the memory of images that were read."""
 
 
 class Encoded(NamedTuple):
-    """What came of a batch: rows and their outputs, rows that failed and why, and the operations it took."""
+    """The result of a batch: rows, their outputs, failed rows with reasons, and the number of operations."""
 
     rows: np.ndarray
     outputs: np.ndarray
@@ -75,8 +75,8 @@ def embed_images_on_ray(
 ) -> tuple[Embeddings, dict[str, Any]]:
     """Return what `local.embed_images` returns, computed by Ray workers; only content new to `store` is encoded.
 
-    A batch whose worker dies is tried again by another one, then image by image. An image that cannot be decoded, is
-    damaged in the table, or alone kills its workers, is left out; all others are stored before the error that names it.
+    A batch whose worker dies is tried again by another one, then image by image. Images that cannot be decoded, are
+    damaged, or kill their workers are left out; all others are stored before the error that names them.
 
     Args:
         images: the image table.
@@ -119,12 +119,12 @@ def embed_images_on_ray(
             encoding_started = time.perf_counter()
             crew = stack.enter_context(_Crew(ray, encoder, work, dtype, workers))
             batches = list(split(missing, work.batch_size))
-            for part in _gather(_encode(crew, images, batches, max_retries, failures), shard_rows):
-                names = TakenRows(image_id, part.rows)
-                store.append(key, hashes[part.rows], advance(part.outputs), names)
+            for shard in _gather(_encode(crew, images, batches, max_retries, failures), shard_rows):
+                names = TakenRows(image_id, shard.rows)
+                store.append(key, hashes[shard.rows], advance(shard.outputs), names)
                 images.release()
-                work.images += len(part.rows)
-                work.flops += part.flops
+                work.images += len(shard.rows)
+                work.flops += shard.flops
             store.open_for_writing(key)  # another run may have written in between
             work.encoding_seconds = time.perf_counter() - encoding_started
     check_failures(failures, image_id)
@@ -164,25 +164,25 @@ class Worker:
 
 @dataclass
 class _Batch:
-    """Rows to encode together, and how many workers have died of them."""
+    """Rows to encode together, and the number of workers that died on them."""
 
     rows: np.ndarray
     deaths: int = 0
 
 
 class _Crew:
-    """The workers of one run: who is starting, idle or on which batch; all are stopped at the end."""
+    """The workers of one run, which are starting, idle or busy with a batch; all are stopped at the end."""
 
     def __init__(
         self, ray: ModuleType, encoder: Any, work: Work, dtype: str, workers: int | Literal["auto"]
     ) -> None:
         self._ray = ray
         kind = "GPU" if work.device == "cuda" else "CPU"
-        places = int(ray.cluster_resources().get(kind, 0))
-        self._size = places if workers == "auto" else min(workers, places)
+        available = int(ray.cluster_resources().get(kind, 0))
+        self._size = available if workers == "auto" else min(workers, available)
         if workers != "auto" and self._size < workers:
             logger.warning(
-                "%d workers instead of %d: Ray has %d %ss", places, workers, places, kind
+                "%d workers instead of %d: Ray has %d %ss", available, workers, available, kind
             )
         if not self._size:
             raise EmbeddingError(f"Ray has no {kind} for a worker. Wait for its nodes, or add one.")
@@ -271,7 +271,7 @@ def _encode(
     max_retries: int,
     failures: dict[int, str],
 ) -> Iterator[Encoded]:
-    """Yield what came of `batches` in any order; rows that cannot be encoded are added to `failures`."""
+    """Yield the results of `batches` in any order; rows that cannot be encoded are added to `failures`."""
     queue = deque(_Batch(rows) for rows in batches)
 
     def keep_busy() -> None:
@@ -310,22 +310,22 @@ def _read(images: Images, batch: _Batch, failures: dict[int, str]) -> tuple[_Bat
 
 def _gather(batches: Iterable[Encoded], shard_rows: int) -> Iterator[Encoded]:
     """Join batches to shards of at least `shard_rows` rows, but for the last; failures are left behind."""
-    parts: list[Encoded] = []
+    gathered: list[Encoded] = []
     for batch in batches:
-        parts.append(batch)
-        if sum(len(part.rows) for part in parts) >= shard_rows:
-            yield _joined(parts)
-            parts = []
-    if any(len(part.rows) for part in parts):
-        yield _joined(parts)
+        gathered.append(batch)
+        if sum(len(batch.rows) for batch in gathered) >= shard_rows:
+            yield _joined(gathered)
+            gathered = []
+    if any(len(batch.rows) for batch in gathered):
+        yield _joined(gathered)
 
 
-def _joined(parts: list[Encoded]) -> Encoded:
+def _joined(gathered: list[Encoded]) -> Encoded:
     return Encoded(
-        np.concatenate([part.rows for part in parts]),
-        np.concatenate([part.outputs for part in parts]),
+        np.concatenate([batch.rows for batch in gathered]),
+        np.concatenate([batch.outputs for batch in gathered]),
         {},
-        sum(part.flops for part in parts),
+        sum(batch.flops for batch in gathered),
     )
 
 

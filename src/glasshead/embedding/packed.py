@@ -1,4 +1,4 @@
-"""Linear layers whose weights lie as the CPU's fastest kernels want them, in float32 or int8.
+"""Linear layers with weights in the layout of the CPU's fastest kernels, in float32 or int8.
 
 PyTorch sends `nn.Linear` on a CPU to MKL, which uses half the vector width of an AMD processor with AVX-512; oneDNN,
 which PyTorch carries too, uses all of it. Its operator is the one that torch.compile calls with frozen weights
@@ -35,11 +35,11 @@ def is_available() -> bool:
 
 
 def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
-    """Return `module` for inference on a CPU, faster; in float32 the same numbers but for rounding.
+    """Return a faster `module` for inference on a CPU; in float32, outputs differ only by rounding.
 
-    `module` itself stays as it is, and shares all but the packed weights with what is returned. Gradients do not flow.
-    `precision` is float32 or int8. In int8, an output depends a little on the other images of its batch, as the range
-    of all scales the activations.
+    `module` is unchanged and shares all but the packed weights with the result. Gradients do not flow. `precision` is
+    float32 or int8. In int8, an output depends slightly on the other images of its batch, as activations are scaled by
+    their common range.
     """
     linear = PackedLinear if precision == "float32" else Int8Linear
     if type(module) is nn.Linear and module.weight.dtype == torch.float32:
@@ -57,7 +57,7 @@ def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
     packed = copy.copy(module)
     packed._modules = children
     if getattr(module, "reads_class_token_alone", False):
-        *_, last = (part for part in packed.modules() if isinstance(part, PackedLayer))
+        *_, last = (layer for layer in packed.modules() if isinstance(layer, PackedLayer))
         last.first_token_alone = True
     return packed
 
@@ -75,7 +75,7 @@ class PackedLinear(nn.Module):
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
-        """Return outputs (..., n) of inputs (..., k), plus `added` (..., n), before which nothing is activated."""
+        """Return outputs (..., n) of inputs (..., k), plus `added` (..., n), in which case there is no activation."""
         if added is not None:
             return torch.ops.mkldnn._linear_pointwise.binary(
                 inputs, added, self.weight, self.bias, "add"
@@ -113,8 +113,7 @@ class Int8Linear(nn.Module):
 class PackedLayer(nn.Module):
     """A transformer layer of CLIP's or SigLIP's: one product for queries, keys and values, sums by its kernels.
 
-    With `first_token_alone` it gives that token (b, 1, d), the only one that counts of CLIP's last layer: what the
-    others would cost is saved.
+    With `first_token_alone` it computes only that token (b, 1, d), the only one that CLIP reads of its last layer.
     """
 
     def __init__(self, layer: Any, linear: type[PackedLinear] | type[Int8Linear]) -> None:
@@ -123,9 +122,10 @@ class PackedLayer(nn.Module):
         self.heads, self.scale = attention.num_heads, attention.scale
         self.first_token_alone = False
         self.norm1, self.norm2 = layer.layer_norm1, layer.layer_norm2
-        parts = attention.q_proj, attention.k_proj, attention.v_proj
+        projections = attention.q_proj, attention.k_proj, attention.v_proj
         self.qkv = linear(
-            torch.cat([part.weight for part in parts]), torch.cat([part.bias for part in parts])
+            torch.cat([projection.weight for projection in projections]),
+            torch.cat([projection.bias for projection in projections]),
         )
         self.out = linear(attention.out_proj.weight, attention.out_proj.bias)
         first, second, name = mlp.fc1, mlp.fc2, mlp.config.hidden_act

@@ -1,4 +1,4 @@
-"""Having a Ray to work with: installed, started here or reached at its address, and left as it was found."""
+"""Starting Ray here or connecting to its address, and restoring the state afterwards."""
 
 import logging
 import os
@@ -44,9 +44,9 @@ def ray_started(ray: ModuleType, workers: int | Literal["auto"]) -> Iterator[Non
 
 @contextmanager
 def ray_connected(ray: ModuleType, address: str | None) -> Iterator[None]:
-    """Be connected to the Ray at `address`; a connection that this process has already is used, and kept.
+    """Connect to the Ray at `address`; an existing connection of this process is used and kept.
 
-    Raises ParameterError where no Ray answers.
+    Raises ParameterError if no Ray answers.
     """
     if ray.is_initialized():
         yield
@@ -70,7 +70,7 @@ def ray_connected(ray: ModuleType, address: str | None) -> Iterator[None]:
 
 @contextmanager
 def _sigterm_kept() -> Iterator[None]:
-    """Give SIGTERM back to whom it belonged: ray.init takes it, and a killed run would not be told as one."""
+    """Restore the handler of SIGTERM, which ray.init replaces, so that killed runs are reported as such."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""The files of a store: shards of safetensors, whose values are mapped, and the manifest of those that are complete."""
+"""The files of a store: memory-mapped safetensors shards, and the manifest of complete shards."""
 
 import json
 import logging
@@ -33,9 +33,9 @@ class OpenShard(NamedTuple):
 
 
 def open_shard(path: Path) -> OpenShard:
-    """Open a shard; raises ValueError, KeyError or TypeError where it is none.
+    """Open a shard; raises ValueError, KeyError or TypeError for other files.
 
-    Hashes are read: if mapped, they would cost memory for values around them, as the system maps pages in groups.
+    Hashes are read, not mapped: the system maps pages in groups, which would load values around them.
     """
     with path.open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
@@ -58,7 +58,7 @@ def open_shard(path: Path) -> OpenShard:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What a safetensors header says of the array `name`; ValueError where it cannot be."""
+    """The entry of the array `name` in a safetensors header; ValueError if it is inconsistent."""
 
     name: str
     dtype: str
@@ -107,9 +107,9 @@ class Shard:
 
 
 class Manifest:
-    """`manifest.json`, read again only when somebody has replaced it, so that adding a shard stays cheap.
+    """`manifest.json`, read again only after it was replaced, so that adding a shard is cheap.
 
-    What this object has added stays known to it, also where another writer's manifest has come in between.
+    Shards that this object added stay known to it if another writer replaces the manifest.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,13 +121,13 @@ class Manifest:
         self._added: dict[str, Shard] = {}
 
     def shards(self) -> dict[str, Shard]:
-        """Return by file the shards that the manifest names, and those that were added here; raises as `listed`."""
+        """Return the shards of the manifest and those added here, by file; raises as `listed`."""
         return self.listed() | self._added
 
     def listed(self) -> dict[str, Shard]:
-        """Return by file the shards that the manifest names, as it is now; a damaged one names none, with one warning.
+        """Return the shards of the current manifest by file; none, with a warning, if it is damaged.
 
-        Raises EmbeddingError where it cannot be read.
+        Raises EmbeddingError if it cannot be read.
         """
         try:
             status = self._path.stat()
@@ -147,12 +147,12 @@ class Manifest:
         return self._read
 
     def add(self, shard: Shard) -> None:
-        """Name one more complete shard."""
+        """Add a complete shard."""
         self._added[shard.file] = shard
         self.replace(self.shards().values())
 
     def replace(self, shards: Iterable[Shard]) -> None:
-        """Name these shards and no others; raises ArtifactError where the file system refuses."""
+        """List exactly these shards; raises ArtifactError if the file cannot be written."""
         self._read = {shard.file: shard for shard in sorted(shards, key=lambda shard: shard.file)}
         self._added = {file: shard for file, shard in self._added.items() if file in self._read}
         lines = ",\n".join(shard.line for shard in self._read.values())

@@ -1,4 +1,4 @@
-"""Features of every place of every image: from the store where they fit a budget, else computed when they are read."""
+"""Features of every place of every image, from the store if they fit a budget, else computed on demand."""
 
 import logging
 import math
@@ -31,7 +31,7 @@ Dtype = Literal["float32", "float16"]
 
 
 class SpatialParams(BaseModel, extra="forbid", frozen=True):
-    """Which features (see `glasshead.models.towers`), and how they are stored where they take up to `budget_mb`."""
+    """Which features (see `glasshead.models.towers`), and how they are stored if they fit `budget_mb`."""
 
     output: Literal["spatial", "attention_inputs"] = "attention_inputs"
     budget_mb: PositiveInt = 8192
@@ -47,9 +47,9 @@ SpatialFeatures = Callable[[Int[np.ndarray, " b"]], Float[Tensor, "b ..."]]
 def store_spatial(
     images: ImageTable, encoder: ImageEncoder, store: EmbeddingStore, params: SpatialParams
 ) -> dict[str, Any]:
-    """Encode what the store lacks if the features of all `images` fit the budget; return where they come from.
+    """Encode missing features if those of all `images` fit the budget; return where features come from.
 
-    `features/from` is store or encoder, `features/why` says why; with the numbers of embedding, if there was any.
+    `features/from` is store or encoder, and `features/why` the reason. The summary of embedding is added, if any.
     Raises as `embed_images`.
     """
     megabytes = len(images) * math.prod(encoder.shape) * np.dtype(params.dtype).itemsize / MEGABYTE
@@ -82,14 +82,14 @@ def open_spatial(
     store: EmbeddingStore,
     params: SpatialParams,
 ) -> SpatialFeatures:
-    """Return the features that `store_spatial` has told of.
+    """Return the features of the plan from `store_spatial`.
 
     Raises:
-        ArtifactError: they are another encoder's.
+        ArtifactError: they are of another encoder.
         EmbeddingError: the store lacks some of them.
     """
     if plan["encoder_key"] != encoder.key:
-        raise ArtifactError(f"The spatial features are another encoder's. {NEXT}")
+        raise ArtifactError(f"The spatial features come from another encoder. {NEXT}")
     if plan["store_key"] is None:
         return EncodedFeatures(
             images, encoder, choose_device(params.device, "risk.features.device")
@@ -113,9 +113,9 @@ class StoredFeatures:
 
 
 class EncodedFeatures:
-    """Features computed when they are asked for; a batch that does not fit into memory is halved, with a warning.
+    """Features computed on demand; batches that do not fit into memory are halved, with a warning.
 
-    Raises EmbeddingError where one image alone does not fit, ArtifactError where an image is damaged.
+    Raises EmbeddingError if a single image does not fit, ArtifactError if an image is damaged.
     """
 
     def __init__(self, images: ImageTable, encoder: ImageEncoder, device: str) -> None:
@@ -126,11 +126,11 @@ class EncodedFeatures:
 
     @torch.no_grad()
     def __call__(self, rows: Int[np.ndarray, " b"]) -> Float[Tensor, "b ..."]:
-        parts = [
+        features = [
             self._fitting(self._encode, self._pixels(rows[start : start + BATCH]))
             for start in range(0, len(rows), BATCH)
         ]
-        return torch.cat(parts)
+        return torch.cat(features)
 
     def _pixels(self, rows: np.ndarray) -> Tensor:
         return self._encoder.prepare([self._images.pil(int(row)) for row in rows])

@@ -3,8 +3,8 @@
     <root>/<encoder key>/manifest.json          per shard: file, sha256, rows, shape, dtype
     <root>/<encoder key>/<sha256>.safetensors   hashes (r, 32) uint8; values (r, ...) float32 or float16
 
-A shard is complete before the manifest names it, and readers trust only the manifest. A shard's name is the SHA-256
-of its bytes, so one that a killed run or a race between two runs left out of the manifest is listed later, not lost.
+A shard is complete before the manifest lists it, and readers trust only the manifest. A shard's name is the SHA-256 of
+its bytes, so that one left out by a killed run or a race between two runs can be listed later.
 """
 
 import hashlib
@@ -35,33 +35,35 @@ Values = Float[np.ndarray, "n ..."]
 
 
 class StoredRows:
-    """The outputs of `n` images, read from memory-mapped shards when they are asked for, as float32.
+    """The outputs of `n` images as float32, read from memory-mapped shards on demand.
 
-    `rows[i]`, `rows[array]`, `rows[:]` and `np.asarray(rows)` read; `found` (n,) says which rows there are.
+    `rows[i]`, `rows[array]`, `rows[:]` and `np.asarray(rows)` read; `found` (n,) says which rows exist.
     """
 
-    def __init__(self, shards: list[np.ndarray], places: Int[np.ndarray, "n 2"]) -> None:
+    def __init__(self, shards: list[np.ndarray], positions: Int[np.ndarray, "n 2"]) -> None:
         self._shards = shards
-        self._places = places  # shard and row in it; -1 where there is none
-        self.shape = (len(places), *(shards[0].shape[1:] if shards else ()))
+        self._positions = positions  # shard and row in it; -1 where there is none
+        self.shape = (len(positions), *(shards[0].shape[1:] if shards else ()))
 
     @property
     def found(self) -> Bool[np.ndarray, " n"]:
         """Which rows the store holds."""
-        found: np.ndarray = self._places[:, 0] >= 0
-        return found
+        held: np.ndarray = self._positions[:, 0] >= 0
+        return held
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def __getitem__(self, rows: slice | np.ndarray | list[int]) -> Float32[np.ndarray, "m ..."]:
-        places = self._places[rows]
-        if (places < 0).any():
-            raise EmbeddingError(f"{(places[:, 0] < 0).sum()} of these rows are not in the store.")
-        values = np.empty((len(places), *self.shape[1:]), np.float32)
-        for shard in np.unique(places[:, 0]):
-            here = places[:, 0] == shard
-            values[here] = self._shards[shard][places[here, 1]]
+        positions = self._positions[rows]
+        if (positions < 0).any():
+            raise EmbeddingError(
+                f"{(positions[:, 0] < 0).sum()} of these rows are not in the store."
+            )
+        values = np.empty((len(positions), *self.shape[1:]), np.float32)
+        for shard in np.unique(positions[:, 0]):
+            here = positions[:, 0] == shard
+            values[here] = self._shards[shard][positions[here, 1]]
         return values
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -90,13 +92,13 @@ class Embeddings:
         return len(self.image_id)
 
     def of(self, content_hash: Iterable[str], encoder_key: str) -> Float32[np.ndarray, "m ..."]:
-        """Return the outputs for the images with these contents, made by the encoder with this key.
+        """Return the outputs of the encoder with this key for the images with these contents.
 
-        Raises ArtifactError where another encoder made them, or a content is not among them.
+        Raises ArtifactError if another encoder made them, or a content is missing.
         """
         if encoder_key != self.encoder_key:
             raise ArtifactError(
-                f"The embeddings are another encoder's (key {self.encoder_key[:12]}… instead of {encoder_key[:12]}…). "
+                f"The embeddings come from another encoder (key {self.encoder_key[:12]}…, not {encoder_key[:12]}…). "
                 "Run the embed pipeline again with this backbone."
             )
         wanted = as_hashes(content_hash)
@@ -105,14 +107,14 @@ class Embeddings:
         rows[theirs] = mine
         if (rows < 0).any():
             raise ArtifactError(
-                f"{(rows < 0).sum()} of {len(rows)} images have no embedding: they are not those that were embedded. "
+                f"{(rows < 0).sum()} of {len(rows)} images have no embedding: other images were embedded. "
                 "Run the embed pipeline again."
             )
         return self.values[rows]
 
 
 class TakenRows:
-    """The `ids` of some `rows`, looked up one by one: taking them all takes longer the longer the table is."""
+    """The `ids` of `rows`, looked up one by one, as taking all of them is slow for long tables."""
 
     def __init__(self, ids: pd.Series, rows: Int[np.ndarray, " n"]) -> None:
         self._ids, self._rows = ids, rows
@@ -141,7 +143,7 @@ def check_values(values: Values, names: Names) -> None:
 
 
 class EmbeddingStore:
-    """Reads and appends outputs of encoders by content hash; the module describes the files."""
+    """Reads and appends outputs of encoders by content hash; the module's docstring describes the files."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -150,13 +152,13 @@ class EmbeddingStore:
         self._manifests: dict[str, Manifest] = {}
 
     def rows(self, key: str, hashes: UInt8[np.ndarray, "n 32"]) -> StoredRows:
-        """Return the outputs of the images with these hashes; nothing is read but the hashes of the shards.
+        """Return the outputs of the images with these hashes; only the hashes of shards are read.
 
-        The SHA-256 of a shard that holds any of them is verified on first touch; a damaged one is reported and its
-        rows count as missing. Raises EmbeddingError if the store cannot be read.
+        The SHA-256 of a shard is verified at its first use; a damaged one is reported, and its rows count as missing.
+        Raises EmbeddingError if the store cannot be read.
         """
         wanted = HashIndex(hashes)
-        places = np.full((len(hashes), 2), -1, np.int32)
+        positions = np.full((len(hashes), 2), -1, np.int32)
         shards: list[np.ndarray] = []
         for file in self._manifest(key).shards() if len(hashes) else ():
             path = self.root / key / file
@@ -164,9 +166,9 @@ class EmbeddingStore:
                 continue
             hits, rows = wanted.pairs(stored.hashes)
             if len(hits) and self._is_whole(path):
-                places[hits] = np.stack([np.full(len(rows), len(shards)), rows], axis=1)
+                positions[hits] = np.stack([np.full(len(rows), len(shards)), rows], axis=1)
                 shards.append(stored.values)
-        return StoredRows(shards, places)
+        return StoredRows(shards, positions)
 
     def append(
         self,
@@ -175,9 +177,9 @@ class EmbeddingStore:
         values: Values,
         image_id: Names | None = None,
     ) -> None:
-        """Add one shard of float32 or float16, then name it in the manifest; rows that are there already do no harm.
+        """Add a shard of float32 or float16 and list it in the manifest; existing rows do no harm.
 
-        Images are named by `image_id` in errors, by their content hash where none is given.
+        Errors name images by `image_id`, or else by content hash.
         Raises EmbeddingError if an output is not finite or all zero, or the store cannot be written.
         """
         check_values(values, hashes if image_id is None else image_id)
@@ -198,8 +200,8 @@ class EmbeddingStore:
     def open_for_writing(self, key: str) -> None:
         """List the shards that are complete but not in the manifest, and remove the damaged ones.
 
-        Called before the first shard and after the last, it mends what a killed run, or one that wrote at the same
-        time, left out. Raises EmbeddingError if the store cannot be written.
+        Called before the first shard and after the last, it adds what a killed or concurrent run left out.
+        Raises EmbeddingError if the store cannot be written.
         """
         try:
             (self.root / key).mkdir(parents=True, exist_ok=True)
@@ -215,7 +217,7 @@ class EmbeddingStore:
         return self._manifests.setdefault(key, Manifest(self.root / key / _MANIFEST))
 
     def _list_shards(self, key: str) -> None:
-        """Make the manifest name every complete shard in the folder, also those of other writers."""
+        """List every complete shard in the folder, including those of other writers."""
         manifest = self._manifest(key)
         old, new = manifest.listed(), []
         paths = [path for path in (self.root / key).iterdir() if SHARD_NAME.fullmatch(path.name)]
@@ -230,7 +232,7 @@ class EmbeddingStore:
             manifest.replace(new)
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether the bytes of a shard are those its name promises; where not, a warning says so the first time."""
+        """Whether a shard's bytes match the hash in its name; if not, a warning is logged once."""
         if path not in self._verified:
             with self._reading(path):
                 with path.open("rb") as file:
@@ -240,7 +242,7 @@ class EmbeddingStore:
         return path in self._verified
 
     def _open(self, path: Path) -> OpenShard | None:
-        """Return a shard, or None if it is gone or no shard, with a warning the first time."""
+        """Return a shard, or None with one warning if it is missing or damaged."""
         with self._reading(path):
             return open_shard(path)
         return None

@@ -1,4 +1,4 @@
-"""How alike two maps of one image are. NaN where one of them is not finite."""
+"""Similarity of two maps of an image; NaN if one of them is not finite."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -21,20 +21,24 @@ def rank_correlation(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
     NaN where a map is constant.
     """
     ranks = (rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second))
-    one, other = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
-    norm = np.sqrt((one**2).sum(axis=1) * (other**2).sum(axis=1))
-    return _where_both_finite(first, second, divide((one * other).sum(axis=1), norm))
+    first_rank, second_rank = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
+    norm = np.sqrt((first_rank**2).sum(axis=1) * (second_rank**2).sum(axis=1))
+    return _where_both_finite(first, second, divide((first_rank * second_rank).sum(axis=1), norm))
 
 
 def top_overlap(first: Maps, second: Maps, fraction: float = 0.1) -> Float64[np.ndarray, " n"]:
-    """Return (n,) how many of the highest pixels two maps have in common, in [0, 1].
+    """Return (n,) the fraction of their highest pixels that two maps have in common, in [0, 1].
 
-    `fraction` in (0, 1] of the pixels are the highest, one at least. Pixels tied at the threshold count in part, as in
-    `top_fractions`, and in common is the smaller part.
+    `fraction` in (0, 1] of the pixels, at least one, are the highest. Pixels tied at the threshold count in part, as in
+    `top_fractions`; the smaller part is in common.
     """
     count = max(1, round(fraction * first[0].size))
-    one, other = (top_fractions(maps, np.full(len(maps), count)) for maps in (first, second))
-    return _where_both_finite(first, second, np.minimum(one, other).sum(axis=(1, 2)) / count)
+    first_top, second_top = (
+        top_fractions(maps, np.full(len(maps), count)) for maps in (first, second)
+    )
+    return _where_both_finite(
+        first, second, np.minimum(first_top, second_top).sum(axis=(1, 2)) / count
+    )
 
 
 def structural_similarity(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
@@ -55,23 +59,25 @@ def structural_similarity(first: Maps, second: Maps) -> Float64[np.ndarray, " n"
 def mean_agreement(
     maps: Mapping[str, Maps], compare: Comparison, among: Collection[str]
 ) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Return (n,) how alike each method's maps are to those of the methods `among`, itself left out, on average.
+    """Return (n,) the mean similarity of each method's maps to those of the other methods in `among`.
 
-    A comparison that is undefined does not count; NaN where none is left.
+    Undefined comparisons do not count; NaN if all are undefined.
     """
     pairs = {frozenset((name, other)) for name in maps for other in among if other != name}
     compared = {pair: compare(*(maps[name] for name in sorted(pair))) for pair in pairs}
     agreement = {}
     for name, own in maps.items():
-        found = np.array([compared[frozenset((name, other))] for other in among if other != name])
-        found = found.reshape(-1, len(own))
-        known = np.isfinite(found)
-        agreement[name] = divide(np.where(known, found, 0).sum(axis=0), known.sum(axis=0))
+        similarities = np.array(
+            [compared[frozenset((name, other))] for other in among if other != name]
+        )
+        similarities = similarities.reshape(-1, len(own))
+        known = np.isfinite(similarities)
+        agreement[name] = divide(np.where(known, similarities, 0).sum(axis=0), known.sum(axis=0))
     return agreement
 
 
 def _scaled(maps: Maps) -> Float64[np.ndarray, "n h w"]:
-    """Return maps over their largest size; zeros stay zeros."""
+    """Return maps divided by their largest magnitude; zeros stay zeros."""
     peak = np.abs(maps).max(axis=(1, 2), keepdims=True)
     return np.nan_to_num(maps / np.where(peak > 0, peak, 1)).astype(float)
 

@@ -1,4 +1,4 @@
-"""Attention followed through CLIP's vision transformer, from the patches to the class token, as maps of the patches."""
+"""Maps from the attention of CLIP's vision transformer, followed from the patches to the class token."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -28,16 +28,16 @@ def attention_rollout(
 ) -> Explanation:
     """Return attention rollout (n, h, w), at least 0: the fraction of each patch in the class token.
 
-    The layers' attention, averaged over heads and with the identity for the residual path, is multiplied up. It is the
-    same for all targets. Abnar & Zuidema 2020, arXiv:2005.00928.
+    It is the product of all layers' attention, averaged over heads and with the identity for the residual path, and is
+    the same for all targets. Abnar & Zuidema 2020, arXiv:2005.00928.
 
-    Raises ExplanationError where the classifier has no such transformer.
+    Raises ExplanationError if the classifier has no such transformer.
     """
 
     @torch.no_grad()
-    def relevance(part: Tensor, _: Tensor, seen: list[Tensor]) -> Tensor:
-        classifier(part)
-        identity = torch.eye(seen[0].shape[-1], device=part.device)
+    def relevance(batch: Tensor, _: Tensor, seen: list[Tensor]) -> Tensor:
+        classifier(batch)
+        identity = torch.eye(seen[0].shape[-1], device=batch.device)
         mixed = [(attention.mean(dim=1) + identity) / 2 for attention in seen]
         return reduce(lambda joint, layer: layer @ joint, mixed)
 
@@ -52,15 +52,15 @@ def gradient_weighted_attention(
 ) -> Explanation:
     """Return relevance (n, h, w), at least 0, of patches for the target logit. Chefer et al. 2021, arXiv:2103.15679.
 
-    Attention times the gradient by it, cut at 0 and averaged over heads, adds each layer's relevance to the identity
-    that the residual path starts from.
+    Starting from the identity, each layer adds its relevance: attention times its gradient, cut at 0 and averaged over
+    heads.
 
-    Raises ExplanationError where the classifier has no such transformer.
+    Raises ExplanationError if the classifier has no such transformer.
     """
 
-    def relevance(part: Tensor, target: Tensor, seen: list[Tensor]) -> Tensor:
-        pairs = with_gradients(classifier, part, target, seen)
-        joint = torch.eye(pairs[0][0].shape[-1], device=part.device).repeat(len(part), 1, 1)
+    def relevance(batch: Tensor, target: Tensor, seen: list[Tensor]) -> Tensor:
+        pairs = with_gradients(classifier, batch, target, seen)
+        joint = torch.eye(pairs[0][0].shape[-1], device=batch.device).repeat(len(batch), 1, 1)
         for attention, gradient in pairs:
             joint = joint + (attention * gradient).relu().mean(dim=1) @ joint
         return joint
@@ -70,9 +70,9 @@ def gradient_weighted_attention(
 
 @contextmanager
 def attention_weights(layers: Sequence[Any]) -> Iterator[list[Tensor]]:
-    """Give a list that each pass fills with the attention (b, heads, t, t) of `layers`, each row a distribution.
+    """Yield a list that each pass fills with the attention (b, heads, t, t) of `layers`.
 
-    Meanwhile attention is computed as matrices, which fused kernels do not keep: the same logits but for rounding.
+    Meanwhile attention is computed without fused kernels, which do not keep it; logits differ only by rounding.
     """
     attentions = [layer.self_attn for layer in layers]
     for attention in attentions:
@@ -92,12 +92,12 @@ def _follow(
     targets: Tensor,
     budget: Budget,
 ) -> Explanation:
-    """Return as maps what `relevance`, (b, t, t) of tokens for tokens, says of the patches for the class token."""
+    """Return maps of the patches' relevance for the class token; `relevance` gives that of tokens (b, t, t)."""
     layers = transformer_layers(classifier)
 
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
         with attention_weights(layers) as seen:
-            return as_grid(relevance(part, target, seen)[:, 0, 1:])
+            return as_grid(relevance(batch, target, seen)[:, 0, 1:])
 
     with frozen(classifier):
         grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)

@@ -1,4 +1,4 @@
-"""What explanations return: values for each part of the input, and, where they must add up, the check that they do."""
+"""What explanations return: a value for each part of the input, and a check if values must add up."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Explanation:
 
     @property
     def maps(self) -> Float[np.ndarray, "n h w"]:
-        """Return one value a pixel: a map as it is; of channels the largest magnitude (Simonyan et al. 2013)."""
+        """Return one value for each pixel; for channels, the largest magnitude (Simonyan et al. 2013)."""
         maps: Float[np.ndarray, "n h w"] = self.values
         return np.abs(maps).max(axis=1) if self.values.ndim == 4 else maps
 
@@ -28,8 +28,8 @@ class Attribution(Explanation):
     """Contributions that must add up to `output - base`, image by image.
 
     values: (n, ...) signed contribution of each part of the input, in the unit of the output.
-    base: (n,) the output where nothing is known of the image: background average or baseline image.
-    output: (n,) the output that is explained; both come from plain forward passes, not from `values`.
+    base: (n,) the output without knowledge of the image: on the background average or a baseline image.
+    output: (n,) the explained output; both come from plain forward passes, not from `values`.
     """
 
     base: Float[np.ndarray, " n"]
@@ -37,7 +37,7 @@ class Attribution(Explanation):
 
     @property
     def maps(self) -> Float[np.ndarray, "n h w"]:
-        """Return one contribution a pixel, signed: channels are summed."""
+        """Return one signed contribution for each pixel; channels are summed."""
         maps: Float[np.ndarray, "n h w"] = self.values
         return maps.sum(axis=1) if self.values.ndim == 4 else maps
 
@@ -52,13 +52,13 @@ class Attribution(Explanation):
 def explanation_of(
     attributions: Mapping[str, np.ndarray], method: str, rows: Int[np.ndarray, " r"]
 ) -> Explanation:
-    """Return what `method` said of the images in `rows`, all of which it explained, from what `explain` keeps.
+    """Return the stored explanation by `method` of the images in `rows`, all of which it explained.
 
     `attributions` holds `<method>` (m, ...), `<method>/rows` (m,) ascending, and `/base` and `/output` (m,) or neither.
     """
-    places = np.searchsorted(attributions[f"{method}/rows"], rows)
-    values = attributions[method][places]
+    stored_rows = np.searchsorted(attributions[f"{method}/rows"], rows)
+    values = attributions[method][stored_rows]
     if f"{method}/base" not in attributions:
         return Explanation(values)
-    base, output = (attributions[f"{method}/{part}"][places] for part in ("base", "output"))
+    base, output = (attributions[f"{method}/{name}"][stored_rows] for name in ("base", "output"))
     return Attribution(values, base, output)

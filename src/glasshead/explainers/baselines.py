@@ -1,4 +1,4 @@
-"""Maps that know nothing of the classifier: what a method must beat."""
+"""Baselines: maps that ignore the classifier, which a method must beat."""
 
 import hashlib
 
@@ -18,7 +18,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 def centre_gaussian(
     classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
 ) -> Explanation:
-    """Return one map (n, h, w) for all: a Gaussian about the centre, standard deviation a quarter of the side."""
+    """Return the same map (n, h, w) for all images: a Gaussian in the centre, a quarter of the side wide."""
     n, _, h, w = images.shape
     y, x = (np.arange(side) - (side - 1) / 2 for side in (h, w))
     bump = np.exp(-((y[:, None] / (h / 4)) ** 2 + (x / (w / 4)) ** 2) / 2)
@@ -38,7 +38,7 @@ def edge_detector(
 def random_map(
     classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
 ) -> Explanation:
-    """Return uniform noise (n, h, w) in [0, 1) from `seed` and each image: the same image gets the same map."""
+    """Return uniform noise (n, h, w) in [0, 1) that depends on `seed` and the image only."""
     names = [hashlib.sha256(image.tobytes()).hexdigest() for image in images.cpu().numpy()]
     draws = [generator(budget.seed, "explain", "random", name) for name in names]
     return Explanation(

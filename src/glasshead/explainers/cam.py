@@ -24,16 +24,16 @@ def grad_cam(
 ) -> Explanation:
     """Return Grad-CAM (n, h, w), at least 0, of the layer the classifier names. Selvaraju et al. 2017.
 
-    Features (c, rows, columns) are weighed by the mean of their gradient, summed, cut at 0, and enlarged bilinearly.
+    Features (c, rows, columns) are weighted by their mean gradient, summed, cut at 0, and enlarged bilinearly.
     arXiv:1610.02391.
 
-    Raises ExplanationError where the classifier has no convolutional map.
+    Raises ExplanationError if the classifier has no convolutional map.
     """
     layer = cam_layer(classifier)
 
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b rows columns"]:
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b rows columns"]:
         with recorded([layer]) as seen:
-            [(features, gradients)] = with_gradients(classifier, part, target, seen)
+            [(features, gradients)] = with_gradients(classifier, batch, target, seen)
         weights = gradients.mean(dim=(2, 3))
         return torch.einsum("bcrs,bc->brs", features, weights).relu()
 
@@ -50,16 +50,16 @@ def patch_grad_cam(
 ) -> Explanation:
     """Return Grad-CAM (n, h, w), at least 0, of a CLIP vision transformer's patch tokens.
 
-    The features are the tokens that the last layer's attention reads, normalised, after which patches count no more.
-    The class token is dropped, and the patches stand in for the places of a convolutional map.
+    The features are the normalised tokens that the last layer's attention reads; patches do not matter after it. The
+    class token is dropped, and patches replace the places of a convolutional map.
 
-    Raises ExplanationError where the classifier has no such transformer.
+    Raises ExplanationError if the classifier has no such transformer.
     """
     norm = transformer_layers(classifier)[-1].layer_norm1
 
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:
         with recorded([norm]) as seen:
-            [(tokens, gradients)] = with_gradients(classifier, part, target, seen)
+            [(tokens, gradients)] = with_gradients(classifier, batch, target, seen)
         weights = gradients[:, 1:].mean(dim=1)
         return as_grid(torch.einsum("bpd,bd->bp", tokens[:, 1:], weights).relu())
 

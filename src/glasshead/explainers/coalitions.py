@@ -1,4 +1,4 @@
-"""Coalitions of players and what they are worth: the game that Shapley values divide up.
+"""Coalitions of players and their worth: the game behind Shapley values.
 
 The worth of a coalition S is v(S) = mean over background rows of f(x on S, background elsewhere), as in Lundberg & Lee
 2017, arXiv:1705.07874 (interventional). A player is a group of columns, such as all probabilities of one subtask.
@@ -18,16 +18,16 @@ Function = Callable[[Float[Tensor, "m c"]], Float[Tensor, "m k"]]
 Groups = Sequence[Sequence[int]]
 
 MAX_EXACT_PLAYERS = 16
-BATCH_ROWS = 2**15  # of one call of a function, unless one coalition's are more
+BATCH_ROWS = 2**15  # of one call of a function, unless one coalition has more
 
 
 @dataclass(frozen=True)
 class Game:
-    """A game for each row, whose players are groups of columns; ValueError unless each column belongs to one player.
+    """A game for each row, with groups of columns as players; ValueError unless each column belongs to one player.
 
     Attributes:
-        function: what is played for, at its output `targets` (n,).
-        rows: (n, c) to explain.
+        function: its output `targets` (n,) is the worth that players share.
+        rows: (n, c) the rows to explain.
         background: (b, c) rows that stand in for absent players.
         groups: the columns of each player.
     """
@@ -66,16 +66,16 @@ def coalitions(players: int) -> Bool[np.ndarray, "s p"]:
 
 
 def function_worths(game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
-    """Return (n, s) what each coalition of `members` is worth to each row, for any function."""
+    """Return (n, s) the worth of each coalition of `members` for each row, for any function."""
     rows, background = game.rows, game.background
     kept = torch.from_numpy(members @ game.membership).to(rows.device)  # (s, c)
     per_batch = max(1, BATCH_ROWS // len(background))
     worths = np.empty((len(rows), len(members)))
     for row, target, worth in zip(rows, game.targets.tolist(), worths, strict=True):
         for start in range(0, len(members), per_batch):
-            part = kept[start : start + per_batch]
-            mixed = torch.where(part[:, None, :], row, background).flatten(0, 1)  # (s * b, c)
-            outputs = evaluate(game.function, mixed)[:, target].view(len(part), -1)
+            batch = kept[start : start + per_batch]
+            mixed = torch.where(batch[:, None, :], row, background).flatten(0, 1)  # (s * b, c)
+            outputs = evaluate(game.function, mixed)[:, target].view(len(batch), -1)
             worth[start : start + per_batch] = outputs.mean(dim=1).cpu().numpy()
     return worths
 

@@ -1,4 +1,4 @@
-"""Why *wheels*? One concept of a bottleneck as a classifier of its own, for every method that explains images."""
+"""One concept of a bottleneck as a classifier, so that every pixel method can explain its answers."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class ConceptLogits(nn.Module):
             raise ParameterError(
                 f"A {type(classifier).__name__} has no concepts to explain. Explain its classes instead."
             )
-        names = [each.name for each in concepts]
+        names = [known.name for known in concepts]
         if concept not in names:
             raise ParameterError(
                 f"The classifier has no concept {concept!r}. Choose one of {', '.join(names)}."
@@ -41,7 +41,7 @@ class ConceptLogits(nn.Module):
         return layer
 
     def transformer_layers(self) -> list[nn.Module]:
-        """Return the classifier's transformer layers, none where it has no such thing."""
+        """Return the classifier's transformer layers, if it has any."""
         layers: list[nn.Module] = getattr(self.classifier, "transformer_layers", list)()
         return layers
 

@@ -1,4 +1,4 @@
-"""Explanations of a bottleneck in its own terms: what each concept subtask adds to a decision."""
+"""Explanations of a bottleneck by its concepts: what each subtask adds to a decision."""
 
 import logging
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ class Subtask(Protocol):
 
 @runtime_checkable
 class Bottleneck(Protocol):
-    """What explanations by concepts ask of a classifier; `concepts` is empty where it has none."""
+    """What explanations by concepts need of a classifier; `concepts` is empty if it has none."""
 
     @property
     def concepts(self) -> Sequence[Subtask]: ...
@@ -54,11 +54,13 @@ def player_columns(subtasks: Sequence[Subtask], players: Players) -> dict[str, r
     """Return each player by name with its columns: a subtask, or a single probability `<subtask>/<value>`."""
     columns = subtask_columns(subtasks)
     if players == "subtasks":
-        return {task.name: part for task, part in zip(subtasks, columns, strict=True)}
+        return {
+            task.name: task_columns for task, task_columns in zip(subtasks, columns, strict=True)
+        }
     return {
         f"{task.name}/{value}": range(column, column + 1)
-        for task, part in zip(subtasks, columns, strict=True)
-        for value, column in zip(task.values, part, strict=True)
+        for task, task_columns in zip(subtasks, columns, strict=True)
+        for value, column in zip(task.values, task_columns, strict=True)
     }
 
 
@@ -70,7 +72,7 @@ def concept_game(
     players: Players = "subtasks",
     output: Output = "probability",
 ) -> Game:
-    """Return what is played for each row's target class by the players of `player_columns`, in their order.
+    """Return the game for each row's target class with the players of `player_columns`, in their order.
 
     `concepts` and `background` are concept probabilities.
 
@@ -85,8 +87,8 @@ def concept_game(
 def shapley_values(game: Game, engine: Engine, max_coalitions: int, seed: int) -> Attribution:
     """Return the Shapley values (n, players) by an engine.
 
-    Above 16 players the exact one gives way, with a warning, to estimates with standard errors from at most
-    `max_coalitions` coalitions (`permutation_shapley`).
+    Above 16 players, `exact` is replaced with a warning by `permutation_shapley`: estimates with standard errors from
+    at most `max_coalitions` coalitions.
     """
     if engine == "exact" and len(game.groups) <= MAX_EXACT_PLAYERS:
         return exact_shapley(game)
@@ -100,7 +102,7 @@ def shapley_values(game: Game, engine: Engine, max_coalitions: int, seed: int) -
 
 
 def _output_function(classifier: Bottleneck, output: Output) -> Function:
-    """Return concept probabilities to outputs: the meta-learner as a TwoLayer where it is one, which is faster."""
+    """Return the function from concept probabilities to outputs, as a faster TwoLayer where possible."""
     temperature = classifier.temperature if output == "probability" else None
     if (network := as_two_layer(classifier.meta_learner, temperature)) is not None:
         return network

@@ -1,4 +1,4 @@
-"""Deletion and insertion: how fast a class's probability falls or rises as pixels go or come, most important first.
+"""Deletion and insertion: how fast a class's probability changes as pixels go or come, most important first.
 
 Petsiuk et al. 2018, arXiv:1806.07421. Pixels of one value go in row-major order.
 """
@@ -27,13 +27,13 @@ def pixel_auc(
     steps: int = 32,
     batch_size: int = 32,
 ) -> Float64[np.ndarray, " n"]:
-    """Return (n,) areas under the target's probability as the highest pixels of `before` become those of `after`.
+    """Return (n,) areas under the target's probability while pixels of `before` are replaced by those of `after`.
 
-    From the image to nothing, such as grey, it is the deletion AUC, of which lower is better; from nothing to the image
-    the insertion AUC, of which higher is better.
+    From the image to grey it is the deletion AUC (lower is better), from grey to the image the insertion AUC (higher is
+    better).
 
     Args:
-        steps: equal fractions of the pixels that go one after the other; the area is by the trapezoidal rule.
+        steps: equal fractions of the pixels, replaced one after the other; the area is by the trapezoidal rule.
         batch_size: images at once in one pass through the model.
 
     NaN where a map is not finite. Raises ParameterError for fewer than one step, or more than there are pixels.
@@ -61,13 +61,13 @@ def pixel_curves(
     counts = np.round(np.linspace(0, pixels, steps + 1)).astype(int)
     order = np.argsort(-maps.reshape(n, pixels), axis=1, kind="stable")
     rank = torch.from_numpy(np.argsort(order, axis=1)).view(n, 1, height, width).to(before.device)
-    image, count = (part.ravel() for part in np.meshgrid(np.arange(n), counts, indexing="ij"))
+    image, count = (indices.ravel() for indices in np.meshgrid(np.arange(n), counts, indexing="ij"))
 
     @torch.no_grad()
     def chosen(row: Tensor, changed: Tensor) -> Tensor:
         mixed = torch.where(rank[row] < changed.view(-1, 1, 1, 1), after[row], before[row])
         return probabilities(mixed).double().gather(1, targets[row, None])[:, 0]
 
-    places = (torch.from_numpy(part).to(before.device) for part in (image, count))
-    found = in_passes(chosen, batch_size, *places)
-    return counts / pixels, found.cpu().numpy().reshape(n, steps + 1)
+    pairs = (torch.from_numpy(indices).to(before.device) for indices in (image, count))
+    target_probabilities = in_passes(chosen, batch_size, *pairs)
+    return counts / pixels, target_probabilities.cpu().numpy().reshape(n, steps + 1)

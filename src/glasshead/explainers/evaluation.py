@@ -1,4 +1,4 @@
-"""The evaluation for one method on one classifier: all measures of its maps, on images whose truth is known."""
+"""The evaluation of one explanation method on one classifier: all measures of its maps."""
 
 from dataclasses import dataclass, fields
 
@@ -28,14 +28,14 @@ Values = dict[str, Float64[np.ndarray, " n"]]
 
 
 class EvaluationParams(BaseModel, extra="forbid", frozen=True):
-    """What measuring a method may cost.
+    """The size of the evaluation of a method.
 
     Attributes:
-        images: test images drawn at random, the same for all methods.
-        deletion_steps: equal fractions of the pixels that go, or come, one after the other.
+        images: test images sampled at random, the same for all methods.
+        deletion_steps: steps in which pixels are deleted or inserted.
         infidelity_samples: noisy images for each image.
-        randomisation_images: how many of the images are explained again with a network of shuffled weights.
-        sensitivity_images: how many of the images are explained again after small changes; 0 leaves it out.
+        randomisation_images: images that are explained again with shuffled weights.
+        sensitivity_images: images that are explained again after small changes; 0 skips this measure.
         sensitivity_samples: changed images for each of them.
     """
 
@@ -48,13 +48,13 @@ class EvaluationParams(BaseModel, extra="forbid", frozen=True):
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What methods are measured on.
+class ExplainedImages:
+    """The images that methods are measured on.
 
     Attributes:
         images: in [0, 1].
         targets: the class that is explained.
-        masks, marks: where the object and a planted mark are, nowhere if that is not known.
+        masks, marks: of the object and of a planted mark; all False if unknown.
         numbers, falls: see `noise_response`.
     """
 
@@ -68,16 +68,16 @@ class Subject:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def at(self, rows: slice | np.ndarray) -> "Subject":
-        """Return what stands in `rows`."""
-        return Subject(*(getattr(self, each.name)[rows] for each in fields(self)))
+    def at(self, rows: slice | np.ndarray) -> "ExplainedImages":
+        """Return the images in `rows`."""
+        return ExplainedImages(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 def measure_method(
     method: Method,
     classifier: Classifier,
     randomised: Classifier,
-    subject: Subject,
+    subject: ExplainedImages,
     explained: Explanation,
     budget: Budget,
     evaluation: EvaluationParams,
@@ -86,22 +86,22 @@ def measure_method(
 ) -> dict[str, Measure]:
     """Return all measures of the maps `explained` that `method` made of `subject`, with 95 % bootstrap intervals.
 
-    The first images of `subject` are those that are explained again, so let them stand in random order. `randomised` is
-    the classifier with shuffled weights, whose maps should be others.
+    The first images of `subject` are explained again, so they should be in random order. `randomised` is the classifier
+    with shuffled weights, whose maps should differ.
 
-    Completeness is measured of methods whose contributions must add up, `mass_on_mark` where there are marks.
+    Completeness is measured for contributions that must add up, `mass_on_mark` if there are marks.
     """
 
     def explain(model: nn.Module, images: Tensor, targets: Tensor) -> Float[np.ndarray, "n h w"]:
         return method(model, images.clamp(0, 1), targets, budget).maps  # changed images leave it
 
     maps = explained.maps.astype(np.float32)
-    some, few = (
+    reshuffled, perturbed = (
         subject.at(slice(evaluation.randomisation_images)),
         subject.at(slice(evaluation.sensitivity_images)),
     )
     correlation, similarity = map_similarity(
-        maps[: len(some)], explain(randomised, some.images, some.targets)
+        maps[: len(reshuffled)], explain(randomised, reshuffled.images, reshuffled.targets)
     )
     samples = evaluation.sensitivity_samples
     groups = [
@@ -110,9 +110,9 @@ def measure_method(
         {"sparsity": sparsity(maps), **map_faults(maps)},
         {"randomisation": correlation, "randomisation_ssim": similarity},
     ]
-    if len(few):
+    if len(perturbed):
         changes = max_sensitivity(
-            explain, classifier, few.images, few.targets, seed, samples=samples
+            explain, classifier, perturbed.images, perturbed.targets, seed, samples=samples
         )
         groups.append({"max_sensitivity": changes})
     measures: dict[str, Measure] = {}
@@ -125,28 +125,28 @@ def measure_method(
 
 def _faithfulness(
     classifier: Classifier,
-    subject: Subject,
+    subject: ExplainedImages,
     maps: Float[np.ndarray, "n h w"],
     budget: Budget,
     evaluation: EvaluationParams,
     seed: int,
 ) -> Values:
     image, nothing = subject.images, torch.full_like(subject.images, budget.baseline)
-    given = subject.targets, maps, evaluation.deletion_steps, budget.batch_size
+    settings = subject.targets, maps, evaluation.deletion_steps, budget.batch_size
     noise = Noise(seed, evaluation.infidelity_samples)
     return {
-        "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *given),
-        "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *given),
+        "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *settings),
+        "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *settings),
         "infidelity": infidelity(maps, subject.numbers, noise, subject.falls),
     }
 
 
-def _localisation(subject: Subject, maps: Float[np.ndarray, "n h w"]) -> Values:
-    found = {
+def _localisation(subject: ExplainedImages, maps: Float[np.ndarray, "n h w"]) -> Values:
+    measures = {
         "pointing_game": pointing_game(maps, subject.masks),
         "relevance_mass_accuracy": relevance_mass_accuracy(maps, subject.masks),
         "iou": mask_iou(maps, subject.masks),
     }
-    return found | (
+    return measures | (
         {"mass_on_mark": mass_on_mark(maps, subject.marks)} if subject.marks.any() else {}
     )

@@ -1,4 +1,4 @@
-"""Which images are worth explaining."""
+"""The choice of images to explain."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,8 +12,7 @@ def choose_balanced(
 ) -> pd.DataFrame:
     """Return `count` rows, half of them wrong, their labels balanced over both halves together.
 
-    `predictions` has label and correct. Where one kind is short, the other fills up; fewer than `count` only where
-    there are fewer rows.
+    `predictions` has label and correct. If one half has too few rows, the other fills up.
     """
     shuffled = predictions.sample(frac=1, random_state=draw)
     correct, wrong = shuffled[shuffled["correct"]], shuffled[~shuffled["correct"]]

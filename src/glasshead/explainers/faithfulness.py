@@ -1,4 +1,4 @@
-"""Does a map say what a small change of the image does to the output, and does it stay the same under one?
+"""Infidelity and sensitivity of maps under small changes of the image.
 
 Yeh et al. 2019, arXiv:1901.09392.
 """
@@ -19,9 +19,9 @@ from glasshead.seeds import generator, stream_seed, torch_seeded
 
 @dataclass(frozen=True)
 class Noise:
-    """Normal noise that each image is known by a number for: nothing of it is kept.
+    """Normal noise that is generated again from the number of an image, so that none is stored.
 
-    scale: standard deviation, of a pixel's range of 1. samples: for each image.
+    scale: standard deviation for pixels in [0, 1]. samples: noisy images for each image.
     """
 
     seed: int
@@ -29,7 +29,7 @@ class Noise:
     scale: float = 0.1
 
     def of(self, number: int, size: Sequence[int]) -> Float32[np.ndarray, "s h w"]:
-        """Return the samples for the image `number`, of `size` h, w; a pixel's is the same in all channels."""
+        """Return noise for the image `number` of `size` h, w, the same for all channels."""
         draw = generator(self.seed, "explain", "infidelity", number)
         return self.scale * draw.standard_normal((self.samples, *size), np.float32)
 
@@ -42,9 +42,9 @@ def noise_response(
     noise: Noise,
     batch_size: int = 32,
 ) -> Float64[np.ndarray, "n s"]:
-    """Return by how much each image's target logit falls when its noise is taken away.
+    """Return by how much each image's target logit falls when its noise is subtracted.
 
-    All methods are measured by one response: it does not depend on them.
+    All methods are measured with the same response, which does not depend on them.
     """
     before = target_logits(model, images, targets, batch_size)
     falls = []
@@ -64,8 +64,8 @@ def infidelity(
 ) -> Float64[np.ndarray, " n"]:
     """Return (n,) E(noise · map - fall of the target logit)², at least 0; lower is better. See `noise_response`.
 
-    The map is scaled by the factor that suits it best, so that methods of different units compare. NaN where a map is
-    not finite.
+    Each map is scaled by its best factor, so that methods with different units can be compared. NaN if a map is not
+    finite.
     """
     finite = np.nan_to_num(maps, posinf=0, neginf=0).astype(float)
     said = np.stack(
@@ -93,12 +93,12 @@ def max_sensitivity(
     A map of zeros counts as of norm 1. NaN where a map is not finite.
 
     Args:
-        radius: each value changes by up to this, uniformly, of a range of 1.
-        samples: changed images for each image, under `seed` (and `batch_size`, images explained at once).
+        radius: the largest change of a pixel value in [0, 1], sampled uniformly.
+        samples: changed images for each image, which depend on `seed` and `batch_size`.
     """
     from captum.metrics import sensitivity_max
 
-    found = []
+    changes = []
     with torch_seeded(stream_seed(seed, "max_sensitivity")):
         for batch, target in zip(images.split(batch_size), targets.split(batch_size), strict=True):
             change = sensitivity_max(
@@ -106,8 +106,8 @@ def max_sensitivity(
                 perturb_radius=radius, n_perturb_samples=samples,
                 max_examples_per_batch=min(batch_size, samples * len(batch)),
             )  # fmt: skip
-            found.append(change.double().cpu().numpy())
-    values = np.concatenate(found)
+            changes.append(change.double().cpu().numpy())
+    values = np.concatenate(changes)
     return np.where(np.isfinite(values), values, np.nan)
 
 

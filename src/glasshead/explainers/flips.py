@@ -1,4 +1,4 @@
-"""Which concepts a bottleneck's decisions hang on: every value set by hand to surely not, and to surely."""
+"""Which concepts decide: every value of every concept is set to probability 0 and to 1."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,15 +24,15 @@ def measure_flips(
 ) -> pd.DataFrame:
     """Return a row for each value of each subtask at probability 0 and at 1, in this order.
 
-    Columns: subtask, value, probability; fraction of the n rows whose predicted class is another then, with its 95 %
-    bootstrap interval low to high; to, the class that most of those go to (of equal ones the first), and to_fraction of
-    those, both missing where none flips. Other values of a subtask share what the one that is set leaves.
+    Columns: subtask, value, probability; fraction of the n rows whose predicted class changes, with its 95 % bootstrap
+    interval low to high; to, the class that most of these change to (the first of equals), and to_fraction of them,
+    both missing if none changes. Other values of the subtask share the remaining probability.
     """
-    found = dict(_every_setting(classifier, concepts))
+    settings = dict(_every_setting(classifier, concepts))
     fractions = bootstrap_intervals(
         {
             "/".join(map(str, setting)): mean_of(flips.flipped.astype(float))
-            for setting, flips in found.items()
+            for setting, flips in settings.items()
         },
         n_resamples,
         seed,
@@ -46,7 +46,7 @@ def measure_flips(
             fraction.n,
             *_destination(flips, classes),
         )
-        for (setting, flips), fraction in zip(found.items(), fractions.values(), strict=True)
+        for (setting, flips), fraction in zip(settings.items(), fractions.values(), strict=True)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 

@@ -1,8 +1,8 @@
-"""Attributions from gradients: from the pixels through the whole of a classifier.
+"""Attributions from gradients through a whole classifier.
 
-All take any differentiable classifier, in evaluation mode, so that the images of a batch do not affect each other, with
-`images` (n, 3, h, w) in [0, 1] on its device, and explain the raw logit of `targets` (n,). They are our own where
-captum's take all steps or samples of an image into one pass, or one image at a time.
+All methods take any differentiable classifier in evaluation mode and `images` (n, 3, h, w) in [0, 1] on its device, and
+explain the raw logit of `targets` (n,). Captum's put all steps or samples of an image into one pass, or take one image
+at a time; these fill passes of any size.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,8 +44,8 @@ def smoothgrad(
 ) -> Explanation:
     """Return the mean gradients (n, 3, h, w) at images with noise. Smilkov et al. 2017, arXiv:1706.03825.
 
-    Reads `samples` and `noise`; noisy pixels are not clipped to [0, 1], which would make the noise biased. All images
-    share the noise, so that maps differ by images and classifiers alone.
+    Reads `samples` and `noise`. Noisy pixels are not clipped to [0, 1], as that would bias the noise. All images share
+    the noise, so that maps differ only by images and classifiers.
     """
     draw = _generator(budget, "smoothgrad")
     points = (
@@ -65,11 +65,11 @@ def integrated_gradients(
 
     Reads `steps`, the points of the Gauss-Legendre rule on the straight path from the `baseline` image.
     """
-    places, weights = np.polynomial.legendre.leggauss(budget.steps)  # on [-1, 1]
+    nodes, weights = np.polynomial.legendre.leggauss(budget.steps)  # on [-1, 1]
     way = images - budget.baseline
     points = (
-        (budget.baseline + way * ((1 + place) / 2), weight / 2)
-        for place, weight in zip(places.tolist(), weights.tolist(), strict=True)
+        (budget.baseline + way * ((1 + node) / 2), weight / 2)
+        for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True)
     )
     values = way * _gradient_sum(classifier, images, targets, points, budget)
     base = _grey_logits(classifier, images, budget.baseline)[targets]
@@ -81,18 +81,18 @@ def gradient_shap(
 ) -> Attribution:
     """Return expected gradients (n, 3, h, w): the SHAP values' estimate of Lundberg & Lee 2017, arXiv:1705.07874.
 
-    `samples` gradients an image, each at a random point between it and a random one of `GREYS`, the same for all
-    images; the base is the mean over these. The gap is an error of sampling, which more samples close. Erion et al.
+    The mean of `samples` gradients, each at a random point between the image and one of `GREYS`, the same for all
+    images. The base is the mean over `GREYS`. The gap is a sampling error, which more samples reduce. Erion et al.
     2021, arXiv:1906.10670.
     """
     draw = _generator(budget, "gradient_shap")
     chosen = torch.randint(len(GREYS), (budget.samples,), generator=draw).tolist()
-    places = torch.rand(budget.samples, generator=draw).tolist()
+    distances = torch.rand(budget.samples, generator=draw).tolist()
 
     def points() -> Iterator[tuple[Tensor, Tensor]]:
-        for grey, place in zip([GREYS[index] for index in chosen], places, strict=True):
+        for grey, distance in zip([GREYS[index] for index in chosen], distances, strict=True):
             way = images - grey
-            yield grey + place * way, way / budget.samples
+            yield grey + distance * way, way / budget.samples
 
     values = _gradient_sum(classifier, images, targets, points(), budget)
     bases = torch.stack([_grey_logits(classifier, images, grey) for grey in GREYS])
@@ -109,13 +109,13 @@ def _gradient_sum(
     with frozen(classifier):
         while group := list(islice(rounds, count)):
             gradients = in_passes(
-                lambda part, target: target_gradients(classifier, part, target),
+                lambda batch, target: target_gradients(classifier, batch, target),
                 budget.batch_size,
                 torch.cat([point for point, _ in group]),
                 targets.repeat(len(group)),
             )
-            for (_, factor), part in zip(group, gradients.split(len(images)), strict=True):
-                total += factor * part
+            for (_, factor), gradient in zip(group, gradients.split(len(images)), strict=True):
+                total += factor * gradient
     return total
 
 
@@ -127,7 +127,7 @@ def _grey_logits(classifier: Model, images: Tensor, level: float) -> Tensor:
 def _attribution(
     classifier: Model, images: Tensor, targets: Tensor, values: Tensor, base: Tensor, budget: Budget
 ) -> Attribution:
-    """Return `values` with base and output computed apart from them, so that their gap is a real check."""
+    """Return `values` with base and output from separate passes, so that their gap is a real check."""
     output = target_logits(classifier, images, targets, budget.batch_size)
     return Attribution(values.cpu().numpy(), base.cpu().numpy(), output.cpu().numpy())
 

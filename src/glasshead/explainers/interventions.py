@@ -1,6 +1,6 @@
-"""What a bottleneck decides when a concept is set by hand. After Koh et al. 2020, arXiv:2007.04612, section 3.
+"""Decisions of a bottleneck when concepts are set by hand. After Koh et al. 2020, arXiv:2007.04612, section 3.
 
-Concepts are probabilities (n, c), subtasks side by side; answers (n, s) are the value index of each subtask.
+Concepts are probabilities (n, c) of all subtasks side by side; answers (n, s) are value indices.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from glasshead.seeds import generator
 
 @dataclass(frozen=True)
 class Flips:
-    """What an intervention changes: the predicted class (n,) before and after."""
+    """The predicted class (n,) before and after an intervention."""
 
     before: Int[np.ndarray, " n"]
     after: Int[np.ndarray, " n"]
 
     @property
     def flipped(self) -> Bool[np.ndarray, " n"]:
-        """Return (n,) whether the predicted class is another one."""
+        """Return (n,) whether the predicted class changes."""
         changed: Bool[np.ndarray, " n"] = self.before != self.after
         return changed
 
@@ -38,9 +38,9 @@ def set_probability(
     value: str,
     probability: float,
 ) -> Float[Tensor, "n c"]:
-    """Return concepts in which `value` of `subtask` has `probability`; its other values share the rest as before.
+    """Return concepts in which `value` of `subtask` has `probability`; its other values share the rest in proportion.
 
-    Where they had nothing to share by, they get equal parts.
+    If their probabilities were all 0, they get equal parts.
 
     Raises ParameterError for an unknown subtask or value, or a probability outside [0, 1].
     """
@@ -54,14 +54,14 @@ def set_probability(
             f"The probability of {subtask}/{value} is {probability}. Give one from 0 to 1."
         )
     chosen = list(task.values).index(value)
-    part = concepts[:, columns.start : columns.stop].clone()
-    part[:, chosen] = 0
-    total = part.sum(dim=1, keepdim=True)
-    equal = torch.full_like(part, 1 / (len(columns) - 1))
-    part = torch.where(total > 0, part / total, equal) * (1 - probability)
-    part[:, chosen] = probability
+    probabilities = concepts[:, columns.start : columns.stop].clone()
+    probabilities[:, chosen] = 0
+    total = probabilities.sum(dim=1, keepdim=True)
+    equal = torch.full_like(probabilities, 1 / (len(columns) - 1))
+    probabilities = torch.where(total > 0, probabilities / total, equal) * (1 - probability)
+    probabilities[:, chosen] = probability
     changed = concepts.clone()
-    changed[:, columns.start : columns.stop] = part
+    changed[:, columns.start : columns.stop] = probabilities
     return changed
 
 
@@ -71,20 +71,20 @@ def correct_subtasks(
     answers: Int[Tensor, "n s"],
     corrected: Bool[Tensor, "n s"],
 ) -> Float[Tensor, "n c"]:
-    """Return concepts in which the true answer has probability 1 wherever `corrected`; others stay as they are."""
-    parts = []
+    """Return concepts in which the true answer has probability 1 wherever `corrected`."""
+    corrected_columns = []
     for task, columns in enumerate(subtask_columns(subtasks)):
-        part = concepts[:, columns.start : columns.stop]
-        truth = torch.nn.functional.one_hot(answers[:, task], len(columns)).to(part)
-        parts.append(torch.where(corrected[:, task, None], truth, part))
-    return torch.cat(parts, dim=1)
+        probabilities = concepts[:, columns.start : columns.stop]
+        truth = torch.nn.functional.one_hot(answers[:, task], len(columns)).to(probabilities)
+        corrected_columns.append(torch.where(corrected[:, task, None], truth, probabilities))
+    return torch.cat(corrected_columns, dim=1)
 
 
 @torch.no_grad()
 def compare_decisions(
     classifier: Bottleneck, concepts: Float[Tensor, "n c"], changed: Float[Tensor, "n c"]
 ) -> Flips:
-    """Return what is decided from `concepts`, and from `changed`."""
+    """Return the decisions from `concepts` and from `changed`."""
     before, after = (
         classifier.logits_from_concepts(rows).argmax(dim=1).cpu().numpy()
         for rows in (concepts, changed)
@@ -105,20 +105,20 @@ def intervention_curve(
     The mean over images is accuracy against the number of corrected concepts.
 
     Args:
-        order: "uncertainty" corrects the subtask of the largest entropy first (of equal ones, the first); "random"
-            draws an order for each image under `seed`: give several seeds.
+        order: "uncertainty" corrects the subtask of the largest entropy first; "random" takes a random order for
+            each image, which depends on `seed`.
     """
     if order == "uncertainty":
         rank = np.argsort(-subtask_entropy(classifier.concepts, concepts), axis=1, kind="stable")
     else:
         draw = generator(seed, "interventions")
         rank = draw.permuted(np.tile(np.arange(answers.shape[1]), (len(answers), 1)), axis=1)
-    place = torch.from_numpy(np.argsort(rank, axis=1)).to(concepts.device)
+    position = torch.from_numpy(np.argsort(rank, axis=1)).to(concepts.device)
     return np.stack(
         [
             _correct(
                 classifier,
-                correct_subtasks(classifier.concepts, concepts, answers, place < k),
+                correct_subtasks(classifier.concepts, concepts, answers, position < k),
                 labels,
             )
             for k in range(answers.shape[1] + 1)
@@ -135,8 +135,8 @@ def known_concepts_curve(
 ) -> Bool[np.ndarray, "k n"]:
     """Return (subtasks + 1, n) whether each image is right when only the first 0, 1, … subtasks of `order` are known.
 
-    The others stand at the mean of `background`. The mean over images is accuracy at k concepts: a few subtasks that
-    decide more than their answers can tell leak something else.
+    The others are at the mean of `background`. The mean over images is accuracy at k concepts: subtasks that decide
+    more than their answers can tell leak something else.
 
     Raises ValueError unless `order` names each subtask once.
     """
@@ -148,8 +148,8 @@ def known_concepts_curve(
     current = background.mean(dim=0).expand_as(concepts).clone()
     right = [_correct(classifier, current, labels)]
     for task in order:
-        part = slice(columns[task].start, columns[task].stop)
-        current[:, part] = concepts[:, part]
+        own_columns = slice(columns[task].start, columns[task].stop)
+        current[:, own_columns] = concepts[:, own_columns]
         right.append(_correct(classifier, current, labels))
     return np.stack(right)
 
@@ -158,8 +158,13 @@ def subtask_entropy(
     subtasks: Sequence[Subtask], concepts: Float[Tensor, "n c"]
 ) -> Float64[np.ndarray, "n s"]:
     """Return (n, s) the entropy of each subtask's probabilities in nats, at least 0."""
-    parts = [concepts[:, part.start : part.stop].double() for part in subtask_columns(subtasks)]
-    entropies = [torch.special.entr(part).sum(dim=1) for part in parts]
+    probabilities = [
+        concepts[:, own_columns.start : own_columns.stop].double()
+        for own_columns in subtask_columns(subtasks)
+    ]
+    entropies = [
+        torch.special.entr(task_probabilities).sum(dim=1) for task_probabilities in probabilities
+    ]
     return torch.stack(entropies, dim=1).cpu().numpy()
 
 

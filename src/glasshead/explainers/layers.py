@@ -1,4 +1,4 @@
-"""What happens inside a classifier during a pass: the outputs of its layers, and the gradients by them."""
+"""Outputs of a classifier's layers during a pass, and the gradients with respect to them."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +17,7 @@ from glasshead.errors import ExplanationError, ParameterError
 def recorded(
     modules: Sequence[nn.Module], pick: Callable[[Any], Tensor] = lambda output: output
 ) -> Iterator[list[Tensor]]:
-    """Give a list that fills with what `pick` takes from the outputs of `modules`, in the order they are computed."""
+    """Yield a list that fills with what `pick` takes from the outputs of `modules`, in the order of computation."""
     seen: list[Tensor] = []
     hooks = [
         module.register_forward_hook(lambda _module, _inputs, output: seen.append(pick(output)))
@@ -33,7 +33,7 @@ def recorded(
 def with_gradients(
     classifier: nn.Module, images: Tensor, targets: Int[Tensor, " b"], seen: list[Tensor]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return each tensor that a pass leaves in `seen`, with the gradient of the target logits by it."""
+    """Return each tensor that a pass adds to `seen`, with the gradient of the target logits."""
     with torch.enable_grad():
         logits = classifier(images.detach().requires_grad_()).gather(1, targets[:, None])
         gradients = torch.autograd.grad(logits.sum(), seen)
@@ -41,7 +41,7 @@ def with_gradients(
 
 
 def cam_layer(classifier: nn.Module) -> nn.Module:
-    """Return the layer that a classifier names for Grad-CAM; ExplanationError says why there is none."""
+    """Return the layer that a classifier names for Grad-CAM; ExplanationError if there is none."""
     find = getattr(classifier, "cam_layer", None)
     if find is None:
         raise ExplanationError(
@@ -55,13 +55,13 @@ def cam_layer(classifier: nn.Module) -> nn.Module:
 
 
 def transformer_layers(classifier: nn.Module) -> list[Any]:
-    """Return the layers of a vision transformer that is read off its class token; ExplanationError if it is none."""
+    """Return the layers of a vision transformer with a class token; ExplanationError for other classifiers."""
     find = getattr(classifier, "transformer_layers", list)
     layers = list(find())
     if not layers:
         raise ExplanationError(
-            f"A {type(classifier).__name__} of this kind reads no class token of a CLIP vision transformer, whose "
-            "attention or patch tokens could be followed."
+            f"A {type(classifier).__name__} of this kind reads no class token of a CLIP vision transformer: "
+            "its attention and patch tokens cannot be followed."
         )
     return layers
 

@@ -1,7 +1,7 @@
-"""Do maps lie where they should? Masks of objects, and marks of a planted shortcut, say where that is.
+"""Agreement of maps with masks of objects and with marks of planted shortcuts.
 
-Negative values speak against the target and count as no mass. NaN where an image has no mask, where a map is not
-finite, and for masses where there is none.
+Negative values speak against the target and have no mass. Results are NaN if an image has no mask, a map is not finite,
+or a mass is needed and there is none.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ Masks = Bool[np.ndarray, "n h w"]
 
 
 def pointing_game(maps: Maps, masks: Masks) -> Float64[np.ndarray, " n"]:
-    """Return (n,) 1 where the map's highest pixel is in the mask, 0 elsewhere. Zhang et al. 2018, arXiv:1608.00507.
+    """Return (n,) 1 if the map's highest pixel is in the mask, else 0. Zhang et al. 2018, arXiv:1608.00507.
 
-    No pixel outside is tolerated. Where several are highest, it is the fraction of them in the mask.
+    There is no tolerance around the mask. Of several highest pixels, it is the fraction in the mask.
     """
     return _of_masked(
         maps, masks, (top_fractions(maps, np.ones(len(maps), int)) * masks).sum((1, 2))
@@ -24,13 +24,13 @@ def pointing_game(maps: Maps, masks: Masks) -> Float64[np.ndarray, " n"]:
 
 
 def relevance_mass_accuracy(maps: Maps, masks: Masks) -> Float64[np.ndarray, " n"]:
-    """Return (n,) how much of the mass of the map's highest pixels, as many as the mask has, is in it; in [0, 1]."""
+    """Return (n,) the fraction in the mask of the mass of the map's highest pixels, as many as the mask has."""
     mass = top_fractions(maps, masks.sum(axis=(1, 2))) * np.maximum(maps, 0)
     return _of_masked(maps, masks, divide((mass * masks).sum((1, 2)), mass.sum((1, 2))))
 
 
 def mask_iou(maps: Maps, masks: Masks) -> Float64[np.ndarray, " n"]:
-    """Return (n,) intersection over union of the mask and the map's highest pixels, as many as it has; in [0, 1].
+    """Return (n,) intersection over union of the mask and as many of the map's highest pixels, in [0, 1].
 
     Pixels tied at the threshold count in part: a constant map gets s / (2 - s) for a mask of the fraction s.
     """

@@ -1,4 +1,4 @@
-"""Maps of pixel importance: what makes them, what is wrong with them, and which pixels are their highest."""
+"""Maps of pixel importance: their type, faults, sparsity and highest pixels."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ Explainer = Callable[[nn.Module, Tensor, Tensor], np.ndarray]
 
 
 def map_faults(maps: Float[np.ndarray, "n h w"]) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Return what makes maps useless, each (n,) 1 where it does and 0 elsewhere.
+    """Return faults that make maps useless, each (n,) 1 for a map with the fault, else 0.
 
-    not_finite: a NaN or an infinity somewhere. constant: finite and the same everywhere, as from a zero gradient.
+    not_finite: it holds a NaN or an infinity. constant: it is finite and the same everywhere.
     """
     finite = _finite(maps)
     return {
@@ -36,10 +36,10 @@ def sparsity(maps: Float[np.ndarray, "n h w"]) -> Float64[np.ndarray, " n"]:
 def top_fractions(
     maps: Float[np.ndarray, "n h w"], counts: Int[np.ndarray, " n"]
 ) -> Float64[np.ndarray, "n h w"]:
-    """Return how much of each pixel belongs to the `counts` highest of its map: 1, 0 or, for ties, between.
+    """Return the fraction of each pixel that is among the `counts` highest of its map: 1, 0 or, for ties, between.
 
-    Pixels tied at the threshold share the places that are left, so that each map's fractions add up to its count and no
-    order of pixels is favoured.
+    Pixels tied at the threshold share the remaining count, so that a map's fractions add up to it and no order of
+    pixels is favoured.
     """
     flat = maps.reshape(len(maps), -1)
     descending = -np.sort(-flat, axis=1)

@@ -1,4 +1,4 @@
-"""How good explanations are, as measures with 95 % bootstrap intervals over the images."""
+"""Measures of explanations with 95 % bootstrap intervals over the images."""
 
 from collections.abc import Mapping
 from typing import Literal, TypedDict
@@ -15,7 +15,7 @@ from glasshead.calibration.bootstrap import (
 )
 from glasshead.explainers.attribution import Attribution
 
-# The direction of each measure. `mass_on_mark` is of a model that was trained on the mark, which a map should show.
+# The better direction of each measure. `mass_on_mark` is of a model trained on the mark, which a map should show.
 BETTER: dict[str, Literal["higher", "lower"]] = {
     "deletion_auc": "lower",
     "insertion_auc": "higher",
@@ -39,7 +39,7 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
 
 
 class Measure(TypedDict):
-    """A measure of a method; null where it is undefined. `better` is "higher" or "lower", `n` the number of images."""
+    """A measure of a method, null if undefined; `better` is "higher" or "lower", `n` the number of images."""
 
     value: float | None
     low: float | None
@@ -49,10 +49,10 @@ class Measure(TypedDict):
 
 
 def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[str, Measure]:
-    """Return how far contributions are from adding up, 0 being complete.
+    """Return how far contributions are from adding up; 0 is complete.
 
     completeness_gap: mean |sum of contributions + base - output|, in the output's unit.
-    completeness_gap_relative: that as a fraction of the mean |output - base|, which is what they should add up to.
+    completeness_gap_relative: the same as a fraction of the mean |output - base|.
     """
     step = np.abs(explained.output - explained.base)
     statistics = {
@@ -65,19 +65,19 @@ def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[st
 def summarise(
     values: Mapping[str, Float[np.ndarray, " n"]], n_resamples: int, seed: int
 ) -> dict[str, Measure]:
-    """Return the mean of each measure of the same images, over those for which it is defined (not NaN), `n` of them.
+    """Return the mean of each measure over the `n` images for which it is defined (not NaN).
 
-    Raises KeyError for a measure that `BETTER` does not know.
+    Raises KeyError for a measure that is not in `BETTER`.
     """
-    statistics = {name: mean_of_defined(each) for name, each in values.items()}
+    statistics = {name: mean_of_defined(numbers) for name, numbers in values.items()}
     measures = _measures(statistics, n_resamples, seed)
-    for name, each in values.items():
-        measures[name]["n"] = int((~np.isnan(each)).sum())
+    for name, numbers in values.items():
+        measures[name]["n"] = int((~np.isnan(numbers)).sum())
     return measures
 
 
 def without_interval(name: str, value: float, n: int) -> Measure:
-    """Return a measure that was taken once of n images, such as seconds per image, and has no resamples."""
+    """Return a measure of n images without resamples, such as seconds per image."""
     return Measure(value=value, low=None, high=None, better=BETTER[name], n=n)
 
 
@@ -86,7 +86,11 @@ def _measures(
 ) -> dict[str, Measure]:
     return {
         name: Measure(
-            value=found.value, low=found.low, high=found.high, better=BETTER[name], n=found.n
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            better=BETTER[name],
+            n=estimate.n,
         )
-        for name, found in bootstrap_intervals(statistics, n_resamples, seed).items()
+        for name, estimate in bootstrap_intervals(statistics, n_resamples, seed).items()
     }

@@ -1,4 +1,4 @@
-"""All methods that explain images, by name: one signature, what each applies to, and what it is like."""
+"""All methods that explain images by pixels, by name, with the classifiers that each applies to."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -34,10 +34,10 @@ class Method:
     """A way to explain images.
 
     Attributes:
-        name: as in reports and parameters.
-        family: what it is made of.
+        name: its name in reports and parameters.
+        family: the principle it uses.
         explain: the function itself.
-        applies_to: returns None for a classifier it can explain, else the reason why not.
+        applies_to: returns None for a classifier that it can explain, else the reason why not.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Method:
             classifier: images to logits, in evaluation mode, on the device of `images`.
             images: in [0, 1], at the classifier's input size.
             targets: an index into the logits for each image.
-            budget: what it may cost.
+            budget: how much it may compute.
 
         Raises ExplanationError: the method does not apply to the classifier, or the images or targets are unfit.
         """
@@ -72,11 +72,11 @@ class Method:
 def _check(images: Tensor, targets: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
         raise ExplanationError(
-            f"Images of shape {tuple(images.shape)} cannot be explained; it takes (n, 3, h, w) with n above 0."
+            f"Images of shape {tuple(images.shape)} cannot be explained. Give (n, 3, h, w) with n above 0."
         )
     if not images.is_floating_point() or not ((images >= 0) & (images <= 1)).all():
         raise ExplanationError(
-            "Images to be explained are floats in [0, 1] without NaN; divide pixels from 0 to 255 by 255."
+            "Images to explain must be floats in [0, 1] without NaN. Divide pixels from 0 to 255 by 255."
         )
     if targets.dtype != torch.int64 or targets.shape != images.shape[:1]:
         raise ExplanationError(
@@ -85,7 +85,7 @@ def _check(images: Tensor, targets: Tensor) -> None:
 
 
 def _reason(find: Callable[[nn.Module], object]) -> Applies:
-    """Return a check that gives the message of the error that `find` raises."""
+    """Return a check that gives the error message of `find`, or None."""
 
     def applies_to(classifier: nn.Module) -> str | None:
         try:
@@ -124,5 +124,5 @@ METHODS: dict[str, Method] = {
 
 
 def real_methods(names: Iterable[str]) -> list[str]:
-    """Return those of `names` that look at the classifier, which baselines do not."""
+    """Return the `names` that are not baselines, which never look at the classifier."""
     return [name for name in names if METHODS[name].family != "baseline"]

@@ -1,4 +1,4 @@
-"""Explanation by examples: the train images most like each image, of its class and of others."""
+"""Explanation by examples: the train images most similar to each image, of its class and of others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ NOBODY = -1
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest rows of a pool, nearest first; of two equally near the first.
+    """The nearest rows of a pool, nearest first.
 
-    rows: (n, k) their indices; -1 where there are fewer than k. similarity: (n, k) cosine in [-1, 1]; NaN for -1.
+    rows: (n, k) indices, -1 if there are fewer than k. similarity: (n, k) cosine in [-1, 1], NaN for -1.
     """
 
     rows: Int[np.ndarray, "n k"]
@@ -35,14 +35,14 @@ def nearest_by_class(
     The search is exact, by cosine similarity in the embeddings' dtype; `block` rows of the pool are compared at once.
 
     Raises:
-        EmbeddingError: an embedding is not finite, or has no length and so no direction.
+        EmbeddingError: an embedding is not finite or zero.
     """
     queries = _normalised(embeddings, "the images to explain")
     same, other = _nobody(len(queries), count), _nobody(len(queries), count)
-    for start, part in _blocks(pool, block):
-        similarity = queries @ part.T
-        of_class = classes[:, None] == pool_classes[None, start : start + len(part)]
-        rows = np.arange(start, start + len(part))
+    for start, candidates in _blocks(pool, block):
+        similarity = queries @ candidates.T
+        of_class = classes[:, None] == pool_classes[None, start : start + len(candidates)]
+        rows = np.arange(start, start + len(candidates))
         same = _merge(same, rows, np.where(of_class, similarity, np.nan))
         other = _merge(other, rows, np.where(of_class, np.nan, similarity))
     return same, other
@@ -51,10 +51,10 @@ def nearest_by_class(
 def shared_concepts(
     answers: Int[np.ndarray, "n s"], pool_answers: Int[np.ndarray, "m s"], neighbours: Neighbours
 ) -> Bool[np.ndarray, "n k s"]:
-    """Return (n, k, subtasks) where image and neighbour have the same answer; False where there is no neighbour."""
-    found = neighbours.rows != NOBODY
+    """Return (n, k, subtasks) whether image and neighbour have the same answer; False without a neighbour."""
+    has_neighbour = neighbours.rows != NOBODY
     same: Bool[np.ndarray, "n k s"] = answers[:, None] == pool_answers[neighbours.rows]
-    return same & found[:, :, None]
+    return same & has_neighbour[:, :, None]
 
 
 def _blocks(
@@ -85,7 +85,7 @@ def _nobody(rows: int, count: int) -> Neighbours:
 def _merge(
     known: Neighbours, rows: Int[np.ndarray, " b"], similarity: Float[np.ndarray, "n b"]
 ) -> Neighbours:
-    """Return the nearest among those known and the candidates `rows`; NaN similarities are none."""
+    """Return the nearest among `known` and the candidates `rows`; NaN similarities are ignored."""
     count = known.rows.shape[1]
     similarities = np.concatenate([known.similarity, similarity], axis=1)
     candidates = np.concatenate(

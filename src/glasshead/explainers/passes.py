@@ -1,4 +1,4 @@
-"""Passes through a classifier: as many images at once as memory holds, on a CPU one pass a thread; their budget."""
+"""Passes through a classifier in batches that fit into memory, on a CPU one pass in each thread; their budget."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +20,12 @@ Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 def in_passes(
     function: Callable[..., Tensor], size: int, *tensors: Tensor, parallel: bool = True
 ) -> Tensor:
-    """Return `function(*parts)` of the rows of all `tensors`, at most `size` of them at once, one after the other.
+    """Return `function` of all rows of `tensors`, computed in batches of at most `size` rows.
 
-    Where a GPU's memory ends, the size is halved, with a warning. On a CPU, each pass is computed by one thread and
-    several passes run at once unless `parallel` is False: results do not depend on the number of threads.
+    If a GPU runs out of memory, the size is halved with a warning. On a CPU each pass uses one thread, and several
+    passes run at once unless `parallel` is False; results do not depend on the number of threads.
 
-    Raises ExplanationError where one row alone does not fit into memory.
+    Raises ExplanationError if a single row does not fit into memory.
     """
     fitting = FittingBatches(
         tensors[0].device.type,
@@ -33,12 +33,12 @@ def in_passes(
         "Use a smaller classifier, or explain on the CPU.",
     )
     compute = partial(fitting, function)
-    parts = [tensor.split(size) for tensor in tensors]
+    batches = [tensor.split(size) for tensor in tensors]
     if tensors[0].is_cuda:
-        return torch.cat(list(map(compute, *parts)))
+        return torch.cat(list(map(compute, *batches)))
     with one_thread() as threads, ThreadPoolExecutor(threads if parallel else 1) as pool:
         keep_freed_memory()
-        return torch.cat(list(pool.map(compute, *parts)))
+        return torch.cat(list(pool.map(compute, *batches)))
 
 
 def target_gradients(
@@ -57,15 +57,15 @@ def target_logits(
     """Return the target logit of each image from plain forward passes."""
 
     @torch.no_grad()
-    def chosen(part: Tensor, target: Tensor) -> Tensor:
-        return model(part).double().gather(1, target[:, None])[:, 0]
+    def chosen(batch: Tensor, target: Tensor) -> Tensor:
+        return model(batch).double().gather(1, target[:, None])[:, 0]
 
     return in_passes(chosen, size, images, targets)
 
 
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
-    """Let no gradients flow to the parameters of a module, so that nothing is kept for them; restored afterwards."""
+    """Let no gradients flow to the parameters of a module, and restore that afterwards."""
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in trained:
@@ -78,19 +78,19 @@ def frozen(model: Model) -> Iterator[None]:
 
 
 class Budget(BaseModel, extra="forbid", frozen=True):
-    """How much each method may compute, and the choices that several share; each method says what it reads.
+    """How much methods may compute, and their common settings; each method says what it reads.
 
     Attributes:
-        batch_size: images at once in one pass through the classifier; on a CPU in each thread. Halved where a
-            GPU's memory ends.
-        steps: points on the path of Integrated Gradients; more close the gap.
+        batch_size: images in one pass through the classifier; on a CPU, in each thread. Halved if a GPU runs out
+            of memory.
+        steps: points on the path of Integrated Gradients; more points reduce the gap.
         samples: noisy images of SmoothGrad, and points of GradientSHAP.
-        lime_samples: images with hidden squares that LIME's model is fitted to; well above the number of squares.
+        lime_samples: images with hidden squares that LIME's model is fitted to; more than there are squares.
         noise: standard deviation of SmoothGrad's noise, as a fraction of the range of pixels.
-        baseline: grey level in [0, 1] of what stands for "nothing": 0 black, 1 white.
-        patch: side in pixels of the squares that occlusion and LIME hide; None: a quarter of an image's shorter side.
-        stride: pixels between the squares of occlusion; None is half of `patch`.
-        seed: of all that is drawn.
+        baseline: grey level in [0, 1] that stands for "nothing": 0 is black, 1 is white.
+        patch: side in pixels of the squares that occlusion and LIME hide; None: a quarter of the shorter side.
+        stride: pixels between the squares of occlusion; None: half of `patch`.
+        seed: of all random choices.
     """
 
     batch_size: PositiveInt = 32

@@ -1,4 +1,4 @@
-"""Attributions from hiding parts of an image: no gradients are needed, and captum does it."""
+"""Attributions by captum from hiding parts of an image, without gradients."""
 
 import torch
 from jaxtyping import Float, Int
@@ -17,9 +17,10 @@ def occlusion(
 ) -> Explanation:
     """Return by how much (n, h, w) hiding each pixel lowers the target logit. Zeiler & Fergus 2013, arXiv:1311.2901.
 
-    A square of `patch` pixels in the `baseline` grey moves by `stride`; a pixel has the mean of those that cover it.
+    A square of `patch` pixels in the `baseline` grey moves by `stride`; a pixel gets the mean over all squares that
+    cover it.
 
-    Raises ExplanationError where the square is larger than the images, or its stride leaves pixels uncovered.
+    Raises ExplanationError if the square is larger than the images, or its stride leaves pixels uncovered.
     """
     from captum.attr import Occlusion
 
@@ -32,9 +33,9 @@ def occlusion(
     method = Occlusion(classifier)
 
     @torch.no_grad()
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b h w"]:
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b h w"]:
         values: Tensor = method.attribute(
-            part, (3, patch, patch), (3, stride, stride), budget.baseline, target
+            batch, (3, patch, patch), (3, stride, stride), budget.baseline, target
         )
         return values[:, 0]
 
@@ -47,10 +48,10 @@ def lime(
 ) -> Explanation:
     """Return the weight (n, h, w) of each square in a linear model of the target logit. Ribeiro et al. 2016.
 
-    Squares of `patch` pixels side by side are shown or hidden in the `baseline` grey, with even odds, `lime_samples`
-    times an image, the same for all; samples count by their likeness to the image. arXiv:1602.04938.
+    Squares of `patch` pixels are shown or hidden in the `baseline` grey with equal odds, in `lime_samples` samples that
+    all images share; samples are weighted by their similarity to the image. arXiv:1602.04938.
 
-    Raises ExplanationError where the square is larger than the images.
+    Raises ExplanationError if the square is larger than the images.
     """
     from captum._utils.models.linear_model import SkLearnRidge
     from captum.attr import Lime

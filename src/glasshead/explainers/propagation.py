@@ -29,21 +29,21 @@ def lrp(
 ) -> Attribution:
     """Return the relevance (n, 3, h, w) of the normalised pixels for the target logit, by the epsilon rule.
 
-    Batch norms are folded into the convolutions before them. The base is 0; the gap is what biases keep, and is no
+    Batch norms are folded into the convolutions before them. The base is 0. The gap is the relevance of biases, not an
     error of computation.
 
-    Raises ExplanationError where the network has parts without a rule; `propagable` says which.
+    Raises ExplanationError if a part of the network has no rule; `propagable` names it.
     """
     from captum.attr import LRP
 
     reason = propagable(classifier)
     if reason:
         raise ExplanationError(reason)
-    parts: Any = classifier
-    network = fuse(parts.net)
+    layered: Any = classifier
+    network = fuse(layered.net)
 
-    def compute(part: Tensor, target: Tensor) -> Float[Tensor, "b 3 h w"]:
-        points = parts.normalise(part).detach().requires_grad_()
+    def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b 3 h w"]:
+        points = layered.normalise(batch).detach().requires_grad_()
         relevance: Tensor = LRP(network).attribute(points, target=target)
         return relevance.detach()
 
@@ -53,20 +53,20 @@ def lrp(
 
 
 def propagable(classifier: nn.Module) -> str | None:
-    """Return why relevance cannot be propagated through a classifier, or None where it can.
+    """Return why relevance cannot be propagated through a classifier, or None if it can.
 
     Its network `net`, which reads what `normalise` returns, must be a chain of layers with rules, each used once.
     """
     network = getattr(classifier, "net", None)
     if network is None or not hasattr(classifier, "normalise"):
         return (
-            f"A {type(classifier).__name__} is no chain of layers behind a normalisation, and relevance has no rule "
-            "for what else it computes, such as attention and layer norms."
+            f"A {type(classifier).__name__} is not a chain of layers behind a normalisation. Relevance has no rules "
+            "for other operations, such as attention and layer norms."
         )
     try:
         graph = fx.symbolic_trace(network)
     except Exception as error:  # a forward that depends on values raises almost anything
-        return f"A {type(network).__name__} is no chain of torch's own layers: {error}."
+        return f"A {type(network).__name__} is not a chain of torch's own layers: {error}."
     return _first_obstacle(graph)
 
 
@@ -83,7 +83,7 @@ def _first_obstacle(traced: fx.GraphModule) -> str | None:
         if layer not in LAYERS:
             return f"Relevance has no rule for {layer.__name__}."
         if node.target in seen:
-            return f"The layer {node.target} is used twice, and relevance can pass it once."
+            return f"The layer {node.target} is used twice, but relevance can pass it only once."
         seen.add(node.target)
     return None
 

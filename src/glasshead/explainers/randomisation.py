@@ -1,4 +1,4 @@
-"""Do maps change when the network forgets what it learned? Adebayo et al. 2018, arXiv:1810.03292."""
+"""The sanity check of maps by randomised weights. Adebayo et al. 2018, arXiv:1810.03292."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -22,9 +22,9 @@ MAX_SIMILARITY = 0.7
 
 
 def randomised_copy(model: Module, seed: int) -> Module:
-    """Return a copy of `model` that has forgotten what it learned, under `seed`.
+    """Return a copy of `model` with shuffled weights, which depend on `seed`.
 
-    Each parameter tensor is shuffled in itself, so that its scale stays what it was.
+    Each parameter tensor is shuffled by itself, so that its scale is unchanged.
     """
     changed = copy.deepcopy(model)
     for name, layer in changed.named_modules():
@@ -35,9 +35,9 @@ def randomised_copy(model: Module, seed: int) -> Module:
 def map_similarity(
     trained: Float[np.ndarray, "n h w"], randomised: Float[np.ndarray, "n h w"]
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Return (n,) how alike |maps| are to those of the trained network: Spearman's correlation, structural similarity.
+    """Return (n,) the similarity of |maps| to those of the trained network: Spearman's correlation and SSIM.
 
-    Both are in [-1, 1]. A map that became constant or not finite has changed: 0. NaN where the trained network's is
+    Both are in [-1, 1], 0 for a map that became constant or not finite, and NaN if the trained network's map is
     constant or not finite.
     """
     trained, randomised = np.abs(trained), np.abs(randomised)
@@ -58,10 +58,10 @@ def shuffle_parameters(layer: nn.Module, seed: int) -> None:
 
 
 def randomisation_verdict(randomisation: Measure, most: float = MAX_SIMILARITY) -> Verdict:
-    """Return on which side of `most` the interval of the mean rank correlation with random weights lies.
+    """Return the verdict on a method by the interval of its mean rank correlation with random weights.
 
-    Below it a method passes, above it fails. Around it, or without an interval, it is unresolved. A method for which
-    the correlation is undefined has not been shown to look at the network, and fails.
+    The method passes if the interval lies below `most`, and fails above. It is unresolved if the interval holds `most`
+    or is missing. It also fails if the correlation is undefined.
     """
     if randomisation["value"] is None:
         return "fails"
@@ -72,29 +72,29 @@ def randomisation_verdict(randomisation: Measure, most: float = MAX_SIMILARITY) 
 
 
 SanityCheck = Literal["passes", "unresolved", "not checked", "fails"]
-Measures = Mapping[str, Mapping[str, Measure]]  # of each method, each measure
+Measures = Mapping[str, Mapping[str, Measure]]  # method to measure name to measure
 
 # best first
 SANITY_CHECKS: tuple[SanityCheck, ...] = ("passes", "unresolved", "not checked", "fails")
 
 
 def sanity_check(name: str, measures: Measures) -> SanityCheck:
-    """Return how the method did in the parameter-randomisation check."""
+    """Return the method's result in the parameter-randomisation check."""
     own = measures.get(name, {})
     return randomisation_verdict(own["randomisation"]) if "randomisation" in own else "not checked"
 
 
 def best_methods(names: Iterable[str], measures: Measures, most: int) -> list[str]:
-    """Return up to `most` of `names`, best first: those that do best in the sanity check, by falling insertion AUC.
+    """Return at most `most` of `names` with the best result in the sanity check, by falling insertion AUC.
 
-    A method without an insertion AUC comes after those that have one; of two equally good the first in `names`.
+    Methods without an insertion AUC come last.
     """
     ranked = sorted(names, key=lambda name: (_rank(name, measures), -insertion(name, measures)))
     return [name for name in ranked if _rank(name, measures) == _rank(ranked[0], measures)][:most]
 
 
 def insertion(name: str, measures: Measures) -> float:
-    """Return the method's insertion AUC, minus infinity where it is unknown."""
+    """Return the method's insertion AUC, or minus infinity if it is unknown."""
     measure = measures.get(name, {}).get("insertion_auc")
     return float("-inf") if measure is None or measure["value"] is None else measure["value"]
 

@@ -1,4 +1,4 @@
-"""Maps of risk at the size of the images, and how they are held against the masks of objects, where these are known."""
+"""Maps of risk at the size of the images, and their comparison with masks of objects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ MEASURES: dict[str, Callable[..., np.ndarray]] = {
 RIVALS = ("_activation", "_centre", "_grad_cam", "_grad_cam_own")
 COLUMNS = tuple(f"{measure}{rival}" for measure in MEASURES for rival in ("", *RIVALS))
 PASS = 64  # images at once
-STEPS = 16  # of Integrated Gradients; the fraction of a mark wants no more
+STEPS = 16  # of Integrated Gradients; enough for the fraction on a mark
 
 
 @dataclass(frozen=True)
@@ -49,53 +49,57 @@ class LocalisationImages:
 def load_localisation_images(
     images: ImageTable, rows: pd.DataFrame, prepare: Prepare, size: int
 ) -> LocalisationImages:
-    """Return those of `rows` that have a mask; masks that the crop leaves nothing of do not count.
+    """Return the `rows` that have a mask, part of which is left after cropping.
 
-    `size` is the side in pixels of what `prepare` gives.
+    `size` is the side in pixels of prepared images.
     """
-    found = [(int(row), images.mask(int(row))) for row in table_rows(images, rows)]
-    keep = [place for place, (_, mask) in enumerate(found) if mask is not None and mask.any()]
+    masked = [(int(row), images.mask(int(row))) for row in table_rows(images, rows)]
+    keep = [index for index, (_, mask) in enumerate(masked) if mask is not None and mask.any()]
     ids = np.array(rows["image_id"], dtype=str)[keep]
     if not keep:
         return LocalisationImages(
             ids, np.zeros((0, 3, size, size), np.uint8), np.zeros((0, size, size), bool)
         )
-    pictures = [images.pil(found[place][0]) for place in keep]
-    masks = masks_as_seen(prepare, [found[place][1] for place in keep], pictures)
+    pictures = [images.pil(masked[index][0]) for index in keep]
+    masks = masks_as_seen(prepare, [masked[index][1] for index in keep], pictures)
     seen = masks.any(axis=(1, 2))
     return LocalisationImages(ids[seen], prepare(pictures).numpy()[seen], masks[seen])
 
 
 def enlarged(maps: Float[Tensor, "n r h w"], size: int) -> Float[Tensor, "n r size size"]:
-    """Return maps at the size of the images, bilinear."""
+    """Return maps enlarged bilinearly to the size of the images."""
     return F.interpolate(maps, (size, size), mode="bilinear", align_corners=False)
 
 
 def localiser(
     images: ImageTable, targets: pd.DataFrame, prepare: Prepare, size: int, most: int
 ) -> Localise:
-    """Return what measures where the maps of the rows of `targets` point: pointing_game and iou.
+    """Return a function that measures pointing_game and iou of maps of the rows of `targets`.
 
-    Means over the images with a risk and a mask, `most` of each risk, evenly spaced; None where there is none.
+    They are means over at most `most` images of each risk with a mask, evenly spaced; None without any.
     """
     watched: list[tuple[int, np.ndarray, np.ndarray]] = []
     order = pd.Index(targets["image_id"])
-    for place, risk in enumerate(class_columns(targets, LABEL)):
+    for risk_index, risk in enumerate(class_columns(targets, LABEL)):
         rows = targets[targets[LABEL + risk] == 1]
         rows = rows.iloc[:: max(1, -(-len(rows) // most))]
         localisation_images = load_localisation_images(images, rows, prepare, size)
         if len(localisation_images):
             watched.append(
-                (place, order.get_indexer(localisation_images.image_ids), localisation_images.masks)
+                (
+                    risk_index,
+                    order.get_indexer(localisation_images.image_ids),
+                    localisation_images.masks,
+                )
             )
 
     def localise(maps: Float[Tensor, "n r h w"]) -> dict[str, float | None]:
         large = [
-            (enlarged(maps[torch.from_numpy(rows)], size)[:, place].numpy(), masks)
-            for place, rows, masks in watched
+            (enlarged(maps[torch.from_numpy(rows)], size)[:, risk_index].numpy(), masks)
+            for risk_index, rows, masks in watched
         ]
         return {
-            name: float(np.nanmean(np.concatenate([measure(*each) for each in large])))
+            name: float(np.nanmean(np.concatenate([measure(*pair) for pair in large])))
             if large
             else None
             for name, measure in (("pointing_game", pointing_game), ("iou", mask_iou))
@@ -105,34 +109,34 @@ def localiser(
 
 
 def risk_maps(
-    auditor: RiskAuditor, pixels: np.ndarray, place: int
+    auditor: RiskAuditor, pixels: np.ndarray, risk_index: int
 ) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"]]:
-    """Return the maps of one risk at the size of the images, and the probabilities by place that they mean."""
+    """Return the maps of one risk at the size of the images, and their probabilities at each place."""
     maps = _in_passes(auditor, auditor.maps, pixels)
     with torch.inference_mode():
         probabilities = auditor.place_probabilities(maps)
-    return maps[:, place].numpy(), probabilities[:, place].numpy()
+    return maps[:, risk_index].numpy(), probabilities[:, risk_index].numpy()
 
 
 def risk_probabilities(
-    auditor: RiskAuditor, pixels: np.ndarray, place: int
+    auditor: RiskAuditor, pixels: np.ndarray, risk_index: int
 ) -> Float[np.ndarray, " n"]:
     """Return the calibrated probability of one risk in each image."""
 
     @torch.inference_mode()
-    def compute(part: Tensor) -> Tensor:
-        return auditor.probabilities(as_images(part))[:, place]
+    def compute(batch: Tensor) -> Tensor:
+        return auditor.probabilities(as_images(batch))[:, risk_index]
 
-    found: np.ndarray = in_passes(compute, PASS, torch.from_numpy(pixels)).numpy()
-    return found
+    probabilities: np.ndarray = in_passes(compute, PASS, torch.from_numpy(pixels)).numpy()
+    return probabilities
 
 
 def risk_attribution(
-    auditor: RiskAuditor, pixels: np.ndarray, place: int
+    auditor: RiskAuditor, pixels: np.ndarray, risk_index: int
 ) -> Float[np.ndarray, "n h w"]:
-    """Return by pixel the size of the Integrated Gradients of one risk's logit, through the whole auditor."""
+    """Return the size of the Integrated Gradients of one risk's logit for each pixel, through the whole auditor."""
     images = as_images(torch.from_numpy(pixels))
-    targets = torch.full((len(images),), place)
+    targets = torch.full((len(images),), risk_index)
     return np.abs(integrated_gradients(auditor, images, targets, Budget(steps=STEPS)).maps)
 
 
@@ -140,44 +144,46 @@ def hold_against_masks(
     auditor: RiskAuditor,
     reference: RiskAuditor,
     localisation_images: LocalisationImages,
-    place: int,
+    risk_index: int,
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Return how well maps of one risk agree with the masks: every measure of every map.
 
-    pointing_game, iou and relevance_mass_accuracy are the risk map's own; those ending in `_activation` those of the
-    activations before it is spread, in `_centre` a centred Gaussian's, in `_grad_cam` those of Grad-CAM of the
-    `reference`, a usual classifier on the same features, in `_grad_cam_own` those of Grad-CAM of the auditor. The mass
-    of the risk map is that of the calibrated probability by place.
+    pointing_game, iou and relevance_mass_accuracy are of the risk map. The ending `_activation` stands for the
+    activations that it is spread from, `_centre` for a centred Gaussian, `_grad_cam` for Grad-CAM of the `reference`, a
+    usual classifier on the same features, and `_grad_cam_own` for Grad-CAM of the auditor. The risk map's mass is that
+    of calibrated probabilities.
     """
-    maps, probabilities = risk_maps(auditor, localisation_images.pixels, place)
+    maps, probabilities = risk_maps(auditor, localisation_images.pixels, risk_index)
     images = as_images(torch.from_numpy(localisation_images.pixels))
-    targets = torch.full((len(images),), place)
+    targets = torch.full((len(images),), risk_index)
     centre = centre_gaussian(auditor, images, targets, Budget()).maps
     every = {
         "": maps,
-        "_activation": _activation(auditor, localisation_images.pixels, place),
+        "_activation": _activation(auditor, localisation_images.pixels, risk_index),
         "_centre": centre,
         "_grad_cam": grad_cam(reference, images, targets, Budget()).maps,
         "_grad_cam_own": grad_cam(auditor, images, targets, Budget()).maps,
     }
     columns = {
-        f"{name}{rival}": measure(each.astype(np.float32), localisation_images.masks)
+        f"{name}{rival}": measure(values.astype(np.float32), localisation_images.masks)
         for name, measure in MEASURES.items()
-        for rival, each in every.items()
+        for rival, values in every.items()
     }
-    # The zero of a risk map has no meaning, that of the probability has.
+    # Zero has no meaning on a risk map, but it has for probabilities.
     return columns | {
         "relevance_mass_accuracy": relevance_mass_accuracy(probabilities, localisation_images.masks)
     }
 
 
-def _activation(auditor: RiskAuditor, pixels: np.ndarray, place: int) -> Float[np.ndarray, "n h w"]:
-    """Return what the maps of one risk are spread from, at the size of the images."""
+def _activation(
+    auditor: RiskAuditor, pixels: np.ndarray, risk_index: int
+) -> Float[np.ndarray, "n h w"]:
+    """Return the activations that the maps of one risk are spread from, at the size of the images."""
 
     def compute(images: Tensor) -> Tensor:
         return auditor.head.activations(auditor.features(images))
 
-    return _in_passes(auditor, compute, pixels)[:, place].numpy()
+    return _in_passes(auditor, compute, pixels)[:, risk_index].numpy()
 
 
 def _in_passes(
@@ -186,7 +192,7 @@ def _in_passes(
     """Return what `compute` makes of images, enlarged to their size."""
 
     @torch.inference_mode()
-    def in_one(part: Tensor) -> Tensor:
-        return compute(as_images(part))
+    def in_one(batch: Tensor) -> Tensor:
+        return compute(as_images(batch))
 
     return enlarged(in_passes(in_one, PASS, torch.from_numpy(pixels)), auditor.input_size)

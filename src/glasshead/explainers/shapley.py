@@ -1,4 +1,4 @@
-"""Shapley values of groups of features, absent groups being drawn from a background sample: exact or estimated.
+"""Exact and estimated Shapley values of groups of features; absent groups come from background rows.
 
 Shapley 1953; the game is that of `glasshead.explainers.coalitions`.
 """
@@ -20,7 +20,7 @@ HELD_WORTHS = 2**24  # 128 MB
 
 
 def exact_shapley(game: Game) -> Attribution:
-    """Return the Shapley values (n, players), by enumeration of all coalitions; a `TwoLayer` takes a fast path.
+    """Return the Shapley values (n, players) by enumerating all coalitions; a `TwoLayer` takes a fast path.
 
     Raises ValueError above 16 players (65,536 coalitions).
     """
@@ -28,11 +28,11 @@ def exact_shapley(game: Game) -> Attribution:
 
 
 def shapley_interactions(game: Game) -> Attribution:
-    """Return the interactions (n, players, players), by enumeration as `exact_shapley`.
+    """Return the interactions (n, players, players) by enumerating all coalitions.
 
-    Off the diagonal stands half the Shapley interaction index of a pair (Grabisch & Roubens 1999), as both entries
-    share it; on the diagonal what is left of the player's Shapley value, so that each row adds up to that (Lundberg et
-    al. 2020, Nature Machine Intelligence 2, 56-67).
+    Off the diagonal, both entries of a pair hold half its Shapley interaction index (Grabisch & Roubens 1999). The
+    diagonal holds the rest, so that rows add up to Shapley values (Lundberg et al. 2020, Nature Machine Intelligence 2,
+    56-67).
 
     Raises ValueError above 16 players.
     """
@@ -40,10 +40,10 @@ def shapley_interactions(game: Game) -> Attribution:
 
 
 def kernel_shapley(game: Game, max_coalitions: int = 4096, seed: int = 0) -> Attribution:
-    """Return the same as `exact_shapley` from `shap.KernelExplainer`, any number of players.
+    """Return Shapley values from `shap.KernelExplainer`, for any number of players.
 
-    It is exact, without sampling, where all 2^players - 2 proper coalitions fit into `max_coalitions`. Otherwise
-    coalitions are sampled under `seed`, and the values are estimates that still add up.
+    They are exact if all 2^players - 2 proper coalitions fit into `max_coalitions`. Otherwise coalitions are sampled,
+    and the values are estimates that still add up.
     """
     import shap  # takes seconds, and exact enumeration does without it
     from shap.utils._legacy import DenseData  # shap has no public way to name groups of columns
@@ -94,26 +94,26 @@ def interaction_weights(players: int) -> Float64[np.ndarray, "s p p"]:
 
 
 def coalition_worths(game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
-    """Return (n, s) what each coalition of `members` is worth to the target output of each row."""
+    """Return (n, s) the worth of each coalition of `members` for the target output of each row."""
     if isinstance(game.function, TwoLayer):
         return game.function.worths(game, members)
     return function_worths(game, members)
 
 
 def _weighted(weights: Float64[np.ndarray, "s ..."], game: Game) -> Attribution:
-    """Return the weighted sums of the worths of all coalitions, for as many rows at once as memory should hold."""
+    """Return the weighted sums of the worths of all coalitions, in blocks of rows that fit into memory."""
     members = coalitions(len(game.groups))
     held = max(1, HELD_WORTHS // len(members))
-    parts = [
+    worths_by_block = [
         coalition_worths(replace(game, rows=rows, targets=targets), members)
         for rows, targets in zip(game.rows.split(held), game.targets.split(held), strict=True)
     ]
-    values = np.concatenate([np.tensordot(worths, weights, axes=1) for worths in parts])
+    values = np.concatenate([np.tensordot(worths, weights, axes=1) for worths in worths_by_block])
     return attribution_of(game, values)
 
 
 def attribution_of(game: Game, values: Float64[np.ndarray, "n ..."]) -> Attribution:
-    """Return `values` with base and output computed apart from them, so that their gap is a real check."""
+    """Return `values` with base and output from separate passes, so that their gap is a real check."""
     targets = game.targets.to(game.rows.device)
     base = evaluate(game.function, game.background).mean(dim=0)[targets]
     output = evaluate(game.function, game.rows).gather(1, targets[:, None])[:, 0]
@@ -122,7 +122,7 @@ def attribution_of(game: Game, values: Float64[np.ndarray, "n ..."]) -> Attribut
 
 @dataclass(frozen=True)
 class SampledAttribution(Attribution):
-    """Estimated contributions; `standard_error` (n, players) is theirs, in the output's unit."""
+    """Estimated contributions with their `standard_error` (n, players), in the output's unit."""
 
     standard_error: Float[np.ndarray, "n p"]
 
@@ -132,12 +132,12 @@ def permutation_shapley(
 ) -> SampledAttribution:
     """Return estimates of the Shapley values (n, players), with standard errors, for any number of players.
 
-    Players join in random orders, and each gets what it adds, averaged over orders; an order and its reverse are one
-    sample (antithetic sampling, Mitchell et al. 2022, arXiv:2104.12199), which is exact where players interact in
-    pairs at most. All rows share the orders. The estimates add up, as exact values do.
+    Players join in random orders, and each gets its mean addition. An order and its reverse are one sample (antithetic
+    sampling, Mitchell et al. 2022, arXiv:2104.12199), which is exact for interactions of pairs. All rows share the
+    orders. The estimates add up, as exact values do.
 
     Args:
-        max_coalitions: evaluated for each row; a sample takes 2 (players - 1), and two samples are the least.
+        max_coalitions: coalitions for each row; a sample takes 2 (players - 1), and two samples are needed.
 
     Raises ParameterError if `max_coalitions` is too small.
     """
@@ -145,19 +145,21 @@ def permutation_shapley(
     samples = (max_coalitions - 2) // max(1, 2 * (players - 1))
     if samples < 2:
         raise ParameterError(
-            f"explain.max_coalitions of {max_coalitions} is too few for an error bar: {players} players take "
-            f"{4 * (players - 1) + 2} at least."
+            f"explain.max_coalitions = {max_coalitions} is too few for an error bar. {players} players need at least "
+            f"{4 * (players - 1) + 2}."
         )
     draw = generator(seed, "shapley", "permutations")
     forward = draw.permuted(np.tile(np.arange(players), (samples, 1)), axis=1)
     orders = np.stack([forward, forward[:, ::-1]], axis=1)  # (samples, 2, players)
     # place[..., i] is when player i joins; the coalition of step t holds who joined before
-    place = np.argsort(orders, axis=-1)
-    steps = place[..., None, :] < np.arange(players + 1)[:, None]  # (samples, 2, p + 1, p)
+    position = np.argsort(orders, axis=-1)
+    steps = position[..., None, :] < np.arange(players + 1)[:, None]  # (samples, 2, p + 1, p)
     members, index = np.unique(steps.reshape(-1, players), axis=0, return_inverse=True)
     worths = coalition_worths(game, members)[:, index.ravel()]
     gains = np.diff(worths.reshape(-1, samples, 2, players + 1), axis=-1)
-    each = np.take_along_axis(gains, place[None], axis=-1).mean(axis=2)  # (n, samples, players)
-    estimate = attribution_of(game, each.mean(axis=1))
-    error = each.std(axis=1, ddof=1) / np.sqrt(samples)
+    contributions = np.take_along_axis(gains, position[None], axis=-1).mean(
+        axis=2
+    )  # (n, samples, players)
+    estimate = attribution_of(game, contributions.mean(axis=1))
+    error = contributions.std(axis=1, ddof=1) / np.sqrt(samples)
     return SampledAttribution(estimate.values, estimate.base, estimate.output, error)

@@ -1,4 +1,4 @@
-"""Maps of several methods as they lie on disk: which method explained which images, and what its maps say."""
+"""Stored maps of several methods: which method explained which images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from glasshead.explainers.methods import METHODS
 
 @dataclass(frozen=True)
 class MethodMaps:
-    """One value a pixel, of a method: maps (r, h, w) of the images in `rows` (r,), which counts all explained ones."""
+    """A method's maps (r, h, w) of the images in `rows` (r,), which are indices of all explained images."""
 
     rows: Int[np.ndarray, " r"]
     maps: Float[np.ndarray, "r h w"]
 
     @property
     def unsigned(self) -> bool:
-        """Whether no value is negative: the method tells how much a pixel matters, not for what."""
+        """Whether no value is negative: such a method shows how much a pixel matters, not for what."""
         return not (self.maps < 0).any()
 
     def of(self, row: int) -> Float[np.ndarray, "h w"] | None:
-        """Return the map of image `row`, None where the method did not explain it."""
-        found = np.flatnonzero(self.rows == row)
-        return self.maps[found[0]] if len(found) else None
+        """Return the map of image `row`, or None if the method did not explain it."""
+        matches = np.flatnonzero(self.rows == row)
+        return self.maps[matches[0]] if len(matches) else None
 
 
 def method_maps(arrays: Mapping[str, np.ndarray]) -> dict[str, MethodMaps]:
-    """Return the maps of each method in the order of `arrays["methods"]`; baselines explain nothing and are left out.
+    """Return the maps of each method in the order of `arrays["methods"]`, without baselines.
 
-    `arrays` hold, for each method m, its values as m, the rows it explained as m/rows, and m/base and m/output where
-    values add up to their difference.
+    `arrays` holds for each method m its values as m, the explained rows as m/rows, and m/base and m/output if values
+    add up to their difference.
     """
     names = [str(name) for name in arrays["methods"] if not _is_baseline(str(name))]
     return {name: MethodMaps(arrays[f"{name}/rows"], _maps(arrays, name)) for name in names}

@@ -1,8 +1,8 @@
-"""Worths of coalitions for a two-layer network, such as a bottleneck's meta-learner, without mixing any rows.
+"""Worths of coalitions for a two-layer network, such as a bottleneck's meta-learner, without mixing rows.
 
-What enters a hidden unit is a sum over players, each of them the row's part or a background row's part: both are
-computed once for each player and added up for each coalition. For logits the average over the background moves inside
-the last layer, so that this is applied once a coalition instead of once a background row.
+The input of a hidden unit is a sum over players, each from the row or from a background row. Both are computed once for
+each player and added up for each coalition. For logits, the average over the background moves inside the last layer,
+which is then applied once for each coalition instead of once for each background row.
 """
 
 import inspect
@@ -41,44 +41,44 @@ class TwoLayer:
         return logits if self.temperature is None else (logits / self.temperature).softmax(dim=1)
 
     def worths(self, game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
-        """Return (n, s) what `function_worths` would, this being the game's function, up to rounding in its dtype.
+        """Return (n, s) the same as `function_worths`, up to rounding.
 
-        On a CPU each of torch's threads takes blocks of coalitions; their number does not change the result.
+        On a CPU, each of torch's threads takes blocks of coalitions; their number does not change the result.
         """
         rows, targets = game.rows, game.targets.to(game.rows.device)
-        taken = torch.from_numpy(members).to(rows)
-        others = self._parts(game.background, game.groups)
+        joined = torch.from_numpy(members).to(rows)
+        background = self._parts(game.background, game.groups)
         units, kind = self.first.out_features, rows.device.type
         held = HELD[kind] // (len(game.background) * units)
         per_block = max(1, min(held, SUMS[kind] // (min(len(rows), ROWS) * units)))
         worths = np.empty((len(rows), len(members)))
 
-        def fill(some: slice, own: Float[Tensor, "p n h"], start: int) -> None:
+        def fill(chunk: slice, own: Float[Tensor, "p n h"], start: int) -> None:
             block = slice(start, start + per_block)
-            found = self._block(taken[block], own, others, targets[some])
-            worths[some, block] = found.T.cpu().numpy()
+            values = self._block(joined[block], own, background, targets[chunk])
+            worths[chunk, block] = values.T.cpu().numpy()
 
         if kind == "cpu" and self.temperature is None:
             _compiled()  # once, before several threads ask for it
         with torch_threads(1) as threads:
             for first in range(0, len(rows), ROWS):
-                some = slice(first, first + ROWS)
-                own = self._parts(rows[some], game.groups)
+                chunk = slice(first, first + ROWS)
+                own = self._parts(rows[chunk], game.groups)
                 with ThreadPoolExecutor(threads if rows.device.type == "cpu" else 1) as pool:
-                    list(pool.map(partial(fill, some, own), range(0, len(members), per_block)))
+                    list(pool.map(partial(fill, chunk, own), range(0, len(members), per_block)))
         return worths
 
     @torch.no_grad()
     def _block(
         self,
-        taken: Float[Tensor, "s p"],
+        joined: Float[Tensor, "s p"],
         own: Float[Tensor, "p n h"],
-        others: Float[Tensor, "p b h"],
+        background: Float[Tensor, "p b h"],
         targets: Int[Tensor, " n"],
     ) -> Float64[Tensor, "s n"]:
-        """Return the worths of the coalitions `taken`, from what each player adds to the hidden units."""
-        present = torch.tensordot(taken, own, dims=1)
-        absent = torch.tensordot(1 - taken, others, dims=1) + self.first.bias
+        """Return the worths of the coalitions `joined`, from what each player adds to the hidden units."""
+        present = torch.tensordot(joined, own, dims=1)
+        absent = torch.tensordot(1 - joined, background, dims=1) + self.first.bias
         if self.temperature is None:
             return self._mean_logits(present, absent, targets)
         return self._mean_probabilities(present, absent, targets, self.temperature)
@@ -109,26 +109,26 @@ class TwoLayer:
     ) -> Float64[Tensor, "s n"]:
         """Return the target probability, averaged over the background.
 
-        With relu(x + a) = max(x, -a) + a, the last layer reads the a of all rows but once.
+        With relu(x + a) = max(x, -a) + a, the last layer reads the a of all rows only once.
         """
         s, b, h = absent.shape
         weight, bias = self.second.weight / temperature, self.second.bias / temperature
         offset = (weight @ absent.flatten(0, 1).T + bias[:, None]).view(-1, 1, s, b)  # (k, 1, s, b)
         negative = -absent
         held = present.new_empty(max(1, HELD[present.device.type] // absent.numel()), s, b, h)
-        parts = []
+        means = []
         for start in range(0, present.shape[1], len(held)):
             rows = present[:, start : start + len(held)].transpose(0, 1)  # (r, s, h)
             hidden = torch.maximum(rows[:, :, None], negative, out=held[: len(rows)])
             logits = (weight @ hidden.flatten(0, 2).T).view(-1, len(rows), s, b) + offset
             target = targets[start : start + len(rows)].view(1, -1, 1, 1).expand(1, -1, s, b)
             odds = logits.sub_(logits.gather(0, target)).exp_().sum(dim=0)  # against the target
-            parts.append((1 / odds.double()).mean(dim=2))
-        return torch.cat(parts).T
+            means.append((1 / odds.double()).mean(dim=2))
+        return torch.cat(means).T
 
 
 def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLayer | None:
-    """Return `network` as a TwoLayer; None where it is not a Sequential of Linear, ReLU, Linear with biases."""
+    """Return `network` as a TwoLayer, or None if it is not a Sequential of Linear, ReLU, Linear with biases."""
     match list(network) if isinstance(network, nn.Sequential) else []:
         case [nn.Linear() as first, nn.ReLU(), nn.Linear() as second]:
             biased = first.bias is not None and second.bias is not None
@@ -139,7 +139,7 @@ def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLay
 def mean_relu(
     present: Float[Tensor, "s n h"], absent: Float[Tensor, "s b h"]
 ) -> Float[Tensor, "s n h"]:
-    """Return the mean over b of relu(present + absent); compiled on a CPU, by search elsewhere."""
+    """Return the mean over b of relu(present + absent), by compiled code on a CPU, by search elsewhere."""
     if present.device.type != "cpu":
         return mean_relu_by_search(present, absent)
     mean = torch.zeros_like(present)
@@ -152,8 +152,8 @@ def mean_relu_by_search(
 ) -> Float[Tensor, "s n h"]:
     """Return the same in time that hardly depends on b.
 
-    As a function of `present` it is piecewise linear: the sum of those background values that lie above -present, and
-    `present` as many times. With the values sorted, and summed from the end, a binary search finds both.
+    The function is piecewise linear in `present`: the sum of the background values above -present, plus `present` times
+    their number. With sorted values and their sums from the end, a binary search finds both.
     """
     s, b, h = absent.shape
     ascending = absent.transpose(1, 2).contiguous().sort(dim=2).values  # (s, h, b)
@@ -184,7 +184,7 @@ def _add_mean_relu(
 
 @cache
 def _compiled() -> Any:
-    """Return `_add_mean_relu` in machine code, for arrays of one dtype; it lets other threads run."""
+    """Return `_add_mean_relu` compiled, without the GIL."""
     import numba  # takes a second
 
     return numba.njit(nogil=True)(inspect.unwrap(_add_mean_relu))

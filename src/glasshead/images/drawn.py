@@ -25,9 +25,9 @@ class DrawnScenes:
 
     def __call__(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
         """Return the pixels of `rows`, 0 to 255."""
-        places = rows.numpy()
-        for row in places[~self._drawn[places]]:
+        wanted = rows.numpy()
+        for row in wanted[~self._drawn[wanted]]:
             scene = scene_at(self._params, self._seed, self._split, int(row))
             self._pixels[row] = scene.pixels[..., OTHER_COLOURS]
             self._drawn[row] = True
-        return torch.from_numpy(self._pixels[places]).permute(0, 3, 1, 2).contiguous()
+        return torch.from_numpy(self._pixels[wanted]).permute(0, 3, 1, 2).contiguous()

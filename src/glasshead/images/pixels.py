@@ -24,9 +24,9 @@ class PixelSource:
     rows: Int[np.ndarray, " n"]
     prepare: Prepare
 
-    def __call__(self, places: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
+    def __call__(self, indices: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
         """Return the pixels at `places`, 0 to 255; ArtifactError where an image is damaged."""
-        return self.prepare([self.images.pil(int(row)) for row in self.rows[places.numpy()]])
+        return self.prepare([self.images.pil(int(row)) for row in self.rows[indices.numpy()]])
 
 
 def common_side(images: ImageTable, rows: Int[np.ndarray, " n"], least: int, most: int) -> int:

@@ -57,9 +57,9 @@ def check_both_sides(targets: pd.DataFrame, risks: Sequence[Risk]) -> None:
     for risk in risks:
         count = int(train[LABEL + risk.name].sum())
         if count in (0, len(train)):
-            found = "none" if count == 0 else "all"
+            how_many = "none" if count == 0 else "all"
             raise SplitError(
-                f"Of {len(train)} train images {found} have the risk {risk.name!r}: {_definition(risk)}. An auditor "
+                f"Of {len(train)} train images {how_many} have the risk {risk.name!r}: {_definition(risk)}. An auditor "
                 "learns from images with it and images without it; change risk.risks, or add images."
             )
 

@@ -114,9 +114,9 @@ def _frog(rng: np.random.Generator) -> list[Part]:
     eyes = [_ellipse(1.1, x, squat + 0.16, 0.17, 0.17) for x in (-0.3, 0.3)]
     pupils = [_ellipse(EYE, x, squat + 0.18, 0.07, 0.07) for x in (-0.3, 0.3)]
     legs = [
-        part
+        leg
         for side in (-1, 1)
-        for part in (
+        for leg in (
             _ellipse(0.75, side * 0.6, -0.3, 0.34, 0.22, side * 0.6),
             _limb(0.8, (side * 0.5, -0.5), (side * spread, -0.56), 0.14),
             _limb(0.9, (side * 0.25, -0.1), (side * 0.3, -0.6), 0.13),
@@ -171,9 +171,9 @@ def _deer(rng: np.random.Generator) -> list[Part]:
     antler, neck = rng.uniform(0.28, 0.4), rng.uniform(0.45, 0.6)
     head = (0.62, neck + 0.05)
     tines = [
-        part
+        tine
         for lean in (-0.25, 0.12)
-        for part in (
+        for tine in (
             _limb(0.55, (0.56, neck + 0.12), (0.56 + lean, neck + 0.12 + antler), 0.06),
             _limb(
                 0.55,

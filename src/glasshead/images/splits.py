@@ -21,17 +21,17 @@ def assign_splits(
     train. A fraction above 0 gets at least one row, in this order. Exact copies stay together; where
     their labels differ, they are placed with the class whose name comes first.
     """
-    given = frame["given_split"] == "test"
+    is_test = frame["given_split"] == "test"
     cut = {"calibration": calibration_fraction, "validation": validation_fraction}
-    if not given.any():
+    if not is_test.any():
         cut["test"] = test_fraction
-    pool = frame.loc[~given, ["label", "content_hash"]]
+    pool = frame.loc[~is_test, ["label", "content_hash"]]
     copies = pool.groupby("content_hash")["label"].agg(["min", "size"])  # sorted by hash
     split_of: dict[str, str] = {}
     for _, group in copies.groupby("min"):
         split_of |= dict(zip(group.index, _cut(group["size"].to_numpy(), cut), strict=True))
     splits = pd.Series("test", index=frame.index, name="split")
-    splits[~given] = pool["content_hash"].map(split_of)
+    splits[~is_test] = pool["content_hash"].map(split_of)
     return splits
 
 
@@ -62,7 +62,7 @@ def _cut(sizes: np.ndarray, cut: dict[str, float]) -> np.ndarray:
     for name, fraction in cut.items():
         total += fraction
         end = max(begin + (fraction > 0), int(rows * total + 0.5))
-        taken = (first >= begin) & (first < end)
-        splits[taken] = name
-        begin = max(end, int((first + sizes)[taken].max(initial=0)))
+        in_split = (first >= begin) & (first < end)
+        splits[in_split] = name
+        begin = max(end, int((first + sizes)[in_split].max(initial=0)))
     return splits

@@ -54,7 +54,10 @@ class Subtask(BaseModel, extra="forbid", frozen=True):
 
     @model_validator(mode="after")
     def _defined_once(self) -> Self:
-        if sum(part is not None for part in (self.map, self.attribute, self.function)) != 1:
+        if (
+            sum(definition is not None for definition in (self.map, self.attribute, self.function))
+            != 1
+        ):
             raise ValueError("give exactly one of map, attribute, function")
         if self.function is not None and self.function not in IMAGE_FUNCTIONS:
             raise ValueError(
@@ -217,14 +220,14 @@ def _from_table(task: Subtask, samples: pd.DataFrame) -> np.ndarray:
             "Name its column in `attribute_columns` of a parquet or hub source and run from ingest on, or use a "
             "taxonomy without it."
         )
-    found = samples[column].map(index)
-    if found.isna().any():
-        rows = samples.loc[found.isna(), ["image_id", column]].head(5).to_dict("records")
+    answers = samples[column].map(index)
+    if answers.isna().any():
+        rows = samples.loc[answers.isna(), ["image_id", column]].head(5).to_dict("records")
         raise TaxonomyError(
-            f"Subtask {task.name!r} lists {', '.join(index)}; {int(found.isna().sum())} rows hold something else, "
+            f"Subtask {task.name!r} lists {', '.join(index)}; {int(answers.isna().sum())} rows hold something else, "
             f"such as {rows}."
         )
-    return found.to_numpy(np.int64)
+    return answers.to_numpy(np.int64)
 
 
 def _from_pixels(

@@ -75,7 +75,7 @@ def _local_folder(name: str) -> Path | None:
 
 
 def as_used(backbone: BackboneParams) -> BackboneParams:
-    """Return `backbone` without a revision where that has no meaning: in the provenance it would be an untruth."""
+    """Return `backbone` without its revision if that has no meaning, so that the provenance is true."""
     local = _local_folder(backbone.name) is not None
     return backbone.model_copy(update={"revision": None}) if local else backbone
 
@@ -98,7 +98,7 @@ def _fetch(backbone: BackboneParams) -> Path:
 
 
 def weights_hash(folder: Path) -> str:
-    """Return the SHA-256 of the safetensors files and of the configuration that says how to read them, as hex."""
+    """Return the SHA-256 of the safetensors files and of the configuration, as hex."""
     digest = hashlib.sha256()
     for path in (folder / "config.json", *sorted(folder.glob("*.safetensors"))):
         with path.open("rb") as file:
@@ -107,13 +107,13 @@ def weights_hash(folder: Path) -> str:
 
 
 def kind_of(folder: Path) -> Kind:
-    """Return which library and architecture the configuration in `folder` names; BackboneError for others."""
+    """Return the kind of backbone that the configuration in `folder` names; BackboneError for others."""
     path = folder / "config.json"
     try:
         config: Any = json.loads(path.read_text())
     except ValueError as error:
         raise BackboneError(
-            f"The backbone in {folder} cannot be loaded: its config.json is no JSON ({error})."
+            f"The backbone in {folder} cannot be loaded: its config.json is not JSON ({error})."
         ) from error
     config = config if isinstance(config, dict) else {}
     model_type = config.get("model_type")
@@ -122,14 +122,14 @@ def kind_of(folder: Path) -> Kind:
     if model_type is None and "architecture" in config:
         return "timm"
     raise BackboneError(
-        f"The backbone in {folder} cannot be loaded: by its config.json it is neither a CLIP or SigLIP model of "
+        f"The backbone in {folder} cannot be loaded: its config.json names neither a CLIP or SigLIP model of "
         f"transformers (`model_type` is {model_type!r}) nor a model of timm (`architecture`)."
     )
 
 
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Keep back the progress bars, and the report that the text tower's weights were not asked for."""
+    """Hide progress bars, and the report that the text tower's weights are unused."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

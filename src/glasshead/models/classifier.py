@@ -1,4 +1,4 @@
-"""The one type that everything hangs on: images → logits, with what is needed to trust them."""
+"""The base type of all classifiers: images → logits, with calibration, abstention and provenance."""
 
 import copy
 import hashlib
@@ -33,17 +33,16 @@ class Concept(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """Base of every classifier. A kind says how to build itself from `settings`, prepare images and compute logits.
+    """Base of every classifier. A kind builds itself from `settings`, prepares images and computes logits.
 
     Attributes:
         classes: class names in logit order.
         input_size: side of the square input in pixels.
-        output: `softmax` where each image has one class, `sigmoid` where each class is a label that an image may have.
-        concepts: the subtasks of a bottleneck; empty where a kind has none.
-        temperatures: the T > 0 that `probabilities` divides logits by, as `final`, and one for each concept's own
-            probabilities, as predictions report them; the meta-learner reads the raw ones. Of a sigmoid output one for
-            each class.
-        abstention: when predictions abstain; None where that was never decided.
+        output: `softmax` if each image has one class, `sigmoid` if each class is a label that an image may have.
+        concepts: the subtasks of a bottleneck; empty for other kinds.
+        temperatures: the T > 0 that `probabilities` divides logits by, as `final`, and one for the reported
+            probabilities of each concept; the meta-learner reads raw ones. A sigmoid output has one for each class.
+        abstention: when predictions abstain; None if no threshold was fitted.
         provenance: data digest, backbone, code version, seed.
     """
 
@@ -77,7 +76,7 @@ class Classifier(nn.Module):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """What `from_settings` needs to build the same architecture, as JSON values."""
+        """The input of `from_settings`, which builds the same architecture, as JSON values."""
 
     @classmethod
     @abstractmethod
@@ -85,7 +84,7 @@ class Classifier(nn.Module):
         """Build the architecture; weights follow."""
 
     def own_state(self) -> dict[str, Tensor]:
-        """Return the weights to save; a kind with a frozen backbone leaves that out and names it in `settings`."""
+        """Return the weights to save; a frozen backbone is left out and named in `settings`."""
         return self.state_dict()
 
     @property
@@ -94,14 +93,14 @@ class Classifier(nn.Module):
         return self.temperatures[FINAL]
 
     def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Return calibrated probabilities: softmax(logits / T), or sigmoid(logit / T of its class) of each."""
+        """Return calibrated probabilities: softmax(logits / T), or sigmoid(logit / T) of each class."""
         logits: Tensor = self(images)
         if self.output == "sigmoid":
             return torch.sigmoid(logits / logits.new_tensor(list(self.temperatures.values())))
         return (logits / self.temperature).softmax(dim=-1)
 
     def calibrated(self, logits: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-        """Return in float64 the calibrated probabilities that raw logits mean."""
+        """Return the calibrated probabilities of raw logits, in float64."""
         if self.output == "softmax":
             return probabilities_at(logits, self.temperature)
         columns = [
@@ -111,19 +110,19 @@ class Classifier(nn.Module):
         return np.stack(columns, axis=1)
 
     def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Return the logits whose gradient an adversary follows: the raw ones, unless a kind has better."""
+        """Return the logits whose gradient an adversary follows, by default the raw ones."""
         logits: Tensor = self(images)
         return logits
 
     def logits_and_concepts(
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c"]]:
-        """Return raw logits, and those of all concepts' values side by side; c is 0 where a kind has none."""
+        """Return raw logits, and those of all concepts' values side by side; c is 0 without concepts."""
         logits: Tensor = self(images)
         return logits, logits.new_zeros(len(images), 0)
 
     def with_temperatures(self, temperatures: dict[str, float]) -> Self:
-        """Return a copy that uses these temperatures, named as its own."""
+        """Return a copy that uses these temperatures."""
         other = copy.copy(self)
         other.temperatures = {name: float(temperatures[name]) for name in self.temperatures}
         return other
@@ -135,7 +134,7 @@ class Classifier(nn.Module):
         return other
 
     def describe(self) -> dict[str, Any]:
-        """Return all but the weights, as JSON values: what `from_description` builds the classifier from."""
+        """Return everything but the weights, as JSON values for `from_description`."""
         return {
             "kind": self.kind,
             "classes": self.classes,
@@ -150,7 +149,7 @@ class Classifier(nn.Module):
 
     @staticmethod
     def from_description(described: dict[str, Any]) -> "Classifier":
-        """Build the classifier that `describe` told of; weights follow. LookupError if its kind is unknown."""
+        """Build the classifier that `describe` returned, without weights. LookupError if its kind is unknown."""
         classifier = class_of(described["kind"]).from_settings(described["settings"], described)
         return classifier.with_temperatures(described["temperatures"]).with_abstention(
             described["abstention"]
@@ -169,11 +168,11 @@ class Classifier(nn.Module):
         (folder / "classifier.json").write_text(json.dumps(described, indent=2) + "\n")
 
     def weights_digest(self) -> str:
-        """Return the SHA-256 of the weights that `save` writes, which classifier.json names too."""
+        """Return the SHA-256 of the weights that `save` writes, as in classifier.json."""
         return hashlib.sha256(self._weights()).hexdigest()
 
     def training_id(self) -> str:
-        """Return the SHA-256 of weights, data and settings: what one training made, before and after calibration."""
+        """Return the training's id, the SHA-256 of weights, data and settings, which calibration keeps."""
         described = self.describe() | {"temperatures": None, "abstention": None}
         identity = json.dumps([described, self.weights_digest()], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()
@@ -186,8 +185,8 @@ class Classifier(nn.Module):
         """Return the classifier in `folder`, in evaluation mode.
 
         Raises:
-            ArtifactError: files missing or damaged, an unknown kind, or weights that are not those it was saved with.
-            BackboneError: the backbone it names cannot be had.
+            ArtifactError: files are missing or damaged, or the kind is unknown.
+            BackboneError: its backbone is not available.
         """
         try:
             described = json.loads((folder / "classifier.json").read_text())

@@ -1,6 +1,6 @@
-"""A frozen image encoder: images in [0, 1] to one of a CLIP backbone's outputs, loaded, keyed and described here.
+"""A frozen image encoder: images in [0, 1] to one of a CLIP backbone's outputs.
 
-`glasshead.models.towers` says which kinds of backbone have which outputs, and names their sources.
+`glasshead.models.towers` lists the outputs of each kind of backbone.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ ENCODER_CODE_VERSION = 3
 
 
 def processor_settings(backbone: BackboneParams) -> dict[str, Any]:
-    """Return what the backbone's image processor does: input size in pixels, resize, crop, mean and std per channel."""
+    """Return the settings of the backbone's image processor: input size in pixels, resize, crop, mean and std."""
     processor = load_processor(resolve_backbone(backbone))
     used = as_used(backbone)
     return {"backbone": used.name, "revision": used.revision, **describe(processor)}
@@ -49,7 +49,7 @@ def load_encoder(backbone: BackboneParams, output: Output = "projected") -> "Ima
     """Return the frozen encoder of `backbone` that gives `output`, in evaluation mode, float32, on the CPU.
 
     Raises:
-        BackboneError: as `resolve_backbone`; the weights do not fit the configuration; or there is no such output.
+        BackboneError: as `resolve_backbone`, or the weights do not fit, or there is no such output.
     """
     folder = resolve_backbone(backbone)
     tower = load_tower(folder)
@@ -61,10 +61,10 @@ def load_encoder(backbone: BackboneParams, output: Output = "projected") -> "Ima
 
 
 def load_encoder_with_key(backbone: BackboneParams, key: str) -> "ImageEncoder":
-    """Return the encoder of `backbone` that has `key`, whichever output that is.
+    """Return the encoder of `backbone` that has `key`, with whichever output.
 
     Raises:
-        ArtifactError: none has it, as what it made is of another backbone or another version of this one.
+        ArtifactError: no output has it, as it is of another backbone or another version of this one.
         BackboneError: as `load_encoder`.
     """
     folder = resolve_backbone(backbone)
@@ -74,39 +74,39 @@ def load_encoder_with_key(backbone: BackboneParams, key: str) -> "ImageEncoder":
         if encoder.key == key:
             return encoder
     raise ArtifactError(
-        f"The embeddings are another encoder's (key {key[:12]}…), not one of {backbone.name!r}. "
+        f"The embeddings come from another encoder (key {key[:12]}…) than {backbone.name!r}. "
         "Run the embed pipeline again with this backbone."
     )
 
 
 def load_described_encoder(settings: dict[str, Any], reader: str) -> "ImageEncoder":
-    """Return the encoder that the settings of a `reader` of its outputs name: backbone, output and encoder_key.
+    """Return the encoder that settings name by backbone, output and encoder_key; errors name the `reader`.
 
-    Raises BackboneError where there is another encoder under that name now.
+    Raises BackboneError if the backbone of that name has changed.
     """
     backbone = BackboneParams(**settings["backbone"])
     # Heads that do not name their output are older than the choice.
     encoder = load_encoder(backbone, settings.get("output", "projected"))
     if encoder.key != settings["encoder_key"]:
         raise BackboneError(
-            f"The backbone {backbone.name!r} is another encoder now than the one these {reader} were trained on: its "
-            f"weights, its processor or the code is different (key {encoder.key[:12]}… instead of "
-            f"{settings['encoder_key'][:12]}…). Train the {reader} again, or restore the old backbone."
+            f"The backbone {backbone.name!r} has changed since these {reader} were trained on it: its weights, its "
+            f"processor or the code differs (key {encoder.key[:12]}… instead of {settings['encoder_key'][:12]}…). "
+            f"Train the {reader} again, or restore the old backbone."
         )
     return encoder
 
 
 class ImageEncoder(nn.Module):
-    """Images in [0, 1] to one output of a CLIP backbone, whose scale (and L2 norm) is kept as it is.
+    """Images in [0, 1] to one output of a CLIP backbone, without normalising its L2 norm.
 
-    Parameters are frozen; gradients with respect to the images flow.
+    Parameters are frozen, but gradients with respect to images flow.
 
     Attributes:
-        output: which of the backbone's outputs it gives.
-        shape: that of one image's output: (d,), (rows * columns, d) for patch tokens, (c, rows, columns) for a ResNet.
+        output: the name of the backbone's output.
+        shape: of one image's output: (d,), (rows * columns, d) for patch tokens, (c, rows, columns) for a ResNet.
         input_size: side of the square input in pixels.
-        reads_class_token_alone: whether the output depends on no other token of the last layer.
-        backbone: what was loaded, with its revision where that counts.
+        reads_class_token_alone: whether the output depends only on the class token of the last layer.
+        backbone: the loaded backbone, with its revision if it has one.
     """
 
     mean: Tensor
@@ -131,11 +131,11 @@ class ImageEncoder(nn.Module):
 
     @property
     def dimension(self) -> int:
-        """The number of features: of the vector, of each patch token, or of each place of a ResNet's map."""
+        """The number of features of the vector, of each patch token, or of each place of a ResNet's map."""
         return self.shape[0] if len(self.shape) == 3 else self.shape[-1]
 
     def transformer_layers(self) -> list[nn.Module]:
-        """Return the layers of CLIP's vision transformer, first to last; none where other tokens are read too."""
+        """Return the layers of CLIP's vision transformer, first to last; none if other tokens are read too."""
         if not self.reads_class_token_alone:
             return []
         vision: Any = self.vision
@@ -146,21 +146,21 @@ class ImageEncoder(nn.Module):
         stages = getattr(self.vision, "stages", None)
         if stages is None:
             raise ParameterError(
-                f"The backbone {self.backbone.name!r} is a transformer and has no convolutional map that a class "
-                "activation map could be made of. Use the patch tokens' or a method of attention."
+                f"The backbone {self.backbone.name!r} is a transformer, which has no convolutional map for class "
+                "activation maps. Use patch_grad_cam or a method of attention."
             )
         last: nn.Module = stages[-1]
         return last
 
     @property
     def named(self) -> dict[str, Any]:
-        """What `load_described_encoder` finds it by."""
+        """The settings for `load_described_encoder`."""
         backbone = self.backbone.model_dump()
         return {"backbone": backbone, "output": self.output, "encoder_key": self.key}
 
     @property
     def key(self) -> str:
-        """Hex digest of all that decides an output besides the image: weights, processor, output, dtype, code."""
+        """Hex digest of what determines an output besides the image: weights, processor, output, dtype, code."""
         described = {
             "weights": self.weights,
             "processor": self.processor.to_json_string(),
@@ -175,7 +175,7 @@ class ImageEncoder(nn.Module):
     ) -> UInt8[Tensor, "b 3 h w"]:
         """Resize and centre-crop RGB images of any size as the processor does; values stay 0 to 255.
 
-        Pixels (b, 3, height, width) are prepared on the device that they are on.
+        Tensors (b, 3, height, width) are prepared on their device.
         """
         return self.processor.prepare(images)
 

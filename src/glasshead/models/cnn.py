@@ -1,4 +1,4 @@
-"""Classifiers trained from scratch: a convolutional network by name, and what it needs to read images."""
+"""Classifiers trained from scratch: a convolutional network by name, with its preprocessing."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, Self
@@ -86,10 +86,7 @@ class CNNClassifier(Classifier):
         return (images - self.mean) / self.std
 
     def whiten(self, images: Float[Tensor, "n 3 h w"]) -> None:
-        """Fit what the network takes from train images in [0, 1] before training: `fast_cnn`'s first filters.
-
-        Call it on any architecture; where none is fitted, nothing happens.
-        """
+        """Fit the first filters of `fast_cnn` to train images in [0, 1]; other architectures have none to fit."""
         if isinstance(self.net, FastCNN):
             self.net.whiten(self.normalise(images))
 
@@ -115,7 +112,7 @@ def build_cnn(
     width: float = 1.0,
     resize: Resampling = "bilinear",
 ) -> CNNClassifier:
-    """Return an untrained classifier whose initial weights derive from `seed`; torch's own generator is left alone.
+    """Return an untrained classifier whose initial weights depend on `seed`, not on torch's own generator.
 
     `mean` and `std` are those of train pixels in [0, 1], by channel. `width` scales all channel counts.
 
@@ -134,7 +131,7 @@ def build_cnn(
         raise ParameterError(f"The width factor is {width}; it must be above 0.")
     if not min(std) > 0:
         raise ParameterError(
-            f"The standard deviation of the train pixels is {tuple(std)}: a channel that does not vary cannot be "
+            f"The standard deviation of the train pixels is {tuple(std)}: a constant channel cannot be "
             "normalised. Look at the train images."
         )
     with torch_seeded(seed):

@@ -1,4 +1,4 @@
-"""Ensembles: several Classifiers whose calibrated probabilities are averaged are one Classifier.
+"""Ensembles: Classifiers that average the calibrated probabilities of others.
 
 Lakshminarayanan, Pritzel and Blundell 2017, arXiv:1612.01474.
 """
@@ -20,8 +20,8 @@ from glasshead.models.interpolation import resize
 class Ensemble(Classifier):
     """The mean of its members' calibrated probabilities; its own temperature acts on the logarithm of that mean.
 
-    Its input size is the largest of the members'; the others read a resize of it. Saved as one folder: every member's
-    own weights, and its description in the settings.
+    Its input size is the largest of the members'; images are resized for the others. It is saved as one folder with
+    every member's weights and description.
 
     Raises ParameterError for fewer than two members, or members of different classes.
     """
@@ -51,7 +51,7 @@ class Ensemble(Classifier):
         return cls(members, described["provenance"])
 
     def own_state(self) -> dict[str, Tensor]:
-        """Return what each member would save alone; copies, as members may share weights."""
+        """Return copies of all members' saved weights, as members may share weights."""
         return {
             f"parts.{index}.{name}": value.clone()
             for index, member in enumerate(self.members)
@@ -59,37 +59,37 @@ class Ensemble(Classifier):
         }
 
     def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
-        """Bring RGB images of any size to the input size as the first member of that size does."""
+        """Prepare RGB images as the first member with the largest input size does."""
         largest = max(self.members, key=lambda member: member.input_size)
         return largest.prepare(images)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return the logarithm of the mean of the members' calibrated probabilities."""
-        each = [
+        log_probabilities = [
             (member(resize(images, member.input_size)) / member.temperature).log_softmax(dim=-1)
             for member in self.members
         ]
-        return torch.stack(each).logsumexp(dim=0) - math.log(len(each))
+        return torch.stack(log_probabilities).logsumexp(dim=0) - math.log(len(log_probabilities))
 
     def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return the mean of the members' logits at their temperatures.
 
-        A mean of probabilities has no gradient by the members that are sure, which would pass for robustness.
+        The mean of probabilities has no gradient if members are confident, which would look robust.
         """
-        each = [
+        logits = [
             member.attacked_logits(resize(images, member.input_size)) / member.temperature
             for member in self.members
         ]
-        return torch.stack(each).mean(dim=0)
+        return torch.stack(logits).mean(dim=0)
 
 
 def _check_members(members: Sequence[Classifier]) -> None:
     if len(members) < 2:
-        raise ParameterError(f"An ensemble takes two Classifiers or more, not {len(members)}.")
+        raise ParameterError(f"An ensemble needs two Classifiers or more, not {len(members)}.")
     for index, member in enumerate(members):
         if member.classes != members[0].classes:
             raise ParameterError(
-                f"The members of an ensemble have the same classes in the same order; member {index} has "
+                f"The members of an ensemble need the same classes in the same order; member {index} has "
                 f"{', '.join(member.classes)}, but member 0 has {', '.join(members[0].classes)}. Train them on the "
                 "same data."
             )

@@ -1,6 +1,7 @@
 """Glass heads: a concept bottleneck on frozen CLIP embeddings.
 
-One small MLP a subtask, softmax, all probabilities side by side, and a meta-learner that reads nothing else.
+A small MLP with softmax for each subtask, and a meta-learner (the literature: label predictor) that reads only their
+probabilities.
 After Koh et al. 2020, "Concept Bottleneck Models", arXiv:2007.04612.
 """
 
@@ -42,7 +43,7 @@ class Bottleneck(nn.Module):
         self.register_buffer("scale", torch.ones(dimension))
 
     def standardise_by(self, embeddings: Float[Tensor, "n d"]) -> None:
-        """Take mean and standard deviation of `embeddings` as those of the input."""
+        """Standardise inputs by mean and standard deviation of `embeddings`."""
         self.mean.copy_(embeddings.mean(dim=0))
         self.scale.copy_(embeddings.std(dim=0, correction=0).clamp(min=1e-6))
 
@@ -54,13 +55,13 @@ class Bottleneck(nn.Module):
     def to_probabilities(self, concept_logits: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
         """Return each subtask's softmax, side by side."""
         return torch.cat(
-            [part.softmax(dim=-1) for part in concept_logits.split(self.widths, dim=-1)], dim=-1
+            [own.softmax(dim=-1) for own in concept_logits.split(self.widths, dim=-1)], dim=-1
         )
 
     def harden(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-        """Return each subtask's answer as a one-hot code of its largest entry."""
-        parts = concepts.split(self.widths, dim=-1)
-        codes = [nn.functional.one_hot(part.argmax(dim=-1), part.shape[-1]) for part in parts]
+        """Return each subtask's largest entry as a one-hot code."""
+        by_subtask = concepts.split(self.widths, dim=-1)
+        codes = [nn.functional.one_hot(own.argmax(dim=-1), own.shape[-1]) for own in by_subtask]
         return torch.cat(codes, dim=-1).to(concepts.dtype)
 
     def forward(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
@@ -145,7 +146,7 @@ class GlassHeads(Classifier):
         return self.bottleneck.concept_logits(embeddings)
 
     def concept_probabilities(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
-        """Return what the meta-learner reads: the subtasks' raw probabilities, in the order of `concepts`."""
+        """Return the subtasks' raw probabilities, which the meta-learner reads, in the order of `concepts`."""
         return self.bottleneck.to_probabilities(self.concept_logits(embeddings))
 
     def logits_from_concepts(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]:
@@ -156,7 +157,7 @@ class GlassHeads(Classifier):
     def logits_and_concepts(
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c"]]:
-        """Return class logits and the heads' own, in one pass."""
+        """Return class logits and the heads' logits, in one pass."""
         concepts = self.bottleneck.concept_logits(self.embed(images))
         return self.logits_from_concepts(self.bottleneck.to_probabilities(concepts)), concepts
 

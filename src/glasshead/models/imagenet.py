@@ -20,9 +20,9 @@ TIMEOUT = 20  # seconds without an answer after which a download is given up
 
 
 class PretrainedWeights(NamedTuple):
-    """What a pretrained network brings: its state, the mean and std per channel it was trained with, its origin.
+    """Weights of a pretrained network, the mean and std of its input, and their origin.
 
-    An empty state is that of a network to be trained from scratch.
+    The state is empty for a network to be trained from scratch.
     """
 
     state: Mapping[str, Tensor]
@@ -37,9 +37,9 @@ def untrained(architecture: Architecture) -> PretrainedWeights:
 
 
 def load_imagenet(architecture: Architecture) -> PretrainedWeights:
-    """Return torchvision's default ImageNet weights from torch hub's cache, which is filled if need be.
+    """Return torchvision's default ImageNet weights from torch hub's cache, downloading them if needed.
 
-    The file is held against the hash in its name before it is read, and read as tensors alone.
+    The file is checked against the hash in its name, and only tensors are read from it.
 
     Raises:
         BackboneError: the weights are not in the cache and cannot be fetched, or are damaged.
@@ -71,22 +71,22 @@ def _described(
 
 
 def _check_hash(cached: Path) -> None:
-    """Raise BackboneError if a file is there that has not the hash in its name; the hub only checks what it fetches."""
+    """Raise BackboneError if a cached file does not have the hash in its name; the hub only checks downloads."""
     if not cached.is_file():
         return
     expected = cached.stem.rpartition("-")[2]
     with cached.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(expected):
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
+    if not actual.startswith(expected):
         raise BackboneError(
-            f"{cached} is damaged: its SHA-256 begins with {found[: len(expected)]}, not with {expected} as its name "
+            f"{cached} is damaged: its SHA-256 begins with {actual[: len(expected)]}, not with {expected} as its name "
             "says. Delete it and connect once, which fetches it again."
         )
 
 
 @contextlib.contextmanager
 def _bounded_wait() -> Iterator[None]:
-    """Give up on a silent network: the hub's client sets no timeout of its own."""
+    """Set a network timeout, as the hub's client has none."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:

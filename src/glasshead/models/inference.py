@@ -1,4 +1,4 @@
-"""Logits of many images, with a network and pixels that need not fit into memory at once."""
+"""Logits of many images, in batches that fit into memory."""
 
 from collections.abc import Callable
 
@@ -23,12 +23,12 @@ BATCH = 512  # images at once
 def logits_of(
     model: nn.Module, take: Take, rows: int, device: str, compute: Logits | None = None
 ) -> Float[np.ndarray, "n k"]:
-    """Return the float32 logits of the images that `take` gives for the first `rows` indices; n = `rows`, above 0.
+    """Return the float32 logits of the images that `take` gives for the indices 0 to n - 1; n = `rows` > 0.
 
-    `model` computes on `device` in evaluation mode, and comes back to where it was. `compute` calls it in another way,
-    such as test-time augmentation does. A batch that does not fit into memory is halved, down to single images.
+    `model` computes on `device` in evaluation mode and is moved back afterwards. `compute` may call it differently,
+    as test-time augmentation does. Batches that do not fit into memory are halved.
 
-    Raises ParameterError where one image alone does not fit.
+    Raises ParameterError if a single image does not fit.
     """
     run = compute or model
     fitting = FittingBatches(
@@ -39,14 +39,14 @@ def logits_of(
         return run(as_images(pixels.to(device))).float().cpu()
 
     with computing_on(model, device):
-        parts = [fitting(logits, take(places)) for places in torch.arange(rows).split(BATCH)]
-    return torch.cat(parts).numpy()
+        outputs = [fitting(logits, take(indices)) for indices in torch.arange(rows).split(BATCH)]
+    return torch.cat(outputs).numpy()
 
 
 def predict_logits(
     classifier: Classifier, images: ImageTable, samples: pd.DataFrame, parameters: Computes
 ) -> pd.DataFrame:
-    """Return raw logits of all rows, one column `logit/<class>` each, beside image_id, split and label.
+    """Return raw logits of all rows as columns `logit/<class>`, with image_id, split and label.
 
     Raises ArtifactError if `samples` were not made of `images`.
     """

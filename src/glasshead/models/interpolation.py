@@ -1,4 +1,4 @@
-"""Resizing images to what a network reads, and what that does to their fine detail."""
+"""Resizing of images to a network's size, and its effect on fine detail."""
 
 from typing import Literal
 
@@ -13,10 +13,10 @@ Interpolation = Literal["bilinear", "bicubic", "none"]
 def resize(
     images: Float[Tensor, "b 3 h w"], size: int, interpolation: Interpolation = "bilinear"
 ) -> Float[Tensor, "b 3 s s"]:
-    """Return images of `size` × `size` pixels, antialiased where that is smaller; differentiable.
+    """Return images of `size` × `size` pixels, antialiased if they become smaller; differentiable.
 
-    Images of that size already, and all where `interpolation` is none, come back as they are. bilinear stays within the
-    range of the images; bicubic may overshoot it at edges, and is not clipped, so that gradients flow everywhere.
+    Images of that size, and all images if `interpolation` is none, are unchanged. bicubic may overshoot the images'
+    range at edges and is not clipped, so that gradients flow everywhere.
     """
     if interpolation == "none" or images.shape[-2:] == (size, size):
         return images
@@ -26,10 +26,10 @@ def resize(
 def high_frequency_fraction(
     images: UInt8[Tensor, "n 3 s s"], size: int, interpolation: Interpolation
 ) -> Float64[Tensor, " n"]:
-    """Return the fraction in [0, 1] of each image's spectral energy that is fine detail once it is resized to `size`.
+    """Return the fraction in [0, 1] of fine detail in the spectral energy of images resized to `size`.
 
-    Fine is what lies above half the Nyquist frequency of the original, s / 4 cycles per image, whatever `size` is; the
-    mean is left out. What enlarging adds up there was not in the scene. An image of one colour has no energy: NaN.
+    Fine detail lies above half the Nyquist frequency of the original, s / 4 cycles per image; the mean is left out. Any
+    that enlarging adds was not in the scene. Images of one colour have no energy: NaN.
     """
     resized = resize(images.double() / 255, size, interpolation)
     radius = _radius(resized.shape[-1]).to(images.device)

@@ -124,8 +124,8 @@ class NanoClip:
     def save(self, folder: Path) -> None:
         """Write config, float32 safetensors, tokenizer and processor into `folder`."""
         with quiet_transformers():
-            for part in (self.model, self.tokenizer, self.processor):
-                part.save_pretrained(folder)
+            for saved in (self.model, self.tokenizer, self.processor):
+                saved.save_pretrained(folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -141,7 +141,8 @@ class NanoClip:
     def normalise(self, images: Float[torch.Tensor, "b 3 h w"]) -> Float[torch.Tensor, "b 3 h w"]:
         """Bring images in [0, 1] to the scale the model reads."""
         mean, std = (
-            torch.tensor(part, device=images.device).view(1, 3, 1, 1) for part in (MEAN, STD)
+            torch.tensor(statistic, device=images.device).view(1, 3, 1, 1)
+            for statistic in (MEAN, STD)
         )
         return (images - mean) / std
 

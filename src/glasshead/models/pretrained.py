@@ -1,4 +1,4 @@
-"""Transfer learning: a network whose backbone comes from ImageNet or from an earlier Classifier, with a new head."""
+"""Transfer learning: a backbone from ImageNet or an earlier Classifier with a new head."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,11 @@ __all__ = ["PretrainedParams", "TransferClassifier", "build_transfer"]
 
 
 class PretrainedParams(BaseModel, extra="forbid", frozen=True):
-    """Which network, where its backbone's weights come from, and the pixels that it reads.
+    """The network, the origin of its backbone's weights, and its input.
 
     `width` is the factor on the channel counts of a ResNet; ImageNet's weights have 1.
     `pretrained`: imagenet, none, or the folder of a Classifier of kind transfer, this architecture and width.
-    `backbone_size`: side in pixels that images are resized to; with the interpolation none, the network reads them at
-    their own size, whatever this is.
+    `backbone_size`: side in pixels that images are resized to, unless `interpolation` is none.
     """
 
     architecture: Architecture = "resnet18"
@@ -41,14 +40,14 @@ def build_transfer(
     provenance: dict[str, Any],
     seed: int,
 ) -> TransferClassifier:
-    """Return a network with the backbone that `params` asks for and a new head, drawn from `seed` alone.
+    """Return a network with the backbone of `params` and a new head, which depends only on `seed`.
 
-    Where the backbone comes from is added to the provenance.
+    The origin of the backbone is added to the provenance.
 
     Raises:
         ParameterError: a size or width that the architecture cannot have, or a folder of another kind, architecture or
             width.
-        BackboneError: ImageNet's weights cannot be had.
+        BackboneError: ImageNet's weights are not available.
         ArtifactError: no Classifier in the folder, or a damaged one.
     """
     weights = _find_weights(params)
@@ -74,7 +73,7 @@ def _find_weights(params: PretrainedParams) -> PretrainedWeights:
     if params.pretrained == "imagenet":
         if params.width != 1:
             raise ParameterError(
-                f"ImageNet's weights are those of width 1, not {params.width:g}. Set `width` to 1, or `pretrained` to "
+                f"ImageNet's weights have width 1, not {params.width:g}. Set `width` to 1, or `pretrained` to "
                 "none or to a folder."
             )
         return load_imagenet(params.architecture)
@@ -85,10 +84,10 @@ def _find_weights(params: PretrainedParams) -> PretrainedWeights:
 
 def _load_parent(folder: Path, params: PretrainedParams) -> PretrainedWeights:
     parent = Classifier.load(folder)
-    found, wanted = _shape(parent), f"{params.architecture}, width {params.width:g}"
-    if not isinstance(parent, TransferClassifier) or found != wanted:
+    actual, wanted = _shape(parent), f"{params.architecture}, width {params.width:g}"
+    if not isinstance(parent, TransferClassifier) or actual != wanted:
         raise ParameterError(
-            f"The Classifier in {folder} is of {found}, and a backbone of {wanted} is wanted. Set `pretrained` to the "
+            f"The Classifier in {folder} is of {actual}, but a backbone of {wanted} is needed. Set `pretrained` to the "
             f"folder of a Classifier of kind transfer and {wanted}, or set `architecture` and `width` to its."
         )
     digest = json.loads((folder / "classifier.json").read_text())["weights_sha256"]

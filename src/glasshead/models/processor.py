@@ -1,7 +1,7 @@
-"""From images of any size to the pixels that a network reads: resized and cropped by torch alone.
+"""Image processors: resize and crop images of any size to the pixels that a network reads, by torch only.
 
-The rules are those of transformers' `CLIPImageProcessor` and `SiglipImageProcessor` on torchvision, whose pixels these
-equal, but for one level of 255 on a CPU without AVX2. Why they are not imported: docs/decisions/0032.
+They give the pixels of transformers' `CLIPImageProcessor` and `SiglipImageProcessor` on torchvision, up to one level of
+255 on a CPU without AVX2. docs/decisions/0032 says why these are not imported.
 """
 
 import json
@@ -23,7 +23,7 @@ from glasshead.models.backbone import kind_of
 
 Resampling = Literal["bilinear", "bicubic"]
 
-# By Pillow's numbers. Its other filters torch does not have.
+# By Pillow's numbers. torch lacks Pillow's other filters.
 MODES = {0: "nearest-exact", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 UNDONE = ("default_to_square", "do_pad", "use_square_size")
 
@@ -45,9 +45,9 @@ Three = Field(min_length=3, max_length=3)
 
 
 class CLIPImageProcessor(BaseModel):
-    """The settings of transformers' class of this name; what a file leaves out is as it is there.
+    """The settings of transformers' class of this name, with the same defaults.
 
-    Raises ValueError for settings that change pixels in a way that is not done here.
+    Raises ValueError for settings that are not supported.
     """
 
     crop_size: Size | None = {"height": 224, "width": 224}
@@ -64,19 +64,19 @@ class CLIPImageProcessor(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _spell_out(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Let a number or a list stand for a size, and one value for that of each channel."""
-        if undone := [name for name in UNDONE if given.get(name)]:
+    def _spell_out(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Expand numbers and lists to sizes, and single values to all channels."""
+        if undone := [name for name in UNDONE if settings.get(name)]:
             raise ValueError(f"{', '.join(undone)}: not supported")
-        spelled = dict(given)
+        spelled = dict(settings)
         for name, sides in (("crop_size", ("height", "width")), ("size", ("shortest_edge",))):
-            size = given.get(name)
+            size = settings.get(name)
             if isinstance(size, int):
                 spelled[name] = dict.fromkeys(sides, size)
             elif isinstance(size, list):
                 spelled[name] = dict(zip(("height", "width"), size, strict=False))
-        for name in {"image_mean", "image_std"} & set(given):
-            values = given[name] if isinstance(given[name], list) else [given[name]]
+        for name in {"image_mean", "image_std"} & set(settings):
+            values = settings[name] if isinstance(settings[name], list) else [settings[name]]
             spelled[name] = values * 3 if len(values) == 1 else values
         return spelled
 
@@ -97,7 +97,7 @@ class CLIPImageProcessor(BaseModel):
     def prepare(
         self, images: list[Image.Image] | UInt8[Tensor, "b 3 _ _"]
     ) -> UInt8[Tensor, "b 3 h w"]:
-        """Return RGB images of any size, resized and cropped, on the device that they were on; values 0 to 255."""
+        """Return RGB images of any size resized and cropped, on their device; values 0 to 255."""
         if isinstance(images, Tensor):
             return self._resize_and_crop(images)
         return torch.cat([self._resize_and_crop(_pixels(image)) for image in images])
@@ -126,7 +126,7 @@ class CLIPImageProcessor(BaseModel):
         return (long, short) if width <= height else (short, long)
 
     def _before(self, lacking: int) -> int:
-        """Return how many of the `lacking` rows or columns are added, or if negative cut off, above or on the left."""
+        """Return how many of the `lacking` rows or columns are added (or cut off, if negative) at the top or left."""
         return int(lacking / 2)
 
 
@@ -141,7 +141,7 @@ class SiglipImageProcessor(CLIPImageProcessor):
 
 
 class TimmImageProcessor(CLIPImageProcessor):
-    """CLIP's processor, but where as many pixels cannot be cut off on either side, it rounds as torchvision does."""
+    """CLIP's processor with torchvision's rounding if both sides cannot lose equally many pixels."""
 
     def _before(self, lacking: int) -> int:
         return lacking // 2 if lacking > 0 else -round(-lacking / 2)
@@ -150,9 +150,9 @@ class TimmImageProcessor(CLIPImageProcessor):
 def resize_and_crop(
     images: list[Image.Image], size: int, interpolation: Resampling = "bilinear"
 ) -> UInt8[Tensor, "b 3 size size"]:
-    """Return RGB images with the shorter side at `size` pixels, antialiased, and the middle of the longer one.
+    """Return the middle square of RGB images whose shorter side is resized to `size` pixels, antialiased.
 
-    What has the size already is not touched.
+    Images of that size are unchanged.
     """
     resample = next(number for number, mode in MODES.items() if mode == interpolation)
     square = {"height": size, "width": size}
@@ -184,9 +184,9 @@ def load_processor(folder: Path) -> CLIPImageProcessor:
 
 
 def _load_timm_processor(folder: Path) -> CLIPImageProcessor:
-    """Return what timm writes into the model's configuration (`pretrained_cfg`); refused is all but a centre crop.
+    """Return the processor in the configuration of a timm model (`pretrained_cfg`); only centre crops are supported.
 
-    Source: `timm.data.create_transform`, whose resize is Pillow's: up to one level of 255 away from this one.
+    It differs by up to one level of 255 from `timm.data.create_transform`, which resizes with Pillow.
     """
     from timm.data.config import resolve_data_config
     from timm.models import resolve_model_input_args
@@ -211,9 +211,9 @@ def _load_timm_processor(folder: Path) -> CLIPImageProcessor:
 
 
 def input_size(processor: CLIPImageProcessor) -> int:
-    """Return the side in pixels of the images that `processor` gives; BackboneError unless they are square."""
-    given = (processor.crop_size if processor.do_center_crop else processor.size) or {}
-    height, width = given.get("height"), given.get("width")
+    """Return the side in pixels of prepared images; BackboneError unless they are square."""
+    sides = (processor.crop_size if processor.do_center_crop else processor.size) or {}
+    height, width = sides.get("height"), sides.get("width")
     if height is None or height != width:
         raise BackboneError(
             f"The processor crops to {height} × {width} pixels; only square crops are supported."
@@ -222,7 +222,7 @@ def input_size(processor: CLIPImageProcessor) -> int:
 
 
 def describe(processor: CLIPImageProcessor) -> dict[str, Any]:
-    """Return what `processor` does, as JSON values: input size in pixels, resize, crop, mean and std per channel."""
+    """Return the settings of `processor` as JSON values: input size in pixels, resize, crop, mean and std."""
     return {
         "backend": type(processor).__name__,
         "input_size": input_size(processor),

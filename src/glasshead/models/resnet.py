@@ -1,8 +1,8 @@
 """torchvision's ResNets in any width, and `resnet18` with a stem for small images: He et al. 2015, arXiv:1512.03385.
 
-torchvision's blocks in torchvision's arrangement and by its names, so that its weights fit. The stem for small images
-is one 3x3 convolution in place of the 7x7 one with stride 2 and the max-pool, which would leave a 32-pixel image one
-pixel a side at the end (sections 3.3 and 4.2).
+Blocks, arrangement and names are torchvision's, so that its weights fit. The stem for small images is one 3x3
+convolution instead of the 7x7 one with stride 2 and the max-pool, which would reduce a 32-pixel image to one pixel
+(sections 3.3 and 4.2).
 """
 
 from jaxtyping import Float

@@ -1,7 +1,7 @@
-"""The risk auditor: where in an image a risk is, learnt from labels of whole images alone.
+"""The risk auditor, which learns from image labels where in an image a risk is.
 
-Frozen CLIP features of every place, 1×1 convolutions to one map a risk, pooling, and a small MLP to one logit a risk.
-The class activation map of Zhou et al. 2016, arXiv:1512.04150, with a choice of poolings: top-k mean as in Durand et
+Frozen CLIP features of every place, 1×1 convolutions to a map for each risk, pooling, and a small MLP to a logit. It is
+the class activation map of Zhou et al. 2016, arXiv:1512.04150, with a choice of poolings: top-k mean as in Durand et
 al. 2017, doi:10.1109/CVPR.2017.631, attention as in Ilse et al. 2018, arXiv:1802.04712.
 """
 
@@ -23,15 +23,15 @@ LEAK = 0.1  # slope of the MLP's units below their kink, as a fraction of that a
 
 
 class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
-    """How a map becomes a logit, and what is shown of it.
+    """How a map becomes a logit, and how it is shown.
 
     Attributes:
-        pooling: from the places of a map to one value.
-        top_fraction: of the places, those that count in top_k_mean.
-        channels: between the features of a place and its activations; 0: the activations is linear in the features.
+        pooling: how the places of a map become one value.
+        top_fraction: the fraction of places that top_k_mean uses.
+        channels: hidden channels between features and activations; 0: activations are linear in the features.
         hidden: units of the MLP from the pooled value to the logit.
-        spread: steps in which a map spreads to places that look alike before it is shown; 0: none.
-        likeness: cosine of features that counts e times less, place for place, in a step.
+        spread: steps in which a map spreads to similar places before it is shown; 0: none.
+        likeness: a place counts e times less in a step if the cosine of its features is lower by this.
     """
 
     pooling: Pooling = "top_k_mean"
@@ -43,9 +43,9 @@ class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
 
 
 class AsMap(nn.Module):
-    """An encoder's spatial output as a map (b, d, h, w): patch tokens, row by row from the top left, or a map as it is.
+    """An encoder's spatial output as a map (b, d, h, w), from patch tokens or from a map.
 
-    A module, so that a class activation map can be made of its output.
+    It is a module so that class activation maps can use its output.
     """
 
     def forward(self, features: Float[Tensor, "b ..."]) -> Float[Tensor, "b d h w"]:
@@ -62,9 +62,9 @@ def as_map(features: Float[Tensor, "b ..."]) -> Float[Tensor, "b d h w"]:
 
 
 class MonotoneMLP(nn.Module):
-    """1 → hidden → 1 for each risk, strictly increasing: a higher place on a map is always a higher risk.
+    """1 → hidden → 1 for each risk, strictly increasing, so that higher values of a map always mean a higher risk.
 
-    Weights are used by their size. With free signs, a map could as well be low where the risk is.
+    It uses the absolute values of its weights. With free signs, a map could be low where the risk is.
     """
 
     def __init__(self, risks: int, hidden: int) -> None:
@@ -85,12 +85,12 @@ class MonotoneMLP(nn.Module):
 class RiskHead(nn.Module):
     """Features (b, d, h, w) → activations by place (b, r, h, w) → pooled values (b, r) → logits (b, r).
 
-    The risk map is the activations, spread over places that look alike: what separates images is often a part of the
-    object, and the object's other parts look more like it than what is around.
+    The risk map is the activations, spread over similar places. Often only a part of the object separates images, and
+    the object's other parts resemble it more than the surroundings do.
 
-    `narrowed` in [0, 1]: how far top_k_mean, max and `top` have narrowed from all places to their own.
+    `narrowed` in [0, 1]: how far top_k_mean, max and `top` have narrowed from all places to the highest.
 
-    Features are standardised with mean and deviation of the train split's places, kept beside the weights.
+    Features are standardised with the train split's mean and deviation, which are saved with the weights.
     """
 
     mean: Tensor
@@ -111,12 +111,12 @@ class RiskHead(nn.Module):
         self.register_buffer("scale", torch.ones(dimension))
 
     def standardise_by(self, mean: Float[Tensor, " d"], scale: Float[Tensor, " d"]) -> None:
-        """Take `mean` and standard deviation `scale` as those of the features."""
+        """Standardise features by `mean` and standard deviation `scale`."""
         self.mean.copy_(mean)
         self.scale.copy_(scale.clamp(min=1e-6))
 
     def activations(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
-        """Return what the logits are pooled from, unbounded."""
+        """Return the unbounded values from which the logits are pooled."""
         if self.to_channels is None:
             return self._convolved(features, self.to_maps)
         activations: Tensor = self.to_maps(F.gelu(self._convolved(features, self.to_channels)))
@@ -130,13 +130,13 @@ class RiskHead(nn.Module):
     def spread(
         self, activations: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
     ) -> Float[Tensor, "b r h w"]:
-        """Return the activations above each map's mean after a random walk between places, likelier the more alike.
+        """Return the activations above each map's mean after a random walk between similar places.
 
-        As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, which are rectified too, here with the
-        frozen features' own likeness: softmax over places of cosine / likeness, of standardised features. A walk draws
-        all values to their mean; so they are stretched back, each map having the evidence's mean, and its mean of the
-        highest places that count in top_k_mean; under the other poolings, its maximum. By its pooling (but for
-        attention, which looks at the features) and without narrowing, a map therefore gives the logit of its image.
+        As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, but by the similarity of frozen features:
+        softmax over places of cosine / likeness, of standardised features. As a walk draws all values to their mean,
+        each map is stretched back to the activations' mean and to their mean over the highest places that top_k_mean
+        uses (for other poolings, their maximum). Pooling a map without narrowing thus gives its image's logit, except
+        with attention, which reads the features.
         """
         if not self.params.spread:
             return activations
@@ -159,7 +159,7 @@ class RiskHead(nn.Module):
     def pooled(
         self, activations: Float[Tensor, "b r h w"], features: Float[Tensor, "b d h w"]
     ) -> Float[Tensor, "b r"]:
-        """Return one value a risk; attention alone looks at the features again."""
+        """Return one value for each risk; only attention reads the features again."""
         flat = activations.flatten(2)
         match self.params.pooling:
             case "average":
@@ -174,11 +174,11 @@ class RiskHead(nn.Module):
                 return (weights * flat).sum(dim=2)
 
     def top(self, activations: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r k"]:
-        """Return each image's highest activations, in falling order: `top_fraction` of the places, one at least."""
+        """Return each image's highest activations, falling: `top_fraction` of the places, at least one."""
         return self._highest(activations, self.params.top_fraction)
 
     def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
-        """Return the logit that an image would get if all of it were like the place."""
+        """Return for each place the logit of an image that is like this place everywhere."""
         logits: Tensor = self.mlp(maps.movedim(1, -1))
         return logits.movedim(-1, 1)
 
@@ -189,18 +189,18 @@ class RiskHead(nn.Module):
     def logits_and_activations(
         self, features: Float[Tensor, "b d h w"]
     ) -> tuple[Float[Tensor, "b r"], Float[Tensor, "b r h w"]]:
-        """Return both, computed once."""
+        """Return raw logits and the activations that they come from."""
         activations = self.activations(features)
         logits: Tensor = self.mlp(self.pooled(activations, features))
         return logits, activations
 
     def _highest(self, activations: Tensor, fraction: float) -> Float[Tensor, "b r k"]:
-        """Return the highest activations, falling: `fraction` of the places, one at least; more while it narrows."""
+        """Return the highest activations, falling: `fraction` of the places, at least one, and more while narrowing."""
         flat = activations.flatten(2)
         return flat.topk(_count(fraction, flat.shape[2], self.narrowed), dim=2).values
 
     def _convolved(self, features: Tensor, convolution: nn.Conv2d) -> Tensor:
-        """Return the 1×1 convolution of the standardised features, which stands in its weights: no copy is made."""
+        """Return the 1×1 convolution of standardised features; the weights standardise, so that nothing is copied."""
         weight = convolution.weight / self.scale[:, None, None]
         assert convolution.bias is not None
         shift = (weight[:, :, 0, 0] * self.mean).sum(dim=1)
@@ -208,14 +208,14 @@ class RiskHead(nn.Module):
 
 
 def _count(fraction: float, places: int, narrowed: float = 1.0) -> int:
-    """Return how many of `places` a fraction of them is, one at least; all of them while nothing is `narrowed`."""
+    """Return how many of `places` a fraction is, at least one; all of them if `narrowed` is 0."""
     return max(1, round(max(fraction, 1 / places) ** narrowed * places))
 
 
 class RiskAuditor(Classifier):
     """A frozen CLIP image encoder and a risk head; saved without the encoder, which is named and hashed.
 
-    Its classes are the risks, none of which excludes another: a probability is that of its risk alone.
+    Its classes are the risks. An image may have several, and each has its own probability.
     """
 
     kind = "risk"
@@ -270,13 +270,13 @@ class RiskAuditor(Classifier):
         return self.head.maps(self.features(images))
 
     def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
-        """Return what risk maps, or larger ones made of them, mean: the calibrated logit if all were like the place."""
+        """Return for each place of risk maps, enlarged or not, the calibrated logit of an image that is like it."""
         return self.head.place_logits(maps) / maps.new_tensor(
             list(self.temperatures.values())
         ).view(-1, 1, 1)
 
     def place_probabilities(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
-        """Return P(risk) if all of the image were like the place."""
+        """Return for each place P(risk) of an image that is like it everywhere."""
         return torch.sigmoid(self.place_logits(maps))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r"]:

@@ -1,4 +1,4 @@
-"""torchvision's networks taken apart: the stages of each backbone, its head, and its last convolutional map."""
+"""The stages of torchvision's networks, their heads, and their last convolutional maps."""
 
 from typing import Literal, NamedTuple
 
@@ -15,14 +15,14 @@ Architecture = Literal[
 
 
 class Anatomy(NamedTuple):
-    """Where the parts of a network are, as names of its modules and parameters.
+    """The parts of a network, as names of its modules and parameters.
 
     Attributes:
-        stages: what each stage holds, from the input to the output. In a convolutional network the stem's map is half
-            as wide as the input, and those of stages 1 to 4 are a quarter, an eighth, a sixteenth and a 32nd.
+        stages: the contents of each stage, from the input to the output. In a convolutional network, the stem's map has
+            1/2 of the input's side, and those of stages 1 to 4 have 1/4, 1/8, 1/16 and 1/32.
         head: the linear layer that gives the logits.
-        cam_layer: the module whose output is the last convolutional map; None where there is none.
-        patch: side in pixels of the patches that the input is cut into; 1 where it is not.
+        cam_layer: the module whose output is the last convolutional map, if any.
+        patch: side in pixels of the patches that the input is cut into, or 1.
     """
 
     stages: dict[str, tuple[str, ...]]
@@ -32,7 +32,7 @@ class Anatomy(NamedTuple):
 
 
 def _features(*ends: int, last: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
-    """Return stages of a network whose blocks are numbered: each goes up to, not including, its number in `ends`."""
+    """Return stages of numbered blocks; each stage ends before its number in `ends`."""
     names = ("stem", "stage1", "stage2", "stage3", "stage4")
     spans = zip(names, (0, *ends[:-1]), ends, strict=True)
     stages = {name: tuple(f"features.{k}" for k in range(start, end)) for name, start, end in spans}
@@ -71,12 +71,14 @@ ANATOMIES: dict[Architecture, Anatomy] = {
 }
 
 
-def parameter_names(network: nn.Module, parts: tuple[str, ...]) -> tuple[str, ...]:
+def parameter_names(network: nn.Module, modules: tuple[str, ...]) -> tuple[str, ...]:
     """Return the names of the parameters in `parts`, modules or single parameters, in the network's order."""
     return tuple(
-        name for name, _ in network.named_parameters() if any(_is_in(name, part) for part in parts)
+        name
+        for name, _ in network.named_parameters()
+        if any(_is_in(name, module) for module in modules)
     )
 
 
-def _is_in(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")
+def _is_in(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")

@@ -17,14 +17,16 @@ class ClassifierStore:
         self.part = part
 
     def folder(self, name: str) -> Path:
-        """Return the folder of the Classifier `name`, whether it is there or not."""
+        """Return the folder of the Classifier `name`, which may not exist."""
         return self.path / name / self.part
 
     def names(self) -> list[str]:
-        """Return the names of those that are there, in alphabetical order."""
-        found = self.path.iterdir() if self.path.is_dir() else ()
+        """Return the names of existing Classifiers, in alphabetical order."""
+        folders = self.path.iterdir() if self.path.is_dir() else ()
         return sorted(
-            each.name for each in found if (self.folder(each.name) / "classifier.json").is_file()
+            folder.name
+            for folder in folders
+            if (self.folder(folder.name) / "classifier.json").is_file()
         )
 
     def load(self, name: str) -> Classifier:
@@ -37,13 +39,13 @@ class ClassifierStore:
         return Classifier.load(self.folder(name))
 
     def save(self, name: str, classifier: Classifier) -> None:
-        """Put `classifier` in the place of `name`, whole or not at all; ArtifactError where the disk refuses."""
+        """Save `classifier` as `name`, completely or not at all; ArtifactError if it cannot be written."""
         with replace_folder(self.folder(name)) as temporary:
             classifier.save(temporary)
 
 
 class VariantStore(ClassifierStore):
-    """The Classifiers of a comparison by variant, and word of each to whoever sets `observe`.
+    """The Classifiers of a comparison by variant, which reports its results to an observer.
 
     Attributes:
         observe: called with a variant's name, its new results by name, and whether it has all of them.
@@ -56,5 +58,5 @@ class VariantStore(ClassifierStore):
         self.observe = lambda variant, results, finished: None
 
     def note(self, variant: str, *, finished: bool = False, **results: Any) -> None:
-        """Tell the observer of new results; the first note of a variant, which may have none, says that it began."""
+        """Report new results to the observer; the first report of a variant marks its start and may be empty."""
         self.observe(variant, results, finished)

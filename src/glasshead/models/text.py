@@ -1,4 +1,4 @@
-"""A frozen text encoder: prompts to vectors in the space that a backbone's `projected` image output fractions.
+"""A frozen text encoder: prompts to vectors in the space of a backbone's `projected` image output.
 
 CLIP: Radford et al. 2021, arXiv:2103.00020. SigLIP: Zhai et al. 2023, arXiv:2303.15343; its text tower was trained on
 prompts padded to their full length, without an attention mask, and reads the last place.
@@ -96,8 +96,8 @@ class TextEncoder(nn.Module):
     """Prompts to vectors in the projected space, whose L2 norm is kept as it is; parameters are frozen.
 
     Attributes:
-        key: hex digest of all that decides a vector besides the prompt: weights, tokenizer, code.
-        dimension: d, that of the projected image output.
+        key: hex digest of what determines a vector besides the prompt: weights, tokenizer, code.
+        dimension: d, as of the projected image output.
         length: the most tokens that a prompt may have, start and end included.
     """
 
@@ -113,7 +113,7 @@ class TextEncoder(nn.Module):
 
     @torch.no_grad()
     def forward(self, prompts: list[str]) -> Float32[Tensor, "n d"]:
-        """Return one vector a prompt; ParameterError where one has too many tokens."""
+        """Return a vector for each prompt; ParameterError for a prompt with too many tokens."""
         batches = (prompts[start : start + BATCH] for start in range(0, len(prompts), BATCH))
         none = torch.empty(0, self.dimension, device=self.text.device)
         return torch.cat([none, *(self._encode(batch) for batch in batches)])

@@ -1,4 +1,4 @@
-"""Image towers: a backbone's vision model and the outputs that can be read off it, for each kind of backbone.
+"""Image towers: the vision model and the outputs of each kind of backbone.
 
 - CLIP's vision transformer, Radford et al. 2021, arXiv:2103.00020. `pooled` is the class token after the last layer
   norm, `projected` its linear projection into the space shared with text.
@@ -12,10 +12,10 @@ without the class token, or a ResNet's last stage (c, rows, columns). Patch toke
 norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), OWL-ViT (Minderer et al. 2022,
 arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
 
-`attention_inputs` is what the last attentions over places read. Of CLIP's transformer these are the patch tokens before
-each of the last two layers, side by side (rows · columns, 2 d): of those behind them, training asks nothing, so that
-they may hold what has nothing to do with their place (Darcet et al. 2024, arXiv:2309.16588). SigLIP's pool and a
-ResNet's read the last hidden state: there it is `spatial`.
+`attention_inputs` is the input of the last attention over places. For CLIP's transformer it is the patch tokens before
+each of the last two layers, side by side (rows · columns, 2 d). Later tokens are not trained for anything, so that they
+may hold information unrelated to their place (Darcet et al. 2024, arXiv:2309.16588). The pools of SigLIP and ResNets
+read the last hidden state, so that it equals `spatial`.
 """
 
 from collections import deque
@@ -40,12 +40,12 @@ Outputs = Mapping[Output, tuple[tuple[int, ...], Callable[[Any, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Tower:
-    """A vision model, float32 and on the CPU, and what it can give.
+    """A vision model, float32 on the CPU, and its outputs.
 
     Attributes:
-        vision: the model, of CLIP's transformer ours, else as its library loads it.
-        processor: the image processor that makes its input, with its settings.
-        outputs: for each output, the shape of one image's and the function that computes it from the model and
+        vision: the model; for CLIP's transformer our own, else as its library loads it.
+        processor: its image processor.
+        outputs: for each output, its shape for one image and the function that computes it from the model and
             normalised images (b, 3, h, w).
         pools_class_token: whether vectors depend on the class token of the last layer alone.
     """
@@ -59,7 +59,7 @@ class Tower:
 def load_tower(folder: Path) -> Tower:
     """Return the image tower in `folder`.
 
-    Raises BackboneError where it cannot be loaded, lacks weights, or reads another size than its processor gives.
+    Raises BackboneError if it cannot be loaded, lacks weights, or its processor gives another size.
     """
     loaders = {"clip": _load_clip, "siglip": _load_siglip, "timm": _load_timm}
     return loaders[kind_of(folder)](folder)
@@ -111,12 +111,12 @@ def _load_clip(folder: Path) -> Tower:
         ) from error
     refuse_gaps(folder, missing)
     width = vision.config.hidden_size
-    places, layers = vision.config.patches, vision.config.num_hidden_layers
+    patches, layers = vision.config.patches, vision.config.num_hidden_layers
     outputs: Outputs = {
         "pooled": ((width,), _clip_pooled),
-        "spatial": ((places, width), _clip_spatial),
+        "spatial": ((patches, width), _clip_spatial),
         "attention_inputs": (
-            (places, width * min(ATTENTION_INPUTS, layers)),
+            (patches, width * min(ATTENTION_INPUTS, layers)),
             _clip_attention_inputs,
         ),
     }

@@ -1,4 +1,4 @@
-"""A torchvision network as a Classifier: images resized inside, a backbone in stages, a head for the data's classes."""
+"""A torchvision network as a Classifier, with a backbone in stages and a head for the data's classes."""
 
 from typing import Any, Self
 
@@ -18,7 +18,7 @@ from glasshead.models.stages import ANATOMIES, Architecture, parameter_names
 
 
 class TransferClassifier(Classifier):
-    """A torchvision network that reads images resized to its own size; saved whole, so that it loads offline.
+    """A torchvision network that resizes images to its own size; all of its weights are saved.
 
     Attributes:
         architecture: torchvision's name of the network.
@@ -61,8 +61,8 @@ class TransferClassifier(Classifier):
         if size % patch:
             read = "the images' own size" if self.interpolation == "none" else "backbone_size"
             raise ParameterError(
-                f"{self.architecture} cuts its input into patches of {patch} pixels, which {read}, {size}, does not "
-                f"divide into. Set `backbone_size` to a multiple of {patch}, such as 224, and `interpolation` to "
+                f"{self.architecture} cuts its input into patches of {patch} pixels, and {read}, {size}, is not a "
+                f"multiple of that. Set `backbone_size` to a multiple of {patch}, such as 224, and `interpolation` to "
                 "bilinear or bicubic."
             )
 
@@ -76,7 +76,7 @@ class TransferClassifier(Classifier):
             return network
         if self.architecture not in SHAPES:
             raise ParameterError(
-                f"{self.architecture} comes in one width. Set `width` to 1, or `architecture` to {' or '.join(SHAPES)}."
+                f"{self.architecture} has only one width. Set `width` to 1, or `architecture` to {' or '.join(SHAPES)}."
             )
         return ScaledResNet(self.architecture, classes, self.width)
 
@@ -87,7 +87,7 @@ class TransferClassifier(Classifier):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The network by name and width, the size it reads and how images get there, mean and std that normalise."""
+        """The network by name and width, its input size, interpolation, mean and std."""
         return {
             "architecture": self.architecture,
             "width": self.width,
@@ -105,26 +105,25 @@ class TransferClassifier(Classifier):
 
     def stages(self) -> dict[str, tuple[str, ...]]:
         """Return the backbone's parameter names by stage: stem, stage1 to stage4, from the input to the output."""
-        return {name: self._names(parts) for name, parts in self.anatomy.stages.items()}
+        return {name: self._names(modules) for name, modules in self.anatomy.stages.items()}
 
     def head_names(self) -> tuple[str, ...]:
         """Return the parameter names of the head, the linear layer that gives the logits."""
         return self._names((self.anatomy.head,))
 
-    def _names(self, parts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(f"network.{name}" for name in parameter_names(self.network, parts))
+    def _names(self, modules: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(f"network.{name}" for name in parameter_names(self.network, modules))
 
     def cam_layer(self) -> nn.Module:
         """Return the module that gives the last convolutional map; ParameterError where there is none."""
         if self.anatomy.cam_layer is None:
             raise ParameterError(
-                f"{self.architecture} has no convolutional map that a class activation map could be made of. Use a "
-                "method of gradients."
+                f"{self.architecture} has no convolutional map for a class activation map. Use a method of gradients."
             )
         return self.network.get_submodule(self.anatomy.cam_layer)
 
     def take_backbone(self, state: dict[str, Tensor]) -> None:
-        """Copy all of another network's weights but the head's; a ViT's positions are interpolated to its own.
+        """Copy another network's weights except the head's; a ViT's positions are interpolated.
 
         Raises BackboneError if they are of another architecture.
         """

@@ -1,4 +1,4 @@
-"""Test-time augmentation: logits averaged over views of an image. An option, always reported apart."""
+"""Test-time augmentation: logits averaged over views of an image, always reported separately."""
 
 from collections.abc import Callable
 
@@ -13,8 +13,8 @@ Logits = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 def flip_tta(model: Logits, shift: int = 0) -> Logits:
     """Return a function that averages the logits of images and of their mirror images.
 
-    With a `shift` of some pixels, half of the weight goes to views moved by it, up and left, and down and right, with
-    reflection at the border: the multi-crop evaluation of airbench (Jordan 2024, arXiv:2404.00498, section 3.5).
+    With a `shift` in pixels, half of the weight goes to views shifted by it, up and left and down and right, with
+    reflected borders: the multi-crop evaluation of airbench (Jordan 2024, arXiv:2404.00498, section 3.5).
     """
 
     def mirrored(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The variants of a comparison: trained one after the other, then measured as any classifier is."""
+"""The variants of a comparison, trained and measured one after the other."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -30,8 +30,8 @@ def name_of(variant: Iterable[Any]) -> str:
 def fit_each(variants: VariantStore, trainings: Mapping[Any, Training]) -> pd.DataFrame:
     """Fit each variant and keep it in `variants`; return all training histories, each row with its variant's fields.
 
-    Variants are named tuples. A training is given its own checkpoints, so that one which was stopped goes on, and a
-    finished one is not repeated.
+    Variants are named tuples. Each training has its own checkpoints, so that a stopped one continues and a finished one
+    is not repeated.
     """
     histories = []
     for variant, fit in trainings.items():
@@ -55,7 +55,7 @@ def measure_variants(
     calibration: CalibrateParams,
     evaluation: EvaluateParams,
 ) -> pd.DataFrame:
-    """Return a row a variant of `histories`: its fields, what it reaches on test rows, and what that took.
+    """Return a row for each variant of `histories`: its fields, its scores on test rows, and its training effort.
 
     Columns: the fields; accuracy, nll and ece after calibration; epochs, images_seen and seconds of training.
 

@@ -1,7 +1,6 @@
 """CLIP's vision transformer, Radford et al. 2021, arXiv:2103.00020, read from what `transformers` saved.
 
-Its parts have the names that they have there, and give the same numbers. Why it is not imported from there:
-docs/decisions/0032.
+Its modules have the same names and give the same numbers as there. docs/decisions/0032 says why it is not imported.
 """
 
 import json
@@ -148,7 +147,7 @@ class Layer(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Normalised images to tokens; `visual_projection`, where weights for it are there, leads to the shared space."""
+    """Normalised images to tokens; `visual_projection`, if there are weights for it, leads to the shared space."""
 
     def __init__(self, config: VisionConfig, projection_dim: int | None) -> None:
         super().__init__()
@@ -169,7 +168,7 @@ class VisionTransformer(nn.Module):
     def states(
         self, pixels: Float[Tensor, "b 3 h w"], layers: int | None = None
     ) -> Iterator[Float[Tensor, "b t d"]]:
-        """Yield the tokens before the first and after each of so many `layers`, negative ones counted from the end."""
+        """Yield the tokens before the first and after each of the first `layers`, counted from the end if negative."""
         tokens: Tensor = self.pre_layrnorm(self.embeddings(pixels))
         yield tokens
         for layer in list(self.layers)[:layers]:
@@ -192,7 +191,7 @@ class VisionTransformer(nn.Module):
 
 
 def load_vision_transformer(folder: Path) -> tuple[VisionTransformer, list[str]]:
-    """Return the vision transformer of a CLIPModel, or of its vision tower alone, in `folder`; and what it lacks.
+    """Return the vision transformer of the CLIPModel or CLIPVisionModel in `folder`, and its missing weights.
 
     Float32, on the CPU. Raises one of `DAMAGED` where files are missing, damaged, or of another model.
     """

@@ -1,4 +1,4 @@
-"""Below which confidence a classifier is not to answer, in a sentence."""
+"""When a classifier abstains, in a sentence."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,19 +8,20 @@ from glasshead.reporting.wording import estimated, number
 
 
 def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
-    """Return what calibration images promise and test images show; `described` is the classifier's own description."""
-    found = described.get("abstention")
-    if found is None:
-        return "No threshold of confidence was fitted below which it should not answer."
+    """Return what abstention promises and what test images show; `described` is the classifier's description."""
+    abstention = described.get("abstention")
+    if abstention is None:
+        return "It never abstains: no confidence threshold was fitted."
+    target = number(abstention["target_error"])
     promise = (
-        f"at most {number(found['target_error'])} of its answers to images like those of the calibration split are "
-        f"wrong, with a certainty of {number(found['certainty'])}"
+        f"at most {target} of its answers to images like those of the calibration split are wrong, with a certainty of "
+        f"{number(abstention['certainty'])}"
     )
-    if found["threshold"] is None:
-        return f"No threshold of confidence can promise that {promise}: it is to answer nothing."
-    note = f"Above a confidence of {number(found['threshold'])}, {promise}; below, it abstains."
+    if abstention["threshold"] is None:
+        return f"It always abstains: no confidence threshold can promise that {promise}."
+    note = f"It answers above a confidence of {abstention['threshold']:g} and abstains below: {promise}."
     if "coverage" in metrics:
-        note += f" It so answers a fraction of {estimated(metrics['coverage'])} of the test images"
+        note += f" It answers a fraction of {estimated(metrics['coverage'])} of the test images"
         wrong = metrics["selective_risk"]
         note += (
             "." if wrong["value"] is None else f"; of those answers, {estimated(wrong)} are wrong."

@@ -1,4 +1,4 @@
-"""Why each concept has its answer: every shown image beside a map for each of its concepts' likeliest values."""
+"""A figure of why each concept has its answer: every shown image beside a map for each concept."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ HEAD, FOOT = 1.0, 0.95
 WIDEST = 22.0
 NAME = 14  # characters
 NO_MAPS = (
-    "No concept's answer is explained by pixels: the classifier has no concepts, "
+    "No concept's answer is explained by pixels: either the classifier has no concepts, "
     "or no method of explain.concepts.maps applies to it."
 )
 
@@ -23,9 +23,9 @@ NO_MAPS = (
 def plot_answer_maps(
     examples: pd.DataFrame, example_images: Arrays, answer_maps: Arrays, explanations: Measures
 ) -> Figure:
-    """Return a row for each shown image: verdict, image, the map of each concept's answer with its raw probability.
+    """Return a row for each shown image: verdict, image, and a map of each concept's answer with its raw probability.
 
-    A wrong answer is marked and in vermillion; the maps are those that `explain_answers` returns.
+    Wrong answers are marked and vermillion. The maps come from `explain_answers`.
     """
     if not len(answer_maps["subtasks"]):
         return message_figure(NO_MAPS)
@@ -45,10 +45,10 @@ def plot_answer_maps(
     title = f"Why each concept's answer? Maps by {method.replace('_', ' ')}{most}"
     sheet.text(MARGIN, 0.2, title, 14)
     sheet.text(
-        MARGIN, 0.46, "Under each map the likeliest value and its raw probability; ✗ where it is wrong.", 9
+        MARGIN, 0.46, "Under each map: the likeliest value and its raw probability; ✗ where it is wrong.", 9
     )  # fmt: skip
-    for place, block in enumerate(blocks):
-        left = MARGIN + place * width
+    for block_index, block in enumerate(blocks):
+        left = MARGIN + block_index * width
         for column, name in enumerate(["image", *subtasks]):
             middle = left + LABEL + column * (CELL + GAP) + CELL / 2
             sheet.text(middle, HEAD - 0.05, name, 7.5, ha="center", va="bottom")

@@ -1,4 +1,4 @@
-"""The model card of a classifier: Markdown with Hugging Face metadata, from what its pipelines found."""
+"""The model card of a classifier: Markdown with Hugging Face metadata."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from glasshead.reporting.verdicts import Metrics
 
 TASK = "image-classification"
 CLASSES = 50  # names of classes to list
-INTENDED_USE = "Trying Glasshead out. Nobody has yet said that it is fit for anything else (`report.intended_use`)."
+INTENDED_USE = "Trying Glasshead out. No other use has been stated (`report.intended_use`)."
 
 
 def model_card(
@@ -27,7 +27,7 @@ def model_card(
     licence: str,
     intended_use: str | None,
 ) -> str:
-    """Return the card; `robustness` is the reason where there is none to show, None where none can be measured."""
+    """Return the card; `robustness` is a reason where there are no results, None where none can be measured."""
     described = summary["classifier"]
     body = markdown(
         "model_card.md",
@@ -54,7 +54,7 @@ def model_card(
 
 
 def card_metadata(summary: Mapping[str, Any], metrics: Metrics, licence: str) -> ModelCardData:
-    """Return what the Hugging Face hub reads of a card: licence, data and the metrics that are defined."""
+    """Return what the Hugging Face hub reads: licence, data and the defined metrics."""
     source = summary["data"]["source"]
     results = [
         EvalResult(
@@ -65,11 +65,11 @@ def card_metadata(summary: Mapping[str, Any], metrics: Metrics, licence: str) ->
             dataset_revision=summary["classifier"]["provenance"].get("data"),
             metric_type=name,
             metric_name=name,
-            metric_value=found["value"],
-            metric_args={bound: found[bound] for bound in ("low", "high", "n")},
+            metric_value=metric["value"],
+            metric_args={bound: metric[bound] for bound in ("low", "high", "n")},
         )
-        for name, found in metrics.items()
-        if found["value"] is not None
+        for name, metric in metrics.items()
+        if metric["value"] is not None
     ]
     return ModelCardData(
         license=licence,

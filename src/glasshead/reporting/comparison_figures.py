@@ -10,10 +10,10 @@ RESOLVED, UNRESOLVED = "#0072B2", "0.55"  # Okabe & Ito 2008
 
 
 def comparison_figure(table: pd.DataFrame, name: str, baseline: str) -> Figure:
-    """Return accuracies, and differences to `baseline`, with 95 % intervals; what is unresolved is grey.
+    """Return accuracies and differences to `baseline` with 95 % intervals; unresolved differences are grey.
 
-    `table`: a row a variant, called by the column `name`, with accuracy, low, high, difference, difference_low,
-    difference_high and verdict, the differences null for `baseline`.
+    `table` has a row for each variant, named by the column `name`, with accuracy, low, high, difference,
+    difference_low, difference_high and verdict. The differences of `baseline` are null.
     """
     figure = new_figure(8, 0.8 + 0.4 * len(table))
     left, right = figure.subplots(1, 2, sharey=True)
@@ -30,10 +30,10 @@ def comparison_figure(table: pd.DataFrame, name: str, baseline: str) -> Figure:
 
 
 def _plot_intervals(axes: Axes, table: pd.DataFrame, colours: list[str]) -> None:
-    for place, ((value, low, high), colour) in enumerate(
+    for line, ((value, low, high), colour) in enumerate(
         zip(table.astype(float).to_numpy(), colours, strict=True)
     ):
-        axes.plot([low, high], [place, place], color=colour, linewidth=2)
-        axes.plot(value, place, "o", color=colour)
+        axes.plot([low, high], [line, line], color=colour, linewidth=2)
+        axes.plot(value, line, "o", color=colour)
     axes.grid(axis="x", color="0.9")
     axes.spines[["top", "right"]].set_visible(False)

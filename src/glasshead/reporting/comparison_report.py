@@ -1,4 +1,4 @@
-"""The page that compares classifiers by what the reports on each of them rest on."""
+"""The page that compares classifiers by the results in their reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,49 +26,53 @@ class Compared:
 
 
 def comparison_page(classifiers: Mapping[str, Compared], missing: list[str], most: int) -> str:
-    """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
+    """Return a page of at most `most` bytes, as far as re-encoding its pictures allows."""
     pngs = {
-        f"{name}/{figure}": each.figures[figure]
+        f"{name}/{figure}": compared.figures[figure]
         for figure in FIGURES
-        for name, each in classifiers.items()
-        if figure in each.figures
+        for name, compared in classifiers.items()
+        if figure in compared.figures
     }
     pictures = fitted(pngs, (most - RESERVED) * 3 // 4)
-    measured = {name: each.metrics for name, each in classifiers.items()}
-    names = dict.fromkeys(metric for found in measured.values() for metric in found)
+    measured = {name: compared.metrics for name, compared in classifiers.items()}
+    names = dict.fromkeys(metric for metrics in measured.values() for metric in metrics)
     return page(
         "comparison.html",
-        classifiers={name: each.summary for name, each in classifiers.items()},
-        findings={name: each.findings for name, each in classifiers.items()},
+        classifiers={name: compared.summary for name, compared in classifiers.items()},
+        findings={name: compared.findings for name, compared in classifiers.items()},
         missing=missing,
         verdicts=list(
-            zip(*(each.summary["verdicts"] for each in classifiers.values()), strict=True)
+            zip(*(compared.summary["verdicts"] for compared in classifiers.values()), strict=True)
         ),
         metrics={
-            metric: {name: each.get(metric) for name, each in measured.items()} for metric in names
+            metric: {name: metrics.get(metric) for name, metrics in measured.items()}
+            for metric in names
         },
         best={metric: best(metric, measured) for metric in names},
         figures=[
-            {"caption": key.replace("/", ": ").replace("_", " "), "picture": each}
-            for key, each in pictures.items()
+            {"caption": key.replace("/", ": ").replace("_", " "), "picture": picture}
+            for key, picture in pictures.items()
         ],
     )
 
 
 def best(metric: str, measured: Mapping[str, Metrics]) -> str | None:
-    """Return the classifier whose interval lies beyond all the others', "unresolved" where they overlap.
+    """Return the classifier whose interval lies beyond all others, or "unresolved" where intervals overlap.
 
-    None for a metric that is no contest: it is not of two classifiers, or neither more nor less of it is better.
+    Returns None where only one classifier has the metric, or where neither more nor less of it is better.
     """
-    found = {name: metrics[metric] for name, metrics in measured.items() if metric in metrics}
-    if metric not in HIGHER + LOWER or len(found) < 2:
+    estimates = {
+        name: own_metrics[metric] for name, own_metrics in measured.items() if metric in own_metrics
+    }
+    if metric not in HIGHER + LOWER or len(estimates) < 2:
         return None
-    if any(each["low"] is None for each in found.values()):
+    if any(estimate["low"] is None for estimate in estimates.values()):
         return "unresolved"
     sign = 1 if metric in HIGHER else -1
     bounds = {
-        name: sorted((sign * each["low"], sign * each["high"])) for name, each in found.items()
+        name: sorted((sign * estimate["low"], sign * estimate["high"]))
+        for name, estimate in estimates.items()
     }
     first = max(bounds, key=lambda name: bounds[name])
-    others = max(high for name, (_, high) in bounds.items() if name != first)
-    return first if bounds[first][0] > others else "unresolved"
+    highest_rival = max(high for name, (_, high) in bounds.items() if name != first)
+    return first if bounds[first][0] > highest_rival else "unresolved"

@@ -1,6 +1,6 @@
 """Figures of what concepts add to decisions: by image, over all images, and in pairs.
 
-`shapley` are the arrays that `explain_concepts` returns, for the images of `examples` in the same order.
+`shapley` holds the arrays of `explain_concepts`, in the order of `examples`.
 """
 
 from typing import TYPE_CHECKING
@@ -34,7 +34,7 @@ DISPLAYED = 16  # players; shap.plots adds up the others
 
 
 def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley: Arrays) -> Figure:
-    """Return a panel per shown image: what each concept added to the output for the predicted class."""
+    """Return a panel for each shown image: what each concept added to the output for the predicted class."""
     players = len(shapley["players"])
     shown, unit = np.flatnonzero(examples["shown"]), _unit(shapley)
     figure, cells, foot = panels(len(shown), width=4.6, height=0.8 + 0.19 * min(players, DISPLAYED))
@@ -49,9 +49,9 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
         cell.suptitle(verdict(example), fontsize=10)
     estimated = " (estimates with 95 % error bars)" if "standard_error" in shapley else ""
     foot.suptitle(
-        f"Shapley values{estimated} in {unit}{_largest(shapley)}, one scale for all: blue speaks for the predicted "
-        "class, vermillion against.\nBeside each concept, its likeliest value and the raw probability that the "
-        f"meta-learner reads. Under each image, the step that\nall of them add up to: from the predicted class's "
+        f"Shapley values{estimated} in {unit}{_largest(shapley)}, all on one scale: blue speaks for the predicted "
+        "class, vermillion against it.\nBeside each concept: its likeliest value and the raw probability that the "
+        f"meta-learner reads. Under each image: the step that\nall concepts add up to, from the class's "
         f"average {unit} over background images to that of this image.",
         fontsize=9,
     )
@@ -70,7 +70,7 @@ def plot_shapley_global(shapley: Arrays) -> Figure:
 
 
 def plot_shapley_beeswarm(shapley: Arrays) -> Figure:
-    """Return the Shapley values of each player, a dot an image, coloured by how likely its likeliest value is."""
+    """Return each player's Shapley values, a dot for each image, coloured by the likeliest value's probability."""
     figure = _figure(shapley)
     axes = figure.subplots()
     single = len(shapley["players"]) == len(shapley["concept_value"])
@@ -89,23 +89,23 @@ def plot_shapley_beeswarm(shapley: Arrays) -> Figure:
 
 
 def plot_shapley_mistake(examples: pd.DataFrame, shapley: Arrays) -> Figure:
-    """Return the way from the average to the output of the most confident mistake that is shown."""
+    """Return how concepts lead from the average output to that of the most confident mistake shown."""
     wrong = _by_confidence(examples, examples["shown"] & ~examples["correct"])
     if not len(wrong):
-        return message_figure("None of the images that are shown is a mistake.")
+        return message_figure("None of the shown images is a mistake.")
     return _waterfall(examples, shapley, wrong[-1], "Most confident mistake shown")
 
 
 def plot_shapley_right(examples: pd.DataFrame, shapley: Arrays) -> Figure:
-    """Return the way from the average to the output of a shown image that is right, of median confidence."""
+    """Return how concepts lead from the average output to that of a correct image of median confidence."""
     right = _by_confidence(examples, examples["shown"] & examples["correct"])
     if not len(right):
-        return message_figure("None of the images that are shown is classified right.")
+        return message_figure("None of the shown images is classified correctly.")
     return _waterfall(examples, shapley, right[(len(right) - 1) // 2], "Typical right one")
 
 
 def plot_interactions(shapley: Arrays) -> Figure:
-    """Return a heat map of the mean absolute interaction of each pair of players; what each adds alone is left out."""
+    """Return a heat map of the mean absolute interaction of each pair of players; the diagonal is left out."""
     if "interactions" not in shapley:
         return message_figure(NO_INTERACTIONS)
     # each of a pair's two entries holds one half
@@ -130,7 +130,7 @@ def plot_interactions(shapley: Arrays) -> Figure:
 
 
 def _by_confidence(examples: pd.DataFrame, chosen: pd.Series) -> list[int]:
-    """Return the places of the `chosen` rows, the least confident first."""
+    """Return the indices of the `chosen` rows, the least confident first."""
     order = examples["confidence"].to_numpy().argsort(kind="stable")
     return order[chosen.to_numpy(dtype=bool)[order]].tolist()
 
@@ -157,7 +157,7 @@ def _figure(shapley: Arrays) -> Figure:
 
 
 def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":
-    """Return what shap draws: all images, or the one of `row` with players named by their likeliest values."""
+    """Return what shap draws: all images, or that in `row`, whose players are named by their likeliest values."""
     from shap import Explanation  # takes seconds
 
     players = range(len(shapley["players"]))
@@ -167,17 +167,19 @@ def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":
             float(shapley["base"][row]),
             feature_names=[likeliest_value(shapley, row, player) for player in players],
         )
-    of = [shapley["concepts"][:, shapley["concept_player"] == player] for player in players]
+    concepts_of_players = [
+        shapley["concepts"][:, shapley["concept_player"] == player] for player in players
+    ]
     return Explanation(
         shapley["values"],
         shapley["base"],
-        data=np.stack([part.max(axis=1) for part in of], axis=1),
+        data=np.stack([probabilities.max(axis=1) for probabilities in concepts_of_players], axis=1),
         feature_names=[plain(name) for name in shapley["players"]],
     )
 
 
 def _largest(shapley: Arrays) -> str:
-    """Return which players are drawn, where not all are."""
+    """Return which players are shown, where not all are."""
     players = len(shapley["players"])
     return f", the {DISPLAYED} largest of {players}" if players > DISPLAYED else ""
 

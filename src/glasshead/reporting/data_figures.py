@@ -1,4 +1,4 @@
-"""Figures of `preprocess`: what the data holds before any model sees it. Colours are Okabe & Ito's."""
+"""Figures of `preprocess`: what the data holds. Colours are Okabe & Ito's."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ MAX_CLASSES = 60  # beyond, a figure would not be legible
 
 
 def class_balance_figure(samples: pd.DataFrame) -> Figure:
-    """Return the number of images of each class, stacked by split; largest class on top.
+    """Return the number of images of each class, stacked by split, the largest class on top.
 
-    Of more than 60 classes the 30 largest and the 30 smallest are shown.
+    If there are more than 60 classes, the 30 largest and the 30 smallest are shown.
     """
     counts = pd.crosstab(samples["label"], samples["split"]).reindex(columns=list(COLOURS))
     counts = counts.fillna(0).astype(int)
@@ -48,7 +48,7 @@ def class_balance_figure(samples: pd.DataFrame) -> Figure:
 
 
 def mean_images_figure(means: Mapping[str, MeanImage], classes: Sequence[str]) -> Figure:
-    """Return one mean image per class, in class order; of more than 60 classes the first 60."""
+    """Return one mean image for each of the first 60 classes."""
     shown = [name for name in classes if name in means][:MAX_CLASSES]
     columns = min(5, len(shown))
     rows = math.ceil(len(shown) / columns)

@@ -25,7 +25,7 @@ MARKED = (0.01, 0.1, 0.5)  # fractions of the images that the legend of reliabil
 
 @runtime_checkable
 class Images(Protocol):
-    """What these figures ask of an image table."""
+    """What these figures need of an image table."""
 
     def frame(self) -> pd.DataFrame:
         """Return one row per image, in order, with its `image_id`."""
@@ -62,9 +62,9 @@ def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[st
 
 
 def class_recall_figure(recall: pd.DataFrame) -> Figure:
-    """Return recall with its interval, worst class on top: columns class, n, recall, low, high.
+    """Return recall with its interval, the worst class on top; `recall` has class, n, recall, low and high.
 
-    A class whose recall is undefined keeps its line, without a mark.
+    A class with undefined recall keeps its line, without a mark.
     """
     table = recall.sort_values("recall", ascending=False, na_position="first", ignore_index=True)
     figure = new_figure(7.5, min(1.5 + 0.34 * len(table), 16))
@@ -88,7 +88,7 @@ def class_recall_figure(recall: pd.DataFrame) -> Figure:
 def reliability_figure(
     panels: Mapping[str, tuple[ReliabilityCurve, ReliabilityCurve]],
 ) -> Figure:
-    """Return one panel per name: accuracy against confidence, before and after temperature scaling.
+    """Return a panel for each name: accuracy against confidence, before and after temperature scaling.
 
     The area of a mark shows the fraction of images in its bin.
     """
@@ -126,7 +126,7 @@ def reliability_figure(
 
 
 def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
-    """Return example images of each pair: columns true, predicted, count, fraction, examples."""
+    """Return example images of each pair; `pairs` has true, predicted, count, fraction and examples."""
     if pairs.empty:
         return message_figure("No test image was misclassified")
     frame = images.frame()
@@ -152,7 +152,7 @@ def _plot_curve(axes: Axes, curve: ReliabilityCurve, colour: str, marker: str, n
 
 
 def _area(fraction: Float[np.ndarray, " b"] | float) -> Float[np.ndarray, " b"] | float:
-    """Return the area of a mark in square points; a bin of a single image is still seen."""
+    """Return the area of a mark in square points; a bin of one image stays visible."""
     return 8 + 150 * fraction
 
 

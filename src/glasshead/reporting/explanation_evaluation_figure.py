@@ -1,4 +1,4 @@
-"""The evaluation of explanation methods as a figure: a row a method, a column a measure, beside the baselines."""
+"""The evaluation of explanation methods as a table of methods and measures, beside the baselines."""
 
 import math
 import textwrap
@@ -55,7 +55,7 @@ def plot_explanation_evaluation(
 ) -> Figure:
     """Return a table of all pixel methods and baselines: values with their 95 % intervals.
 
-    Blue is better than every baseline and vermillion worse than the best one, where the intervals are apart.
+    Blue marks values above every baseline, vermillion those below the best one, where intervals do not overlap.
     """
     names = attributions["methods"].tolist()
     methods = real_methods(names)
@@ -73,23 +73,25 @@ def plot_explanation_evaluation(
     axes.set(xlim=(-0.5, len(shown) - 0.5), ylim=(len(names) - 0.5, -0.5))
     for row, name in enumerate([*methods, *baselines]):
         for column, measure in enumerate(shown):
-            found = explanations[name].get(measure)
-            if found is None or found["value"] is None:
+            estimate = explanations[name].get(measure)
+            if estimate is None or estimate["value"] is None:
                 continue
             rivals = [
                 explanations[other][measure]
                 for other in baselines
                 if measure in explanations[other]
             ]
-            colour = _colour(found, rivals) if name in methods and measure in COMPARED else "white"
+            colour = (
+                _colour(estimate, rivals) if name in methods and measure in COMPARED else "white"
+            )
             axes.add_patch(
                 Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0)
             )
             axes.text(
-                column, row - 0.13, _short(found["value"]), ha="center", va="center", fontsize=9
+                column, row - 0.13, _short(estimate["value"]), ha="center", va="center", fontsize=9
             )
-            if found["low"] is not None:
-                interval = f"{_short(found['low'])} to {_short(found['high'])}"
+            if estimate["low"] is not None:
+                interval = f"{_short(estimate['low'])} to {_short(estimate['high'])}"
                 axes.text(
                     column,
                     row + 0.25,
@@ -131,31 +133,33 @@ def _label(
 def _is_worth_a_column(
     measure: str, explanations: Mapping[str, Measures], names: list[str]
 ) -> bool:
-    found = [explanations[name][measure] for name in names if measure in explanations[name]]
-    return any(each["value"] for each in found) if measure in FAULTS else bool(found)
+    estimates = [explanations[name][measure] for name in names if measure in explanations[name]]
+    return (
+        any(estimate["value"] for estimate in estimates) if measure in FAULTS else bool(estimates)
+    )
 
 
 def _direction(measure: str, explanations: Mapping[str, Measures]) -> str:
-    found = next(each[measure] for each in explanations.values() if measure in each)
-    return ARROWS[found["better"]]
+    estimate = next(measures[measure] for measures in explanations.values() if measure in measures)
+    return ARROWS[estimate["better"]]
 
 
-def _colour(found: Measure, rivals: list[Measure]) -> str:
-    """Return the tint of a value beside those of the baselines; white where nothing is known or intervals overlap."""
+def _colour(estimate: Measure, rivals: list[Measure]) -> str:
+    """Return the tint of a value beside the baselines; white where it is unknown or intervals overlap."""
     known = [rival for rival in rivals if rival["low"] is not None]
-    if found["low"] is None or not known:
+    if estimate["low"] is None or not known:
         return "white"
-    low, high = _oriented(found)
-    others = [_oriented(rival) for rival in known]
-    if low > max(top for _, top in others):
+    low, high = _oriented(estimate)
+    intervals = [_oriented(rival) for rival in known]
+    if low > max(top for _, top in intervals):
         return BETTER
-    return WORSE if high < max(bottom for bottom, _ in others) else "white"
+    return WORSE if high < max(bottom for bottom, _ in intervals) else "white"
 
 
-def _oriented(found: Measure) -> tuple[float, float]:
-    """Return low and high end of an interval, turned so that more is better."""
-    low, high = float(found["low"] or 0), float(found["high"] or 0)
-    return (low, high) if found["better"] == "higher" else (-high, -low)
+def _oriented(estimate: Measure) -> tuple[float, float]:
+    """Return both ends of an interval, negated where lower is better."""
+    low, high = float(estimate["low"] or 0), float(estimate["high"] or 0)
+    return (low, high) if estimate["better"] == "higher" else (-high, -low)
 
 
 def _foot(
@@ -164,7 +168,7 @@ def _foot(
     methods: list[str],
     characters: int,
 ) -> str:
-    """Return the legend, each of its lines folded at `characters` and what is folded set in."""
+    """Return the legend, its lines wrapped at `characters`."""
     lines = [
         "Value and 95 % bootstrap interval; ↑ higher or ↓ lower is better. Blue: better than every baseline (below the "
         "line); vermillion: worse than the best of them; intervals apart."
@@ -175,9 +179,13 @@ def _foot(
     failing = [name for name, verdict in verdicts.items() if verdict == "fails"]
     open_ones = [name for name, verdict in verdicts.items() if verdict == "unresolved"]
     lines.append(
-        "✗ fails the randomisation check: its maps stay alike when the weights are shuffled, by a rank correlation of "
+        "✗ fails the randomisation check: its maps stay similar when weights are shuffled, with a rank correlation of "
         f"{MAX_SIMILARITY} or more"
-        + (f" ({', '.join(failing)})." if failing else "; baselines must, no method here does.")
+        + (
+            f" ({', '.join(failing)})."
+            if failing
+            else "; every baseline fails, no method here does."
+        )
         + (
             f" ?: {MAX_SIMILARITY} is inside the interval ({', '.join(open_ones)})."
             if open_ones
@@ -188,7 +196,7 @@ def _foot(
         explanations[name]["insertion_auc"]["n"] for name in attributions["methods"].tolist()
     )
     lines.append(
-        f"{most} images, of which slow methods have some. Random weights and sensitivity were tried on fewer."
+        f"{most} images, fewer for slow methods. Random weights and sensitivity were tried on fewer images."
     )
     lines += [
         f"{name} is not applicable: {reason}"
@@ -198,7 +206,7 @@ def _foot(
 
 
 def _short(value: float | None) -> str:
-    """Return three significant digits without exponents where they are readable."""
+    """Return three significant digits, with an exponent only where it is needed."""
     if value is None:
         return "–"
     if value and (abs(value) < 1e-3 or abs(value) >= 1e4):

@@ -12,12 +12,12 @@ GRID = 2**20  # steps of a position; far finer than a pixel, far coarser than ro
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of `width` by `height` inches, whose axes and titles make room for each other."""
+    """Return an empty figure of `width` by `height` inches with a constrained layout."""
     return Figure(figsize=(width, height), layout=SteadyLayout())
 
 
 class SteadyLayout(ConstrainedLayoutEngine):
-    """Constrained layout with rounded positions, so that a figure is the same picture each time it is drawn.
+    """Constrained layout with rounded positions, so that a figure is the same picture each time it is rendered.
 
     The layout's solver visits its variables in the order of their memory addresses. The last digits of its positions
     therefore differ between two runs, and with them sometimes a pixel.
@@ -29,7 +29,7 @@ class SteadyLayout(ConstrainedLayoutEngine):
 
 
 def _round_positions(figure: Any) -> None:
-    """Round where the axes, the titles and the subfigures of `figure` are, down to the innermost subfigure."""
+    """Round the positions of axes, titles and subfigures, down to the innermost subfigure."""
     for subfigure in figure.subfigs:
         subfigure.bbox_relative.set_points(_rounded(subfigure.bbox_relative.get_points()))
         _round_positions(subfigure)
@@ -45,13 +45,13 @@ def _rounded(values: Any) -> Any:
 
 
 def plain(label: object, longest: int = LONGEST) -> str:
-    """Return a name of up to `longest` characters that matplotlib does not read as a formula."""
+    """Return a name of at most `longest` characters, with `$` escaped for matplotlib."""
     text = " ".join(str(label).split())
     return (text if len(text) <= longest else text[: longest - 1] + "…").replace("$", r"\$")
 
 
 def message_figure(text: str) -> Figure:
-    """Return a figure that says why there is nothing to draw."""
+    """Return a figure that says why there is nothing to plot."""
     figure = Figure(figsize=(8, 1.5))
     figure.text(0.5, 0.5, text, ha="center", va="center")
     return figure

@@ -1,4 +1,4 @@
-"""Findings of all checks that have run, worst first, and the images that show them."""
+"""The findings of all checks, worst first, with the images that show them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
@@ -17,13 +17,13 @@ MOST_SHOWN = 400  # of all findings together: some 8 kB each
 
 
 class ListedFinding(Finding):
-    """What a check found, as findings.json holds it, and the `subject` that it is about."""
+    """A finding as findings.json holds it, and the `subject` that it is about."""
 
     subject: str
 
 
 class ShownImage(NamedTuple):
-    """An image of a finding: its id and, where it is to be had, a small picture, its label and the model's answer."""
+    """An image of a finding: its id and, where available, a small picture, its label and the model's answer."""
 
     image_id: str
     picture: Picture | None = None
@@ -32,61 +32,62 @@ class ShownImage(NamedTuple):
 
 
 class ShownFinding(NamedTuple):
-    """What a report shows of a finding: all that was found, and its first images."""
+    """A finding in a report, with its first images."""
 
-    found: ListedFinding
+    finding: ListedFinding
     images: Sequence[ShownImage]
 
 
-def sorted_findings(found: Mapping[str, list[Any] | None]) -> list[ListedFinding]:
-    """Return the findings on each subject, by falling severity; None stands for checks that have not run.
+def sorted_findings(findings: Mapping[str, list[Any] | None]) -> list[ListedFinding]:
+    """Return the findings on all subjects, the most severe first; None stands for checks that have not run.
 
-    Raises ArtifactError where a list holds something else than findings.
+    Raises ArtifactError where a list holds anything but findings.
     """
     listed = [
-        _finding(subject, each) for subject, several in found.items() for each in several or []
+        _finding(subject, content)
+        for subject, contents in findings.items()
+        for content in contents or []
     ]
-    return sorted(listed, key=lambda each: SEVERITIES.index(each["severity"]))
+    return sorted(listed, key=lambda finding: SEVERITIES.index(finding["severity"]))
 
 
 def shown_ids(findings: Iterable[ListedFinding]) -> list[str]:
-    """Return the ids of the first `SHOWN_ROWS` images of each finding, up to `MOST_SHOWN`, each once."""
-    rows = (row for each in findings for row in each["rows"][:SHOWN_ROWS])
+    """Return the ids of the first `SHOWN_ROWS` images of each finding, at most `MOST_SHOWN`, without repeats."""
+    rows = (row for finding in findings for row in finding["rows"][:SHOWN_ROWS])
     return list(dict.fromkeys(islice(rows, MOST_SHOWN)))
 
 
 def with_images(
     findings: Sequence[ListedFinding], images: ImageTable, answers: Mapping[str, str]
 ) -> list[ShownFinding]:
-    """Return the findings with their first images, and what the model answers to each; no more than `MOST_SHOWN`.
+    """Return the findings with at most `MOST_SHOWN` images and the model's answers to them.
 
-    Those without an answer, and those that the table does not have, are named alone. `answers` must be to these images.
-    Raises ArtifactError where the bytes of one are damaged.
+    Images without an answer, and images that the table lacks, are only named. Raises ArtifactError for a damaged image.
     """
     ids = images.ids()
-    places = {ids[row]: row for row in np.flatnonzero(ids.isin(list(answers))).tolist()}
+    row_of = {ids[row]: row for row in np.flatnonzero(ids.isin(list(answers))).tolist()}
 
     @cache
     def seen(image_id: str) -> ShownImage:
-        if image_id not in places:
+        if image_id not in row_of:
             return ShownImage(image_id)
-        row = places[image_id]
+        row = row_of[image_id]
         picture = miniature(images.pil(row))
         return ShownImage(image_id, picture, images.label(row), answers[image_id])
 
     left = MOST_SHOWN
     shown = []
-    for each in findings:
-        rows = each["rows"][:SHOWN_ROWS]
+    for finding in findings:
+        rows = finding["rows"][:SHOWN_ROWS]
         pictured = [seen(row) for row in rows[:left]]
         left -= len(pictured)
-        shown.append(ShownFinding(each, [*pictured, *map(ShownImage, rows[len(pictured) :])]))
+        shown.append(ShownFinding(finding, [*pictured, *map(ShownImage, rows[len(pictured) :])]))
     return shown
 
 
 def size_of(findings: Iterable[ShownFinding]) -> int:
-    """Return how many bytes the pictures have together."""
-    images = (image for each in findings for image in each.images)
+    """Return the size of all pictures in bytes."""
+    images = (image for finding in findings for image in finding.images)
     return sum(len(image.picture.data) for image in images if image.picture)
 
 

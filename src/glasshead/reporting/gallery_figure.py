@@ -1,7 +1,7 @@
 """The gallery: every shown image beside its map by each method.
 
-In the figures of explained images, `examples` has a row each, `example_images["pixels"]` (n, 3, h, w) uint8 the same
-images in the same order, and the methods' maps count those rows.
+In figures of explained images, `examples` and `example_images["pixels"]` (n, 3, h, w) uint8 have the same order, and
+maps refer to images by their row in it.
 """
 
 import numpy as np
@@ -20,9 +20,7 @@ WIDEST = 16.5
 NAME = 14  # characters
 LINE = 0.125
 FOOT = 0.95
-CAPTION = (
-    "True class; where it is wrong (✗), the class that it was taken for; calibrated confidence."
-)
+CAPTION = "True class; for mistakes (✗) the predicted class; calibrated confidence."
 
 
 def plot_explanation_gallery(
@@ -31,7 +29,7 @@ def plot_explanation_gallery(
     attributions: Arrays,
     explanations: Measures,
 ) -> Figure:
-    """Return a row for each shown image: verdict, image, the map of each method that explained any of them."""
+    """Return a row for each shown image: verdict, image, and the map of each method."""
     shown = np.flatnonzero(examples["shown"])
     methods = _shown_methods(attributions, shown)
     if not methods:
@@ -46,8 +44,8 @@ def plot_explanation_gallery(
     )
     sheet.text(MARGIN, 0.2, "Why the predicted class? Each image by each method", 14)
     sheet.text(MARGIN, 0.46, CAPTION, 9)
-    for place, block in enumerate(blocks):
-        left = MARGIN + place * width
+    for block_index, block in enumerate(blocks):
+        left = MARGIN + block_index * width
         _plot_titles(sheet, titles, left, head)
         for line, row in enumerate(block.tolist()):
             top = head + line * (CELL + GAP)

@@ -19,7 +19,7 @@ CURVES = {
 
 
 def plot_interventions(interventions: Measures) -> Figure:
-    """Return accuracy on the test split against the number of corrected concepts, and of known ones."""
+    """Return test accuracy against the number of corrected concepts, and of known concepts."""
     figure = new_figure(13, 5.2)
     corrected, known = figure.subplots(1, 2)
     for name, (colour, marker, label) in CURVES.items():
@@ -57,12 +57,12 @@ def _is_step(key: str, name: str) -> bool:
 def _plot_curve(
     axes: Axes, steps: list[Mapping[str, Any]], colour: str, marker: str, label: str
 ) -> None:
-    places = range(len(steps))
+    counts = range(len(steps))
     value, low, high = (
-        [_number(step[part]) for step in steps] for part in ("value", "low", "high")
+        [_number(step[bound]) for step in steps] for bound in ("value", "low", "high")
     )
-    axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(places, value, color=colour, marker=marker, markersize=4, label=label)
+    axes.fill_between(counts, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(counts, value, color=colour, marker=marker, markersize=4, label=label)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -1,4 +1,4 @@
-"""Attribution maps over their images: one signed scale, its legend, and what must be said beside a map."""
+"""Attribution maps over their images: the signed scale, its legend, and the marks of the sanity check."""
 
 from textwrap import fill
 
@@ -19,22 +19,22 @@ MAP_PERCENTILE = 99
 PATCH = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.2}
 MARKS = {
     "passes": "",
-    "unresolved": "? the randomisation check leaves it open",
+    "unresolved": "? the randomisation check is unresolved",
     "not checked": "? not checked",
     "fails": "✗ fails the randomisation check",
 }
 SCALE_NOTE = (
-    f"Full colour is the {MAP_PERCENTILE}th percentile of each map's own |values|: colours compare pixels of one map, "
+    f"Full colour is the {MAP_PERCENTILE}th percentile of each map's own |values|: colours compare pixels of a map, "
     "not maps.\n"
-    "Unsigned methods, such as saliency and attention, have no negative values: blue says how much a pixel matters, "
+    "Unsigned methods, such as saliency and attention, have no negative values: blue shows how much a pixel matters, "
     "not for what.\n"
-    "✗ on a map: its method fails the randomisation check; it draws much the same for a network of random weights, so "
-    "do not believe it. ?: not checked, or open."
+    "✗: the method fails the randomisation check. Its maps of a network with random weights look much the same, so do "
+    "not believe them. ?: not checked, or unresolved."
 )
 
 
 def relative(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Return a finite map on its own scale: -1 and 1, or beyond, are full colour; of few values the largest is."""
+    """Return a finite map on its own scale, on which -1 and 1 are full colour."""
     size = np.abs(values.astype(float))
     return values / (float(np.percentile(size, MAP_PERCENTILE)) or float(size.max()) or 1.0)
 
@@ -42,7 +42,7 @@ def relative(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
 def overlay(
     pixels: UInt8[np.ndarray, "3 h w"], values: Float[np.ndarray, "h w"]
 ) -> Float[np.ndarray, "h w 3"]:
-    """Return the map's colours over the image in grey, the denser the larger the |value|."""
+    """Return the map's colours over the grey image; larger |values| cover more of it."""
     scaled = np.clip(relative(values), -1, 1)
     grey = np.repeat(pixels.mean(axis=0)[:, :, None] / 255, 3, axis=2)
     density = np.abs(scaled)[:, :, None]
@@ -55,12 +55,12 @@ def plot_map(
     sheet: Sheet,
     pixels: UInt8[np.ndarray, "3 h w"],
     values: Float[np.ndarray, "h w"] | None,
-    found: SanityCheck,
+    check: SanityCheck,
     x: float,
     y: float,
     side: float,
 ) -> None:
-    """Draw the map over the image with the mark of its method's sanity_check, or say why there is none to draw."""
+    """Plot the map over the image with the mark of its method's sanity check, or say why there is no map."""
     fault = _fault(values)
     if values is not None and fault != "not finite":
         sheet.image(overlay(pixels, values), x, y, side)
@@ -69,19 +69,19 @@ def plot_map(
     if fault:
         middle = {"ha": "center", "va": "center"}
         sheet.text(x + side / 2, y + side / 2, fault, 7, bbox=PATCH, **middle)
-    if values is not None and MARKS[found]:
-        sheet.text(x + 0.05, y + 0.04, MARKS[found][0], 7, bbox=PATCH)
+    if values is not None and MARKS[check]:
+        sheet.text(x + 0.05, y + 0.04, MARKS[check][0], 7, bbox=PATCH)
 
 
 def method_title(name: str, explained: MethodMaps, measures: Measures, longest: int) -> str:
-    """Return the method's name, whether it is unsigned, and its mark, in lines of up to `longest` characters."""
+    """Return the method's name, whether it is unsigned, and its mark, in lines of at most `longest` characters."""
     sign = " (unsigned)" if explained.unsigned else ""
-    parts = plain(name.replace("_", " "), 40) + sign, MARKS[sanity_check(name, measures)]
-    return "\n".join(fill(part, longest) for part in parts if part)
+    texts = plain(name.replace("_", " "), 40) + sign, MARKS[sanity_check(name, measures)]
+    return "\n".join(fill(text, longest) for text in texts if text)
 
 
 def plot_scale(sheet: Sheet, x: float, y: float, of: str = "the predicted class") -> None:
-    """Draw the legend of the signed scale of maps `of` something, 3 inches wide, and beside it what it means."""
+    """Plot the legend of the signed scale of maps `of` something, 3 inches wide, with its meaning beside it."""
     bar = sheet.figure.colorbar(
         ScalarMappable(Normalize(-1, 1), SIGNED), cax=sheet.axes(x + 0.4, y, 2.2, 0.14),
         orientation="horizontal", ticks=(-1, 0, 1),

@@ -1,4 +1,4 @@
-"""Every mistake among the shown images as a card."""
+"""A figure of the shown mistakes, one card for each."""
 
 from textwrap import fill
 
@@ -16,14 +16,14 @@ from glasshead.reporting.sheet import Sheet
 
 MARGIN, TITLE, FOOT = 0.3, 0.7, 1.55  # inches
 WIDEST = 14.0
-NO_MISTAKES = "None of the shown images is misclassified: there are no mistakes to show."
+NO_MISTAKES = "None of the shown images is misclassified."
 RULE = (
-    "Maps: of the methods that explained the image, the two with the highest insertion AUC among those that pass the "
-    "randomisation check;\nwhere none passes or none was checked, the best of what there is, marked so."
+    "Maps: the two methods with the highest insertion AUC among those that explained the image and pass the "
+    "randomisation check;\nif none passes or none was checked, the best of the others, marked accordingly."
 )
 NEAR = (
-    "\nNearest by the cosine of embeddings; under each, for how many concepts the classifier's likeliest value is that "
-    "of the image."
+    "\nNearest by the cosine of embeddings; under each, the number of concepts for which both images have the same "
+    "likeliest value."
 )
 
 
@@ -36,10 +36,10 @@ def mistakes_figure(
     neighbours: pd.DataFrame | None = None,
     thumbnails: Thumbnails | None = None,
 ) -> Figure:
-    """Return a card for each misclassified image among those shown, or a figure that says that there is none.
+    """Return a card for each misclassified image among those shown, or a figure that says there are none.
 
     Args:
-        neighbours: the table of `find_neighbours`, with a thumbnail in `thumbnails` by neighbour_id.
+        neighbours: the table of `find_neighbours`; `thumbnails` has a picture for each neighbour_id.
     """
     wrong = np.flatnonzero(examples["shown"] & ~examples["correct"])
     if not len(wrong):
@@ -57,8 +57,8 @@ def mistakes_figure(
     lines = -(-len(wrong) // columns)
     sheet = Sheet(max(width * columns, 10.5) + MARGIN, TITLE + lines * HEIGHT + FOOT)
     sheet.text(MARGIN, 0.2, f"{len(wrong)} mistakes among the shown test images", 14)
-    for place, row in enumerate(wrong.tolist()):
-        line, column = divmod(place, columns)
+    for card_index, row in enumerate(wrong.tolist()):
+        line, column = divmod(card_index, columns)
         plot_card(
             sheet, examples.iloc[row], row, known, MARGIN + column * width, TITLE + line * HEIGHT
         )

@@ -1,4 +1,4 @@
-"""The card of a mistake: image, verdict, maps to believe, concepts that count, train images that look like it."""
+"""The card of a mistake: image, verdict, maps, concepts that count most, and similar train images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ CONCEPTS = 5
 
 @dataclass(frozen=True)
 class Known:
-    """What the cards draw from; `shapley` and `neighbours` are None for a classifier without concepts."""
+    """What the cards show; `shapley` and `neighbours` are None for a classifier without concepts."""
 
     example_images: Arrays
     methods: Mapping[str, MethodMaps]
@@ -37,21 +37,21 @@ class Known:
 
     @property
     def card_width(self) -> float:
-        """Width in inches of the columns that there is something for."""
+        """Width in inches of the columns that are not empty."""
         width = (1 + MAPS) * (IMAGE + GAP)
         width += BAR_LABELS + BARS + GAP if self.shapley is not None else 0
         return width + (2 * self.near * (THUMB + GAP) + 3 * GAP if self.near else 0)
 
     @property
     def near(self) -> int:
-        """The number of neighbours of each kind."""
+        """The number of neighbours of each kind that are shown."""
         if self.neighbours is None or not len(self.neighbours):
             return 0
         return int(self.neighbours["rank"].max())
 
 
 def plot_card(sheet: Sheet, example: pd.Series, row: int, known: Known, x: float, y: float) -> None:
-    """Draw the card of the image in `row` of all explained ones."""
+    """Plot the card of the explained image `row`."""
     sheet.box(x, y, known.card_width, 0.01, facecolor="0.6", edgecolor="none")
     said, confidence = verdict(example, NAME, between="\n").split("\n")
     sheet.text(x, y + 0.07, said, 9.5, weight="bold")
@@ -66,14 +66,14 @@ def plot_card(sheet: Sheet, example: pd.Series, row: int, known: Known, x: float
 
 
 def _plot_maps(sheet: Sheet, row: int, known: Known, x: float, top: float) -> float:
-    """Draw image and maps; return where the next column begins."""
+    """Plot image and maps; return where the next column begins."""
     pixels = known.example_images["pixels"][row]
     sheet.image(pixels.transpose(1, 2, 0), x, top, IMAGE)
     available = [name for name, maps in known.methods.items() if maps.of(row) is not None]
-    for place, name in enumerate(best_methods(available, known.measures, MAPS), start=1):
-        left = x + place * (IMAGE + GAP)
-        found = sanity_check(name, known.measures)
-        plot_map(sheet, pixels, known.methods[name].of(row), found, left, top, IMAGE)
+    for column, name in enumerate(best_methods(available, known.measures, MAPS), start=1):
+        left = x + column * (IMAGE + GAP)
+        check = sanity_check(name, known.measures)
+        plot_map(sheet, pixels, known.methods[name].of(row), check, left, top, IMAGE)
         title = method_title(name, known.methods[name], known.measures, longest=23)
         sheet.text(left + IMAGE / 2, top - 0.03, title, 7, ha="center", va="bottom")
     return x + (1 + MAPS) * (IMAGE + GAP)
@@ -101,10 +101,10 @@ def _plot_neighbours(sheet: Sheet, example: pd.Series, known: Known, x: float, t
     step = known.near * (THUMB + GAP) + GAP
     subtasks = 0 if known.shapley is None else count_subtasks(known.shapley)
     predicted, label = plain(example["predicted"], 18), plain(example["label"], 18)
-    for place, (same, name, meaning) in enumerate(
+    for column, (same, name, meaning) in enumerate(
         ((True, predicted, "predicted"), (False, label, "its true class"))
     ):
-        left = x + place * step
+        left = x + column * step
         sheet.text(left, top - 0.03, f"nearest train images:\n{name}, {meaning}", 7, va="bottom")
         for near in rows_of(mine[mine["same_class"] == same]):
             at = left + (near.rank - 1) * (THUMB + GAP)

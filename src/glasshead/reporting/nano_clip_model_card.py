@@ -15,9 +15,9 @@ def nano_clip_model_card(
 ) -> str:
     """Return Markdown with Hugging Face metadata: data, recipe, device, time, accuracy on each test split."""
     rows = [
-        f"| {SOURCES[source]} | {found['zero_shot_accuracy']:.4f} | {found['linear_probe_accuracy']:.4f} "
-        f"| {found['test_images']:,} |"
-        for source, found in metrics.items()
+        f"| {SOURCES[source]} | {measured['zero_shot_accuracy']:.4f} | {measured['linear_probe_accuracy']:.4f} "
+        f"| {measured['test_images']:,} |"
+        for source, measured in metrics.items()
     ]
     shown = json.dumps({key: recipe[key] for key in ("model", "training", "scenes")}, indent=2)
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Documents from Jinja templates: what is put into a page is escaped, and a page loads nothing from outside."""
+"""Documents from Jinja templates: their content is escaped, and pages load nothing from outside."""
 
 import base64
 import hashlib
@@ -8,11 +8,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from glasshead.reporting.wording import clipped, estimated, interval, number, spelled
+from glasshead.reporting.wording import central, clipped, estimated, interval, number, spelled
 
 TEMPLATES = Path(__file__).with_name("templates")
 MARKDOWN = {ord(sign): f"\\{sign}" for sign in r"\`*_{}[]#|~"}
 FILTERS = {
+    "central": central,
     "clipped": clipped,
     "estimated": estimated,
     "interval": interval,
@@ -23,7 +24,7 @@ FILTERS = {
 def page(template: str, **content: Any) -> str:
     """Return the HTML page `template`, with its style and script inside.
 
-    A policy in its head allows this script and no other, and nothing from outside, should a label ever escape escaping.
+    In case a label is ever not escaped, a policy in the head allows no other script and nothing from outside.
     """
     style, script = (TEMPLATES.joinpath(name).read_text() for name in ("page.css", "page.js"))
     environment = _environment(autoescape=True)
@@ -31,19 +32,19 @@ def page(template: str, **content: Any) -> str:
         "default-src 'none'; img-src data:; "
         f"style-src 'sha256-{_digest(style)}'; script-src 'sha256-{_digest(script)}'"
     )
-    given = {"policy": policy, "style": Markup(style), "script": Markup(script)}
-    return _encodable(environment.get_template(template).render(**given, **content))
+    resources = {"policy": policy, "style": Markup(style), "script": Markup(script)}
+    return _encodable(environment.get_template(template).render(**resources, **content))
 
 
 def markdown(template: str, **content: Any) -> str:
-    """Return the Markdown document `template`; names in it go through the filter `plain`."""
+    """Return the Markdown document `template`; names in it go through the filter `escaped`."""
     environment = _environment(autoescape=False)
-    environment.filters |= {"plain": plain, "spelled": spelled}
+    environment.filters |= {"escaped": escaped, "spelled": spelled}
     return _encodable(environment.get_template(template).render(**content))
 
 
-def plain(text: Any, longest: int | None = None) -> str:
-    """Return text on one line that Markdown and the HTML inside it show as it is."""
+def escaped(text: Any, longest: int | None = None) -> str:
+    """Return text on one line, escaped for Markdown and the HTML inside it."""
     line = clipped(text, longest or len(str(text)) + 1)
     safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.translate(MARKDOWN)
@@ -63,7 +64,7 @@ def _environment(*, autoescape: bool) -> Environment:
 
 
 def _encodable(text: str) -> str:
-    """Return text with "?" for what UTF-8 cannot write, as in file names that are no UTF-8."""
+    """Return text with "?" for what UTF-8 cannot encode, as in file names that are not UTF-8."""
     return text.encode(errors="replace").decode()
 
 

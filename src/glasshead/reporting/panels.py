@@ -1,4 +1,4 @@
-"""What figures of explained images share: colours, panels, verdicts, images, bars of concepts."""
+"""Shared by the figures of explained images: colours, panels, verdicts, images, bars of concepts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -21,7 +21,7 @@ TWO_SIDED_95 = 1.96  # standard errors to either side of an estimate
 def panels(
     count: int, width: float, height: float
 ) -> tuple[Figure, Iterator[SubFigure], SubFigure]:
-    """Return a figure, its grid of `count` or more panels of `width` by `height` inches, and a foot below them."""
+    """Return a figure, a grid of at least `count` panels of `width` by `height` inches, and a foot below them."""
     columns = min(COLUMNS, max(2, count))
     rows = -(-count // columns)
     title, foot = 0.4, 0.7
@@ -37,14 +37,14 @@ def rows_of(examples: pd.DataFrame) -> Iterator[Any]:
 
 
 def verdict(example: Any, longest: int = LONGEST, between: str = ", ") -> str:
-    """Return whether the classifier is right, true and predicted class, calibrated confidence."""
+    """Return in words whether the classifier is right, true and predicted class, and calibrated confidence."""
     label, predicted = plain(example.label, longest), plain(example.predicted, longest)
     names = f"✓ {label}" if example.correct else f"✗ {label} taken for {predicted}"
     return f"{names}{between}confidence {example.confidence:.2f}"
 
 
 def plot_image(axes: Axes, pixels: np.ndarray) -> None:
-    """Draw an image (3, h, w) without ticks."""
+    """Plot an image (3, h, w) without ticks."""
     axes.imshow(pixels.transpose(1, 2, 0))
     axes.set(xticks=[], yticks=[])
 
@@ -57,15 +57,15 @@ def plot_concept_bars(
     most: int | None = None,
     longest: int = LONGEST,
 ) -> None:
-    """Draw image `index`'s Shapley values on an axis up to `limit` and a margin, the `most` largest, largest on top.
+    """Plot the `most` largest Shapley values of image `index`, the largest on top, on an axis up to `limit`.
 
-    Beside each stand the concept, its likeliest value and that value's probability; on estimates 95 % error bars.
+    Labels give the concept, its likeliest value and that value's probability. Estimates have 95 % error bars.
     """
     values, error = shapley["values"][index], shapley.get("standard_error")
     order = np.abs(values).argsort()[-most if most else 0 :]
-    places = np.arange(len(order))
+    heights = np.arange(len(order))
     bars = axes.barh(
-        places,
+        heights,
         values[order],
         xerr=None if error is None else TWO_SIDED_95 * error[index, order],
         color=np.where(values[order] < 0, AGAINST, FOR),
@@ -73,7 +73,7 @@ def plot_concept_bars(
     )
     axes.bar_label(bars, fmt=signed, padding=2, fontsize=7)
     labels = [likeliest_value(shapley, index, player, longest) for player in order]
-    axes.set_yticks(places, labels, fontsize=8)
+    axes.set_yticks(heights, labels, fontsize=8)
     axes.set_xlim(-1.45 * limit, 1.45 * limit)  # room for the numbers
     axes.axvline(0, color="black", linewidth=0.8)
     axes.tick_params(axis="y", length=0)
@@ -88,9 +88,9 @@ def signed(value: float) -> str:
 
 
 def likeliest_value(shapley: Arrays, index: int, player: int, longest: int = LONGEST) -> str:
-    """Return what the concept of a player most probably is on image `index`, such as "legs: four 0.80".
+    """Return the likeliest value of a player's concept on image `index`, such as "legs: four 0.80".
 
-    A player that is a single value says the same of that value.
+    A player that is a single value gets that value's probability.
     """
     columns = np.flatnonzero(shapley["concept_player"] == player)
     likeliest = columns[shapley["concepts"][index, columns].argmax()]
@@ -101,5 +101,5 @@ def likeliest_value(shapley: Arrays, index: int, player: int, longest: int = LON
 
 
 def count_subtasks(shapley: Arrays) -> int:
-    """Return the number of concepts, whether each is a player or each of its values is one, such as legs/four."""
+    """Return the number of concepts, whether players are concepts or single values such as legs/four."""
     return len({str(player).split("/")[0] for player in shapley["players"]})

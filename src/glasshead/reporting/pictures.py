@@ -1,4 +1,4 @@
-"""Pictures inside a page: as data URIs, re-encoded where they would make it too large."""
+"""Pictures inside a page, as data URIs, re-encoded where the page would become too large."""
 
 import base64
 import io
@@ -31,13 +31,13 @@ class Picture(NamedTuple):
 
 
 def picture(png: bytes) -> Picture:
-    """Return a PNG as it is."""
+    """Return a PNG as a picture, unchanged."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         return Picture(png, "image/png", *image.size)
 
 
 def thumbnail(pixels: UInt8[np.ndarray, "3 h w"]) -> Picture:
-    """Return pixels as they are."""
+    """Return pixels as a PNG."""
     sink = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     image.save(sink, "PNG")
@@ -45,28 +45,30 @@ def thumbnail(pixels: UInt8[np.ndarray, "3 h w"]) -> Picture:
 
 
 def miniature(image: Image.Image) -> Picture:
-    """Return an RGB image with sides of at most `MINIATURE` pixels; one of up to `SMALLEST` as it is."""
+    """Return an RGB image shrunk to sides of at most `MINIATURE` pixels; images up to `SMALLEST` stay lossless."""
     if max(image.size) <= SMALLEST:
         return thumbnail(np.asarray(image).transpose(2, 0, 1))
     return _webp(image, MINIATURE)
 
 
 def fitted(pngs: Mapping[str, bytes], most: int) -> dict[str, Picture]:
-    """Return pictures that hold `most` bytes together: the largest is re-encoded, then shrunk, until they do."""
-    found = {name: picture(png) for name, png in pngs.items()}
-    while sum(len(each.data) for each in found.values()) > most:
-        large = {name: each for name, each in found.items() if _can_shrink(each)}
+    """Return pictures of at most `most` bytes together: the largest are re-encoded, then shrunk, until they fit."""
+    pictures = {name: picture(png) for name, png in pngs.items()}
+    while sum(len(encoded.data) for encoded in pictures.values()) > most:
+        large = {name: encoded for name, encoded in pictures.items() if _can_shrink(encoded)}
         if not large:
             break
         name = max(large, key=lambda name: len(large[name].data))
-        again = found[name].media_type != "image/png"
-        side = max(found[name].width, found[name].height)
-        found[name] = _as_webp(pngs[name], int(side * SHRINK) if again else min(side, LONGEST))
-    return found
+        shrunk_before = pictures[name].media_type != "image/png"
+        side = max(pictures[name].width, pictures[name].height)
+        pictures[name] = _as_webp(
+            pngs[name], int(side * SHRINK) if shrunk_before else min(side, LONGEST)
+        )
+    return pictures
 
 
-def _can_shrink(each: Picture) -> bool:
-    return each.media_type == "image/png" or max(each.width, each.height) > SMALLEST
+def _can_shrink(image: Picture) -> bool:
+    return image.media_type == "image/png" or max(image.width, image.height) > SMALLEST
 
 
 def _as_webp(png: bytes, longest: int) -> Picture:

@@ -1,4 +1,4 @@
-"""The report on one classifier: everything its pipelines found, on one page that needs nothing else."""
+"""The report on one classifier: a self-contained page of everything its pipelines found."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,14 +25,13 @@ METRIC_GROUPS = {  # by how a metric's name begins, behind that of its class; th
     "Concepts": (("subtask/",), "Accuracy and ECE of each concept by itself."),
     "Accuracy and its baselines": (
         ("accuracy", "macro_f1", "top2"),
-        "On test images. The baselines say what is reached without what they leave out: accuracy_random_concepts is of "
-        "the same bottleneck on concepts without meaning; where it is as high, the names explain decisions but add "
-        "nothing to their accuracy.",
+        "On test images. Each baseline leaves something out. accuracy_random_concepts is of the same bottleneck on "
+        "meaningless concepts: where it is as high, the concepts' names explain decisions but add nothing to accuracy.",
     ),
     "Calibration": (
         ("ece", "nll", "brier", "temperature"),
-        "Of the calibrated probabilities, unless a name says uncalibrated. ece_consistency_95: what a perfectly "
-        "calibrated classifier would stay below in 95 % of test sets of this size.",
+        "Of the calibrated probabilities, unless a name says uncalibrated. ece_consistency_95: a perfectly calibrated "
+        "classifier stays below it in 95 % of test sets of this size.",
     ),
     "Abstention": (
         ("coverage", "selective_risk"),
@@ -41,9 +40,9 @@ METRIC_GROUPS = {  # by how a metric's name begins, behind that of its class; th
     ),
     "Where the maps point": (
         ("pointing_game", "iou", "relevance_mass_accuracy"),
-        "On test images with the risk and a known mask, at the mask's own area. No ending: the risk map. _activation: "
-        "what it is spread from. _grad_cam: Grad-CAM of a usual classifier on the same features. _grad_cam_own: "
-        "Grad-CAM of the auditor. _centre: a Gaussian in the centre, which looks at nothing.",
+        "On test images with the risk and a known mask, at the mask's own area. No ending: the risk "
+        "map. _activation: the activations it is spread from. _grad_cam: Grad-CAM of a usual classifier on the "
+        "same features. _grad_cam_own: Grad-CAM of the auditor. _centre: a Gaussian in the centre, the baseline.",
     ),
     "Ranking": (
         ("auroc", "auprc", "gap"),
@@ -60,7 +59,7 @@ FIGURES = {  # anchor: title, caption of each figure
             "confused_pairs": "The most confused pairs, their most confident mistakes first.",
             "mistakes": "What the classifier saw in images that it got wrong.",
             "curves": "ROC, precision against recall, and the logits of test images.",
-            "training_history": "Losses and what they lead to, while training.",
+            "training_history": "Losses and validation measures by epoch.",
         },
     ),
     "calibration": (
@@ -83,9 +82,9 @@ FIGURES = {  # anchor: title, caption of each figure
     "explanations": (
         "Explanations",
         {
-            "explanation_report": "Which explanation to believe: the evidence on each method.",
-            "explanation_gallery": "Where methods look, in wrong and right decisions.",
-            "explanation_views": "Where the classifier looks, two sides compared.",
+            "explanation_report": "Which explanation to believe: the measures of each method.",
+            "explanation_gallery": "Where methods look, in wrong and in right decisions.",
+            "explanation_views": "Where the classifier looks, for two groups of classes.",
         },
     ),
     "maps": (
@@ -99,7 +98,9 @@ FIGURES = {  # anchor: title, caption of each figure
     ),
     "review": (
         "Images to look at",
-        {"to_review": "The first of the list, of all splits: those that contradict their label."},
+        {
+            "to_review": "The first images of the list, of all splits: those that contradict their label."
+        },
     ),
     "further": ("Further figures", {}),
 }
@@ -120,7 +121,7 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class OtherResults:
-    """What a pipeline left that need not run: PNGs by name, and metrics or a table."""
+    """The results of an optional pipeline: PNGs by name, and metrics or a table."""
 
     figures: Mapping[str, bytes] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=dict)
@@ -128,11 +129,11 @@ class OtherResults:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """What a report is on: `summary` as `judge_classifier` makes it, results as their pipelines leave them.
+class ReportContent:
+    """The content of a report: `summary` as `judge_classifier` makes it, results as their pipelines leave them.
 
-    What a classifier does not have is None or empty. `checks` says of each kind of findings whether there can be any;
-    robustness and risk are the reason where there are none to show.
+    What a classifier does not have is None or empty. `checks` says for each kind of findings whether its checks ran.
+    `robustness` and `risk` are a reason where there are no results.
     """
 
     summary: Mapping[str, Any]
@@ -153,10 +154,10 @@ class Subject:
     risk: OtherResults | str | None = None
 
 
-def report_page(subject: Subject, most: int) -> str:
-    """Return a page of at most `most` bytes, as far as re-encoding its pictures can do that."""
+def report_page(subject: ReportContent, most: int) -> str:
+    """Return a page of at most `most` bytes, as far as re-encoding its pictures allows."""
     gallery = _gallery(subject.examples, subject.pixels)
-    taken = sum(len(each["picture"].data) for each in gallery) + size_of(subject.findings)
+    used = sum(len(row["picture"].data) for row in gallery) + size_of(subject.findings)
     sets = {
         "own": subject.figures,
         "data": subject.data_figures,
@@ -166,7 +167,7 @@ def report_page(subject: Subject, most: int) -> str:
     pngs = {
         f"{owner}/{name}": png for owner, several in sets.items() for name, png in several.items()
     }
-    pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - taken)  # base64 makes four bytes of three
+    pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - used)  # base64 makes four bytes of three
     own = {name: pictures[f"own/{name}"] for name in subject.figures}
     groups = grouped(own, FIGURES)
     described, reproduction = subject.summary["classifier"], subject.reproduction
@@ -201,10 +202,10 @@ def report_page(subject: Subject, most: int) -> str:
         robustness=_shown(subject.robustness, "robustness", pictures),
         notes=notes_on(subject.robustness),
         risk=_shown(subject.risk, "risk", pictures),
-        recall=rows_of(subject.class_recall),
+        recall=as_table(subject.class_recall),
         pairs=_pairs(subject.confused_pairs),
-        reliability=rows_of(subject.reliability),
-        to_review=rows_of(subject.to_review),
+        reliability=as_table(subject.reliability),
+        to_review=as_table(subject.to_review),
         data={
             "source": {
                 name: value for name, value in subject.summary["data"].items() if name != "classes"
@@ -215,21 +216,21 @@ def report_page(subject: Subject, most: int) -> str:
         data_figures=_captioned("data", pictures),
         provenance=_provenance(described),
         versions=reproduction.versions,
-        record=rows_of(reproduction.nodes),
+        record=as_table(reproduction.nodes),
         commands=reproduction.commands,
         dirty=reproduction.dirty,
     )
 
 
 def notes_on(robustness: OtherResults | str | None) -> list[str]:
-    """Return what changed images do, in sentences; where that is not known, why."""
+    """Return sentences on what changed images do, or why that is unknown."""
     if isinstance(robustness, str) or robustness is None or robustness.table is None:
         return [str(robustness)] if robustness else []
     return robustness_notes(robustness.table)
 
 
-def rows_of(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
-    """Return columns and rows of a table as plain values, None for what is missing; no table has none of either."""
+def as_table(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
+    """Return columns and rows of a table as plain values, None where one is missing; both are empty for no table."""
     frame = pd.DataFrame() if frame is None else frame
     plain = frame.astype(object).where(frame.notna(), None)
     return {"columns": list(frame.columns), "rows": plain.to_numpy(object).tolist()}
@@ -238,9 +239,9 @@ def rows_of(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
 def grouped(
     pictures: Mapping[str, Picture], known: Mapping[str, tuple[str, Mapping[str, str]]]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return pictures by name under the anchors of `known`, as FIGURES has them; its "further" takes those not listed.
+    """Return pictures under the anchors of `known`, which has the form of FIGURES; "further" takes unlisted ones.
 
-    An anchor without pictures is left out.
+    Anchors without pictures are left out.
     """
     captions = {anchor: listed for anchor, (_, listed) in known.items()}
     listed_names = {name for listed in captions.values() for name in listed}
@@ -259,8 +260,8 @@ def grouped(
 
 
 def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the description of a classifier but for its classes, which have a table of their own."""
-    rest = {name: each for name, each in described.items() if name != "classes"}
+    """Return the description of a classifier without its classes, which have their own table."""
+    rest = {name: value for name, value in described.items() if name != "classes"}
     return rest | {"concepts": dict(described["concepts"])}
 
 
@@ -270,53 +271,54 @@ def _gallery(examples: pd.DataFrame | None, pixels: np.ndarray | None) -> list[d
     shown = np.flatnonzero(examples["shown"])
     rows = records(examples.iloc[shown])
     return [
-        {**row, "picture": thumbnail(pixels[place])} for place, row in zip(shown, rows, strict=True)
+        {**example, "picture": thumbnail(pixels[row])}
+        for row, example in zip(shown, rows, strict=True)
     ]
 
 
 def _metric_groups(metrics: Metrics) -> dict[str, dict[str, Any]]:
     groups: dict[str, dict[str, Any]] = {}
-    for name, found in metrics.items():
+    for name, estimate in metrics.items():
         own_name = name if name.startswith("subtask/") else name.rsplit("/", 1)[-1]
         title, (_, note) = next(
             (title, group)
             for title, group in METRIC_GROUPS.items()
             if own_name.startswith(group[0])
         )
-        groups.setdefault(title, {"note": note, "found": {}})["found"][name] = found
+        groups.setdefault(title, {"note": note, "estimates": {}})["estimates"][name] = estimate
     return {title: groups[title] for title in METRIC_GROUPS if title in groups}
 
 
 def _captioned(owner: str, pictures: Mapping[str, Picture]) -> list[dict[str, Any]]:
     return [
-        {"caption": name.removeprefix(f"{owner}/").replace("_", " "), "picture": found}
-        for name, found in pictures.items()
+        {"caption": name.removeprefix(f"{owner}/").replace("_", " "), "picture": content}
+        for name, content in pictures.items()
         if name.startswith(f"{owner}/")
     ]
 
 
-def _figures_of(found: OtherResults | str | None) -> Mapping[str, bytes]:
-    return found.figures if isinstance(found, OtherResults) else {}
+def _figures_of(results: OtherResults | str | None) -> Mapping[str, bytes]:
+    return results.figures if isinstance(results, OtherResults) else {}
 
 
 def _shown(
-    found: OtherResults | str | None, owner: str, pictures: Mapping[str, Picture]
+    results: OtherResults | str | None, owner: str, pictures: Mapping[str, Picture]
 ) -> dict[str, Any] | str | None:
-    if not isinstance(found, OtherResults):
-        return found
+    if not isinstance(results, OtherResults):
+        return results
     return {
         "figures": _captioned(owner, pictures),
-        "metrics": found.metrics,
-        "table": None if found.table is None else rows_of(found.table),
+        "metrics": results.metrics,
+        "table": None if results.table is None else as_table(results.table),
     }
 
 
 def _measures(explanations: Explanations) -> dict[str, str]:
-    """Return the direction of each measure that any method has."""
+    """Return which direction of each measure is better."""
     return {
         name: measure["better"]
-        for found in explanations.values()
-        for name, measure in found.items()
+        for measures in explanations.values()
+        for name, measure in measures.items()
     }
 
 
@@ -326,15 +328,15 @@ def _explained(explanations: Explanations) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "sanity_check": "baseline" if name in baselines else sanity_check(name, explanations),
-            "found": found,
+            "measures": measures,
         }
-        for name, found in explanations.items()
+        for name, measures in explanations.items()
     }
 
 
 def _pairs(pairs: pd.DataFrame | None) -> dict[str, Any]:
     if pairs is None:
-        return rows_of(None)
+        return as_table(None)
     shown = pairs.head(PAIRS)
     examples = [", ".join(map(str, json.loads(ids))) for ids in shown["examples"]]
-    return {**rows_of(shown.assign(examples=examples)), "of": len(pairs)}
+    return {**as_table(shown.assign(examples=examples)), "of": len(pairs)}

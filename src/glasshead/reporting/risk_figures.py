@@ -1,4 +1,4 @@
-"""Figures of a risk auditor: its training, its ranking, where its maps point, and what each part is worth."""
+"""Figures of a risk auditor: its training, its ranking, where its maps point, and its ablation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ Ranked = tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
 
 
 def risk_history_figure(training_history: pd.DataFrame) -> Figure:
-    """Return losses, gap, ranking and localisation by epoch, as far as the log has them."""
+    """Return losses, gap, ranking and localisation by epoch, where the training history has them."""
     figure = new_figure(10, 5.6)
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for column, (label, colour, line) in curves.items():
@@ -72,32 +72,34 @@ def risk_history_figure(training_history: pd.DataFrame) -> Figure:
 
 
 def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
-    """Return, for each risk, the ROC curve, the precision-recall curve and the logits, of test images.
+    """Return the ROC curve, the precision-recall curve and the logits of test images for each risk.
 
-    `ranked` gives logits and which rows have the risk.
+    `ranked` holds the logits and which rows have the risk.
     """
     figure = new_figure(10, 0.4 + 3.1 * len(ranked))
     grid = figure.subplots(len(ranked), 3, squeeze=False)
     for line, (risk, (scores, positives)) in zip(grid, ranked.items(), strict=True):
-        found, wrong = _cumulated(scores, positives)
+        true_positives, false_positives = _cumulated(scores, positives)
         hits, misses = max(int(positives.sum()), 1), max(int((~positives).sum()), 1)
-        line[0].plot(wrong / misses, found / hits, color=BLUE)
+        line[0].plot(false_positives / misses, true_positives / hits, color=BLUE)
         line[0].plot([0, 1], [0, 1], color=GREY, linestyle=":")
         line[0].set_ylabel("fraction of risks found")
-        _finish(line[0], f"{plain(risk)}: ROC", "fraction of the others taken for it")
-        counted = (found + wrong) > 0
+        _finish(line[0], f"{plain(risk)}: ROC", "fraction of other images taken for it")
+        counted = (true_positives + false_positives) > 0
         line[1].plot(
-            (found / hits)[counted], (found / np.maximum(found + wrong, 1))[counted], color=BLUE
+            (true_positives / hits)[counted],
+            (true_positives / np.maximum(true_positives + false_positives, 1))[counted],
+            color=BLUE,
         )
         line[1].axhline(positives.mean(), color=GREY, linestyle=":")
         line[1].set(ylabel="precision", ylim=(0, 1.03))
         _finish(line[1], "precision and recall", "fraction of risks found")
         bins = np.histogram_bin_edges(scores, 40)
-        for part, label, colour in (
+        for chosen, label, colour in (
             (positives, "with the risk", ORANGE),
             (~positives, "without", BLUE),
         ):
-            line[2].hist(scores[part], bins, color=colour, alpha=0.6, label=label)
+            line[2].hist(scores[chosen], bins, color=colour, alpha=0.6, label=label)
         line[2].legend(frameon=False, fontsize=8)
         line[2].set_ylabel("test images")
         _finish(line[2], "scores", "raw logit")
@@ -105,18 +107,20 @@ def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
 
 
 def plot_localisation(metrics: Metrics) -> Figure:
-    """Return pointing game and IoU of the risk map beside its rivals, with 95 % intervals."""
+    """Return pointing game and IoU of the risk map beside those of other maps, with 95 % intervals."""
     if metrics["iou"]["value"] is None:
         return message_figure("Not measured: no masks of test images with a risk.")
     figure = new_figure(9, 2.6)
     grid = figure.subplots(1, 2, sharey=True)
     for axes, (measure, title) in zip(grid, MEASURES.items(), strict=True):
-        for place, ending in enumerate(MAPS):
-            each = metrics[f"{measure}{ending}"]
+        for line, ending in enumerate(MAPS):
+            estimate = metrics[f"{measure}{ending}"]
             colour = BLUE if not ending else GREY
-            if each["low"] is not None:
-                axes.plot([each["low"], each["high"]], [place, place], color=colour, linewidth=2)
-            axes.plot(each["value"], place, "o", color=colour)
+            if estimate["low"] is not None:
+                axes.plot(
+                    [estimate["low"], estimate["high"]], [line, line], color=colour, linewidth=2
+                )
+            axes.plot(estimate["value"], line, "o", color=colour)
         _finish(axes, "", f"{title}, 95 % interval")
         axes.set_xlim(0, 1.02)
         axes.grid(axis="x", color="0.9")
@@ -128,16 +132,16 @@ def plot_localisation(metrics: Metrics) -> Figure:
 def risk_ablation_figure(table: pd.DataFrame, measures: Sequence[str]) -> Figure:
     """Return a panel for each measure: every variant's mean with its 95 % interval over seeds.
 
-    `table`: a row a variant, called by `variant`, with columns <measure>, <measure>_low and <measure>_high. A line
-    marks the first, which the others are compared with.
+    `table` has a row for each variant, with columns variant, <measure>, <measure>_low and <measure>_high. A line marks
+    the first variant, the reference.
     """
     figure = new_figure(2.2 + 2.3 * len(measures), 1 + 0.32 * len(table))
     grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(grid, measures, strict=True):
         columns = table[[measure, f"{measure}_low", f"{measure}_high"]].astype(float)
-        for place, (value, low, high) in enumerate(columns.to_numpy()):
-            axes.plot([low, high], [place, place], color=BLUE, linewidth=2)
-            axes.plot(value, place, "o", color=BLUE)
+        for line, (value, low, high) in enumerate(columns.to_numpy()):
+            axes.plot([low, high], [line, line], color=BLUE, linewidth=2)
+            axes.plot(value, line, "o", color=BLUE)
         axes.axvline(columns.to_numpy()[0, 0], color=GREY, linewidth=0.8)
         axes.grid(axis="x", color="0.9")
         _finish(axes, "", measure.replace("_", " "))
@@ -150,8 +154,8 @@ def _cumulated(scores: np.ndarray, positives: np.ndarray) -> tuple[np.ndarray, n
     """Return how many rows with and without the risk lie above each threshold, from none to all."""
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    found = np.cumsum(positives[order])[ends]
-    return np.append(0, found), np.append(0, ends + 1 - found)
+    true_positives = np.cumsum(positives[order])[ends]
+    return np.append(0, true_positives), np.append(0, ends + 1 - true_positives)
 
 
 def _finish(axes: Axes, title: str, xlabel: str) -> None:

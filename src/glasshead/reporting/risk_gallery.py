@@ -1,4 +1,4 @@
-"""Galleries of risk: [original | heatmap | overlay] of some images, all on one scale."""
+"""Galleries of risk: original, heatmap and overlay of images, all on one scale."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -22,31 +22,31 @@ LINE, HEAD, TITLE, FOOT = 0.42, 0.45, 0.75, 0.75
 COLUMNS = 2
 TRIPLE = 3 * SIDE + 2 * GAP
 MEANING = (
-    "Calibrated logit of the risk if all of the image were like the place, logarithmic beyond 1: at 0 its probability "
-    "is a half, 0.73 at 1, 0.993 at 5. The same scale in all images and figures; arrows: what lies beyond."
+    "Calibrated logit of the risk if all of the image were like this place, logarithmic beyond 1: its probability is "
+    "0.5 at 0, 0.73 at 1 and 0.993 at 5. All images and figures share the scale; arrows mark values beyond it."
 )
 
 
 class Scale(NamedTuple):
-    """Heat that the reddest colour stands for, as a logit; 0 is yellow, the bluest is as far below.
+    """A scale of colours for logits: `most` is the reddest, 0 is yellow, -`most` is the bluest.
 
-    Logarithmic beyond 1, so that logits that decide probabilities differ in colour, and larger ones still do.
+    It is logarithmic beyond 1, so that small and large logits both differ in colour.
     """
 
     most: float
 
     def colours(self, heat: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w 3"]:
-        """Return the colours of heat, those of the ends for what lies beyond them."""
+        """Return the colours of heat; values beyond the ends get the colours of the ends."""
         colours: Float[np.ndarray, "h w 3"] = self.mappable().to_rgba(heat)[:, :, :3]
         return colours
 
     def mappable(self) -> ScalarMappable:
-        """Return what a colour bar is drawn of."""
+        """Return what a colour bar is plotted from."""
         return ScalarMappable(SymLogNorm(1, vmin=-self.most, vmax=self.most, base=10), HEAT)
 
 
 class Heated(NamedTuple):
-    """An image, its heat at the same size, and what to write above."""
+    """An image, its heat at the same size, and its caption."""
 
     pixels: UInt8[np.ndarray, "3 h w"]
     heat: Float[np.ndarray, "h w"]
@@ -54,21 +54,21 @@ class Heated(NamedTuple):
 
 
 def scale_of(heat: Float[np.ndarray, "..."]) -> Scale:
-    """Return the scale that leaves out the largest `BEYOND` of these logits, by size, and reaches to 5 at least."""
+    """Return a scale that reaches to 5 at least and leaves out the fraction `BEYOND` of the largest |logits|."""
     return Scale(max(5.0, float(np.quantile(np.abs(heat), 1 - BEYOND)) if heat.size else 0.0))
 
 
 def heat_overlay(
     pixels: UInt8[np.ndarray, "3 h w"], colours: Float[np.ndarray, "h w 3"]
 ) -> Float[np.ndarray, "h w 3"]:
-    """Return colours over the image in grey."""
+    """Return colours over the grey image."""
     grey = np.repeat(pixels.mean(axis=0)[:, :, None] / 255, 3, axis=2)
     mixed: Float[np.ndarray, "h w 3"] = (1 - DENSITY) * grey + DENSITY * colours
     return mixed
 
 
 def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]], scale: Scale) -> Figure:
-    """Return a block for each risk: its images as [original | heatmap | overlay], two beside each other."""
+    """Return a block for each risk: original, heatmap and overlay of its images, two images a line."""
     if not any(blocks.values()):
         return message_figure("There are no test images to show.")
     lines = {risk: -(-len(images) // COLUMNS) for risk, images in blocks.items()}
@@ -80,8 +80,8 @@ def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]], scal
     for risk, images in blocks.items():
         sheet.text(MARGIN, top + 0.15, plain(risk, 60), 11, weight="bold")
         top += HEAD
-        for place, image in enumerate(images):
-            line, column = divmod(place, COLUMNS)
+        for image_index, image in enumerate(images):
+            line, column = divmod(image_index, COLUMNS)
             x = MARGIN + column * (TRIPLE + BETWEEN)
             _draw(sheet, image, scale, x, top + line * (LINE + SIDE))
         top += lines[risk] * (LINE + SIDE)
@@ -93,8 +93,8 @@ def _draw(sheet: Sheet, image: Heated, scale: Scale, x: float, y: float) -> None
     sheet.text(x, y + LINE - 0.06, image.caption, 8, va="bottom")
     colours = scale.colours(image.heat)
     pictures = (image.pixels.transpose(1, 2, 0), colours, heat_overlay(image.pixels, colours))
-    for place, picture in enumerate(pictures):
-        sheet.image(picture, x + place * (SIDE + GAP), y + LINE, SIDE)
+    for column, picture in enumerate(pictures):
+        sheet.image(picture, x + column * (SIDE + GAP), y + LINE, SIDE)
 
 
 def _plot_scale(sheet: Sheet, scale: Scale, x: float, y: float) -> None:

@@ -1,4 +1,4 @@
-"""What a report concludes of a sigmoid output and its maps, by rules on measured numbers; nothing is measured here."""
+"""The verdicts on a sigmoid output and its maps, by rules on measured numbers."""
 
 from collections.abc import Sequence
 from typing import TypedDict
@@ -23,9 +23,9 @@ OF_ANSWERS = (
 def sigmoid_verdicts(
     classes: Sequence[str], metrics: Metrics, findings: Sequence[Finding], right_from: float
 ) -> list[Verdict]:
-    """Return the verdicts on each class, and what the checks say of all of them.
+    """Return the verdicts on each class, and one on what the checks say of all classes.
 
-    Two more on its maps, where these were held against masks.
+    Each class has two more, on its maps, if these were compared with masks.
     """
     verdicts: list[Verdict] = []
     for name in classes:
@@ -40,12 +40,14 @@ def sigmoid_verdicts(
 
 
 def metrics_of(risk: str, risks: Sequence[str], metrics: Metrics) -> Metrics:
-    """Return the metrics of one risk by their plain names."""
+    """Return the metrics of one risk, without its prefix."""
     if len(risks) == 1:
         return metrics
     prefix = f"{risk}/"
     return {
-        name.removeprefix(prefix): each for name, each in metrics.items() if name.startswith(prefix)
+        name.removeprefix(prefix): estimate
+        for name, estimate in metrics.items()
+        if name.startswith(prefix)
     }
 
 
@@ -55,8 +57,8 @@ def finds_the_risk(metrics: Metrics, right_from: float) -> Verdict:
     return {
         "question": "Does the score find the risk?",
         "answer": stands_against(auroc, right_from, right_from),
-        "reason": "Of two test images, one with the risk and one without, it scores the one with it higher in a "
-        f"fraction of {estimated(auroc)}.",
+        "reason": "Of two test images, one with the risk and one without, it scores the one with the risk "
+        f"higher in a fraction of {estimated(auroc)} of the cases.",
         "rule": f"Yes if the interval of AUROC lies above {number(right_from)} (report.right_from), no if it lies "
         "below; else unresolved.",
         "numbers": numbers_found(metrics, "auroc", "auprc", "accuracy", "gap"),
@@ -64,7 +66,7 @@ def finds_the_risk(metrics: Metrics, right_from: float) -> Verdict:
 
 
 def points_at_the_cause(metrics: Metrics) -> Verdict:
-    """Compare the maps with a Gaussian in the centre, which looks at nothing."""
+    """Compare the maps with a Gaussian in the centre."""
     return {
         "question": "Do its maps point at the cause?",
         **_compared(metrics, "_centre", "a Gaussian in the centre"),
@@ -72,7 +74,7 @@ def points_at_the_cause(metrics: Metrics) -> Verdict:
 
 
 def beats_grad_cam(metrics: Metrics) -> Verdict:
-    """Compare the maps with what one would look at without an auditor."""
+    """Compare the maps with Grad-CAM of a usual classifier."""
     return {
         "question": "Do they point better than Grad-CAM?",
         **_compared(metrics, "_grad_cam", "Grad-CAM of a usual classifier on the same features"),
@@ -80,29 +82,29 @@ def beats_grad_cam(metrics: Metrics) -> Verdict:
 
 
 def is_of_answers(finding: Finding) -> bool:
-    """Return whether a finding says that the score errs, not what it rests on."""
+    """Return whether a finding is on wrong scores, not on what scores rest on."""
     return finding["check"] in OF_ANSWERS
 
 
 def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
-    """Read what the checks have found; a check that was not made holds no evidence."""
+    """Judge by the findings of the checks; one without evidence was not made."""
     findings = [finding for finding in findings if not is_of_answers(finding)]
     made = [finding for finding in findings if finding["evidence"]]
     missed = [finding["check"] for finding in findings if not finding["evidence"]]
     answer: Answer = "unknown" if missed else "yes"
-    reason = "No check has found anything else that the scores rest on."
+    reason = "No check has found that the scores rest on anything else."
     if made:
-        answer = "no" if "high" in {each["severity"] for each in made} else "unresolved"
-        reason = f"Checks have found something else: {', '.join(sorted({each['check'] for each in made}))}."
+        answer = "no" if "high" in {finding["severity"] for finding in made} else "unresolved"
+        reason = f"These checks have found something else: {', '.join(sorted({finding['check'] for finding in made}))}."
     if missed:
-        reason += f" Not made, for want of what they need: {', '.join(sorted(set(missed)))}."
+        reason += f" Checks that lacked what they need: {', '.join(sorted(set(missed)))}."
     return {
         "question": "Does the score rest on the risk alone?",
         "answer": answer,
         "reason": reason,
-        "rule": "No if a finding of the checks is high, unresolved if there is a lesser one, unknown if there is none "
-        f"but a check was not made; else yes. Mistakes ({', '.join(OF_ANSWERS)}) do not count: they may rest on the "
-        "risk. A check sees only what it looks for.",
+        "rule": "No if a finding is high, unresolved if there are only lesser ones, unknown if there is none but a "
+        f"check was not made; else yes. Mistakes ({', '.join(OF_ANSWERS)}) do not count: they may rest on the risk. A "
+        "check sees only what it looks for.",
         "numbers": {},
     }
 
@@ -116,15 +118,19 @@ class _Compared(TypedDict):
 
 def _compared(metrics: Metrics, rival: str, named: str) -> _Compared:
     answer: Answer = "unknown"
-    reason = "No masks of test images with the risk are known: its maps are held against nothing."
+    reason = (
+        "No masks of test images with the risk are known, so its maps cannot be compared with any."
+    )
     pairs = [(metrics[name], metrics[name + rival]) for name in LOCALISATION]
     if pairs[0][0]["value"] is not None:
         answers = [stands_against(own, other["low"], other["high"]) for own, other in pairs]
-        answer = next((each for each in ("no", "unknown", "unresolved") if each in answers), "yes")
+        answer = next(
+            (unwanted for unwanted in ("no", "unknown", "unresolved") if unwanted in answers), "yes"
+        )
         (iou, its_iou), (hits, its_hits) = (map(estimated, pair) for pair in pairs)
         reason = (
-            f"Its maps agree with the masks by an IoU of {iou}, and their highest place lies on the object in a "
-            f"fraction of {hits}; {named} has {its_iou} and {its_hits}."
+            f"Its maps have an IoU of {iou} with the masks, and their highest place lies on the object in a fraction "
+            f"of {hits}; {named} has {its_iou} and {its_hits}."
         )
     return {
         "answer": answer,

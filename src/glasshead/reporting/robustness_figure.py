@@ -1,4 +1,4 @@
-"""The figure of `robustness`: what changes of the images do to accuracy, confidence and calibration."""
+"""The figure of `robustness`: accuracy, confidence and calibration on changed images."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,15 +24,13 @@ CURVES = {  # by column: the prefix of its interval, colour, style, label
 def plot_robustness(robustness: pd.DataFrame) -> Figure:
     """Return a panel for each perturbation of `robustness_table`, from clean images to the last strength.
 
-    Accuracy, mean confidence and ECE with their 95 % intervals; where confidence stays above accuracy, the classifier
-    does not know that it is wrong.
+    It shows accuracy, mean confidence and ECE with 95 % intervals. Where confidence stays above accuracy, the
+    classifier does not know that it is wrong.
     """
     is_clean = robustness["perturbation"] == "clean"
     clean, changed = robustness[is_clean], robustness[~is_clean]
     if changed.empty:
-        return message_figure(
-            "No change of the images was measured: the lists of strengths are empty."
-        )
+        return message_figure("No perturbation was measured: all lists of strengths are empty.")
     groups = list(changed.groupby("perturbation", sort=False))
     figure = new_figure(1.2 + 2.8 * len(groups), 3.8)
     panels = figure.subplots(1, len(groups), sharey=True, squeeze=False)[0]
@@ -46,16 +44,18 @@ def plot_robustness(robustness: pd.DataFrame) -> Figure:
 
 
 def _plot_panel(axes: Axes, name: str, rows: pd.DataFrame) -> None:
-    """Draw `rows` in their order, at equal distances, as the strengths of JPEG fall while it gets worse."""
-    places = range(len(rows))
+    """Plot `rows` in their order at equal distances, as JPEG's quality falls while others' strength rises."""
+    positions = range(len(rows))
     for column, (prefix, colour, style, label) in CURVES.items():
         value, low, high = (
-            rows[each].astype(float) for each in (column, f"{prefix}low", f"{prefix}high")
+            rows[bound].astype(float) for bound in (column, f"{prefix}low", f"{prefix}high")
         )
-        axes.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
-        axes.plot(places, value, style, color=colour, markersize=4, label=label)
+        axes.fill_between(positions, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(positions, value, style, color=colour, markersize=4, label=label)
     unit = rows["unit"].iloc[-1]
-    axes.set_xticks(places, ["clean", *(f"{strength:g}" for strength in rows["strength"].iloc[1:])])
+    axes.set_xticks(
+        positions, ["clean", *(f"{strength:g}" for strength in rows["strength"].iloc[1:])]
+    )
     axes.set_xlabel(f"{plain(TITLES.get(name, name), 40)}\n({plain(unit)})")
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

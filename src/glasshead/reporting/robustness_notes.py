@@ -1,23 +1,23 @@
-"""What changed images do to a classifier, in sentences."""
+"""Sentences on what changed images do to a classifier."""
 
 import pandas as pd
 
-from glasshead.reporting.wording import number, records
+from glasshead.reporting.wording import alike, estimated, number, records
 
 CLEAN = "clean"
 
 
 def robustness_notes(table: pd.DataFrame) -> list[str]:
-    """Return a sentence on each perturbation, of its strength that costs the most accuracy.
+    """Return a sentence on each perturbation, at the strength that costs the most accuracy.
 
-    `table`: perturbation, strength, unit, accuracy, low, high, difference to clean images, confidence and n, by row.
+    `table` has perturbation, strength, unit, accuracy, low, high, difference (to clean images), confidence and n.
     """
     changed = table[table["perturbation"] != CLEAN]
     worst = changed.loc[changed.groupby("perturbation", sort=False)["accuracy"].idxmin()]
     return [
         f"Under {row['perturbation']} of {number(row['strength'])} ({row['unit']}), the worst measured, its accuracy "
-        f"is {number(row['accuracy'])} ({number(row['low'])} to {number(row['high'])}), "
-        f"{number(row['difference'])} from that on the same {row['n']} images unchanged, "
-        f"at a mean confidence of {number(row['confidence'])}."
+        f"is {estimated(row | {'value': row['accuracy']})}, "
+        f"{alike(row['difference'], row)} from that on the same {row['n']} images unchanged, "
+        f"at a mean confidence of {alike(row['confidence'], row)}."
         for row in records(worst)
     ]

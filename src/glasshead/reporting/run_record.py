@@ -1,4 +1,4 @@
-"""How results came about, from the record that runs keep of their nodes."""
+"""How to reproduce results, from the record that runs keep of their nodes."""
 
 import platform
 import re
@@ -29,10 +29,10 @@ SET_UP = "python3 -m venv .venv && .venv/bin/pip install --constraint constraint
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What it takes to get the results again.
+    """What it takes to reproduce the results.
 
-    nodes: node, seconds, device, commit and command of each that has run, slowest first.
-    commands: lines for a shell, from the commit to what was run.
+    nodes: node, seconds, device, commit and command of each node that ran, slowest first.
+    commands: shell lines that check out the commit, install it and run it.
     dirty: whether files differed from the commit.
     """
 
@@ -43,7 +43,7 @@ class Reproduction:
 
 
 def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduction:
-    """Return what `record` says of the nodes that the results of the classifier `name` rest on."""
+    """Return what `record` says of the nodes behind the results of the classifier `name`."""
     behind = sorted(
         _behind(name, record), key=lambda node: (node.startswith(f"{name}."), node)
     )  # data first
@@ -63,27 +63,27 @@ def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduc
 
 
 def _behind(name: str, record: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Return the classifier's nodes, and those that made what they read.
+    """Return the classifier's nodes and all nodes that they depend on.
 
-    Nodes that read the record, or leave nothing, are of an earlier run when a report is written, and are left out.
+    Nodes that read the record or have no outputs are left out: when a report is written, their entries are old.
     """
-    makers = {output: node for node, found in record.items() for output in found["outputs"]}
+    makers = {output: node for node, entry in record.items() for output in entry["outputs"]}
     behind = {
         node
-        for node, found in record.items()
-        if node.startswith(f"{name}.") and found["outputs"] and RECORD not in found["inputs"]
+        for node, entry in record.items()
+        if node.startswith(f"{name}.") and entry["outputs"] and RECORD not in entry["inputs"]
     }
     wanted = list(behind)
     while wanted:
         inputs = record[wanted.pop()]["inputs"]
-        new = {makers[each] for each in inputs if each in makers} - behind
+        new = {makers[name] for name in inputs if name in makers} - behind
         behind |= new
         wanted += new
     return behind
 
 
 def training_time(name: str, nodes: pd.DataFrame) -> str | None:
-    """Return "<seconds> s on <device>" of the classifier's own training, None where it is not on record."""
+    """Return "<seconds> s on <device>" of the classifier's own training; None where it is not recorded."""
     fit = rf"{re.escape(name)}\.(train\.)?(fit|average)_(?!temperatures|threshold)"
     fits = nodes[[re.match(fit, node) is not None for node in nodes["node"]]]
     if fits.empty:

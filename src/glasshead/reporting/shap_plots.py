@@ -1,4 +1,4 @@
-"""shap.plots without what it leaves behind: no pyplot figure, no colours, no draws from NumPy's global generator."""
+"""shap.plots without its side effects on pyplot, on its own colours and on NumPy's global generator."""
 
 import threading
 from collections.abc import Iterator
@@ -23,9 +23,9 @@ LOCK = threading.Lock()
 
 @contextmanager
 def shap_plots(figure: Figure) -> Iterator[ModuleType]:
-    """Yield shap.plots in our colours, drawing on `figure` where it draws on pyplot's current figure.
+    """Yield shap.plots in our colours, with `figure` as pyplot's current figure.
 
-    What they change of pyplot, shap and NumPy is put back; one thread at a time.
+    The state of pyplot, shap and NumPy is restored afterwards. One thread may plot at a time.
     """
     from matplotlib import pyplot
     from shap import plots  # takes seconds
@@ -46,7 +46,7 @@ def shap_plots(figure: Figure) -> Iterator[ModuleType]:
 
 
 def turn_short_arrows(axes: Axes) -> None:
-    """Turn the arrows of a waterfall that are shorter than their heads: shap lets them point the wrong way."""
+    """Turn arrows of a waterfall that are shorter than their heads, as shap lets them point the wrong way."""
     for arrow in axes.patches:
         if isinstance(arrow, FancyArrow):
             forward = 1 if same_color(arrow.get_facecolor(), FOR) else -1

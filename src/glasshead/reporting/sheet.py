@@ -1,4 +1,4 @@
-"""A figure laid out in inches, for many images beside each other: nothing is fitted, so that it is quick to draw."""
+"""A figure laid out in inches, for many images beside each other; it renders fast, as no layout is solved."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class Sheet:
         self._fix_limits()
 
     def image(self, pixels: np.ndarray, x: float, y: float, side: float) -> None:
-        """Draw an image (h, w, 3) in the square of `side` inches at (x, y), its shape kept."""
+        """Plot an image (h, w, 3) in the square of `side` inches at (x, y), keeping its shape."""
         height, width = (side * length / max(pixels.shape[:2]) for length in pixels.shape[:2])
         x, y = x + (side - width) / 2, y + (side - height) / 2
         self._page.imshow(pixels, extent=(x, x + width, y + height, y), aspect="auto")
@@ -27,11 +27,11 @@ class Sheet:
 
     def text(self, x: float, y: float, text: str, size: float = 8, **style: Any) -> None:
         """Write `text` with its top left corner at (x, y), unless `style` says otherwise."""
-        place: dict[str, Any] = {"ha": "left", "va": "top", "linespacing": 1.15}
-        self._page.text(x, y, text, fontsize=size, **(place | style))
+        defaults: dict[str, Any] = {"ha": "left", "va": "top", "linespacing": 1.15}
+        self._page.text(x, y, text, fontsize=size, **(defaults | style))
 
     def box(self, x: float, y: float, width: float, height: float, **style: Any) -> None:
-        """Draw a rectangle."""
+        """Plot a rectangle."""
         self._page.add_patch(Rectangle((x, y), width, height, **style))
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:

@@ -1,4 +1,4 @@
-"""`kedro viz build` made fit to publish: without paths of the machine that built it, and without web fonts."""
+"""Make the output of `kedro viz build` fit to publish: without local paths and without web fonts."""
 
 import json
 import re
@@ -10,9 +10,9 @@ WEB_FONTS = re.compile(r"\s*<link\b[^>]*https://fonts\.[^>]*>")
 
 
 def clean_site(site: Path, root: Path) -> None:
-    """Rewrite what `kedro viz build` left in `site`: paths are relative to `root`, the project's folder.
+    """Rewrite the output of `kedro viz build` in `site`: paths become relative to `root`, the project's folder.
 
-    Of a file outside of it only the name is kept. The pages ask no other host for fonts.
+    Files outside the project keep only their name. Pages no longer load fonts from other hosts.
     """
     for path in sorted((site / "api").rglob("*")):
         if path.is_file():
@@ -25,13 +25,13 @@ def clean_site(site: Path, root: Path) -> None:
 def _without_root(value: Any, root: Path) -> Any:
     if isinstance(value, dict):
         return {
-            name: _relative(each, root)
-            if name == "filepath" and isinstance(each, str)
-            else _without_root(each, root)
-            for name, each in value.items()
+            name: _relative(item, root)
+            if name == "filepath" and isinstance(item, str)
+            else _without_root(item, root)
+            for name, item in value.items()
         }
     if isinstance(value, list):
-        return [_without_root(each, root) for each in value]
+        return [_without_root(item, root) for item in value]
     return value.replace(f"{root}/", "") if isinstance(value, str) else value
 
 

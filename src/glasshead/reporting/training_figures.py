@@ -1,4 +1,4 @@
-"""Figures of a training run, drawn from its training history."""
+"""Figures of a training history."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -9,9 +9,9 @@ COLOURS = {"train": "#0072B2", "validation": "#D55E00"}  # Okabe & Ito 2008
 
 
 def plot_training_history(training_history: pd.DataFrame) -> Figure:
-    """Return loss (nats) and accuracy by epoch, of train and validation as far as the log has them.
+    """Return loss (nats) and accuracy by epoch on train and validation rows, where the training history has them.
 
-    A vertical line stands where a new phase begins. A log of one epoch shows as points.
+    A vertical line marks where a new phase begins. A single epoch is plotted as points.
     """
     figure = new_figure(8, 3.2)
     begins = training_history["epoch"][

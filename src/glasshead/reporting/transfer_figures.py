@@ -1,4 +1,4 @@
-"""Figures of `transfer_comparison`: how fast each way of fine-tuning learns, and what resizing does."""
+"""Figures of `transfer_comparison`: how fast each fine-tuning strategy learns, and what resizing does."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,10 +21,10 @@ SCALES = {"epoch": "epochs", "seconds": "seconds of training", "images_seen": "i
 
 
 def convergence_figure(curves: pd.DataFrame) -> Figure:
-    """Return validation accuracy against epochs, seconds and images seen: mean over seeds, thin lines for each.
+    """Return validation accuracy against epochs, seconds and images seen: the mean over seeds, and each seed thin.
 
-    `curves`: a row an epoch of each training, with architecture, strategy, replicate, epoch, seconds, images_seen and
-    validation_accuracy. Colour tells the strategy, line style the network.
+    `curves` has a row for each epoch of each training, with architecture, strategy, replicate, epoch, seconds,
+    images_seen and validation_accuracy. Colours tell strategies apart, line styles networks.
     """
     figure = new_figure(12, 5)
     panels = figure.subplots(1, len(SCALES), sharey=True)
@@ -34,8 +34,14 @@ def convergence_figure(curves: pd.DataFrame) -> Figure:
             ["architecture", "strategy"], sort=False
         ):
             look = {"color": COLOURS[str(strategy)], "linestyle": styles[architecture]}
-            for _, one in group.groupby("replicate"):
-                axes.plot(one[scale], one["validation_accuracy"], linewidth=0.5, alpha=0.4, **look)
+            for _, training in group.groupby("replicate"):
+                axes.plot(
+                    training[scale],
+                    training["validation_accuracy"],
+                    linewidth=0.5,
+                    alpha=0.4,
+                    **look,
+                )
             mean = group.groupby("epoch")[["seconds", "images_seen", "validation_accuracy"]].mean()
             mean = mean.reset_index()
             name = plain(f"{architecture}, {strategy}")
@@ -49,7 +55,7 @@ def convergence_figure(curves: pd.DataFrame) -> Figure:
 
 
 def interpolation_figure(table: pd.DataFrame) -> Figure:
-    """Return test accuracy and high-frequency fraction of each interpolation, with 95 % intervals."""
+    """Return test accuracy and high-frequency fraction of each interpolation with 95 % intervals."""
     figure = new_figure(8, 1.2 + 0.5 * len(table))
     left, right = figure.subplots(1, 2, sharey=True)
     for axes, columns, label in (
@@ -60,9 +66,9 @@ def interpolation_figure(table: pd.DataFrame) -> Figure:
             "energy above half the original's Nyquist\nfrequency, 95 % interval over images",
         ),
     ):
-        for place, (value, low, high) in enumerate(table[list(columns)].astype(float).to_numpy()):
-            axes.plot([low, high], [place, place], color=COLOURS["full"], linewidth=2)
-            axes.plot(value, place, "o", color=COLOURS["full"])
+        for line, (value, low, high) in enumerate(table[list(columns)].astype(float).to_numpy()):
+            axes.plot([low, high], [line, line], color=COLOURS["full"], linewidth=2)
+            axes.plot(value, line, "o", color=COLOURS["full"])
         _tidy(axes, label)
     left.set_yticks(range(len(table)), [plain(name) for name in table["interpolation"]])
     left.invert_yaxis()

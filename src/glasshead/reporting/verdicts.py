@@ -1,4 +1,4 @@
-"""The four questions a report answers first, each by a rule on measured numbers; nothing is measured here."""
+"""The four verdicts that open a report, each by a rule on measured numbers."""
 
 from collections.abc import Mapping
 from typing import Literal, TypedDict
@@ -6,7 +6,7 @@ from typing import Literal, TypedDict
 from glasshead.explainers.measures import Measure
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.randomisation import sanity_check
-from glasshead.reporting.wording import Estimate, estimated, number
+from glasshead.reporting.wording import Estimate, alike, estimated, number
 
 Answer = Literal["yes", "no", "unresolved", "unknown"]
 Metrics = Mapping[str, Estimate]
@@ -14,7 +14,7 @@ Explanations = Mapping[str, Mapping[str, Measure]]
 
 
 class Verdict(TypedDict):
-    """An answer, the sentence that says it in numbers, the rule it follows, and the numbers themselves, by name."""
+    """An answer, the reason in numbers, the rule that it follows, and the numbers by name."""
 
     question: str
     answer: Answer
@@ -23,11 +23,11 @@ class Verdict(TypedDict):
     numbers: dict[str, Estimate]
 
 
-LEAST_IMAGES = 30  # resampling fewer, all of them right perhaps, says little of others
+LEAST_IMAGES = 30  # fewer support no verdict: if all of them are right, resampling shows no spread
 
 
 def verdicts(metrics: Metrics, explanations: Explanations, right_from: float) -> list[Verdict]:
-    """Return the verdicts, in the order in which to read them."""
+    """Return the verdicts in reading order."""
     return [
         is_right(metrics, right_from),
         is_calibrated(metrics),
@@ -37,7 +37,7 @@ def verdicts(metrics: Metrics, explanations: Explanations, right_from: float) ->
 
 
 def is_right(metrics: Metrics, right_from: float) -> Verdict:
-    """Compare accuracy with what it should reach and with always naming the most frequent class."""
+    """Compare accuracy with what it should reach and with always predicting the most frequent class."""
     numbers = numbers_found(metrics, "accuracy", "accuracy_majority")
     accuracy, majority = metrics["accuracy"], metrics.get("accuracy_majority", {})
     low, high = (max(right_from, majority.get(bound) or 0) for bound in ("low", "high"))
@@ -46,14 +46,14 @@ def is_right(metrics: Metrics, right_from: float) -> Verdict:
         "answer": _of_enough(accuracy, stands_against(accuracy, low, high)),
         "reason": f"Its accuracy is {estimated(accuracy)} on {number(accuracy.get('n'))} test images.",
         "rule": f"Yes if the interval of accuracy lies above {number(right_from)} (report.right_from) and above that "
-        f"of the most frequent class; no if it lies below either; else, or of fewer than {LEAST_IMAGES} test images, "
-        "unresolved.",
+        f"of the most frequent class; no if it lies below either. Unresolved otherwise, and for fewer than "
+        f"{LEAST_IMAGES} test images.",
         "numbers": numbers,
     }
 
 
 def is_calibrated(metrics: Metrics) -> Verdict:
-    """Compare ECE with what a perfectly calibrated classifier of these confidences would show."""
+    """Compare ECE with that of a perfectly calibrated classifier of the same confidences."""
     names = "ece", "ece_consistency_95", "ece_debiased", "ece_uncalibrated", "temperature"
     numbers = numbers_found(metrics, *names)
     ece, most = metrics["ece"], metrics["ece_consistency_95"]
@@ -64,19 +64,19 @@ def is_calibrated(metrics: Metrics) -> Verdict:
     return {
         "question": "Is it calibrated?",
         "answer": answer,
-        "reason": f"Its confidence misses its accuracy by {estimated(ece)} on average; a perfectly calibrated one with "
-        f"these confidences would stay below {number(most['value'])} in 95 % of test sets of this size."
-        f"{'' if before is None else f' Before temperature scaling it was {number(before)}.'}",
-        "rule": "Yes if ECE after temperature scaling is at most ece_consistency_95, else no; of fewer than "
-        f"{LEAST_IMAGES} test images unresolved.",
+        "reason": f"Its confidence differs from its accuracy by {estimated(ece)} on average; a perfectly calibrated "
+        f"classifier stays below {alike(most['value'], ece)} in 95 % of test sets of this size."
+        f"{'' if before is None else f' Before temperature scaling it was {alike(before, ece)}.'}",
+        "rule": "Yes if ECE after temperature scaling is at most ece_consistency_95, else no; unresolved for fewer "
+        f"than {LEAST_IMAGES} test images.",
         "numbers": numbers,
     }
 
 
 def looks_at_the_object(explanations: Explanations) -> Verdict:
-    """Compare where methods that look at the weights point with where baselines that do not point.
+    """Compare where explanation methods point with where the baselines point.
 
-    A planted mark is known to be no part of the object: maps that fall on it decide the question.
+    A planted mark is not part of the object, so that maps on it decide the question.
     """
     named = [name for name in explanations if name in METHODS]
     methods = [name for name in real_methods(named) if sanity_check(name, explanations) == "passes"]
@@ -86,11 +86,11 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
     answer: Answer = "unknown"
     measure, shown = "pointing_game", baselines
     reason = (
-        "No object masks are known in these images, or no method passes the randomisation check."
+        "No object masks of these images are known, or no method passes the randomisation check."
     )
     if "yes" in on_mark.values():
         answer, measure = "no", "mass_on_mark"
-        first = next(name for name, found in on_mark.items() if found == "yes")
+        first = next(name for name, answer_on_mark in on_mark.items() if answer_on_mark == "yes")
         fraction = estimated(explanations[first][measure])
         reason = f"On images with a planted mark, {first} puts {fraction} of its mass on the mark."
         shown = [first, *baselines]
@@ -107,8 +107,8 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
         "answer": answer,
         "reason": reason,
         "rule": "Of the explanation methods that pass the randomisation check: yes if one points at the object more "
-        "often than every baseline, which never look at the classifier, intervals apart; no if all of them do so less "
-        "often, or if one puts more on a planted mark than every baseline, intervals apart; else unresolved.",
+        "often than every baseline, no if all point at it less often than the best baseline, or if one puts more mass "
+        "on a planted mark than every baseline; intervals must not overlap. Else unresolved.",
         "numbers": {
             f"{name}/{measure}": dict(explanations[name][measure])
             for name in shown
@@ -118,11 +118,13 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
 
 
 def beats_the_probe(metrics: Metrics) -> Verdict:
-    """Compare accuracy with a linear probe's on the same embeddings, a black box."""
+    """Compare accuracy with that of a linear probe on the same embeddings, a black box."""
     numbers = numbers_found(metrics, "accuracy", "accuracy_linear_probe")
     accuracy, probe = metrics["accuracy"], metrics.get("accuracy_linear_probe")
     answer: Answer = "unknown"
-    reason = "It reads pixels, so that there is no linear probe on the same embeddings to compare it with."
+    reason = (
+        "It reads pixels, so there is no linear probe on the same embeddings to compare it with."
+    )
     if probe is not None and probe["value"] is not None:
         answer = stands_against(accuracy, probe["low"], probe["high"])
         reason = (
@@ -134,7 +136,7 @@ def beats_the_probe(metrics: Metrics) -> Verdict:
         "answer": answer,
         "reason": reason,
         "rule": "Yes if the interval of accuracy lies above that of a linear probe on the same embeddings, no if it "
-        "lies below; unresolved where they overlap: then the concepts cost no accuracy that these images can show.",
+        "lies below. Unresolved if they overlap: these images then show no accuracy lost to the concepts.",
         "numbers": numbers,
     }
 
@@ -142,20 +144,20 @@ def beats_the_probe(metrics: Metrics) -> Verdict:
 def _beyond_baselines(
     measure: str, methods: list[str], baselines: list[str], explanations: Explanations
 ) -> dict[str, Answer]:
-    """Return for each method that has the measure whether it is above all baselines, "no" being below all the best."""
+    """Return "yes" for each method whose measure is above all baselines, "no" for one below the best baseline."""
     rivals = [
-        found
+        estimate
         for name in baselines
-        if (found := explanations[name].get(measure)) and found["low"] is not None
+        if (estimate := explanations[name].get(measure)) and estimate["low"] is not None
     ]
     if not rivals:
         return {}
     low = max(_low(rival) for rival in rivals)
     high = max(float(rival["high"] or 0) for rival in rivals)
     return {
-        name: stands_against(found, low, high)
+        name: stands_against(estimate, low, high)
         for name in methods
-        if (found := explanations[name].get(measure)) and found["low"] is not None
+        if (estimate := explanations[name].get(measure)) and estimate["low"] is not None
     }
 
 
@@ -175,13 +177,13 @@ def stands_against(estimate: Estimate, low: float | None, high: float | None) ->
 
 
 def _of_enough(estimate: Estimate, answer: Answer) -> Answer:
-    """Return the answer, or unresolved where it rests on too few images."""
+    """Return the answer, or "unresolved" where it rests on too few images."""
     few = (estimate.get("n") or 0) < LEAST_IMAGES
     return "unresolved" if few and answer in ("yes", "no") else answer
 
 
 def numbers_found(metrics: Metrics, *names: str) -> dict[str, Estimate]:
-    """Return those of the metrics `names` that are there."""
+    """Return the metrics `names` that exist."""
     return {name: metrics[name] for name in names if name in metrics}
 
 

@@ -1,4 +1,4 @@
-"""Views: two sides of the classes beside each other, their images, maps and, where there are any, their concepts."""
+"""Views: two groups of classes beside each other, with their images, maps and concepts."""
 
 from collections.abc import Mapping
 
@@ -28,14 +28,12 @@ SIDE = COLUMNS * (2 * CELL + GAP) + 0.3
 BAR_LABELS, BARS, BARS_HEIGHT = 1.3, 2.1, 2.5
 TITLE, HEAD, FOOT = 0.65, 0.75, 1.35
 NOTE = (
-    "Sides are by true class; a framed image was taken for a class of the other side. Under each image its verdict "
-    "with the\ncalibrated confidence and the map's method: of those that explained the image, the one with the highest "
-    "insertion AUC\namong those that pass the randomisation check, or else the best of what there is, marked ✗ (fails) "
-    "or ? (not checked)."
+    "Sides are by true class; a framed image was taken for a class of the other side. Under each image: its verdict "
+    "with the\ncalibrated confidence, and the map's method. This is the one with the highest insertion AUC among those "
+    "that explained the image\nand pass the randomisation check, or else the best of the others, marked ✗ (fails) or ? "
+    "(not checked)."
 )
-BARS_NOTE = (
-    "\nBars are means over the n explained images of a side that were drawn at random from test."
-)
+BARS_NOTE = "\nBars are means over the n explained images of a side that were sampled at random from the test split."
 
 
 def explanation_views_figure(
@@ -46,12 +44,12 @@ def explanation_views_figure(
     views: Mapping[str, Sides],
     shapley: Arrays | None = None,
 ) -> Figure:
-    """Return for each view up to 9 explained images of either side with their maps, confusions first.
+    """Return up to 9 explained images of either side of each view, with their maps, confused images first.
 
-    With concepts, also the mean |Shapley value| of each on either side, over the images drawn at random.
+    With concepts, also the mean |Shapley value| of each concept on either side, over images sampled at random.
     """
     if not views:
-        return message_figure("This data lacks classes of every view in explain.views.")
+        return message_figure("This data lacks classes of all views in explain.views.")
     explained = Explained(
         examples, example_images["pixels"], method_maps(attributions), explanations, shapley
     )
@@ -77,17 +75,17 @@ def _height(explained: Explained, sides: Sides) -> float:
 def _plot_view(sheet: Sheet, explained: Explained, name: str, sides: Sides, top: float) -> None:
     sheet.box(MARGIN, top, sheet.width - 2 * MARGIN, 0.01, facecolor="0.6", edgecolor="none")
     sheet.text(MARGIN, top + 0.08, plain(name, 60), 12, weight="bold")
-    for place, classes in enumerate(sides):
-        left, others = MARGIN + place * SIDE, sides[1 - place]
-        rows = explained.chosen(classes, others)
-        total, confused = explained.of(classes).sum(), len(explained.confused(classes, others))
+    for side, classes in enumerate(sides):
+        left, other_side = MARGIN + side * SIDE, sides[1 - side]
+        rows = explained.chosen(classes, other_side)
+        total, confused = explained.of(classes).sum(), len(explained.confused(classes, other_side))
         text = f"{len(rows)} of {total} explained images; {confused} of them all taken for the other side"
-        sheet.text(left, top + 0.32, class_names(classes), 9, color=COLOURS[place], weight="bold")
+        sheet.text(left, top + 0.32, class_names(classes), 9, color=COLOURS[side], weight="bold")
         sheet.text(left, top + 0.5, text, 8)
         for index, row in enumerate(rows):
             line, column = divmod(index, COLUMNS)
             x, y = left + column * (2 * CELL + GAP), top + HEAD + line * (CELL + CAPTION)
-            _plot_example(sheet, explained, int(row), others, x, y)
+            _plot_example(sheet, explained, int(row), other_side, x, y)
     if explained.shapley is not None:
         left = MARGIN + 2 * SIDE + BAR_LABELS
         axes = sheet.axes(left, top + HEAD, BARS, BARS_HEIGHT - 0.5)
@@ -95,15 +93,15 @@ def _plot_view(sheet: Sheet, explained: Explained, name: str, sides: Sides, top:
 
 
 def _plot_example(
-    sheet: Sheet, explained: Explained, row: int, others: Classes, x: float, y: float
+    sheet: Sheet, explained: Explained, row: int, other_side: Classes, x: float, y: float
 ) -> None:
     example, pixels = explained.examples.iloc[row], explained.pixels[row]
     available = [name for name, maps in explained.methods.items() if maps.of(row) is not None]
     (name,) = best_methods(available, explained.measures, 1)
     sheet.image(pixels.transpose(1, 2, 0), x, y, CELL)
-    found = sanity_check(name, explained.measures)
-    plot_map(sheet, pixels, explained.methods[name].of(row), found, x + CELL, y, CELL)
-    if example["predicted"] in others:
+    check = sanity_check(name, explained.measures)
+    plot_map(sheet, pixels, explained.methods[name].of(row), check, x + CELL, y, CELL)
+    if example["predicted"] in other_side:
         frame = {"facecolor": "none", "edgecolor": AGAINST, "linewidth": 2.5}
         sheet.box(x, y, 2 * CELL, CELL, **frame)
     label, predicted = plain(example["label"], 12), plain(example["predicted"], 12)

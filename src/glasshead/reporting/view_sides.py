@@ -1,4 +1,4 @@
-"""What stands on the two sides of a view: their explained images, their names, their concepts."""
+"""The two sides of a view: their explained images, their names, their concepts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ MOST = 9  # images of one side
 
 @dataclass(frozen=True)
 class Explained:
-    """All explained images and what explains them; `shapley` is None for a classifier without concepts."""
+    """All explained images and their explanations; `shapley` is None for a classifier without concepts."""
 
     examples: pd.DataFrame
     pixels: np.ndarray
@@ -42,14 +42,14 @@ class Explained:
         )
         return mapped & self.examples["label"].isin(classes).to_numpy()
 
-    def confused(self, classes: Classes, others: Classes) -> Int[np.ndarray, " c"]:
-        """Return the images of `classes` that were taken for one of `others`."""
-        return np.flatnonzero(self.of(classes) & self.examples["predicted"].isin(others))
+    def confused(self, classes: Classes, other_side: Classes) -> Int[np.ndarray, " c"]:
+        """Return the images of `classes` that were predicted as one of `other_side`."""
+        return np.flatnonzero(self.of(classes) & self.examples["predicted"].isin(other_side))
 
-    def chosen(self, classes: Classes, others: Classes) -> Int[np.ndarray, " m"]:
-        """Return the images to draw: those confused with the other side, then those in galleries, classes in turn."""
+    def chosen(self, classes: Classes, other_side: Classes) -> Int[np.ndarray, " m"]:
+        """Return the images to show: those confused with the other side, then those in galleries, classes in turn."""
         rows = np.flatnonzero(self.of(classes))
-        later = ~np.isin(rows, self.confused(classes, others))
+        later = ~np.isin(rows, self.confused(classes, other_side))
         hidden = ~self.examples["shown"].to_numpy()[rows]
         labels = self.examples["label"].iloc[rows]
         turn = labels.groupby([labels.to_numpy(), hidden]).cumcount()
@@ -57,21 +57,24 @@ class Explained:
 
 
 def plot_side_bars(axes: Axes, examples: pd.DataFrame, shapley: Arrays, sides: Sides) -> None:
-    """Draw the mean |Shapley value| of each concept on either side, of images drawn at random."""
+    """Plot the mean |Shapley value| of each concept on either side, over images sampled at random."""
     drawn = examples[examples["measured"].to_numpy(bool)]
     groups = [drawn.loc[drawn["label"].isin(classes), "image_id"] for classes in sides]
     values = [np.abs(shapley["values"][np.isin(shapley["image_id"], ids)]) for ids in groups]
-    means = [part.mean(axis=0) if len(part) else np.zeros(part.shape[1]) for part in values]
+    means = [
+        shapley_values.mean(axis=0) if len(shapley_values) else np.zeros(shapley_values.shape[1])
+        for shapley_values in values
+    ]
     order = np.sum(means, axis=0).argsort()
-    for place, mean in enumerate(means):
+    for side, mean in enumerate(means):
         axes.barh(
-            np.arange(len(order)) + 0.2 - 0.4 * place, mean[order], 0.38,
-            color=COLOURS[place], hatch=HATCHES[place], edgecolor="white", linewidth=0,
-            label=f"{class_names(sides[place], 22)} (n = {len(values[place])})",
+            np.arange(len(order)) + 0.2 - 0.4 * side, mean[order], 0.38,
+            color=COLOURS[side], hatch=HATCHES[side], edgecolor="white", linewidth=0,
+            label=f"{class_names(sides[side], 22)} (n = {len(values[side])})",
         )  # fmt: skip
     axes.set_yticks(np.arange(len(order)), [plain(name, 18) for name in shapley["players"][order]])
     axes.tick_params(labelsize=7)
-    label = f"mean |Shapley value| in {shapley['unit']},\nof images drawn at random"
+    label = f"mean |Shapley value| in {shapley['unit']},\nof images sampled at random"
     axes.set_xlabel(label, fontsize=7.5)
     axes.legend(
         fontsize=7, frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0

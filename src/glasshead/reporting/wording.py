@@ -1,5 +1,6 @@
-"""Numbers, intervals and names as documents write them."""
+"""How documents write numbers, intervals and names."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,47 +12,64 @@ Estimate = Mapping[str, Any]  # value, and where they are known low, high and n
 
 
 def number(value: Any) -> str:
-    """Return four significant digits, whole numbers whole; "undefined" for None."""
+    """Return three significant digits, whole numbers whole; "undefined" for None."""
     if value is None:
         return "undefined"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else _significant(value)
+
+
+def _significant(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 and math.isfinite(value) else f"{value:.3g}"
+
+
+def alike(value: Any, estimate: Estimate) -> str:
+    """Return `value` with the digits that the interval of `estimate` supports: two of the interval's width."""
+    if value is None or estimate.get("low") is None or estimate["high"] <= estimate["low"]:
+        return number(value)
+    decimals = 1 - math.floor(math.log10(estimate["high"] - estimate["low"]))
+    return f"{value:,.{max(0, decimals)}f}"
+
+
+def central(estimate: Estimate) -> str:
+    """Return the value of an estimate with the digits that its interval supports."""
+    return alike(estimate["value"], estimate)
 
 
 def interval(estimate: Estimate) -> str:
     """Return "low to high", or nothing where there is no interval."""
     if estimate.get("low") is None:
         return ""
-    return f"{number(estimate['low'])} to {number(estimate['high'])}"
+    return f"{alike(estimate['low'], estimate)} to {alike(estimate['high'], estimate)}"
 
 
 def estimated(estimate: Estimate) -> str:
     """Return "value (low to high)"."""
     bounds = interval(estimate)
-    return f"{number(estimate['value'])} ({bounds})" if bounds else number(estimate["value"])
+    return f"{central(estimate)} ({bounds})" if bounds else central(estimate)
 
 
 def spelled(value: Any) -> str:
-    """Return settings, however nested, on one line: "epochs: 15; losses (bce: 1; patch: 1)"."""
+    """Return nested settings on one line: "epochs: 15; losses (bce: 1; patch: 1)"."""
     if isinstance(value, Mapping):
         return "; ".join(
-            f"{key} ({spelled(each)})" if isinstance(each, Mapping) else f"{key}: {spelled(each)}"
-            for key, each in value.items()
+            f"{key} ({spelled(item)})" if isinstance(item, Mapping) else f"{key}: {spelled(item)}"
+            for key, item in value.items()
         )
     if isinstance(value, list | tuple):
         return ", ".join(
-            f"({spelled(each)})" if isinstance(each, Mapping) else spelled(each) for each in value
+            f"({spelled(item)})" if isinstance(item, Mapping) else spelled(item) for item in value
         )
     return "none" if value is None else str(value)
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table, each by column."""
+    """Return the rows of a table as dictionaries."""
     return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 def clipped(text: Any, longest: int = LONGEST) -> str:
-    """Return a name on one line and of up to `longest` characters; what UTF-8 cannot write becomes "?"."""
+    """Return a name on one line of at most `longest` characters, with "?" for what UTF-8 cannot encode."""
     line = " ".join(str(text).encode(errors="replace").decode().split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"

@@ -80,10 +80,10 @@ def predict(
         _writing(predictor.classifier, table, as_json, top, explain is not None) as write,
         _bar(len(files), table) as advance,
     ):
-        for found in predictor.stream(files, explain, explanations):
-            write(found)
+        for prediction in predictor.stream(files, explain, explanations):
+            write(prediction)
             advance()
-            failed += found.error is not None
+            failed += prediction.error is not None
     if failed:
         click.echo(f"{failed} of {len(files)} images cannot be used.", err=True)
         ctx.exit(SOME_FAILED)
@@ -131,15 +131,15 @@ def _writing(
     if table is None:
         line = json_line if as_json else text_line
         # Bytes, as what is written shall not depend on the locale.
-        yield lambda found: click.echo(line(found, top, explained).encode())
+        yield lambda prediction: click.echo(line(prediction, top, explained).encode())
         return
     with (
         write_atomically(table) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as file,
     ):
 
-        def write(found: "Prediction") -> None:
-            file.write(csv_line(found, classifier) + "\n")
+        def write(prediction: "Prediction") -> None:
+            file.write(csv_line(prediction, classifier) + "\n")
 
         file.write(csv_header(classifier) + "\n")
         yield write

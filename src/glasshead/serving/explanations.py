@@ -24,7 +24,7 @@ SIDE = 224  # pixels that an image is enlarged to, or a little less
 def check_method(classifier: Classifier, name: str) -> None:
     """Raise ParameterError, which names those to choose from, for a method that is unknown or does not apply."""
     usable = [
-        each for each in real_methods(METHODS) if METHODS[each].applies_to(classifier) is None
+        method for method in real_methods(METHODS) if METHODS[method].applies_to(classifier) is None
     ]
     if name in usable:
         return

@@ -140,16 +140,16 @@ def run_torch(module: Callable[[Tensor], Tensor]) -> Run:
 
 def in_batches(run: Run, pixels: UInt8[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n k"]:
     """Return what `run` gives for all images, computed in batches."""
-    parts = [run(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
-    return np.concatenate(parts)
+    outputs = [run(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
+    return np.concatenate(outputs)
 
 
 def _forget_origins(model: "ModelProto") -> None:
     """Remove what the exporter notes about the code that each part comes from."""
     graphs = [model.graph, *model.functions]
     model.ClearField("metadata_props")
-    for part in (*graphs, *(node for graph in graphs for node in graph.node)):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
+    for element in (*graphs, *(node for graph in graphs for node in graph.node)):
+        element.ClearField("metadata_props")
+        element.ClearField("doc_string")
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         value.ClearField("metadata_props")

@@ -26,8 +26,8 @@ def find_files(argument: str) -> Iterator[str]:
     """
     matches = [argument]
     if not os.path.lexists(argument) and glob.has_magic(argument):
-        found = glob.glob(argument, recursive=True)  # noqa: PTH207  # any root
-        matches = sorted(path for path in found if not is_hidden(Path(path).name))
+        paths = glob.glob(argument, recursive=True)  # noqa: PTH207  # any root
+        matches = sorted(path for path in paths if not is_hidden(Path(path).name))
     yield from [file for match in matches for file in _below(match)] or [argument]
 
 
@@ -44,12 +44,12 @@ def _below(path: str) -> Iterator[str]:
     yield from (str(error.filename) for error in unreadable)
 
 
-def read_image(given: Given) -> Image.Image:
+def read_image(source: Given) -> Image.Image:
     """Return an image as RGB; raises ImageError, and nothing else, with the reason."""
-    if isinstance(given, Image.Image):
-        image = _converted(given)
+    if isinstance(source, Image.Image):
+        image = _converted(source)
     else:
-        image = decode_rgb(given if isinstance(given, bytes) else _read(Path(given)))
+        image = decode_rgb(source if isinstance(source, bytes) else _read(Path(source)))
     if max(image.size) >= MAX_RATIO * min(image.size):
         size = f"{image.width} x {image.height}"
         raise ImageError(f"too long: {size} pixels, a ratio of sides of {MAX_RATIO} or more")
@@ -77,8 +77,8 @@ def _converted(image: Image.Image) -> Image.Image:
         raise ImageError(f"cannot be decoded: {error}") from error
 
 
-def shown(given: Given, index: int) -> str:
+def shown(source: Given, index: int) -> str:
     """Return the path of an image, with bytes that are not UTF-8 as escapes; "#3" for the fourth that has none."""
-    if isinstance(given, bytes | Image.Image):
+    if isinstance(source, bytes | Image.Image):
         return f"#{index}"
-    return os.fsencode(given).decode(errors="backslashreplace")
+    return os.fsencode(source).decode(errors="backslashreplace")

@@ -11,30 +11,30 @@ from glasshead.serving.predictor import Prediction
 DECIMALS = 6  # float32 logits carry no more
 
 
-def json_line(found: Prediction, top: int, explained: bool = False) -> str:
+def json_line(prediction: Prediction, top: int, explained: bool = False) -> str:
     """Return a JSON object as assets/prediction.schema.json describes it, in ASCII; `explanation` where `explained`."""
-    if found.error is not None:
-        return json.dumps({"image": found.image, "error": found.error})
-    if found.labels is not None:
+    if prediction.error is not None:
+        return json.dumps({"image": prediction.image, "error": prediction.error})
+    if prediction.labels is not None:
         record: dict[str, Any] = {
-            "image": found.image,
-            "labels": found.labels,
-            "probabilities": {name: _rounded(p) for name, p in found.probabilities.items()},
+            "image": prediction.image,
+            "labels": prediction.labels,
+            "probabilities": {name: _rounded(p) for name, p in prediction.probabilities.items()},
         }
-        return json.dumps(record | ({"explanation": found.explanation} if explained else {}))
-    best = [{"class": name, "probability": _rounded(p)} for name, p in found.top(top)]
+        return json.dumps(record | ({"explanation": prediction.explanation} if explained else {}))
+    best = [{"class": name, "probability": _rounded(p)} for name, p in prediction.top(top)]
     record = {
-        "image": found.image,
+        "image": prediction.image,
         "class": best[0]["class"],
         "confidence": best[0]["probability"],
-        "abstain": found.abstain,
+        "abstain": prediction.abstain,
         "top": best,
         "concepts": {
             concept: {value: _rounded(p) for value, p in values.items()}
-            for concept, values in found.concepts.items()
+            for concept, values in prediction.concepts.items()
         },
     }
-    return json.dumps(record | ({"explanation": found.explanation} if explained else {}))
+    return json.dumps(record | ({"explanation": prediction.explanation} if explained else {}))
 
 
 def csv_header(classifier: Classifier) -> str:
@@ -47,36 +47,40 @@ def csv_header(classifier: Classifier) -> str:
     return _csv(["image", *said, *classes, *concepts, "explanation", "error"])
 
 
-def csv_line(found: Prediction, classifier: Classifier) -> str:
+def csv_line(prediction: Prediction, classifier: Classifier) -> str:
     """Return one row; text is quoted, and cells of what is not known are empty."""
-    classes = [_rounded(found.probabilities.get(name)) for name in classifier.classes]
+    classes = [_rounded(prediction.probabilities.get(name)) for name in classifier.classes]
     concepts = [
-        _rounded(found.concepts.get(name, {}).get(value))
+        _rounded(prediction.concepts.get(name, {}).get(value))
         for name, values in classifier.concepts
         for value in values
     ]
-    said: list[Any] = [found.predicted, _rounded(found.confidence), found.abstain]
+    said: list[Any] = [prediction.predicted, _rounded(prediction.confidence), prediction.abstain]
     if classifier.output == "sigmoid":
-        said = [None if found.labels is None else ", ".join(found.labels)]
-    return _csv([found.image, *said, *classes, *concepts, found.explanation, found.error])
+        said = [None if prediction.labels is None else ", ".join(prediction.labels)]
+    return _csv(
+        [prediction.image, *said, *classes, *concepts, prediction.explanation, prediction.error]
+    )
 
 
-def text_line(found: Prediction, top: int, explained: bool = False) -> str:
+def text_line(prediction: Prediction, top: int, explained: bool = False) -> str:
     """Return image, class, confidence and the next classes, between tabs; what would break the line is escaped."""
-    if found.error is not None:
-        return _one_line(found.image, f"cannot be used: {found.error}")
-    if found.labels is not None:
-        probabilities = ", ".join(f"{name} {p:.3f}" for name, p in found.top(top))
-        parts = [", ".join(found.labels) or "no label", probabilities]
+    if prediction.error is not None:
+        return _one_line(prediction.image, f"cannot be used: {prediction.error}")
+    if prediction.labels is not None:
+        probabilities = ", ".join(f"{name} {p:.3f}" for name, p in prediction.top(top))
+        cells = [", ".join(prediction.labels) or "no label", probabilities]
     else:
-        (name, confidence), *others = found.top(top)
-        said = f"{name} {confidence:.3f}" + " (abstains)" * bool(found.abstain)
-        parts = [said, ", ".join(f"{other} {p:.3f}" for other, p in others)]
-    return _one_line(found.image, *parts, *([found.explanation or "no finite map"] * explained))
+        (name, confidence), *runners_up = prediction.top(top)
+        said = f"{name} {confidence:.3f}" + " (abstains)" * bool(prediction.abstain)
+        cells = [said, ", ".join(f"{other} {p:.3f}" for other, p in runners_up)]
+    return _one_line(
+        prediction.image, *cells, *([prediction.explanation or "no finite map"] * explained)
+    )
 
 
-def _one_line(*parts: str) -> str:
-    return "\t".join("".join(map(_printable, part)) for part in parts if part)
+def _one_line(*cells: str) -> str:
+    return "\t".join("".join(map(_printable, cell)) for cell in cells if cell)
 
 
 def _printable(character: str) -> str:

@@ -108,22 +108,22 @@ class Predictor:
             one_thread() as threads,
             closing(computed_ahead(self._see, enumerate(images), threads, AHEAD)) as seen,
         ):
-            for found, pixels in seen:
+            for prediction, pixels in seen:
                 if explain is None or pixels is None:
-                    yield found
+                    yield prediction
                     continue
                 path = write_explanation(
-                    self.classifier, explain, pixels, found.probabilities, Path(folder)
+                    self.classifier, explain, pixels, prediction.probabilities, Path(folder)
                 )
-                yield replace(found, explanation=None if path is None else str(path))
+                yield replace(prediction, explanation=None if path is None else str(path))
 
     def _see(
         self, numbered: tuple[int, Given]
     ) -> tuple[Prediction, UInt8[Tensor, "1 3 h w"] | None]:
-        index, given = numbered
-        name = shown(given, index)
+        index, source = numbered
+        name = shown(source, index)
         try:
-            pixels = self.classifier.prepare([read_image(given)])
+            pixels = self.classifier.prepare([read_image(source)])
         except ImageError as error:
             return Prediction(name, error=str(error)), None
         return self._say(name, pixels), pixels
@@ -147,10 +147,10 @@ class Predictor:
 
     def _concepts(self, logits: Tensor) -> dict[str, dict[str, float]]:
         concepts = self.classifier.concepts
-        parts = logits.split([len(concept.values) for concept in concepts], dim=1)
-        found = {}
-        for (name, values), part in zip(concepts, parts, strict=True):
+        logits_by_concept = logits.split([len(concept.values) for concept in concepts], dim=1)
+        probabilities_by_concept = {}
+        for (name, values), own_logits in zip(concepts, logits_by_concept, strict=True):
             temperature = self.classifier.temperatures[name]
-            probabilities = probabilities_at(part.numpy(), temperature)[0].tolist()
-            found[name] = dict(zip(values, probabilities, strict=True))
-        return found
+            probabilities = probabilities_at(own_logits.numpy(), temperature)[0].tolist()
+            probabilities_by_concept[name] = dict(zip(values, probabilities, strict=True))
+        return probabilities_by_concept

@@ -1,7 +1,7 @@
 """Augmentation of batches on their device: window, mirror image, colour, RandAugment, cutout, MixUp and CutMix.
 
-Colour jitter, RandAugment, MixUp and CutMix are torchvision's. They draw one setting a call from torch's global
-generator: the first two are therefore called for small groups of images, and all within a scope that is seeded.
+Colour jitter, RandAugment, MixUp and CutMix are torchvision's. Each call takes one setting from torch's global
+generator, so the first two are called for small groups of images, and all within a seeded scope.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,10 +31,10 @@ GOLDEN = (
 
 
 class AugmentParams(BaseModel, extra="forbid", frozen=True):
-    """What is done to train images. Nothing by default."""
+    """The augmentation of train images; none by default."""
 
     crop_padding: NonNegativeInt = Field(
-        default=0, description="a window moves by up to so many pixels, with reflection"
+        default=0, description="largest shift of the crop in pixels; borders are reflected"
     )
     flip: Literal["none", "random", "alternating"] = Field(
         default="none",
@@ -44,21 +44,21 @@ class AugmentParams(BaseModel, extra="forbid", frozen=True):
         default=0.0, ge=0, le=1, description="SimCLR's strength, arXiv:2002.05709, appendix A"
     )
     randaugment_operations: NonNegativeInt = Field(
-        default=0, description="one after the other on an image, arXiv:1909.13719"
+        default=0, description="number of operations on each image, arXiv:1909.13719"
     )
     randaugment_magnitude: int = Field(default=9, ge=0, le=30)
     group: PositiveInt = Field(
         default=8, description="images that share one setting of colour jitter and RandAugment"
     )
     cutout: NonNegativeInt = Field(
-        default=0, description="side in pixels of a square without content, arXiv:1708.04552"
+        default=0, description="side in pixels of the square that is removed, arXiv:1708.04552"
     )
     mixup: NonNegativeFloat = Field(
         default=0.0, description="alpha of Beta(alpha, alpha), arXiv:1710.09412; 0 is off"
     )
     cutmix: NonNegativeFloat = Field(
         default=0.0,
-        description="likewise, arXiv:1905.04899; with both, a batch gets one of the two",
+        description="likewise, arXiv:1905.04899; with both, each batch gets one of the two",
     )
 
 
@@ -104,15 +104,15 @@ class Augmentation:
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b k"]]:
         """Return images in [0, 1] and target probabilities, each row with sum 1, on the images' device.
 
-        `images` are uint8 or float in [0, 1]. All draws derive from `seed`, on the CPU, so that devices agree; torch's
-        own generator is left alone. `epoch` counts from 0 and decides alternating flips.
+        `images` are uint8 or float in [0, 1]. All randomness comes from `seed`, on the CPU, so that devices agree;
+        torch's own generator is unchanged. `epoch` counts from 0 and decides alternating flips.
 
-        Raises ParameterError: the window would leave the reflected image, or flips alternate and `epoch` is missing.
+        Raises ParameterError if the crop exceeds the reflected image, or alternating flips lack an `epoch`.
         """
         with torch_seeded(seed):
             images = self._window(images, epoch)
             for transform in self._grouped:
-                images = torch.cat([transform(part) for part in images.split(self.params.group)])
+                images = torch.cat([transform(group) for group in images.split(self.params.group)])
             images = images.float() if images.is_floating_point() else images.float() / 255
             if self.params.cutout:
                 images = cut_out(images, self.params.cutout)
@@ -127,8 +127,8 @@ class Augmentation:
             return images
         if padding >= min(images.shape[-2:]):
             raise ParameterError(
-                f"The augmentation's crop_padding is {padding}, but images have {min(images.shape[-2:])} pixels a "
-                "side, and a window further out has nothing to reflect. Lower it."
+                f"The augmentation's crop_padding is {padding}, but reflection needs less than the images' side of "
+                f"{min(images.shape[-2:])} pixels. Lower it."
             )
         top, left = torch.randint(-padding, padding + 1, (2, len(images)))
         mirrored = torch.rand(len(images)) < (0.5 if flip == "random" else 0.0)
@@ -140,7 +140,7 @@ class Augmentation:
 
 
 def cut_out(images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h w"]:
-    """Return images with a square, centred anywhere and cut off at the border, in the batch's mean colour."""
+    """Return images with a randomly placed square, cut off at the border, in the batch's mean colour."""
     height, width = images.shape[-2:]
     rows, columns = (
         _span(torch.randint(size, (len(images), 1)), side, size) for size in (height, width)
@@ -150,16 +150,16 @@ def cut_out(images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h
 
 
 def coin_of_content(images: Pixels) -> Bool[Tensor, " b"]:
-    """Return for each image a fair coin that its pixels alone decide, the same on every device."""
+    """Return a fair coin for each image that depends only on its pixels, the same on every device."""
     pixels = v2.functional.to_dtype(images, torch.uint8, scale=True).flatten(1).long()
-    places = torch.arange(1, pixels.shape[1] + 1, device=images.device)
-    return (pixels * places).sum(dim=1) * GOLDEN < 0
+    weights = torch.arange(1, pixels.shape[1] + 1, device=images.device)
+    return (pixels * weights).sum(dim=1) * GOLDEN < 0
 
 
 def _span(centre: Int[Tensor, "b 1"], side: int, size: int) -> Bool[Tensor, "b size"]:
     start = centre - side // 2
-    places = torch.arange(size)
-    return (places >= start) & (places < start + side)
+    positions = torch.arange(size)
+    return (positions >= start) & (positions < start + side)
 
 
 def _grouped_transforms(params: AugmentParams) -> Iterator[Callable[[Tensor], Tensor]]:
@@ -183,14 +183,13 @@ def reflected_windows(
     left: Int[Tensor, " b"],
     mirrored: Bool[Tensor, " b"],
 ) -> Shaped[Tensor, "b c h w"]:
-    """Return for each image the window of its own size that begins `top` and `left` pixels from its corner.
+    """Return for each image the window of its size that begins `top` and `left` pixels from its corner.
 
-    Both may be negative and must be smaller than the side. The border row or column is not repeated. Where `mirrored`,
-    left and right of the window change places. One gather for the batch, on the images' device; the result has their
-    type, and lies in memory channels last.
+    Both may be negative, and must be smaller than the side. Borders are reflected without repeating the border pixel;
+    `mirrored` windows are flipped. The batch is gathered once, on its device and in its dtype, channels last.
     """
     height, width = images.shape[-2:]
-    top, left, mirrored = (part.to(images.device)[:, None] for part in (top, left, mirrored))
+    top, left, mirrored = (setting.to(images.device)[:, None] for setting in (top, left, mirrored))
     across = torch.arange(width, device=images.device)
     rows = _reflect(top + torch.arange(height, device=images.device), height)
     columns = _reflect(left + torch.where(mirrored, across.flip(0), across), width)
@@ -199,6 +198,6 @@ def reflected_windows(
     return gathered.permute(0, 3, 1, 2)
 
 
-def _reflect(places: Int[Tensor, "b n"], size: int) -> Int[Tensor, "b n"]:
+def _reflect(positions: Int[Tensor, "b n"], size: int) -> Int[Tensor, "b n"]:
     last = size - 1
-    return last - (last - places.abs()).abs()
+    return last - (last - positions.abs()).abs()

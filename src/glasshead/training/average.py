@@ -9,9 +9,8 @@ from torch import Tensor, nn
 class WeightAverage:
     """A second model whose weights follow those of the first: average ← decay · average + (1 - decay) · weights.
 
-    In the first steps the decay is (1 + n) / (10 + n) after n steps, if that is less, so that the random start is
-    forgotten (as TensorFlow's ExponentialMovingAverage with `num_updates`). Buffers, such as the statistics of batch
-    norms, are copied.
+    After n steps the decay is at most (1 + n) / (10 + n), so that the random start is forgotten (as in TensorFlow's
+    ExponentialMovingAverage with `num_updates`). Buffers, such as batch norm statistics, are copied.
 
     Attributes:
         module: the averaged model, in evaluation mode.

@@ -1,4 +1,4 @@
-"""Where a training's images come from: one uint8 tensor, or a function that is asked ahead; their statistics."""
+"""The images of a training, in one uint8 tensor or streamed from a function; their statistics."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -34,7 +34,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class TensorBatches:
-    """All images in one tensor, best on the device that trains."""
+    """All images in one tensor, preferably on the training device."""
 
     images: UInt8[Tensor, "n 3 h w"]
     labels: Int[Tensor, " n"]
@@ -51,9 +51,9 @@ class TensorBatches:
 
 @dataclass(frozen=True)
 class StreamedBatches:
-    """Images that `source` reads when they are needed: `threads` threads do so up to `ahead` batches in advance.
+    """Images that `source` reads on demand, in `threads` threads up to `ahead` batches in advance.
 
-    An error of `source` reaches the reader at the batch that it concerns.
+    An error of `source` is raised at the batch that it concerns.
     """
 
     source: Take
@@ -86,7 +86,7 @@ def choose_batches(
 ) -> TensorBatches | StreamedBatches:
     """Return all images as one tensor on `device` if they take at most `budget_bytes`, else a stream of them.
 
-    Raises ParameterError where there is no row.
+    Raises ParameterError if there are no rows.
     """
     if not len(labels):
         raise ParameterError("There are no images to train on: the split is empty.")
@@ -118,7 +118,7 @@ def channel_statistics(batches: Batches) -> tuple[Colour, Colour]:
 
 
 def evenly_spaced(rows: int, most: int) -> Int[Tensor, " m"]:
-    """Return up to `most` of `rows` indices, spread over all of them whatever their order."""
+    """Return at most `most` indices, evenly spread over `rows` rows."""
     return torch.linspace(0, rows - 1, min(rows, most)).round().long()
 
 

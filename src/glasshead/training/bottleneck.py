@@ -39,7 +39,7 @@ class BottleneckTraining(BaseModel, extra="forbid", frozen=True):
 
 
 class BottleneckModule(Protocol):
-    """What training asks of the module: `heads` and `meta` with their own parameters, and the steps between.
+    """What training needs of the module: `heads` and `meta` with their own parameters, and the steps between.
 
     `scale` (d,) is the standard deviation of the embeddings.
     """
@@ -55,7 +55,7 @@ class BottleneckModule(Protocol):
 
 @dataclass(frozen=True)
 class BottleneckData:
-    """Rows to fit on or to validate on: embeddings, one target column a subtask, class indices."""
+    """Rows to fit or validate on: embeddings, a target column for each subtask, class indices."""
 
     embeddings: Float[Tensor, "n d"]
     targets: Int[Tensor, "n t"]
@@ -75,10 +75,10 @@ def train_bottleneck(
     params: BottleneckTraining,
     seed: int,
 ) -> list[dict[str, float | str]]:
-    """Train `model` in place; return one row an epoch.
+    """Train `model` in place; return a row for each epoch.
 
-    Each phase (one for joint training, heads and then meta-learner otherwise) ends at the weights of its best
-    validation loss. Columns: epoch (counted over phases), phase, train_loss, validation_loss, validation_accuracy.
+    Each phase (one for joint training, else heads and then meta-learner) ends with the weights of its best validation
+    loss. Columns: epoch (counted over phases), phase, train_loss, validation_loss, validation_accuracy.
 
     Raises TrainingError where a loss is not finite.
     """
@@ -123,9 +123,9 @@ def subtask_loss(
     model: BottleneckModule, concept_logits: Float[Tensor, "n c"], targets: Int[Tensor, "n t"]
 ) -> Float[Tensor, ""]:
     """Return the sum over subtasks of their mean cross-entropy."""
-    parts = concept_logits.split(model.widths, dim=-1)
+    by_subtask = concept_logits.split(model.widths, dim=-1)
     return torch.stack(
-        [F.cross_entropy(part, targets[:, index]) for index, part in enumerate(parts)]
+        [F.cross_entropy(own, targets[:, index]) for index, own in enumerate(by_subtask)]
     ).sum()
 
 

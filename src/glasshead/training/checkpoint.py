@@ -1,4 +1,4 @@
-"""Checkpoints of a training: safetensors and JSON, complete or absent, resumed by the training they belong to alone."""
+"""Checkpoints of a training: safetensors and JSON, complete or absent, resumed only by the same training."""
 
 import hashlib
 import json
@@ -25,17 +25,17 @@ Tensors = Mapping[str, Tensor]
 
 
 class CheckpointFolder:
-    """The checkpoints of one training, each a folder of its own: `last`, all that it takes to go on, and `best`.
+    """The checkpoints of one training, each in its own folder: `last`, the full state, and `best`.
 
-    `best` holds the weights of the best epoch for others to read; `last` holds them too, so that no kill between two
-    writes can part them. Whoever writes replaces what an earlier training left.
+    `best` holds the weights of the best epoch for other readers. `last` holds them too, so that a kill between two
+    writes cannot separate them. New checkpoints replace those of earlier trainings.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def save(self, name: str, identity: str, progress: Progress, tensors: Tensors) -> None:
-        """Replace checkpoint `name`; ArtifactError if the disk is full or refuses, and the old one stays."""
+        """Replace checkpoint `name`; on an ArtifactError, such as a full disk, the old one stays."""
         weights = save({key: _plain(value) for key, value in tensors.items()})
         text = progress.to_json()
         described = {
@@ -50,12 +50,12 @@ class CheckpointFolder:
             (folder / DESCRIPTION).write_text(json.dumps(described) + "\n")
 
     def load(self, name: str, identity: str) -> tuple[Progress, dict[str, Tensor]] | None:
-        """Return checkpoint `name`; None if there is none, or, logged, a damaged one or another training's."""
+        """Return checkpoint `name`; None if missing, or with a log line if it is damaged or of another training."""
         folder = self.path / name
         try:
             described = json.loads((folder / DESCRIPTION).read_text())
             if described["format"] != FORMAT or described["identity"] != identity:
-                logger.info("%s belongs to another training: this one starts anew", folder)
+                logger.info("%s belongs to another training, so this training starts anew", folder)
                 return None
             weights = (folder / TENSORS).read_bytes()
             _check(weights, described["tensors_sha256"], folder / TENSORS)
@@ -79,26 +79,28 @@ def _check(content: bytes, digest: str, path: Path) -> None:
 
 
 def _plain(value: Tensor) -> Tensor:
-    """Return a copy on the CPU, row by row: safetensors knows neither strides nor shared memory."""
+    """Return a contiguous copy on the CPU, as safetensors supports neither strides nor shared memory."""
     return value.detach().to("cpu").clone(memory_format=torch.contiguous_format)
 
 
-def join_parts(parts: Mapping[str, Tensors]) -> dict[str, Tensor]:
-    """Return the tensors of all parts as `<part>/<name>`."""
-    return {f"{part}/{name}": value for part, own in parts.items() for name, value in own.items()}
+def join_parts(groups: Mapping[str, Tensors]) -> dict[str, Tensor]:
+    """Return the tensors of all groups as `<group>/<name>`."""
+    return {
+        f"{group}/{name}": value for group, own in groups.items() for name, value in own.items()
+    }
 
 
 def split_parts(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
-    """Return what `join_parts` was given; a part that is absent is empty."""
-    parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    """Return the groups that `join_parts` joined; an absent group is empty."""
+    groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
     for key, value in tensors.items():
-        part, name = key.split("/", 1)
-        parts[part][name] = value
-    return parts
+        group, name = key.split("/", 1)
+        groups[group][name] = value
+    return groups
 
 
 def optimiser_tensors(optimisers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Return the state of each optimiser as `<optimiser>/<parameter>/<name>`; rates and groups are no state of ours."""
+    """Return the state of each optimiser as `<optimiser>/<parameter>/<name>`, without rates and groups."""
     return {
         f"{number}/{index}/{key}": value
         for number, optimiser in enumerate(optimisers)

@@ -1,4 +1,4 @@
-"""Contrastive image–caption training with captions that fit several images (CLIP with multiple positives).
+"""Contrastive image–caption training in which a caption may fit several images (CLIP with multiple positives).
 
 Radford et al. 2021 (arXiv:2103.00020) with the unified targets of Yang et al. 2022 (UniCL, arXiv:2204.03610): a
 caption is a positive of every image it describes.
@@ -23,7 +23,7 @@ UNKNOWN = -1  # an attribute that a row does not state
 
 
 class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
-    """The recipe. Steps, not minutes, so that a seed gives the same weights whatever the machine's load."""
+    """The recipe, in steps instead of minutes, so that a seed always gives the same weights."""
 
     steps: PositiveInt = 1000
     batch_size: PositiveInt = 96
@@ -39,9 +39,9 @@ class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class Pairs:
-    """Images with what is known of them.
+    """Images with facts about them.
 
-    `images` (n, 3, h, w) uint8; `facts` (n, k) the index of each attribute's value, the class first, or UNKNOWN.
+    `images` (n, 3, h, w) uint8; `facts` (n, k), the value index of each attribute, the class first, or UNKNOWN.
     """
 
     images: UInt8[Tensor, "n 3 h w"]
@@ -49,10 +49,10 @@ class Pairs:
 
 
 def draw_statements(
-    facts: Int[Tensor, "b k"], told: float, generator: torch.Generator
+    facts: Int[Tensor, "b k"], told_fraction: float, generator: torch.Generator
 ) -> Int[Tensor, "c k"]:
-    """Return one statement an image, without repeats: its class and, for a fraction `told`, half of its other facts."""
-    talkative = torch.rand(len(facts), 1, generator=generator) < told
+    """Return distinct statements: each image's class and, for `told_fraction` of images, about half its other facts."""
+    talkative = torch.rand(len(facts), 1, generator=generator) < told_fraction
     kept = talkative & (torch.rand(facts.shape, generator=generator) < 0.5)
     kept[:, 0] = True
     return torch.where(kept, facts, UNKNOWN).unique(dim=0)
@@ -61,9 +61,9 @@ def draw_statements(
 def compatibility(
     facts: Int[Tensor, "b k"], statements: Int[Tensor, "c k"]
 ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
-    """Return (positive, negative) in {0, 1}: all that the statement says is true, or something it says is false.
+    """Return (positive, negative) in {0, 1}: the whole statement is true, or some of it is false.
 
-    Where a statement speaks of what is unknown of an image and nothing else is false, both are 0.
+    Both are 0 if part of the statement is unknown and none of it is false.
     """
     said = statements[None] != UNKNOWN
     known = facts[:, None] != UNKNOWN
@@ -97,7 +97,7 @@ def augment(
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Yield index batches for ever, each epoch a new permutation, without a short last batch."""
+    """Yield index batches forever, each epoch in a new order, without incomplete batches."""
     size = min(size, count)
     while True:
         order = torch.randperm(count, generator=generator)
@@ -116,7 +116,7 @@ def train_clip(
     """Train `model` (a transformers CLIPModel) in place; return the loss of every step.
 
     `tokens` turns statements into the text tower's inputs; `normalise` maps images in [0, 1] to the model's scale.
-    Runs on the device the model is on; draws come from a CPU generator, so that data come in one order on all devices.
+    It runs on the model's device. Random numbers come from a CPU generator, so that all devices see the same order.
 
     Raises TrainingError where a loss is not finite.
     """
@@ -130,7 +130,7 @@ def train_clip(
         rows = next(batches)
         facts = pairs.facts[rows]
         statements = draw_statements(facts, params.told_fraction, generator)
-        positive, negative = (part.to(device) for part in compatibility(facts, statements))
+        positive, negative = (matrix.to(device) for matrix in compatibility(facts, statements))
         pixels = normalise(augment(pairs.images[rows], params.crop_padding, generator)).to(device)
         images = F.normalize(model.get_image_features(pixel_values=pixels).pooler_output, dim=-1)
         texts = model.get_text_features(
@@ -159,11 +159,11 @@ def train_clip(
 def _optimisers(model: nn.Module, params: ContrastiveParams) -> list[torch.optim.Optimizer]:
     matrices = [p for name, p in model.named_parameters() if ".layers." in name and p.ndim == 2]
     chosen = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if id(p) not in chosen]
+    rest = [p for p in model.parameters() if id(p) not in chosen]
     optimisers = [
         Muon(matrices, params.matrix_learning_rate, params.weight_decay),
         torch.optim.AdamW(
-            others, params.learning_rate, weight_decay=params.weight_decay, betas=(0.9, 0.98)
+            rest, params.learning_rate, weight_decay=params.weight_decay, betas=(0.9, 0.98)
         ),
     ]
     for optimiser in optimisers:

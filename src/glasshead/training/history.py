@@ -1,4 +1,4 @@
-"""What a training has done so far: its curves, and its place."""
+"""The curves of a training, and its progress."""
 
 import dataclasses
 import json
@@ -68,7 +68,7 @@ class History:
         return row
 
     def note_best(self, key: Literal["validation_loss", "validation_accuracy"]) -> bool:
-        """Return whether the last epoch is the best by `key`, and note it; of equal ones the first is."""
+        """Return whether the last epoch is the best by `key`, and note it; the first of equals is best."""
         sign = -1 if key == "validation_loss" else 1
         values = [sign * row[key] for row in self.epochs]
         is_best = not self.best_epoch or values[-1] > values[self.best_epoch - 1]
@@ -79,16 +79,16 @@ class History:
 
 @dataclass
 class Progress:
-    """The place of a training, and what else it needs to go on besides tensors.
+    """The position of a training, and all state besides tensors that it needs to continue.
 
     Attributes:
         phase: phases done.
         epoch: epochs done in this phase.
         step: steps done in this epoch.
         seconds: of training so far.
-        micro_batch: the most images that fit into memory at once, as far as known; 0 is no limit.
+        micro_batch: the largest number of images known to fit into memory at once; 0 is no limit.
         scaler: state of the gradient scaler.
-        confusion: the last validation's, for mining.
+        confusion: that of the last validation, for mining.
         finished: whether the training is over.
         history: the curves so far.
     """
@@ -104,7 +104,7 @@ class Progress:
     history: History = field(default_factory=History)
 
     def move_on(self, phase_epochs: list[int], patience: int | None) -> None:
-        """Go to the next epoch, or to the next phase where this one has had its epochs or used up the patience."""
+        """Go to the next epoch, or to the next phase if this one has no epochs or patience left."""
         self.step, self.epoch = 0, self.epoch + 1
         waited = min(len(self.history.epochs) - self.history.best_epoch, self.epoch)
         if self.epoch == phase_epochs[self.phase] or (patience and waited >= patience):
@@ -112,18 +112,18 @@ class Progress:
         self.finished = self.phase == len(phase_epochs)
 
     def to_json(self) -> str:
-        """Return all of it as JSON; floats keep every bit."""
+        """Return everything as JSON; floats keep every bit."""
         return json.dumps(self, default=vars)
 
     @classmethod
     def from_json(cls, text: str) -> "Progress":
-        """Return what `to_json` wrote; ValueError, LookupError or TypeError where it did not."""
+        """Return what `to_json` wrote; ValueError, LookupError or TypeError for other text."""
         state = json.loads(text)
-        if set(state) != {each.name for each in dataclasses.fields(cls)}:
+        if set(state) != {column.name for column in dataclasses.fields(cls)}:
             raise ValueError("its fields are not those of a training's progress")
         return cls(**state | {"history": History(**state["history"])})
 
     def place(self) -> str:
-        """Return the place in words."""
+        """Return epoch and step in words."""
         done = len(self.history.steps)
         return f"epoch {len(self.history.epochs) + (self.step > 0)}, step {done}"

@@ -1,9 +1,9 @@
-"""The training loop of networks that read pixels: images in [0, 1] to logits, resumed to the bit where it was stopped.
+"""The training loop of networks that read pixels; a resumed training gives the same bits.
 
-Why bottlenecks, risk heads and CLIP have loops of their own: docs/decisions/0035.
+docs/decisions/0035 says why bottlenecks, risk heads and CLIP have their own loops.
 
-Every draw (order, augmentation, dropout) derives from the seed and the place (phase, epoch, step), so that a checkpoint
-needs no generator's state.
+All randomness (order, augmentation, dropout) depends only on the seed and the position (phase, epoch, step), so that a
+checkpoint needs no generator state.
 """
 
 import hashlib
@@ -52,24 +52,23 @@ def fit(
 ) -> History:
     """Train `model` in place and return its curves; it ends in evaluation mode with the weights of its best epoch.
 
-    `model` maps float images in [0, 1], (b, 3, h, w), to logits (b, k). It is trained on `device` and brought back;
-    which parameters are frozen is afterwards as before.
+    `model` maps float images in [0, 1], (b, 3, h, w), to logits (b, k). It is trained on `device` and moved back. The
+    same parameters are frozen afterwards as before.
 
     Args:
-        phases: what is trained and when, each with a schedule and an optimiser of its own; by default one phase of
-            `params.epochs` over all parameters that are not frozen. A phase goes on with the weights that the last one
-            ended with; the best epoch is that of all phases.
-        checkpoints: where to save after every epoch. A training that was stopped there goes on, and ends as if it had
-            not been stopped; a finished one is returned without training.
-        identity: what decides the result besides params, seed, phases and shapes: a digest of data, augmentation and
-            initial weights. A checkpoint of another identity is not resumed.
+        phases: the parameters to train, each phase with its own schedule and optimiser; by default one phase of
+            `params.epochs` for all parameters that are not frozen. Each phase starts from the weights of the last one.
+        checkpoints: where to save after every epoch. A stopped training continues as if it had not been stopped; a
+            finished one is returned without training.
+        identity: a digest of data, augmentation and initial weights, which with params, seed, phases and shapes
+            determines the result. Checkpoints of another identity are not resumed.
         augmentation: (uint8 images (b, 3, h, w), labels (b,), seed, epoch) to float images in [0, 1] and targets (b, k)
-            whose rows sum to 1; the epoch counts from 0 over all phases. By default the images as they are.
+            whose rows sum to 1; the epoch counts from 0 over all phases. By default images are unchanged.
 
     Raises:
-        ParameterError: no rows, labels beyond the logits, phases, class weights, precision, device or compiler that do
-            not fit, or steps on one image where a batch norm sees one value of it.
-        TrainingError: a loss or gradient is not finite, or one image alone does not fit into memory.
+        ParameterError: there are no rows, a label has no logit, a parameter does not fit the model or the machine, or
+            a batch norm would see a single value.
+        TrainingError: a loss or gradient is not finite, or a single image does not fit into memory.
         ArtifactError: a checkpoint cannot be written.
     """
     where = choose_device(device, "device")
@@ -106,20 +105,20 @@ def fit(
 
 @contextmanager
 def _single_images_explained() -> Iterator[None]:
-    """Turn PyTorch's refusal to train a batch norm on one value a channel, which has no spread, into ParameterError."""
+    """Turn PyTorch's error for batch norms that see one value for each channel into ParameterError."""
     try:
         yield
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
         raise ParameterError(
-            "Steps on one image cannot train a batch norm that sees one value a channel. Set `batch_size` to 2 or "
-            "more, or use larger images."
+            "Batch norms cannot be trained on one value for each channel. Set `batch_size` to 2 or more, or use larger "
+            "images."
         ) from error
 
 
 class _Plain:
-    """Images as they are, and one-hot targets."""
+    """Unchanged images and one-hot targets."""
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
@@ -132,7 +131,7 @@ class _Plain:
 
 @torch.no_grad()
 def _count_classes(model: nn.Module, train: Batches, validation: Batches, device: str) -> int:
-    """Return the number of logits that one image gets; ParameterError where a label is beyond."""
+    """Return the number of logits; ParameterError if a label exceeds it."""
     classes: int = model.eval()(validation.take(torch.tensor([0])).to(device).float() / 255).shape[
         1
     ]
@@ -151,7 +150,7 @@ def _identify(
     seed: int,
     phases: tuple[Phase, ...],
     rows: tuple[int, int],
-    given: str,
+    identity: str,
 ) -> str:
     described = {
         "code": TRAINING_CODE_VERSION,
@@ -160,6 +159,6 @@ def _identify(
         "phases": [asdict(phase) for phase in phases],
         "shapes": {name: list(value.shape) for name, value in model.state_dict().items()},
         "rows": rows,
-        "given": given,
+        "given": identity,
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a training minimises, and what its validation reports."""
+"""The loss of a training, and its validation."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -20,10 +20,9 @@ def class_weights(
 ) -> Float[Tensor, " k"] | None:
     """Return the weight of each class in the loss, scaled so that the rows' weights average 1; None where all are 1.
 
-    "balanced" gives each class that has rows the same sum: n / (classes with rows · rows of the class), and 0 to a
-    class without rows. Else they are those given.
+    "balanced" gives each class with rows the same total weight, and 0 to a class without rows.
 
-    Raises ParameterError where there is not one weight for each class.
+    Raises ParameterError unless there is one weight for each class.
     """
     if wanted is None:
         return None
@@ -47,8 +46,8 @@ def soft_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Return the mean over rows of - Σ_k w_k t_k log p_k, in float32, with t smoothed: (1 - s) t + s / k.
 
-    Label smoothing: Szegedy et al. 2016, arXiv:1512.00567. The mean is over rows, not over weights, so that the parts
-    of a batch add up to the whole.
+    Label smoothing: Szegedy et al. 2016, arXiv:1512.00567. The mean is over rows, not weights, so that parts of a
+    batch add up to the whole.
     """
     return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=smoothing)
 
@@ -70,15 +69,15 @@ def validate(
     device: str,
     precision: AbstractContextManager[object],
 ) -> Validation:
-    """Return what `model`, put into evaluation mode, makes of `batches`."""
+    """Return the validation of `model`, in evaluation mode, on `batches`."""
     model.eval()
     labels = batches.labels.to(device)
-    parts = []
+    outputs = []
     rows = torch.arange(len(labels)).split(batch_size)
     with precision:
         for pixels in batches.stream(rows):
-            parts.append(model(pixels.to(device, non_blocking=True).float() / 255).float())
-    logits = torch.cat(parts)
+            outputs.append(model(pixels.to(device, non_blocking=True).float() / 255).float())
+    logits = torch.cat(outputs)
     classes = logits.shape[1]
     counts = torch.bincount(labels * classes + logits.argmax(dim=1), minlength=classes**2)
     confusion = counts.reshape(classes, classes).cpu()

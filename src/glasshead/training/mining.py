@@ -1,4 +1,4 @@
-"""Hard-example mining: train rows of the classes that validation confuses most are drawn more often."""
+"""Hard-example mining: train rows of the most confused classes are sampled more often."""
 
 import torch
 from jaxtyping import Float, Int
@@ -7,17 +7,16 @@ from torch import Tensor
 
 
 class MiningParams(BaseModel, extra="forbid", frozen=True):
-    """How hard examples are mined; every epoch but the first draws its rows by the last validation's confusion."""
+    """How hard examples are mined, by the confusion of the last validation."""
 
     pairs: PositiveInt = Field(default=3, description="pairs of classes, the most confused first")
     weight: float = Field(default=2.0, gt=1, description="of a row of these classes; others have 1")
 
 
 def confused_pairs(confusion: Int[Tensor, "k k"], count: int) -> list[tuple[int, int]]:
-    """Return up to `count` pairs (i, j), i < j, by falling rate of confusion: fraction of i taken for j plus j for i.
+    """Return up to `count` pairs (i, j), i < j, by falling rate of confusion; pairs never confused are left out.
 
-    `confusion[i, j]` counts rows of class i predicted as j. Pairs that were never confused are left out; a class
-    without rows has rate 0. Equal rates keep the order of the classes.
+    The rate is the fraction of i predicted as j plus that of j as i; `confusion[i, j]` counts rows of i predicted as j.
     """
     rates = confusion.double() / confusion.sum(dim=1, keepdim=True).clamp(min=1)
     first, second = torch.triu_indices(len(rates), len(rates), offset=1)
@@ -59,7 +58,7 @@ def draw_order(
     mining: MiningParams | None,
     confusion: list[list[int]] | None,
 ) -> Int[Tensor, " n"]:
-    """Return the rows of an epoch in their order: mined by `confusion` where there is one, else each once."""
+    """Return the rows of an epoch in order: mined if there is a `confusion`, else each once."""
     generator = torch.Generator().manual_seed(seed)
     if mining is None or confusion is None:
         return torch.randperm(len(labels), generator=generator)

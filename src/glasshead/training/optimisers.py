@@ -13,7 +13,7 @@ from glasshead.training.phases import Phase
 
 
 class OptimiserParams(BaseModel, extra="forbid", frozen=True):
-    """The optimiser; `matrix_…` and `others` concern Muon alone."""
+    """The optimiser; `matrix_…` and `others` are settings of Muon."""
 
     name: Literal["sgd", "adamw", "muon"] = "sgd"
     learning_rate: PositiveFloat = 0.05
@@ -22,7 +22,7 @@ class OptimiserParams(BaseModel, extra="forbid", frozen=True):
     matrix_learning_rate: PositiveFloat = 0.02
     matrix_momentum: float = Field(default=0.95, ge=0, lt=1)
     matrix_fixed_norm: bool = False
-    others: Literal["sgd", "adamw"] = "sgd"  # for what is no matrix
+    others: Literal["sgd", "adamw"] = "sgd"  # for parameters that Muon does not train
 
 
 def build_optimisers(
@@ -30,16 +30,14 @@ def build_optimisers(
 ) -> list[torch.optim.Optimizer]:
     """Return the optimisers that together train the parameters of `phase`.
 
-    Muon takes filters of convolutions and matrices, but not depthwise filters, which are vectors, nor the last of the
-    model's matrices, its head (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/). Weight decay acts on
-    matrices and filters alone, not on biases and norms: as L2 penalty in SGD, decoupled in the others.
+    Muon trains matrices and filters of convolutions, but not depthwise filters, which are vectors, nor the head, the
+    last matrix (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/). Weight decay acts only on matrices and
+    filters, as an L2 penalty in SGD and decoupled in the others.
     """
     parameters = dict(model.named_parameters())
     hidden = _hidden_matrices(parameters) if params.name == "muon" else set()
     matrices = _param_groups(phase, parameters, hidden, params.matrix_learning_rate, params)
-    others = _param_groups(
-        phase, parameters, set(parameters) - hidden, params.learning_rate, params
-    )
+    rest = _param_groups(phase, parameters, set(parameters) - hidden, params.learning_rate, params)
     optimisers: list[torch.optim.Optimizer] = []
     if matrices:
         optimisers.append(
@@ -50,12 +48,12 @@ def build_optimisers(
                 fixed_norm=params.matrix_fixed_norm,
             )
         )
-    if others and "adamw" in (params.name, params.others if params.name == "muon" else None):
-        optimisers.append(torch.optim.AdamW(others, params.learning_rate))
-    elif others:
+    if rest and "adamw" in (params.name, params.others if params.name == "muon" else None):
+        optimisers.append(torch.optim.AdamW(rest, params.learning_rate))
+    elif rest:
         optimisers.append(
             torch.optim.SGD(
-                others,
+                rest,
                 params.learning_rate,
                 momentum=params.momentum,
                 nesterov=params.momentum > 0,
@@ -87,17 +85,17 @@ def _param_groups(
     learning_rate: float,
     params: OptimiserParams,
 ) -> list[dict[str, object]]:
-    """Return torch's groups of the `wanted` parameters, two for each group of the phase: with decay and without."""
+    """Return torch's groups of the `wanted` parameters: with and without decay for each group of the phase."""
     groups = []
     for group in phase.groups:
         values = [parameters[name] for name in group.names if name in wanted]
         peak = learning_rate * group.rate
-        for decay, part in (
+        for decay, chosen in (
             (params.weight_decay, [value for value in values if value.ndim in (2, 4)]),
             (0.0, [value for value in values if value.ndim not in (2, 4)]),
         ):
-            if part:
-                groups.append({"params": part, "lr": peak, "peak": peak, "weight_decay": decay})
+            if chosen:
+                groups.append({"params": chosen, "lr": peak, "peak": peak, "weight_decay": decay})
     return groups
 
 

@@ -1,4 +1,4 @@
-"""The recipe of a training, and the floating-point numbers that it computes in."""
+"""The recipe of a training, and its floating-point precision."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class TrainingParams(BaseModel, extra="forbid", frozen=True):
-    """How a network is trained; the augmentation stands apart."""
+    """How a network is trained, without its augmentation."""
 
     epochs: PositiveInt = 20  # of the one phase, where no phases are given
     batch_size: PositiveInt = Field(
@@ -24,13 +24,13 @@ class TrainingParams(BaseModel, extra="forbid", frozen=True):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["balanced"] | tuple[PositiveFloat, ...] | None = Field(
         default=None,
-        description="of the training loss, `balanced` from counts; one a class by hand",
+        description="of the training loss: `balanced`, or one for each class",
     )
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="of averaged weights, which are validated and kept"
     )
     clip_norm: PositiveFloat | None = Field(
-        default=None, description="the most that the L2 norm of the gradient may be"
+        default=None, description="the largest L2 norm of the gradient"
     )
     precision: Precision = "auto"  # bfloat16 on CUDA, float32 on a CPU
     channels_last: bool = False
@@ -42,18 +42,18 @@ class TrainingParams(BaseModel, extra="forbid", frozen=True):
     mining: MiningParams | None = None
     checkpoint_steps: PositiveInt | None = Field(
         default=None,
-        description="steps between checkpoints within an epoch; none: at its end alone",
+        description="steps between checkpoints within an epoch; None: only at its end",
     )
 
 
 def choose_precision(wanted: Precision, device: str) -> torch.dtype:
     """Return the dtype of autocast: `auto` is bfloat16 on CUDA, float32 (no autocast) on a CPU.
 
-    Raises ParameterError for float16 on a CPU, where gradients would vanish without a scaler.
+    Raises ParameterError for float16 on a CPU, which has no gradient scaler.
     """
     if wanted == "float16" and device == "cpu":
         raise ParameterError(
-            "`precision` is float16, which is for CUDA alone. Use auto, float32 or bfloat16."
+            "`precision` is float16, which needs CUDA. Use auto, float32 or bfloat16."
         )
     if wanted == "auto":
         return torch.bfloat16 if device == "cuda" else torch.float32

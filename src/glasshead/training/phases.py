@@ -1,8 +1,7 @@
 """Phases of a training: which parameters are trained, for how long and how fast; the others are frozen.
 
-Built from names alone, so that any network whose parameters are sorted into stages can be fine-tuned. Freezing and then
-unfreezing with a lower rate for the lower layers: Howard and Ruder 2018, arXiv:1801.06146; how far the last stages
-alone carry: Yosinski et al. 2014, arXiv:1411.1792.
+They use only names, so that any network with stages can be fine-tuned. Gradual unfreezing with lower rates for lower
+layers: Howard and Ruder 2018, arXiv:1801.06146; training only the last stages: Yosinski et al. 2014, arXiv:1411.1792.
 """
 
 from collections import Counter
@@ -22,7 +21,7 @@ Strategy = Literal["frozen", "last_1", "last_2", "last_3", "last_4", "full", "tw
 
 @dataclass(frozen=True)
 class ParameterGroup:
-    """Parameters, by their names in `model.named_parameters()`, and the factor on the learning rate that they share."""
+    """Parameters, by their names in `model.named_parameters()`, and the factor on their learning rate."""
 
     names: tuple[str, ...]
     rate: float = 1.0
@@ -30,7 +29,7 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of `epochs` that trains the parameters in `groups`, with a schedule and an optimiser of its own."""
+    """`epochs` epochs that train the parameters in `groups`, with their own schedule and optimiser."""
 
     name: str
     epochs: int
@@ -49,7 +48,7 @@ def one_phase(model: nn.Module, epochs: int) -> Phase:
 
 
 def check_phases(model: nn.Module, phases: Sequence[Phase]) -> None:
-    """Raise ParameterError for nothing to train, names that are unknown or repeated, and bad numbers."""
+    """Raise ParameterError for empty phases, unknown or repeated names, and bad numbers."""
     if not phases:
         raise ParameterError("There is no phase to train: give at least one.")
     known = {name for name, _ in model.named_parameters()}
@@ -70,7 +69,7 @@ def check_phases(model: nn.Module, phases: Sequence[Phase]) -> None:
 
 @contextmanager
 def frozen_as_before(model: nn.Module) -> Iterator[None]:
-    """Give every parameter back the `requires_grad` that it had when the block began."""
+    """Restore `requires_grad` of every parameter when the block ends."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         yield
@@ -81,7 +80,7 @@ def frozen_as_before(model: nn.Module) -> Iterator[None]:
 
 
 def freeze_others(model: nn.Module, phase: Phase) -> None:
-    """Let gradients flow to the parameters of `phase` alone."""
+    """Let gradients flow only to the parameters of `phase`."""
     trained = set(phase.names)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name in trained)
@@ -89,11 +88,10 @@ def freeze_others(model: nn.Module, phase: Phase) -> None:
 
 
 def set_training_mode(model: nn.Module) -> None:
-    """Put `model` into training mode, but for modules whose parameters are all frozen, with all that is in them.
+    """Put `model` into training mode, except modules whose parameters are all frozen.
 
-    Their batch norms keep their statistics, and nothing in them is dropped: what is above them learns from what they
-    will give when the network is used (as Keras' guide to transfer learning and Lightning's `freeze` have it). Dropout
-    between them and what is trained stays.
+    Their batch norms keep their statistics and their dropout is off, so that trained layers see the features of the
+    final network (as in Keras' guide to transfer learning and Lightning's `freeze`).
     """
     model.train()
     for module in model.modules():
@@ -107,7 +105,7 @@ class StrategyParams(BaseModel, extra="forbid", frozen=True):
 
     `strategy`: frozen (the head alone), last_<n> (head and last n stages), full (everything), two_phase (the head
     first, then everything). `head_fraction` is the fraction of the epochs that two_phase gives to the head alone.
-    `backbone_rate` is the factor on the learning rate for whatever of the backbone is trained; the head's is 1.
+    `backbone_rate` is the factor on the learning rate of trained backbone layers; the head's is 1.
     """
 
     strategy: Strategy = "two_phase"
@@ -135,16 +133,18 @@ def build_phases(
     if params.strategy == "two_phase":
         if epochs < 2:
             raise ParameterError(
-                f"The strategy two_phase takes two epochs or more, not {epochs}: one phase trains the head, the next "
-                "everything. Raise the epochs or choose another strategy."
+                f"The strategy two_phase needs two epochs or more, not {epochs}: first the head is trained, then all. "
+                "Raise the epochs or choose another strategy."
             )
         first = min(max(1, round(params.head_fraction * epochs)), epochs - 1)
         spans = [("head", first, 0), ("full", epochs - first, len(stages))]
     else:
         spans = [(str(params.strategy), epochs, _unfrozen(params.strategy, stages))]
-    parts = list(stages.values())
+    stage_names = list(stages.values())
     return tuple(
-        Phase(name, span, _groups(head, parts[len(parts) - count :], params.backbone_rate))
+        Phase(
+            name, span, _groups(head, stage_names[len(stage_names) - count :], params.backbone_rate)
+        )
         for name, span, count in spans
     )
 
@@ -165,8 +165,8 @@ def _unfrozen(strategy: Strategy, stages: Mapping[str, tuple[str, ...]]) -> int:
 
 
 def _groups(
-    head: tuple[str, ...], parts: list[tuple[str, ...]], backbone_rate: float
+    head: tuple[str, ...], stages: list[tuple[str, ...]], backbone_rate: float
 ) -> tuple[ParameterGroup, ...]:
-    backbone = tuple(chain.from_iterable(parts))
+    backbone = tuple(chain.from_iterable(stages))
     lower = (ParameterGroup(backbone, backbone_rate),) if backbone else ()
     return (*lower, ParameterGroup(head, 1.0))

@@ -35,11 +35,11 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
     """How a risk head is trained.
 
     Attributes:
-        losses: their weights.
-        epochs, batch_size, optimiser, schedule: as everywhere.
-        narrowing: fraction of the steps in which the places that count narrow from all to the highest. Where the
-            highest alone count from the start, those that happen to be, beside the object too, are all that learns.
-        resample: balanced draws as many images with each risk as without it, with replacement; for rare risks.
+        losses: the weights of the losses.
+        epochs, batch_size, optimiser, schedule: as in `TrainingParams`.
+        narrowing: fraction of the steps over which pooling narrows from all places to the highest. Without it, only the
+            places that are highest by chance would learn, even beside the object.
+        resample: balanced samples as many images with each risk as without it, with replacement; for rare risks.
     """
 
     losses: RiskLossWeights = RiskLossWeights()
@@ -55,7 +55,7 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class RiskRows:
-    """Rows to fit on or to validate on: `take` gives the features of some, `labels` are 1 with each risk, 0 without."""
+    """Rows to fit or validate on: `take` returns features of rows, `labels` are 1 with each risk and 0 without."""
 
     take: Take
     labels: Float[Tensor, "n r"]
@@ -72,15 +72,15 @@ def train_risk_head(
     seed: int,
     localise: Localise,
 ) -> list[Row]:
-    """Train `head` in place; return one row an epoch; it ends in evaluation mode with the weights of its best epoch.
+    """Train `head` in place; return a row for each epoch; it ends with the weights of its best epoch, for evaluation.
 
-    `head` gives `logits_and_activations` of features, from as many places as `narrowed` says; of activations the
-    highest values, `top`, that the patch loss compares; and the maps that it is spread to, `spread`.
+    `head` has `logits_and_activations` of features, `narrowed`, `top` (the highest activations, for the patch loss) and
+    `spread` (from activations to maps).
     Columns: epoch; train_<loss> and validation_<loss> for loss (the weighted sum), bce, ranking, patch; train_gap and
     validation_gap, of logits; validation_auroc, validation_auprc, and what `localise` gives, as validation_<name>, all
     means over the risks; learning_rate, of the last step.
 
-    Raises TrainingError where a loss is not finite, or a batch does not fit into memory.
+    Raises TrainingError if a loss is not finite, or a batch does not fit into memory.
     """
     head.standardise_by(*channel_moments(train, params.batch_size))
     optimisers = build_optimisers(head, one_phase(head, params.epochs), params.optimiser)
@@ -90,16 +90,16 @@ def train_risk_head(
     for epoch in range(params.epochs):
         head.train()
         order = draw_order(train.labels, params.resample, seed, epoch)
-        parts, outputs = [], []
+        losses_by_step, outputs = [], []
         for step, rows in enumerate(np.array_split(order, steps)):
             done = epoch * steps + step
             set_rates(optimisers, rate_factor(params.schedule, done, steps * params.epochs))
             head.narrowed = min(1.0, done / max(1.0, params.narrowing * steps * params.epochs))
             losses, logits = _step(head, optimisers, train, rows, params)
-            parts.append((len(rows), losses))
+            losses_by_step.append((len(rows), losses))
             outputs.append((logits, train.labels[rows]))
         head.narrowed = 1.0
-        row: Row = {"epoch": epoch + 1} | _named("train", parts, params.losses)
+        row: Row = {"epoch": epoch + 1} | _named("train", losses_by_step, params.losses)
         row["train_gap"] = _mean_over_risks(mean_gap, *map(torch.cat, zip(*outputs, strict=True)))
         row |= _validate(head, validation, params, seed, localise)
         row["learning_rate"] = optimisers[0].param_groups[0]["lr"]
@@ -117,7 +117,7 @@ def train_risk_head(
 
 
 class RiskOutputs(NamedTuple):
-    """What a head makes of rows: logits, the activations by place that they come from, and risk maps."""
+    """The outputs of a head: logits, the activations that they come from, and risk maps."""
 
     logits: Float[Tensor, "n r"]
     activations: Float[Tensor, "n r h w"]
@@ -128,20 +128,20 @@ class RiskOutputs(NamedTuple):
 def risk_outputs(head: Any, rows: RiskRows, batch_size: int) -> RiskOutputs:
     """Return the outputs of all rows."""
     head.eval()
-    parts = []
-    for part in batches(np.arange(len(rows)), batch_size):
-        features = rows.take(part)
+    outputs_by_batch = []
+    for chosen in batches(np.arange(len(rows)), batch_size):
+        features = rows.take(chosen)
         logits, activations = head.logits_and_activations(features)
-        parts.append((logits, activations, head.spread(activations, features)))
-    return RiskOutputs(*map(torch.cat, zip(*parts, strict=True)))
+        outputs_by_batch.append((logits, activations, head.spread(activations, features)))
+    return RiskOutputs(*map(torch.cat, zip(*outputs_by_batch, strict=True)))
 
 
 def draw_order(
     labels: Float[Tensor, "n r"], resample: Literal["none", "balanced"], seed: int, epoch: int
 ) -> Int[np.ndarray, " n"]:
-    """Return the rows of an epoch in their order: each once, or n drawn so that each risk is in half of them.
+    """Return the rows of an epoch in order: each once, or n sampled so that half of them have each risk.
 
-    Of several risks, each gives its own half of the draws to either side.
+    With several risks, the sampling weights are averaged over risks.
     """
     draw = generator(seed, "risk", "order", epoch)
     if resample == "none":
@@ -161,10 +161,10 @@ def channel_moments(
 ) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Return mean and standard deviation of each channel over all places of all rows."""
     count, total, squares = 0, torch.tensor(0.0), torch.tensor(0.0)
-    for part in batches(np.arange(len(rows)), batch_size):
-        places = rows.take(part).transpose(0, 1).flatten(1).double()
-        count += places.shape[1]
-        total, squares = total + places.sum(dim=1), squares + (places**2).sum(dim=1)
+    for chosen in batches(np.arange(len(rows)), batch_size):
+        positions = rows.take(chosen).transpose(0, 1).flatten(1).double()
+        count += positions.shape[1]
+        total, squares = total + positions.sum(dim=1), squares + (positions**2).sum(dim=1)
     mean = total / count
     return mean.float(), (squares / count - mean**2).clamp(min=0).sqrt().float()
 
@@ -205,31 +205,33 @@ def _validate(
     seed: int,
     localise: Localise,
 ) -> Row:
-    """Return the columns of the validation rows; losses by batches of a fixed random order, as in training."""
+    """Return the columns of validation rows; losses use batches in a fixed random order, as in training."""
     logits, activations, maps = risk_outputs(head, validation, params.batch_size)
     order = generator(seed, "risk", "validation").permutation(len(validation))
-    parts = [
+    losses_by_batch = [
         (len(rows), risk_losses(logits[rows], head.top(activations[rows]), validation.labels[rows]))
         for rows in batches(order, params.batch_size)
     ]
     measures = {"gap": mean_gap, "auroc": auroc, "auprc": average_precision}
-    found = {
+    estimates = {
         name: _mean_over_risks(measure, logits, validation.labels)
         for name, measure in measures.items()
     }
-    found |= localise(maps)
-    return _named("validation", parts, params.losses) | {
-        f"validation_{name}": value for name, value in found.items()
+    estimates |= localise(maps)
+    return _named("validation", losses_by_batch, params.losses) | {
+        f"validation_{name}": value for name, value in estimates.items()
     }
 
 
-def _named(split: str, parts: list[tuple[int, RiskLosses]], weights: RiskLossWeights) -> Row:
+def _named(
+    split: str, losses_by_batch: list[tuple[int, RiskLosses]], weights: RiskLossWeights
+) -> Row:
     """Return the means of losses over rows, by column."""
-    counts = torch.tensor([count for count, _ in parts], dtype=torch.float)
+    counts = torch.tensor([count for count, _ in losses_by_batch], dtype=torch.float)
     mean = RiskLosses(
         *(
-            (counts * torch.stack(each)).sum() / counts.sum()
-            for each in zip(*(losses for _, losses in parts), strict=True)
+            (counts * torch.stack(values)).sum() / counts.sum()
+            for values in zip(*(losses for _, losses in losses_by_batch), strict=True)
         )
     )
     row = {f"{split}_loss": mean.total(weights).item()}

@@ -1,4 +1,4 @@
-"""What to do where the training of a risk head went wrong, from what its validation rows show."""
+"""Advice on the training of a risk head that went wrong."""
 
 import numpy as np
 from jaxtyping import Float
@@ -18,15 +18,15 @@ def advise(
     labels: Float[Tensor, "m r"],
     params: RiskTraining,
 ) -> list[str]:
-    """Return a line for each fault of a risk: logits and activations are of validation rows, labels of train rows."""
+    """Return a line for each fault; logits and activations are of validation rows, labels of train rows."""
     lines = []
-    for place, risk in enumerate(risks):
-        fraction = labels[:, place].mean().item()
-        flat = within_fraction(activations[:, place].numpy())
-        if logits[:, place].std(correction=0).item() < COLLAPSED:
+    for index, risk in enumerate(risks):
+        fraction = labels[:, index].mean().item()
+        flat = within_fraction(activations[:, index].numpy())
+        if logits[:, index].std(correction=0).item() < COLLAPSED:
             lines.append(
-                f"{risk}: collapse, all images get the same logit. Raise risk.training.losses.ranking or the learning "
-                "rate, and look at the labels: can the risk be seen in the images at all?"
+                f"{risk}: collapse, as all images get the same logit. Raise risk.training.losses.ranking or the "
+                "learning rate, and check whether the risk is visible in images with the label."
             )
         elif flat < FLAT:
             lines.append(

@@ -1,7 +1,6 @@
-"""The three losses of a risk head, from labels of whole images: is it right, in order, and right in the right places?
+"""The three losses of a risk head, from image labels: cross-entropy, ranking of images, ranking of their top places.
 
-Each is a mean over the risks it is defined for; ranking and patch are 0 where a batch has no pair of images, one with
-the risk and one without.
+Each is a mean over risks. Ranking and patch are 0 if a batch lacks images with or without the risk.
 """
 
 from typing import NamedTuple
@@ -53,8 +52,8 @@ def pairwise_ranking_loss(scores: Logits, labels: Labels) -> Float[Tensor, ""]:
 def patch_contrast_loss(top: Float[Tensor, "b r k"], labels: Labels) -> Float[Tensor, ""]:
     """Return the mean of log(1 + exp(-(t_pos - t_neg))) over pairs of images and over their top places.
 
-    The highest place of one is compared with the highest of the other, the second with the second, and so on: places
-    that look like the risk must stand above those that look most like it in images without it.
+    The highest place of one image is compared with the highest of the other, the second with the second, and so on, so
+    that places with the risk rank above the most similar places in images without it.
     """
     means = []
     for values, label in zip(top.unbind(1), labels.unbind(1), strict=True):

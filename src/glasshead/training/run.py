@@ -1,4 +1,4 @@
-"""A training on its way: its state, its steps and epochs, and how it is saved and taken up again."""
+"""A running training: its state, steps and epochs, and how it is saved and resumed."""
 
 import logging
 import math
@@ -39,7 +39,7 @@ Augmentation = Callable[
 
 
 class Run:
-    """One training of `model`, which is on `device`; `restore`, `train`, `finish` in this order."""
+    """One training of `model`, which is on `device`; call `restore`, `train` and `finish` in this order."""
 
     def __init__(
         self,
@@ -74,15 +74,15 @@ class Run:
         self.optimisers: list[torch.optim.Optimizer] = []
 
     def restore(self) -> None:
-        """Take up the last checkpoint of this very training, if there is one."""
-        found = self.checkpoints.load("last", self.identity) if self.checkpoints else None
-        parts = split_parts(found[1] if found else {})
-        if found:
-            self.progress = found[0]
-            self.model.load_state_dict(parts["model"])
+        """Resume the last checkpoint of this training, if there is one."""
+        checkpoint = self.checkpoints.load("last", self.identity) if self.checkpoints else None
+        groups = split_parts(checkpoint[1] if checkpoint else {})
+        if checkpoint:
+            self.progress = checkpoint[0]
+            self.model.load_state_dict(groups["model"])
             if self.average:
-                self.average.module.load_state_dict(parts["average"])
-            self.best = {name: value.to(self.device) for name, value in parts["best"].items()}
+                self.average.module.load_state_dict(groups["average"])
+            self.best = {name: value.to(self.device) for name, value in groups["best"].items()}
             self.stepper.micro_batch = self.progress.micro_batch
             self.stepper.scaler.load_state_dict(self.progress.scaler)
             self._note_saved()
@@ -90,7 +90,7 @@ class Run:
             logger.info("Training %s %s", what, self.progress.place())
         if not self.progress.finished:
             self._enter_phase()
-            load_optimisers(self.optimisers, parts["optimiser"])
+            load_optimisers(self.optimisers, groups["optimiser"])
 
     def train(self) -> None:
         """Train to the end."""
@@ -132,11 +132,11 @@ class Run:
 
     def _step(self, rows: Tensor, pixels: Tensor) -> None:
         progress, params = self.progress, self.params
-        place = (progress.phase, progress.epoch, progress.step)
+        position = (progress.phase, progress.epoch, progress.step)
         images, targets = self.augmentation(
             pixels.to(self.device, non_blocking=True),
             self.labels[rows.to(self.device, non_blocking=True)],
-            stream_seed(self.seed, "augmentation", *place),
+            stream_seed(self.seed, "augmentation", *position),
             len(progress.history.epochs),
         )
         factor = rate_factor(
@@ -146,7 +146,7 @@ class Run:
         )
         set_rates(self.optimisers, factor)
         images = images.contiguous(memory_format=self.layout)
-        seed = stream_seed(self.seed, "step", *place)
+        seed = stream_seed(self.seed, "step", *position)
         measured = self.stepper(images, targets, self.optimisers, seed)
         self.meter.note(factor * params.optimiser.learning_rate, measured)
         progress.step += 1
@@ -174,25 +174,27 @@ class Run:
             self.average.copy_buffers(self.model)
             module = self.average.module
         size = min(self.batch_size, self.stepper.micro_batch or self.batch_size)
-        found = validate(module, self.validation_set, size, self.device, self.stepper.autocast)
-        if not math.isfinite(found.loss):
-            raise self._diverged(f"validation loss {found.loss} after step {len(history.steps)}")
+        validation = validate(module, self.validation_set, size, self.device, self.stepper.autocast)
+        if not math.isfinite(validation.loss):
+            raise self._diverged(
+                f"validation loss {validation.loss} after step {len(history.steps)}"
+            )
         row = history.add_epoch(
             self.phases[phase].name,
             self.epoch_steps,
             self.batch_size,
-            found.loss,
-            found.accuracy,
+            validation.loss,
+            validation.accuracy,
             progress.seconds,
         )
         logger.info(
-            "Epoch %d (%s): train loss %.4f, validation loss %.4f, accuracy %.4f, %.0f s",
-            row["epoch"], row["phase"], row["train_loss"], found.loss, found.accuracy, row["seconds"],
+            "Epoch %d (%s): train loss %.3f, validation loss %.3f, accuracy %.3f, %.0f s",
+            row["epoch"], row["phase"], row["train_loss"], validation.loss, validation.accuracy, row["seconds"],
         )  # fmt: skip
-        progress.confusion = found.confusion.tolist() if self.params.mining else None
+        progress.confusion = validation.confusion.tolist() if self.params.mining else None
         if is_best := history.note_best(self.params.select_by):
             self.best = {name: value.clone() for name, value in module.state_dict().items()}
-        progress.move_on([each.epochs for each in self.phases], self.params.patience)
+        progress.move_on([planned.epochs for planned in self.phases], self.params.patience)
         if self.checkpoints and is_best:
             self.checkpoints.save("best", self.identity, progress, self.best)
         self._save()
@@ -205,12 +207,12 @@ class Run:
         progress = self.progress
         progress.micro_batch = self.stepper.micro_batch
         progress.scaler = self.stepper.scaler.state_dict()
-        parts = {"model": self.model.state_dict(), "best": self.best}
+        groups = {"model": self.model.state_dict(), "best": self.best}
         if self.average:
-            parts["average"] = self.average.module.state_dict()
+            groups["average"] = self.average.module.state_dict()
         if progress.epoch or progress.step:  # a phase that begins has new optimisers
-            parts["optimiser"] = optimiser_tensors(self.optimisers)
-        self.checkpoints.save("last", self.identity, progress, join_parts(parts))
+            groups["optimiser"] = optimiser_tensors(self.optimisers)
+        self.checkpoints.save("last", self.identity, progress, join_parts(groups))
         self._note_saved()
 
     def _note_saved(self) -> None:

@@ -1,4 +1,4 @@
-"""One optimisation step, in the precision and the memory there is, and the numbers of the latest steps."""
+"""One optimisation step within the precision and memory of the device, and its measurements."""
 
 import math
 from collections.abc import Callable
@@ -16,15 +16,15 @@ from glasshead.training.params import TrainingParams, choose_precision
 
 
 class Stepper:
-    """Steps of `model` on `device` that minimise cross-entropy, its rows weighted by `class_weights` if there are any.
+    """Steps of `model` on `device` that minimise cross-entropy, weighted by `class_weights` if given.
 
-    A batch that does not fit into memory is computed in halves, down to single images, whose gradients add up to the
-    batch's; so are those after it. Batch norms then see the smaller batches.
+    A batch that does not fit into memory is halved, down to single images, as are later ones. Gradients are added up,
+    but batch norms see the smaller batches.
 
     Attributes:
         autocast: the context of a forward pass.
         scaler: the gradient scaler; enabled with float16 alone.
-        micro_batch: the most images at once, as far as known; 0 is no limit.
+        micro_batch: the largest number of images known to fit at once; 0 is no limit.
     """
 
     def __init__(
@@ -50,22 +50,22 @@ class Stepper:
         optimisers: list[torch.optim.Optimizer],
         seed: int,
     ) -> Float[Tensor, " 3"]:
-        """Take a step whose draws, such as dropout's, come from `seed`; return loss, accuracy and gradient norm.
+        """Take a step whose randomness, such as dropout, depends on `seed`; return loss, accuracy and gradient norm.
 
-        The accuracy counts the largest target as the right class; the norm is that before clipping. They stay on the
-        device, so that nobody waits for it.
+        The accuracy counts the largest target as the right class; the norm is that before clipping. The numbers stay
+        on the device, to avoid waiting for it.
 
         Raises:
-            TrainingError: one image alone does not fit into memory.
-            ParameterError: the model is to be compiled, and this machine cannot.
+            TrainingError: a single image does not fit into memory.
+            ParameterError: the model cannot be compiled on this machine.
         """
-        parts = None
-        while parts is None:
+        loss_and_accuracy = None
+        while loss_and_accuracy is None:
             torch.manual_seed(seed)
             for optimiser in optimisers:
                 optimiser.zero_grad()
             try:
-                parts = self._accumulate(images, targets)
+                loss_and_accuracy = self._accumulate(images, targets)
             except torch.OutOfMemoryError as error:
                 self.micro_batch = halve_batch(
                     min(self.micro_batch or len(images), len(images)),
@@ -74,25 +74,25 @@ class Stepper:
                     TrainingError,
                     "Use a smaller model or smaller images.",
                 )
-        return torch.stack([*parts, self._update(optimisers)])
+        return torch.stack([*loss_and_accuracy, self._update(optimisers)])
 
     def has_skipped(self, norm: float) -> bool:
-        """Whether a step of this gradient norm was skipped for an overflow of float16, as its scaler expects at times.
+        """Whether a step with this gradient norm was skipped because float16 overflowed, as it does at times.
 
-        A scale below 1 means that overflow is no longer the reason.
+        If the scale is below 1, overflow is not the reason.
         """
         return self.scaler.is_enabled() and not math.isfinite(norm) and self.scaler.get_scale() >= 1
 
     def _accumulate(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         losses, right = [], []
-        parts = math.ceil(len(images) / (self.micro_batch or len(images)))
-        for part, wanted in zip(
-            images.tensor_split(parts), targets.tensor_split(parts), strict=True
+        pieces = math.ceil(len(images) / (self.micro_batch or len(images)))
+        for chunk, wanted in zip(
+            images.tensor_split(pieces), targets.tensor_split(pieces), strict=True
         ):
             with self.autocast:
-                logits = self.forward(part)
+                logits = self.forward(chunk)
             loss = soft_cross_entropy(logits, wanted, self.class_weights, self.smoothing)
-            loss = loss * (len(part) / len(images))
+            loss = loss * (len(chunk) / len(images))
             self.scaler.scale(loss).backward()
             losses.append(loss.detach())
             right.append((logits.argmax(dim=1) == wanted.argmax(dim=1)).sum())
@@ -112,7 +112,7 @@ class Stepper:
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return `model` compiled, which happens when it is called; ParameterError where it cannot be, then."""
+    """Return `model`, which is compiled at its first call; ParameterError if that fails."""
     compiled = torch.compile(model)
     from torch._dynamo.exc import TorchDynamoException  # torch.compile has imported it
 
@@ -121,8 +121,8 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
             logits: Tensor = compiled(images)
         except TorchDynamoException as error:
             raise ParameterError(
-                f"`compile` is true, but torch.compile fails on this machine: {str(error).splitlines()[0]}. It wants a "
-                "C++ compiler: install g++, or name one in the variable CXX. Or set `compile` to false."
+                f"`compile` is true, but torch.compile fails on this machine: {str(error).splitlines()[0]}. It needs "
+                "a C++ compiler: install g++, or name one in the variable CXX. Or set `compile` to false."
             ) from error
         return logits
 
@@ -155,7 +155,7 @@ class Meter:
         self._unread.append((learning_rate, measured))
 
     def read(self, history: History) -> str:
-        """Move all into `history` up to the first that is not finite; return that one in words, or else nothing."""
+        """Move steps into `history` until one is not finite; return that one in words, or nothing."""
         if not self._unread:
             return ""
         rates, measured = zip(*self._unread, strict=True)

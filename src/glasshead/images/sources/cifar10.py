@@ -86,7 +86,7 @@ def _damaged(batches: Path) -> list[str]:
     meta = CIFAR10.meta["filename"], CIFAR10.meta["md5"]
     problems = []
     for name, expected in [*CIFAR10.train_list, *CIFAR10.test_list, meta]:
-        found = calculate_md5(batches / name) if (batches / name).is_file() else "none"
-        if found != expected:
-            problems.append(f"{name} has MD5 {found}, expected {expected}")
+        actual = calculate_md5(batches / name) if (batches / name).is_file() else "none"
+        if actual != expected:
+            problems.append(f"{name} has MD5 {actual}, expected {expected}")
     return problems

@@ -31,18 +31,18 @@ def find_layout(
 
 def _tops(root: str | Path, folders: Callable[[str], list[str]]) -> tuple[str, ...]:
     """Return ("train", "test"), one of them, or ("",) where class folders lie directly under the root."""
-    found = folders("")
-    splits = tuple(name for name in SPLITS if name in found and folders(name))
-    others = sorted(set(found) - set(splits))
-    if splits and others:
+    names = folders("")
+    splits = tuple(name for name in SPLITS if name in names and folders(name))
+    beside = sorted(set(names) - set(splits))
+    if splits and beside:
         raise SourceError(
-            f"{root} has {' and '.join(splits)} beside {', '.join(map(shown, others))}: keep either class folders, or "
+            f"{root} has {' and '.join(splits)} beside {', '.join(map(shown, beside))}: keep either class folders, or "
             "train/ and test/ with class folders in them. Validation data belongs in train/: it is cut from there."
         )
     return splits or ("",)
 
 
-def place(name: str, tops: tuple[str, ...]) -> tuple[str | None, str | None]:
+def split_and_label(name: str, tops: tuple[str, ...]) -> tuple[str | None, str | None]:
     """Return the given split and the label of a file, from its name relative to the root."""
     *folders, _ = name.split("/")
     split = folders.pop(0) if folders and folders[0] in tops else None

@@ -85,7 +85,7 @@ def _load(params: HubParams) -> dict[str, "Dataset"]:
         )
     if ignored := set(loaded) - set(wanted.values()):
         logger.warning("%s: not read are the splits %s", params.id, ", ".join(sorted(ignored)))
-    return {given: _undecoded(loaded[name], params.image_column) for given, name in wanted.items()}
+    return {split: _undecoded(loaded[name], params.image_column) for split, name in wanted.items()}
 
 
 def _undecoded(rows: "Dataset", image_column: str) -> "Dataset":

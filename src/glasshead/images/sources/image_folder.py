@@ -13,7 +13,7 @@ from typing import ClassVar
 from glasshead.errors import SourceError
 from glasshead.images.hidden import is_hidden
 from glasshead.images.sources.base import Refused, Source, SourceParams, plain_record
-from glasshead.images.sources.class_folders import find_layout, is_text, place, shown
+from glasshead.images.sources.class_folders import find_layout, is_text, shown, split_and_label
 from glasshead.images.sources.remote import Location, Remote, RemoteFile
 from glasshead.images.table import Record
 
@@ -51,7 +51,7 @@ class ImageFolderParams(SourceParams, frozen=True):
 def _records(root: Path, tops: tuple[str, ...]) -> Iterator[Record | Refused]:
     for path in _files(root):
         name = path.relative_to(root).as_posix()
-        split, label = place(name, tops)
+        split, label = split_and_label(name, tops)
         if reason := _refusal(root, path, label):
             yield Refused(shown(name), reason)
         else:
@@ -107,7 +107,7 @@ def _remote_records(remote: Remote, tops: tuple[str, ...]) -> Iterator[Record | 
         read = dict(zip(sound, remote.read(sound), strict=True))
         for name, reason in reasons.items():
             data = read.get(name)
-            split, label = place(name, tops)
+            split, label = split_and_label(name, tops)
             if isinstance(data, bytes):
                 yield plain_record(name, data, str(label), split)
             else:
@@ -137,7 +137,7 @@ def _remote_refusal(file: RemoteFile, tops: tuple[str, ...]) -> str:
         return _too_large(file.size)
     if not is_text(file.name):
         return "its name is not UTF-8"
-    return "" if place(file.name, tops)[1] else "not in a class folder"
+    return "" if split_and_label(file.name, tops)[1] else "not in a class folder"
 
 
 def _too_large(size: int) -> str:

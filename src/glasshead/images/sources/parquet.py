@@ -56,7 +56,7 @@ def _class_names(
     splits: dict[str | None, list[pq.ParquetFile]], params: ParquetParams
 ) -> tuple[str, ...] | None:
     """Check the columns of every file and return the class names that all agree on, or None."""
-    found = set()
+    names = set()
     for split, files in splits.items():
         for file in files:
             where = f"a {split or 'parquet'} file of {params.path}"
@@ -67,10 +67,10 @@ def _class_names(
                 params.attribute_columns,
                 where,
             )
-            found.add(class_names(file.schema_arrow, params.label_column))
-    if len(found) > 1:
+            names.add(class_names(file.schema_arrow, params.label_column))
+    if len(names) > 1:
         raise SourceError(f"the files of {params.path} name different classes: write them alike.")
-    return found.pop()
+    return names.pop()
 
 
 def _open(path: str | Path | None) -> dict[str | None, list[pq.ParquetFile]]:
@@ -94,7 +94,7 @@ def _open(path: str | Path | None) -> dict[str | None, list[pq.ParquetFile]]:
 
 def _splits(names: list[str], where: str | Path) -> dict[str | None, list[str]]:
     """Return the names of each given split's files."""
-    found: dict[str | None, list[str]] = {
+    files_of: dict[str | None, list[str]] = {
         split: sorted(
             name
             for name in names
@@ -102,11 +102,11 @@ def _splits(names: list[str], where: str | Path) -> dict[str | None, list[str]]:
         )
         for split in ("train", "test")
     }
-    if not found["train"]:
+    if not files_of["train"]:
         raise SourceError(
             f"ingest.parquet.path: {where} has no train.parquet. Name its folder or one file."
         )
-    chosen = {split: files for split, files in found.items() if files}
+    chosen = {split: files for split, files in files_of.items() if files}
     parquet = {name for name in names if name.endswith(".parquet")}
     if ignored := sorted(parquet - set(chain.from_iterable(chosen.values()))):
         logger.warning("Not read, as only train and test splits are: %s", ", ".join(ignored))

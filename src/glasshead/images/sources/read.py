@@ -105,20 +105,20 @@ def _check_bad_fraction(sound: int, refused: list[Refused], params: IngestParams
     if len(refused) > params.max_bad_fraction * total:
         examples = "; ".join(f"{file!r}: {reason}" for file, reason in refused[:SHOWN])
         raise SourceError(
-            f"{len(refused)} of {total} images are unusable; ingest.max_bad_fraction allows a fraction of "
-            f"{params.max_bad_fraction:g}. The first: {examples}. Repair or remove them, or raise "
-            "ingest.max_bad_fraction: with 1 the run lists them all in data/02_intermediate/quarantine.csv."
+            f"{len(refused)} of {total} images are unusable; ingest.max_bad_fraction allows "
+            f"{params.max_bad_fraction:g}. The first are {examples}. Repair or remove them, or raise "
+            "ingest.max_bad_fraction: with 1, the run lists all of them in data/02_intermediate/quarantine.csv."
         )
 
 
 def _check_content(images: ImageTable, frame: pd.DataFrame, source: str) -> None:
     if repeated := images.repeated_ids():
         raise SourceError("{} image ids occur more than once: {}.".format(*_summary(repeated)))
-    found = sorted(set(frame["label"]))
-    if len(found) < 2:
+    labels = sorted(set(frame["label"]))
+    if len(labels) < 2:
         raise SourceError(
-            f"ingest.source {source} has usable images of {len(found)} class only "
-            f"({', '.join(found)}): a classifier needs two."
+            f"ingest.source {source} has usable images of {len(labels)} class only "
+            f"({', '.join(labels)}): a classifier needs two."
         )
 
 

@@ -75,7 +75,7 @@ class Remote:
 
     def path(self, name: str) -> str:
         """Return what the file system calls the file or folder `name`, given relative to the address."""
-        return "/".join(part for part in (self.root, name) if part)
+        return "/".join(piece for piece in (self.root, name) if piece)
 
     def folders(self, folder: str = "") -> list[str]:
         """Return the names of the folders in `folder`, in order, without hidden ones."""
@@ -114,8 +114,10 @@ class Remote:
             listed = self.system.ls(path, detail=True)
             self.system.invalidate_cache(path)  # it would keep all that was ever listed in memory
         paths = [(info["name"].strip("/"), info) for info in listed]
-        inside = [(found, info) for found, info in paths if found != path.strip("/")]
-        named = [(found.rsplit("/", 1)[-1], info) for found, info in inside]
+        inside = [
+            (path_inside, info) for path_inside, info in paths if path_inside != path.strip("/")
+        ]
+        named = [(path_inside.rsplit("/", 1)[-1], info) for path_inside, info in inside]
         visible = [(name, info) for name, info in named if not is_hidden(name)]
         return sorted(visible, key=itemgetter(0))
 

@@ -1,4 +1,4 @@
-"""Fit temperatures and the threshold of abstention on the calibration split and give them to the classifier."""
+"""Fit temperatures and an abstention threshold on the calibration split, and add them to the classifier."""
 
 from glasshead.pipelines.calibrate.pipeline import create_pipeline
 

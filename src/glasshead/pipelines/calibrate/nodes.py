@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @runtime_checkable
 class Calibratable(Protocol):
-    """What calibration asks of a classifier."""
+    """What calibration needs of a classifier."""
 
     def with_temperatures(self, temperatures: dict[str, float]) -> "Calibratable":
         """Return a copy that uses these temperatures."""
@@ -26,9 +26,9 @@ class Calibratable(Protocol):
 def fit_threshold(
     calibration_logits: pd.DataFrame, temperatures: dict[str, float], parameters: CalibrateParams
 ) -> Abstention:
-    """Return the confidence below which the classifier abstains, so that its answers keep to the target error.
+    """Return the confidence below which the classifier abstains to keep the target error.
 
-    Where no threshold is shown to do so, it always abstains, with a warning.
+    If no threshold is shown to keep it, the classifier always abstains, with a warning.
     """
     rows = apply_temperatures(calibration_logits, temperatures)
     correct = (rows["predicted"] == rows["label"]).to_numpy(bool)
@@ -37,13 +37,13 @@ def fit_threshold(
     )
     if fitted["threshold"] is None:
         logger.warning(
-            "No confidence is shown to keep the error of answers below calibrate.target_error = %g by %d calibration "
-            "rows, so predictions always abstain: raise it, or the rows.",
+            "Predictions always abstain: no confidence threshold keeps calibrate.target_error = %g on %d calibration "
+            "rows. Raise the target error, or add calibration rows.",
             parameters.target_error, fitted["rows"],
         )  # fmt: skip
     else:
         logger.info(
-            "Answers above a confidence of %g: %.0f %% of the calibration rows, an error of %.4f, below %.4f at %g %%",
+            "Answers above a confidence of %g: %.0f %% of calibration rows, error %.3f, below %.3f at %g %%",
             fitted["threshold"], 100 * fitted["coverage"], fitted["error"], fitted["error_bound"],
             100 * fitted["certainty"],
         )  # fmt: skip

@@ -29,14 +29,14 @@ def embed_images(
 ) -> tuple[Embeddings, dict[str, Any]]:
     """Return the encoder's outputs for `images`, their L2 norm kept as it is, and a summary.
 
-    Raises ArtifactError if `samples` are not the rows of `images`, or `processor` is not what the backbone's image
-    processor does: preprocess has not seen these images or this backbone.
+    Raises ArtifactError if `samples` are not the rows of `images`, or `processor` differs from the backbone's: then
+    preprocess ran on other images or with another backbone.
     """
     images.check_rows(samples)
     if processor != processor_settings(backbone):
         raise ArtifactError(
-            f"Preprocess has resolved the image processor of {processor['backbone']!r}, not of {backbone.name!r} "
-            "as it is now. Run the preprocess pipeline again with this backbone."
+            f"Preprocess resolved the image processor of {processor['backbone']!r}, which differs from that of "
+            f"{backbone.name!r}. Run the preprocess pipeline again with this backbone."
         )
     options: dict[str, Any] = {
         "batch_size": None if params.batch_size == "auto" else params.batch_size,
@@ -54,9 +54,9 @@ def embed_images(
 def embed_texts(
     taxonomy: dict[str, Any], images: ImageTable, backbone: BackboneParams
 ) -> pd.DataFrame:
-    """Return one row a prompt: prompt, kind, subtask, value, embedding (d float32), encoder_key.
+    """Return a row for each prompt: prompt, kind, subtask, value, embedding (d float32), encoder_key.
 
-    `kind` is class or value; a class has no subtask. Raises BackboneError where the backbone has no text tower.
+    `kind` is class or value; a class has no subtask. Raises BackboneError if the backbone has no text tower.
     """
     encoder = load_text_encoder(backbone)
     prompts = write_prompts(Taxonomy.model_validate(taxonomy), images.classes)

@@ -10,7 +10,7 @@ from glasshead.models.clip import Output
 
 
 class RayParams(BaseModel, extra="forbid", frozen=True):
-    """Of the Ray engine: `address` of a cluster, None to start Ray here; `max_retries` where a worker dies."""
+    """The Ray engine: `address` of a cluster, None to start Ray here; `max_retries` after a worker died."""
 
     address: str | None = None
     workers: PositiveInt | Literal["auto"] = "auto"
@@ -18,9 +18,9 @@ class RayParams(BaseModel, extra="forbid", frozen=True):
 
 
 class EmbedParams(BaseModel, extra="forbid", frozen=True):
-    """`batch_size` images a forward pass; `shard_rows` images a shard, the most that a killed run loses.
+    """`batch_size`: images in a forward pass. `shard_rows`: images in a shard; a killed run loses at most one shard.
 
-    `output` is what the image encoder gives.
+    `output`: which output of the image encoder is stored.
     """
 
     engine: Literal["local", "ray"] = "local"

@@ -17,15 +17,15 @@ def average_classifiers(
     fitting_samples: pd.DataFrame,
     parameters: EnsembleParams,
 ) -> Ensemble:
-    """Return the classifier that averages the members' calibrated probabilities, not yet calibrated itself.
+    """Return the uncalibrated classifier that averages the members' calibrated probabilities.
 
     Raises:
-        ArtifactError: a member is not there, or was trained on other images or other splits than these.
+        ArtifactError: a member is missing, or was trained on other images or splits.
         ParameterError: a member is named twice, or has other classes than the first.
     """
     if len(set(parameters.members)) < len(parameters.members):
         raise ParameterError(
-            f"`ensemble.members` names a classifier twice: {', '.join(parameters.members)}. Each counts once."
+            f"`ensemble.members` names a classifier twice: {', '.join(parameters.members)}. Name each once."
         )
     members = {name: classifiers.load(name) for name in parameters.members}
     for name, member in members.items():

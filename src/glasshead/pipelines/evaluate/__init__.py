@@ -1,4 +1,4 @@
-"""Measure a calibrated classifier on the test split; the gate is a pipeline of its own, to run last."""
+"""Measure a calibrated classifier on the test split; the gate is a separate pipeline that runs last."""
 
 from glasshead.pipelines.evaluate.pipeline import create_pipeline, gate_pipeline
 

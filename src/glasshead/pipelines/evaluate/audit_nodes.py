@@ -1,4 +1,4 @@
-"""The node of `evaluate` that looks for what the mistakes on test rows have in common."""
+"""The node of `evaluate` that looks for patterns in the mistakes on test rows."""
 
 import logging
 
@@ -25,17 +25,17 @@ def find_faults(
     reliability: pd.DataFrame | None = None,
     further: list[Finding] | None = None,
 ) -> list[Finding]:
-    """Return the findings on the classifier and `further` ones, the severest first; none where nothing is found.
+    """Return the findings on the classifier and `further` ones, the most severe first.
 
-    Of a softmax output: confident_mistakes, confused_classes, class_accuracy, miscalibration, concept_leakage, and
-    attribute_accuracy, which needs attributes of the image table. The two of accuracy say so where they have nothing to
-    compare. Of a sigmoid output: confident_mistakes of each class.
+    Checks of a softmax output are confident_mistakes, confused_classes, class_accuracy, miscalibration,
+    concept_leakage and attribute_accuracy, which needs attributes of the image table. The two on accuracy report it if
+    they have nothing to compare. The check of a sigmoid output is confident_mistakes of each class.
 
-    Raises ArtifactError where `samples` lack test rows.
+    Raises ArtifactError if `samples` lack test rows.
     """
     if not test["image_id"].isin(samples["image_id"]).all():
         raise ArtifactError(
-            "The predictions are not those of the samples. Run the calibrate pipeline again."
+            "The predictions belong to other samples. Run the calibrate pipeline again."
         )
     findings: list[Finding | None] = [*(further or [])]
     for name in class_columns(test, LABEL):
@@ -57,12 +57,12 @@ def find_faults(
     for finding in sorted_findings:
         logger.warning("%s (%s): %s", finding["check"], finding["severity"], finding["summary"])
     if not sorted_findings:
-        logger.info("No finding: the checks of the classifier have run and found nothing")
+        logger.info("The checks of the classifier have run and found nothing")
     return sorted_findings
 
 
 def _yes_or_no(test: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return whether test images have the label `name`, what the score predicts, and its confidence in that."""
+    """Return whether test images have the label `name`, whether the score predicts it, and with which confidence."""
     probability = test[f"probability/{name}"]
     return pd.DataFrame(
         {

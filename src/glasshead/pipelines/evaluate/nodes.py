@@ -1,4 +1,4 @@
-"""Nodes of `evaluate`. All of them read test rows alone."""
+"""Nodes of `evaluate`, which read only test rows."""
 
 import json
 import logging
@@ -35,11 +35,11 @@ Metrics = dict[str, dict[str, float | None]]
 def select_test(
     images: ImageTable, samples: pd.DataFrame, logits: pd.DataFrame, predictions: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the test rows with all that is measured on them: logits, labels, targets, calibrated probabilities.
+    """Return the test rows with logits, labels, targets and calibrated probabilities.
 
     Raises:
-        ArtifactError: the predictions are of other logits, samples or images than those there are now.
-        SplitError: there are none.
+        ArtifactError: the predictions are of other logits, samples or images than the current ones.
+        SplitError: there are no test rows.
     """
     check_predictions(images, samples, predictions)
     return table_of_test(logits, predictions)
@@ -57,10 +57,10 @@ def compute_metrics(
 ) -> Metrics:
     """Return `{metric: {value, low, high, n}}` on the test rows, all intervals from the same resamples.
 
-    `localisation` says how maps agree with masks: image_id, risk (the class) and a column a measure. Means over its
-    rows join the metrics; of several classes, each has its own as `<class>/<metric>` too.
-    `n` of `temperature` counts the calibration rows it was fitted on. It and `ece_consistency_95`
-    have no interval: resampling test rows says nothing about them.
+    `localisation` holds how well maps agree with masks: image_id, risk (the class) and a column for each measure. Its
+    means are added to the metrics; each of several classes also has its own as `<class>/<metric>`.
+    `temperature` and `ece_consistency_95` have no interval, as resampling test rows says nothing about them. `n` of
+    `temperature` counts the calibration rows.
     """
     heads = read_heads(test)
     measure = softmax_statistics if FINAL in heads else sigmoid_statistics
@@ -86,7 +86,7 @@ def compute_metrics(
 
 
 def measure_class_recall(test: pd.DataFrame) -> pd.DataFrame:
-    """Return class, n, recall and its 95 % Wilson interval, null below two test rows."""
+    """Return class, n, recall and its 95 % Wilson interval, null for fewer than two test rows."""
     hits = (test["label"] == test["predicted"]).groupby(test["label"])
     classes = pd.Index(class_columns(test, "probability/"), name="class")
     n = hits.size().reindex(classes, fill_value=0)
@@ -96,7 +96,7 @@ def measure_class_recall(test: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_confused_pairs(test: pd.DataFrame, parameters: EvaluateParams) -> pd.DataFrame:
-    """Return one row per pair of classes that was confused, most frequent first.
+    """Return a row for each pair of confused classes, the most frequent first.
 
     Columns: true, predicted, count, fraction (of the true class's test rows), examples (JSON list of
     the image_ids of the most confident mistakes).
@@ -150,9 +150,9 @@ def plot_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> Figure:
 
 
 def measure_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> pd.DataFrame:
-    """Return where calibrated confidence and accuracy part, a row for each bin of `ece` that has test rows.
+    """Return calibrated confidence and accuracy in each bin of `ece` that has test rows.
 
-    Columns: from and to, the bin's edges; n; mean confidence; accuracy, and its 95 % Wilson interval, low and high.
+    Columns: from and to, the bin's edges; n; mean confidence; accuracy; low and high, its 95 % Wilson interval.
     """
     n_bins, head = parameters.n_bins, read_heads(test)[FINAL]
     curve = measures.reliability_curve(calibrated_of(head), head.labels, n_bins)
@@ -194,21 +194,21 @@ def plot_confused_pairs(
 
 
 def check_gate(metrics: Metrics, parameters: EvaluateParams, *saved: object) -> None:
-    """Log the accuracy; raise GateError below the minimum. `saved` is only there to be saved first."""
+    """Log the accuracy; raise GateError below the minimum. `saved` only ensures that results are saved first."""
     estimate, minimum = metrics["accuracy"], parameters.minimum_accuracy
     accuracy, low, high = (estimate[bound] for bound in ("value", "low", "high"))
     if accuracy is not None and low is not None and high is not None:
         logger.info("Test accuracy %.3f (%.3f–%.3f, n = %d)", accuracy, low, high, estimate["n"])
     if minimum and (accuracy is None or accuracy < minimum):
-        reached = "is undefined" if accuracy is None else f"is {accuracy:.4f}"
+        reached = "is undefined" if accuracy is None else f"is {accuracy:.3f}"
         raise GateError(
-            f"test accuracy {reached}, below evaluate.minimum_accuracy = {minimum:g}; all results "
-            "were saved: look at confused_pairs, or switch the gate off with a minimum of 0"
+            f"test accuracy {reached}, below evaluate.minimum_accuracy = {minimum:g}. All results were saved. Look at "
+            "confused_pairs, or set the minimum to 0 to switch the gate off"
         )
 
 
 def _prefixes(heads: dict[str, Head]) -> dict[str, str]:
-    """Return the heads that have a calibration error of their own, by what their metrics' names begin with."""
+    """Return the heads with their own calibration error, by the prefix of their metrics."""
     if FINAL in heads:
         return {"": FINAL}
     return {f"{name}/" if len(heads) > 1 else "": name for name in heads}
@@ -239,8 +239,8 @@ def _log_metrics(estimates: dict[str, Estimate]) -> None:
     logger.info(
         "Test images: %s",
         ", ".join(
-            f"{name} undefined" if each.value is None else f"{name} {each.value:.3f}"
-            for name, each in shown.items()
+            f"{name} undefined" if estimate.value is None else f"{name} {estimate.value:.3f}"
+            for name, estimate in shown.items()
         ),
     )
 

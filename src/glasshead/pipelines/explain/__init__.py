@@ -1,4 +1,4 @@
-"""Why the classifier decided as it did, on some test images: by concepts and by pixels."""
+"""Explain a classifier's decisions on test images by concepts and by pixels."""
 
 from glasshead.pipelines.explain.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Why does a bottleneck answer a concept as it does? Pixels of the shown images explained for every subtask."""
+"""The node of `explain` that explains a bottleneck's answer to each subtask by the pixels of the shown images."""
 
 import logging
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ def explain_answers(
     parameters: ExplainParams,
     seed: int,
 ) -> Arrays:
-    """Return a map of the pixels for the likeliest value of each concept, of the images that figures show.
+    """Return a map of the pixels for the likeliest value of each concept, for the images that figures show.
 
-    Arrays: image_id (n,); method (), the first of `concepts.maps` that applies, "" for none; subtasks (s,), up to
-    `concepts.mapped` of `all` () that there are, by mean |Shapley value|, or none without a method; maps (n, s, h, w)
-    float32, of the value's raw logit; answers (n, s) values, their raw probabilities (n, s), and right (n, s), whether
-    they are the samples' own.
+    Arrays: image_id (n,); method (), the first of `concepts.maps` that applies, "" for none; subtasks (s,), the
+    `concepts.mapped` of `all` () with the largest mean |Shapley value|, none without a method; maps (n, s, h, w)
+    float32 of the value's raw logit; answers (n, s), the values; probabilities (n, s), raw; right (n, s), whether the
+    answers are true.
 
-    Raises ArtifactError if `samples` do not answer the subtasks.
+    Raises ArtifactError if `samples` lack answers to the subtasks.
     """
     shown = examples["shown"].to_numpy()
     pixels = torch.from_numpy(example_images["pixels"][shown])
@@ -52,14 +52,15 @@ def explain_answers(
     probabilities = np.zeros((len(pixels), len(subtasks)), np.float32)
     with computing_on(classifier, device):
         images = as_images(pixels.to(device))
-        for place, task in enumerate(subtasks):
+        for column, task in enumerate(subtasks):
             concept = ConceptLogits(classifier, task.name)
             best = _probabilities(concept, images, budget.batch_size).max(dim=1)
-            maps[:, place] = METHODS[method](concept, images, best.indices, budget).maps
-            likeliest[:, place] = best.indices.cpu()
-            probabilities[:, place] = best.values.cpu()
+            maps[:, column] = METHODS[method](concept, images, best.indices, budget).maps
+            likeliest[:, column] = best.indices.cpu()
+            probabilities[:, column] = best.values.cpu()
     answers = [
-        np.array(task.values, dtype=str)[likeliest[:, place]] for place, task in enumerate(subtasks)
+        np.array(task.values, dtype=str)[likeliest[:, column]]
+        for column, task in enumerate(subtasks)
     ]
     return {
         "image_id": np.array(ids, dtype=str),
@@ -74,18 +75,18 @@ def explain_answers(
 
 
 def _first_applicable(classifier: nn.Module, methods: Sequence[str]) -> str:
-    """Return the first method that applies to the classifier, "" where none does."""
+    """Return the first method that applies to the classifier, or ""."""
     reasons = {name: METHODS[name].applies_to(classifier) for name in methods}
     for name, reason in reasons.items():
         if not reason:
             return name
-        logger.info("No map of concepts by %s: %s", name, reason)
+        logger.info("Concepts are not explained by %s: %s", name, reason)
     return ""
 
 
 def _probabilities(concept: ConceptLogits, images: Tensor, size: int) -> Tensor:
     @torch.no_grad()
-    def compute(part: Tensor) -> Tensor:
-        return concept(part).softmax(dim=1)
+    def compute(batch: Tensor) -> Tensor:
+        return concept(batch).softmax(dim=1)
 
     return in_passes(compute, size, images)

@@ -1,4 +1,4 @@
-"""Nodes of `explain` for bottlenecks: what each concept adds to a decision, and what happens when it is set by hand."""
+"""Nodes of `explain` for bottlenecks: what each concept adds to decisions, and what setting it by hand changes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -40,13 +40,12 @@ def explain_concepts(
     parameters: ExplainParams,
     seed: int,
 ) -> Arrays:
-    """Return what each player, a concept subtask or one of its values, adds to the output for the predicted class.
+    """Return what each player, a subtask or one of its values, adds to the output for the predicted class.
 
     Arrays: image_id, predicted (n,); unit () of the output, "probability" (calibrated) or "logit"; players (p,);
-    Shapley values (n, p), base and output (n,); concepts (n, c) probabilities of the concept values, named by
-    concept_value (c,) of the player concept_player (c,). With the exact engine also interactions (n, p, p), whose rows
-    add up to the values; where these are estimates with error bars, standard_error (n, p).
-    What an absent player says is drawn from train rows.
+    Shapley values (n, p), base and output (n,); concepts (n, c), the probabilities of the concept values; their names
+    concept_value (c,) and players concept_player (c,). The exact engine adds interactions (n, p, p), whose rows add up
+    to the values; estimates have standard_error (n, p). Absent players get their values from train rows.
 
     Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
     """
@@ -56,11 +55,11 @@ def explain_concepts(
     draw = generator(seed, "explain", "background")
     background = train.sample(min(parameters.background, len(train)), random_state=draw)
     concepts = _concept_probabilities(classifier, embeddings, content[examples["image_id"]])
-    others = _concept_probabilities(classifier, embeddings, background)
+    background_concepts = _concept_probabilities(classifier, embeddings, background)
     predicted = class_indices(classifier.classes, examples["predicted"])
-    explained = _explain(classifier, concepts, others, predicted, parameters, seed)
+    explained = _explain(classifier, concepts, background_concepts, predicted, parameters, seed)
     values = [value for task in classifier.concepts for value in task.values]
-    owners = [player for player, part in enumerate(players.values()) for _ in part]
+    owners = [player for player, columns in enumerate(players.values()) for _ in columns]
     return (
         identity(examples)
         | explained
@@ -84,15 +83,15 @@ def intervene(
 ) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """Return how decisions on the test split change when concepts are set by hand.
 
-    First accuracies as `{name: {value, low, high, n}}`, of which the last part counts concepts from 00:
-        intervention/uncertainty/<k>: k subtasks corrected, those of the largest entropy first;
-        intervention/random/<k>: in random orders, averaged over them (the interval is over other images alone);
-        intervention/<order>/mean: over all k, one number for the curve;
-        known_concepts/<k>: k subtasks known, others at their mean over train, by falling mean |Shapley value| over the
-            explained images; `added` is the one that k adds.
-    Then what `measure_flips` finds.
+    The first result holds accuracies as `{name: {value, low, high, n}}`, where k counts concepts from 00:
+        intervention/uncertainty/<k>: with k subtasks corrected, those of the largest entropy first;
+        intervention/random/<k>: the same in random orders, averaged over orders (intervals cover other images only);
+        intervention/<order>/mean: the mean over all k;
+        known_concepts/<k>: with k subtasks known and the others at their train mean, by falling mean |Shapley value|;
+            `added` names the subtask that k adds.
+    The second is the table of `measure_flips`.
 
-    Raises ArtifactError if `embeddings` are not those of `samples`, or `samples` do not answer the subtasks.
+    Raises ArtifactError if `embeddings` are not those of `samples`, or `samples` lack answers to the subtasks.
     """
     subtasks = classifier.concepts
     test = samples[samples["split"] == "test"]
@@ -120,7 +119,7 @@ def _explain(
     parameters: ExplainParams,
     seed: int,
 ) -> Arrays:
-    """Return the arrays of `_attributed`; all coalitions, where they are few, are worth evaluating but once."""
+    """Return the arrays of `_attributed`, which the exact engine derives from interactions, computed once."""
     players, output = parameters.concepts.players, parameters.concepts.output
     game = concept_game(classifier, concepts, background, predicted, players, output)
     if parameters.engine == "exact" and len(game.groups) <= MAX_EXACT_PLAYERS:
@@ -147,22 +146,22 @@ def _concept_probabilities(
 
 
 def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n s"]:
-    """Return the value index of each subtask; ArtifactError if `test` does not answer them."""
+    """Return the value index of each subtask; ArtifactError if `test` lacks some."""
     columns = [f"target/{task.name}" for task in subtasks]
     for task, name in zip(subtasks, columns, strict=True):
         if name not in test or (test[name] >= len(task.values)).any():
             raise ArtifactError(
-                f"The samples do not answer {task.name!r} as the classifier does, which was trained with another "
-                "taxonomy. Run the training, calibrate and evaluate pipelines again."
+                f"The samples do not fit the classifier's concept {task.name!r}: it was trained with another taxonomy. "
+                "Run the training, calibrate and evaluate pipelines again."
             )
     return torch.from_numpy(np.ascontiguousarray(test[columns], np.int64))
 
 
 def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
-    """Return subtasks by falling mean |Shapley value|, that of a subtask being the sum over its players."""
+    """Return subtasks by falling mean |Shapley value|, summed over the players of each subtask."""
     totals = [
-        shapley["values"][:, np.unique(shapley["concept_player"][part])].sum(axis=1)
-        for part in subtask_columns(subtasks)
+        shapley["values"][:, np.unique(shapley["concept_player"][columns])].sum(axis=1)
+        for columns in subtask_columns(subtasks)
     ]
     importance = np.abs(totals).mean(axis=1)
     return np.argsort(-importance, kind="stable").tolist()
@@ -176,14 +175,14 @@ def _intervention_curves(
     random_orders: int,
     seed: int,
 ) -> Curves:
-    """Return (subtasks + 1, n) how often each image is right, with 0, 1, … of its subtasks corrected."""
-    given = classifier, concepts, answers, labels
+    """Return (subtasks + 1, n) how often each image is classified correctly with 0, 1, … corrected subtasks."""
+    inputs = classifier, concepts, answers, labels
     seeds = [stream_seed(seed, "explain", "orders", draw) for draw in range(random_orders)]
     drawn: list[Bool[np.ndarray, "k n"]] = [
-        intervention_curve(*given, "random", each) for each in seeds
+        intervention_curve(*inputs, "random", order_seed) for order_seed in seeds
     ]
     return {
-        "intervention/uncertainty": intervention_curve(*given, "uncertainty"),
+        "intervention/uncertainty": intervention_curve(*inputs, "uncertainty"),
         "intervention/random": np.mean(drawn, axis=0),
     }
 
@@ -198,5 +197,5 @@ def _measure_curves(curves: Curves, n_resamples: int, seed: int) -> dict[str, di
         for name, curve in curves.items()
         if name.startswith("intervention/")
     }
-    found = bootstrap_intervals(statistics, n_resamples, seed)
-    return {name: asdict(estimate) for name, estimate in found.items()}
+    estimates = bootstrap_intervals(statistics, n_resamples, seed)
+    return {name: asdict(estimate) for name, estimate in estimates.items()}

@@ -12,10 +12,10 @@ class ConceptParams(BaseModel, extra="forbid", frozen=True):
     """How a bottleneck is explained.
 
     Attributes:
-        players, output: what adds to what.
-        random_orders: in how many of them concepts are corrected.
-        maps: pixel methods that show why a concept has its answer, the first of them that applies.
-        mapped: concepts whose answers are explained so at most, those that count most.
+        players, output: what is explained by what: subtasks or values, probability or logit.
+        random_orders: the number of random orders in which concepts are corrected.
+        maps: pixel methods for the answers of concepts; the first that applies is used.
+        mapped: the number of concepts with such maps, the most important ones.
     """
 
     players: Players = "subtasks"

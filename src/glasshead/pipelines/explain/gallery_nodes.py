@@ -1,4 +1,4 @@
-"""Nodes of `explain` that show what was explained: neighbours, cards of mistakes, views of two sides."""
+"""Nodes of `explain` that show explanations: neighbours, cards of mistakes, views of two groups of classes."""
 
 import logging
 from collections.abc import Mapping
@@ -38,14 +38,14 @@ def find_neighbours(
     examples: pd.DataFrame,
     parameters: ExplainParams,
 ) -> pd.DataFrame:
-    """Return the train images nearest to each example in embedding space: of the predicted class, and of another.
+    """Return the train images nearest to each example in embedding space, of the predicted class and of another.
 
-    Of the predicted class, as they show what the image looked like to the classifier. Beside them, of a wrong example
-    those of its true class, which it should have looked like; of a right one the nearest of any other class.
+    Those of the predicted class show what the image looked like to the classifier. The others are of the true class if
+    the example is a mistake, else the nearest of any other class.
 
-    A row a neighbour: image_id; same_class, whether it is of the predicted class; rank from 1, the nearest;
-    neighbour_id; label; cosine in [-1, 1]; shared_concepts, the subtasks that the classifier answers alike for both,
-    separated by ", ". There are fewer rows where train has too few images of a class.
+    Each neighbour has a row: image_id; same_class, whether it is of the predicted class; rank from 1, the nearest;
+    neighbour_id; label; cosine in [-1, 1]; shared_concepts, the subtasks with the same answer for both images,
+    separated by ", ". There are fewer rows if the train split has too few images of a class.
 
     Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
     """
@@ -53,7 +53,7 @@ def find_neighbours(
     train = samples[samples["split"] == "train"]
     pool = embeddings.of(train["content_hash"], classifier.encoder_key)
     queries = embeddings.of(content[examples["image_id"]], classifier.encoder_key)
-    answers, pool_answers = (_answers(classifier, values) for values in (queries, pool))
+    answers, pool_answers = (_likeliest_values(classifier, values) for values in (queries, pool))
     names = np.array([subtask.name for subtask in classifier.concepts], dtype=object)
     kinds = _nearest(
         queries, examples, pool, train["label"].to_numpy(object), parameters.neighbours
@@ -62,16 +62,16 @@ def find_neighbours(
         {
             "image_id": image_id,
             "same_class": same_class,
-            "rank": place + 1,
+            "rank": rank + 1,
             "neighbour_id": train["image_id"].iloc[near],
             "label": train["label"].iloc[near],
-            "cosine": float(found.similarity[row, place]),
-            "shared_concepts": ", ".join(names[shared[row, place]]),
+            "cosine": float(neighbours_of_kind.similarity[row, rank]),
+            "shared_concepts": ", ".join(names[shared[row, rank]]),
         }
-        for same_class, found in kinds.items()
-        for shared in [shared_concepts(answers, pool_answers, found)]
+        for same_class, neighbours_of_kind in kinds.items()
+        for shared in [shared_concepts(answers, pool_answers, neighbours_of_kind)]
         for row, image_id in enumerate(examples["image_id"])
-        for place, near in enumerate(found.rows[row])
+        for rank, near in enumerate(neighbours_of_kind.rows[row])
         if near != NOBODY
     ]
     columns = [
@@ -95,7 +95,7 @@ def plot_mistakes(
     shapley: Arrays | None = None,
     neighbours: pd.DataFrame | None = None,
 ) -> Figure:
-    """Return a card for each misclassified image among those shown; with concepts, also its concepts and neighbours."""
+    """Return a card for each misclassified image among those shown, with its concepts and neighbours, if any."""
     wrong = examples.loc[examples["shown"] & ~examples["correct"], "image_id"]
     if neighbours is not None:
         neighbours = neighbours[neighbours["image_id"].isin(wrong)]
@@ -114,14 +114,14 @@ def plot_explanation_views(
     parameters: ExplainParams,
     shapley: Arrays | None = None,
 ) -> Figure:
-    """Return the views whose classes the data has; the log names the others."""
+    """Return the views for which the data has all classes; the log names the others."""
     views = {}
     for name, sides in parameters.views.items():
         missing = sorted({label for side in sides for label in side} - set(images.classes))
         if missing:
             level = logging.INFO if name in VIEWS else logging.WARNING  # these are not the user's
             logger.log(
-                level, "View %r left out: the data has no class %s.", name, ", ".join(missing)
+                level, "View %r is left out, as the data has no class %s.", name, ", ".join(missing)
             )
         else:
             views[name] = sides
@@ -137,7 +137,7 @@ def _nearest(
     labels: np.ndarray,
     count: int,
 ) -> Mapping[bool, Neighbours]:
-    """Return the nearest of the predicted class (True), and of the true class or else of any other (False)."""
+    """Return the nearest of the predicted class (True), and those of another class as in `find_neighbours` (False)."""
     predicted, truth = (examples[name].to_numpy(object) for name in ("predicted", "label"))
     same, other = nearest_by_class(queries, predicted, pool, labels, count)
     of_truth, _ = nearest_by_class(queries, truth, pool, labels, count)
@@ -152,14 +152,16 @@ def _nearest(
 
 
 @torch.no_grad()
-def _answers(
+def _likeliest_values(
     classifier: Explainable, embeddings: Float[np.ndarray, "n d"]
 ) -> Int[np.ndarray, "n s"]:
     """Return the index of each subtask's likeliest value."""
     concepts = classifier.concept_probabilities(torch.from_numpy(embeddings))
-    columns = [slice(part.start, part.stop) for part in subtask_columns(classifier.concepts)]
+    slices = [
+        slice(columns.start, columns.stop) for columns in subtask_columns(classifier.concepts)
+    ]
     answers: Int[np.ndarray, "n s"] = np.stack(
-        [concepts[:, part].argmax(dim=1).numpy() for part in columns], axis=1
+        [concepts[:, columns].argmax(dim=1).numpy() for columns in slices], axis=1
     )
     return answers
 

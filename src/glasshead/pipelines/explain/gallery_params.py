@@ -15,7 +15,7 @@ def _check_disjoint(sides: tuple[Classes, Classes]) -> tuple[Classes, Classes]:
 
 
 View = Annotated[tuple[Classes, Classes], AfterValidator(_check_disjoint)]
-Views = dict[str, View]  # by name, the classes of either side
+Views = dict[str, View]  # name to the classes of either side
 
 RIGID = ("airplane", "automobile", "ship", "truck")
 ORGANIC = ("bird", "cat", "deer", "dog", "frog", "horse")

@@ -18,7 +18,7 @@ from glasshead.errors import ArtifactError
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
 from glasshead.explainers.concepts import Bottleneck
-from glasshead.explainers.evaluation import Subject, measure_method
+from glasshead.explainers.evaluation import ExplainedImages, measure_method
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
 from glasshead.explainers.measures import Measure, completeness, summarise, without_interval
@@ -38,7 +38,7 @@ GAP_WARNING = 0.05  # fraction of the explained change of a logit
 
 
 class Explainable(Bottleneck, Protocol):
-    """What explanations ask of a classifier."""
+    """What explanations need of a classifier."""
 
     @property
     def classes(self) -> Sequence[str]: ...
@@ -56,12 +56,12 @@ def choose_examples(
     parameters: ExplainParams,
     seed: int,
 ) -> pd.DataFrame:
-    """Return the test rows to explain: image_id, label, predicted, confidence, correct; the wrong ones first.
+    """Return the test rows to explain: image_id, label, predicted, confidence, correct; mistakes come first.
 
-    `shown`: in figures, see `choose_balanced`. `measured`: drawn at random from all of the test split, so that the
-    evaluation on them holds for it.
+    `shown` rows appear in figures, see `choose_balanced`. `measured` rows are sampled at random from the test split, so
+    that the evaluation on them holds for all of it.
 
-    Raises ArtifactError if `predictions` are of other samples or images than those there are now.
+    Raises ArtifactError if `predictions` are of other samples or images than the current ones.
     """
     check_predictions(images, samples, predictions)
     test = predictions[predictions["split"] == "test"]
@@ -78,10 +78,10 @@ def choose_examples(
 def prepare_examples(
     classifier: Explainable, images: ImageTable, examples: pd.DataFrame, planted: pd.DataFrame
 ) -> Arrays:
-    """Return the images as the classifier sees them, and where what matters is in them.
+    """Return the images as the classifier sees them, with the masks of objects and marks.
 
-    Arrays: image_id (n,); pixels (n, 3, h, w) uint8; masks (n, h, w) bool, of the object where it is known; marks
-    (n, h, w) bool, of a planted shortcut.
+    Arrays: image_id (n,); pixels (n, 3, h, w) uint8; masks (n, h, w) bool, of the object if known; marks (n, h, w)
+    bool, of a planted shortcut.
     """
     rows = pd.Index(images.frame()["image_id"]).get_indexer(examples["image_id"])
     marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
@@ -109,12 +109,12 @@ def explain_pixels(
     parameters: ExplainParams,
     seed: int,
 ) -> Arrays:
-    """Return what each method says of the predicted class's raw logit, through the whole classifier.
+    """Return each method's explanation of the predicted class's raw logit, through the whole classifier.
 
     Arrays: image_id, predicted (n,); methods (k,), those that apply; for each of them `<method>` (r, h, w), or
-    (r, 3, h, w) by channel, float32 in its unit; `<method>/rows` (r,) the images it explained; `<method>/seconds` for
-    each image, wall-clock, after a first image that does not count; where contributions must add up `<method>/base`
-    and `/output` (r,) logits. not_applicable (m, 2): the methods left out, with the reason.
+    (r, 3, h, w) by channel, float32 in its unit; `<method>/rows` (r,), the images it explained; `<method>/seconds`,
+    wall-clock for each image after a warm-up; if contributions must add up, `<method>/base` and `/output` (r,) logits.
+    not_applicable (m, 2): the other methods, with the reason.
     """
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)
@@ -158,10 +158,10 @@ def measure_explanations(
     seed: int,
     shapley: Arrays | None = None,
 ) -> dict[str, dict[str, Measure]]:
-    """Return method, measure, {value, low, high, better}; Shapley values where there are concepts to have any.
+    """Return method, measure, {value, low, high, better, n}; with concepts, also of Shapley values.
 
-    All methods are measured on the images drawn at random for that, or on those of them that a slow one explained; `n`
-    says how many of them a measure is of.
+    Methods are measured on the `measured` images, or on those of them that a slow method explained; `n` is their
+    number.
     """
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)
@@ -176,7 +176,7 @@ def measure_explanations(
         falls[drawn] = noise_response(
             classifier, images[drawn], targets[drawn], drawn, noise, budget.batch_size
         )
-        subject = Subject(images, targets, masks, marks, np.arange(len(examples)), falls)
+        subject = ExplainedImages(images, targets, masks, marks, np.arange(len(examples)), falls)
         randomised = randomised_copy(classifier, seed)
         for name in attributions["methods"].tolist():
             rows = drawn[np.isin(drawn, attributions[f"{name}/rows"])]
@@ -193,7 +193,7 @@ def measure_explanations(
             logger.info("%s measured in %.1f s", name, time.perf_counter() - started)
             maps[name] = np.full((len(examples), *explained.maps.shape[1:]), np.nan)
             maps[name][rows] = explained.maps
-    for name, values in _agreement({name: each[drawn] for name, each in maps.items()}).items():
+    for name, values in _agreement({name: own[drawn] for name, own in maps.items()}).items():
         explanations[name] |= summarise(values, parameters.n_resamples, seed)
     if shapley is not None:
         explained = Attribution(shapley["values"], shapley["base"], shapley["output"])
@@ -202,30 +202,33 @@ def measure_explanations(
 
 
 def class_indices(classes: Sequence[str], names: pd.Series) -> Int[Tensor, " n"]:
-    """Return the place of each class name among the logits; ArtifactError for one that is not among them."""
-    places = pd.Index(classes).get_indexer(pd.Index(names))
-    if unknown := names[places < 0].tolist():
+    """Return the index of each class name among the logits; ArtifactError for an unknown one."""
+    indices = pd.Index(classes).get_indexer(pd.Index(names))
+    if unknown := names[indices < 0].tolist():
         raise ArtifactError(
-            f"The classifier has no class {unknown[0]!r}: it was trained on other data. Run its "
-            "training, calibrate and evaluate pipelines again."
+            f"The classifier has no class {unknown[0]!r}: it was trained on other data. Run its training, "
+            "calibrate and evaluate pipelines again."
         )
-    return torch.from_numpy(places.astype(np.int64))
+    return torch.from_numpy(indices.astype(np.int64))
 
 
 def _in_random_order(examples: pd.DataFrame, seed: int) -> Int[np.ndarray, " m"]:
-    """Return the rows that are measured; the first of them are what slow methods and measures take."""
+    """Return the measured rows in random order; slow methods and measures take the first."""
     measured = np.flatnonzero(examples["measured"])
     return generator(seed, "explain", "subsample").permutation(measured)
 
 
 def _agreement(maps: dict[str, Float[np.ndarray, "n h w"]]) -> dict[str, Arrays]:
-    """Return by method how alike its maps are to those of the methods that are no baselines, measure by measure."""
+    """Return for each method how similar its maps are to those of the other methods, without baselines."""
     compared = {"rank_agreement": rank_correlation, "top_agreement": top_overlap}
-    found = {
+    agreements = {
         measure: mean_agreement(maps, compare, among=real_methods(maps))
         for measure, compare in compared.items()
     }
-    return {name: {measure: each[name] for measure, each in found.items()} for name in maps}
+    return {
+        name: {measure: by_method[name] for measure, by_method in agreements.items()}
+        for name in maps
+    }
 
 
 def _as_inputs(
@@ -248,13 +251,13 @@ def _warn_of_gaps(name: str, explained: Explanation, budget: Budget) -> None:
     missed = explained.gap.sum() / np.abs(explained.output - explained.base).sum()
     if missed > GAP_WARNING:
         logger.warning(
-            "Integrated Gradients miss %.0f %% of the logits they explain: raise explain.budget.steps above %d.",
+            "Integrated Gradients miss %.0f %% of the logits they explain. Raise explain.budget.steps above %d.",
             100 * missed, budget.steps,
         )  # fmt: skip
 
 
 def identity(examples: pd.DataFrame) -> Arrays:
-    """Return image_id and predicted (n,), which say what arrays of explanations are of."""
+    """Return image_id and predicted (n,), which identify what arrays of explanations explain."""
     return {name: _strings(examples[name]) for name in ("image_id", "predicted")}
 
 

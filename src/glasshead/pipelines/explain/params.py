@@ -16,20 +16,20 @@ DEFAULT_METHODS: dict[str, int | None] = {
 
 
 class ExplainParams(BaseModel, extra="forbid", frozen=True):
-    """How many test images are explained, by which methods, and how much that and its evaluation may cost.
+    """How many test images are explained, by which methods, and at which cost.
 
     Attributes:
-        images: shown in figures; half of them wrong, balanced over the classes.
-        methods: of `METHODS`, each with how many of the images it is measured on it explains, no others then;
-            None is all images, those shown too.
-        budget: what each method may compute; its `seed` is the project's.
-        evaluation: what measuring them may cost.
-        background: train images that stand in for the concepts a coalition lacks.
-        engine, max_coalitions, concepts: of Shapley values and interventions.
-        n_resamples: of the bootstrap.
-        device: where pixels are explained; concepts are explained on the CPU, which is enough for them.
-        neighbours: train images beside each explained one, of the predicted class and of another.
-        views: by name the classes of two sides to compare.
+        images: test images in figures; half of them mistakes, balanced over the classes.
+        methods: names in `METHODS`, each with the number of evaluation images that it explains; None: all images,
+            also those in figures.
+        budget: how much each method may compute; `seed` is replaced by the project's.
+        evaluation: the size of the evaluation.
+        background: train images that replace the concepts missing from a coalition.
+        engine, max_coalitions, concepts: settings of Shapley values and interventions.
+        n_resamples: resamples of the bootstrap.
+        device: where pixels are explained; concepts are always explained on the CPU.
+        neighbours: train images shown beside each explained one, of the predicted class and of another.
+        views: name to the two groups of classes that are compared.
     """
 
     images: PositiveInt = 24

@@ -1,4 +1,4 @@
-"""Write a classifier as ONNX, int8 ONNX and a torch.export program; measure what that changes and how fast it runs."""
+"""Write a classifier as ONNX, int8 ONNX and a torch.export program; measure their accuracy and speed."""
 
 from glasshead.pipelines.export.pipeline import create_pipeline
 

@@ -28,11 +28,11 @@ from glasshead.serving.export import FromPixels, in_batches, run_onnx, run_torch
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, Any]]
-GATED = ("onnx", "program")  # what must give the classifier's own probabilities; int8 cannot
+GATED = ("onnx", "program")  # these must equal the classifier; int8 cannot
 
 
 def export_onnx(classifier: Classifier, parameters: ExportParams) -> bytes:
-    """Return the classifier as an ONNX model; raises ExportError where it cannot be one."""
+    """Return the classifier as an ONNX model; raises ExportError if that is impossible."""
     return export.onnx_bytes(export.export_graph(classifier), classifier, parameters.opset)
 
 
@@ -48,18 +48,18 @@ def export_program(
     parameters: ExportParams,
     seed: int,
 ) -> tuple[bytes, dict[str, float]]:
-    """Return the classifier as a torch.export program, and how it compares with the classifier.
+    """Return the classifier as a torch.export program, and how it differs from the classifier.
 
-    It is read back and compared here, as reading one from disk would run what it pickles.
+    The program is compared here, as a node that reads it from disk would run what it pickles.
     """
     data = export.program_bytes(export.export_graph(classifier))
     pixels, _ = _test_pixels(classifier, images, samples, parameters, seed)
     again = torch.export.load(io.BytesIO(data)).module()
     with torch_threads(1):
-        expected, found = (
+        expected, read_back = (
             in_batches(run_torch(module), pixels) for module in (FromPixels(classifier), again)
         )
-    return data, _compare(expected, found, classifier.output) | {"bytes": len(data)}
+    return data, _compare(expected, read_back, classifier.output) | {"bytes": len(data)}
 
 
 def measure_exports(
@@ -73,11 +73,11 @@ def measure_exports(
     parameters: ExportParams,
     seed: int,
 ) -> Metrics:
-    """Return of each export its largest difference from the classifier's probabilities and agreement on the class.
+    """Return for each export its largest difference from the classifier's probabilities and its agreement on classes.
 
-    For the classifier and its int8 version also accuracy, ECE and NLL with 95 % intervals, and what int8 costs: by how
-    much accuracy falls and NLL (nats) rises, image by image. Of a sigmoid output, each pair of an image and a label
-    counts by itself.
+    The classifier and its int8 version also have accuracy, ECE and NLL with 95 % intervals, and the cost of int8: the
+    fall of accuracy and rise of NLL (nats), paired by image. For a sigmoid output, each pair of an image and a label is
+    a row.
     """
     check_predictions(images, samples, predictions)
     pixels, rows = _test_pixels(classifier, images, samples, parameters, seed)
@@ -87,8 +87,8 @@ def measure_exports(
     plain, small = (in_batches(run_onnx(model), pixels) for model in (onnx, onnx_int8))
     quality = {
         f"{name}/{measure}": statistic
-        for name, found in (("classifier", own), ("onnx_int8", small))
-        for measure, statistic in _quality(found, labels, parameters.n_bins).items()
+        for name, probabilities in (("classifier", own), ("onnx_int8", small))
+        for measure, statistic in _quality(probabilities, labels, parameters.n_bins).items()
     }
     quality |= {
         f"onnx_int8/{measure}_cost": _difference(
@@ -117,7 +117,7 @@ def measure_latency(
 ) -> pd.DataFrame:
     """Return wall-clock milliseconds of a batch on the CPU, median and 99th percentile, by runtime and batch size.
 
-    Runtimes take turns, so that what else the machine does falls on all of them.
+    Runtimes take turns, so that other load on the machine affects all of them.
     """
     wanted = parameters.latency
     runs = {
@@ -138,27 +138,29 @@ def measure_latency(
                     run(pixels)
                     if turn:  # the first warms up
                         seconds[name].append(time.perf_counter() - started)
-            rows += [_latency(name, batch, wanted.threads, each) for name, each in seconds.items()]
+            rows += [
+                _latency(name, batch, wanted.threads, timings) for name, timings in seconds.items()
+            ]
     return pd.DataFrame(rows)
 
 
 def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: object) -> None:
-    """Raise GateError where an export is not the classifier. `saved` is only there to be saved first."""
+    """Raise GateError if an export differs from the classifier. `saved` only ensures that it is saved first."""
     for name in GATED:
-        found = export_metrics[name]
+        parity = export_metrics[name]
         logger.info(
             "%s: the class of %.2f %% of %d images, probabilities within %.1g",
-            name, 100 * found["agreement"], found["n"], found["largest_difference"],
+            name, 100 * parity["agreement"], parity["n"], parity["largest_difference"],
         )  # fmt: skip
         if (
-            found["agreement"] < parameters.minimum_agreement
-            or found["largest_difference"] > parameters.maximum_difference
+            parity["agreement"] < parameters.minimum_agreement
+            or parity["largest_difference"] > parameters.maximum_difference
         ):
             raise GateError(
-                f"The export {name} is not the classifier: it agrees on the class of {found['agreement']:.4f} of "
-                f"{found['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}) and differs "
-                f"by up to {found['largest_difference']:.3g} (export.maximum_difference = "
-                f"{parameters.maximum_difference:g}). All was saved; do not use it."
+                f"The export {name} differs from the classifier: it has the same class for {parity['agreement']:.4f} "
+                f"of {parity['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}), and "
+                f"differs in probabilities by up to {parity['largest_difference']:.3g} (export.maximum_difference = "
+                f"{parameters.maximum_difference:g}). Everything was saved, but do not use this export."
             )
 
 
@@ -169,7 +171,7 @@ def _test_pixels(
     parameters: ExportParams,
     seed: int,
 ) -> tuple[UInt8[np.ndarray, "n 3 h w"], Int[np.ndarray, " n"]]:
-    """Return test images drawn at random, and their rows.
+    """Return randomly sampled test images, and their rows.
 
     Raises ArtifactError if `samples` were not made of `images`, SplitError without test rows.
     """
@@ -184,20 +186,21 @@ def _test_pixels(
 
 
 def _true_labels(classifier: Classifier, predictions: pd.DataFrame) -> Int[np.ndarray, "n ..."]:
-    """Return class indices (n,), or which labels (n, k) images have where the output is sigmoid."""
+    """Return class indices (n,), or for a sigmoid output which labels (n, k) images have."""
     if classifier.output == "sigmoid":
         return predictions[[LABEL + name for name in classifier.classes]].to_numpy(int)
     return pd.Index(classifier.classes).get_indexer(pd.Index(predictions["label"]))
 
 
 def _compare(
-    expected: Float[np.ndarray, "n k"], found: Float[np.ndarray, "n k"], output: Output
+    expected: Float[np.ndarray, "n k"], exported: Float[np.ndarray, "n k"], output: Output
 ) -> dict[str, float]:
     first, second = (
-        each.argmax(axis=1) if output == "softmax" else each >= 0.5 for each in (expected, found)
+        probabilities.argmax(axis=1) if output == "softmax" else probabilities >= 0.5
+        for probabilities in (expected, exported)
     )
     return {
-        "largest_difference": float(np.abs(expected - found).max()),
+        "largest_difference": float(np.abs(expected - exported).max()),
         "agreement": float((first == second).mean()),
         "n": len(expected),
     }

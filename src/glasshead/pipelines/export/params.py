@@ -8,7 +8,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class LatencyParams(BaseModel, extra="forbid", frozen=True):
-    """Batch sizes, how often each is timed, and by how many threads it is computed."""
+    """Batch sizes, repetitions for each, and threads."""
 
     batches: tuple[PositiveInt, ...] = (1, 64)
     repeats: PositiveInt = 100
@@ -16,15 +16,15 @@ class LatencyParams(BaseModel, extra="forbid", frozen=True):
 
 
 class ExportParams(BaseModel, extra="forbid", frozen=True):
-    """ONNX's opset, what must be alike, and how it is measured.
+    """ONNX's opset, the required agreement, and how it is measured.
 
     Attributes:
-        opset: of ONNX's operators; a runtime must know it.
-        images: test images drawn at random, on which the exports are compared.
-        minimum_agreement: the fraction of them that ONNX and the program must give the same class as the classifier.
-        maximum_difference: of any probability.
-        n_bins: of ECE.
-        n_resamples: of the bootstrap.
+        opset: the version of ONNX's operators; a runtime must support it.
+        images: test images sampled at random, on which exports are compared.
+        minimum_agreement: the fraction of them with the classifier's class that ONNX and the program must reach.
+        maximum_difference: the largest difference allowed in any probability.
+        n_bins: bins of ECE.
+        n_resamples: resamples of the bootstrap.
     """
 
     opset: int = Field(default=18, ge=18, le=23)

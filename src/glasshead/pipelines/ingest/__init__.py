@@ -1,4 +1,4 @@
-"""Read a source into the image table; put bad files aside."""
+"""Read a source into the image table; quarantine bad files."""
 
 from glasshead.pipelines.ingest.pipeline import create_pipeline
 

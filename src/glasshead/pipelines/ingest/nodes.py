@@ -13,5 +13,5 @@ def read_images(parameters: IngestParams, seed: int) -> Ingested:
     ingested = read_source(parameters, seed)
     logger.info("%s: %d images", parameters.source, len(ingested.images))
     if len(ingested.quarantine):
-        logger.warning("%d files are in quarantine, with a reason each", len(ingested.quarantine))
+        logger.warning("%d files are quarantined, each with a reason", len(ingested.quarantine))
     return ingested

@@ -1,4 +1,4 @@
-"""Split and label the images, and look at what there is."""
+"""Split and label the images, and plot the data."""
 
 from glasshead.pipelines.preprocess.pipeline import create_pipeline
 

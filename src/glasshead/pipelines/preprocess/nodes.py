@@ -32,7 +32,7 @@ def choose_taxonomy(
 def build_samples(
     images: ImageTable, taxonomy: dict[str, Any], parameters: PreprocessParams
 ) -> pd.DataFrame:
-    """Return a row per image, in the table's order, with class_index, split and subtask targets."""
+    """Return a row for each image, in the table's order, with class_index, split and subtask targets."""
     frame = images.frame()
     splits = assign_splits(
         frame,
@@ -47,15 +47,15 @@ def build_samples(
 
 
 def check_samples(images: ImageTable, samples: pd.DataFrame, taxonomy: dict[str, Any]) -> None:
-    """Raise ArtifactError unless every label is an index of its values and images read as RGB."""
+    """Raise ArtifactError unless labels are indices of their values and images are RGB."""
     subtasks = Taxonomy.model_validate(taxonomy).subtasks
     sizes = {f"target/{task.name}": len(task.values) for task in subtasks}
     for column, size in (sizes | {"class_index": len(images.classes)}).items():
         values = samples[column]
         if not pd.api.types.is_integer_dtype(values) or not values.between(0, size - 1).all():
             raise ArtifactError(f"samples: column {column} is not an integer from 0 to {size - 1}")
-    if others := [name for name in samples.filter(regex="^target/") if name not in sizes]:
-        raise ArtifactError(f"samples: the taxonomy has no subtask of column {others[0]}")
+    if unknown := [name for name in samples.filter(regex="^target/") if name not in sizes]:
+        raise ArtifactError(f"samples: the taxonomy has no subtask of column {unknown[0]}")
     images.check_rows(samples)
     for row in samples.groupby("class_index").head(1).index:
         pixels = np.asarray(images.pil(row))
@@ -66,13 +66,13 @@ def check_samples(images: ImageTable, samples: pd.DataFrame, taxonomy: dict[str,
 
 
 def report_duplicates(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows whose image, byte for byte, stands in another split too, copies together."""
+    """Return the rows whose image is byte for byte in another split too, grouped by image."""
     splits = samples.groupby("content_hash")["split"].transform("nunique")
     columns = ["content_hash", "image_id", "split", "label"]
     duplicates = samples.loc[splits > 1, columns].sort_values(["content_hash", "image_id"])
     if len(duplicates):
         copies = duplicates["content_hash"].nunique()
-        logger.warning("%d images stand in more than one split: see duplicates.csv", copies)
+        logger.warning("%d images are in more than one split: see duplicates.csv", copies)
     return duplicates.reset_index(drop=True)
 
 
@@ -91,5 +91,5 @@ def plot_mean_images(
 
 
 def resolve_processor(backbone: BackboneParams) -> dict[str, Any]:
-    """Return what the backbone's image processor does; BackboneError if there is none."""
+    """Return the settings of the backbone's image processor; BackboneError if there is none."""
     return processor_settings(backbone)

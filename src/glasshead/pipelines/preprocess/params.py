@@ -8,9 +8,9 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class PreprocessParams(BaseModel, extra="forbid", frozen=True):
-    """Fractions are of the images that are not given as test; `test_fraction` counts where none is.
+    """Fractions are of the images outside the source's test split; `test_fraction` is used if there is none.
 
-    `taxonomy`: a file of conf/base/taxonomies. `mean_image_rows`: images a class's mean is taken over.
+    `taxonomy`: a file in conf/base/taxonomies. `mean_image_rows`: images averaged for each class.
     """
 
     taxonomy: str = "concepts"

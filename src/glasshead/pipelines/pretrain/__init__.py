@@ -1,4 +1,4 @@
-"""Make nano-clip: contrastive training on scenes, and on photographs where a folder of them is given."""
+"""Train nano-clip contrastively on scenes, and on a folder of photographs if one is given."""
 
 from glasshead.pipelines.pretrain.pipeline import create_pipeline
 

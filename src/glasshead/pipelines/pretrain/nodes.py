@@ -1,4 +1,4 @@
-"""Nodes of `pretrain`. Rows that the content-hash split gives to validation and calibration train nothing."""
+"""Nodes of `pretrain`. Rows in the validation and calibration splits are not trained on."""
 
 import logging
 import time
@@ -27,24 +27,26 @@ from glasshead.training.contrastive import Pairs, train_clip
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-SHARE = 0.1  # of the rows of a class that go to validation, and as many to calibration: the default of preprocess
+FRACTION = (
+    0.1  # of each class for validation, and as much for calibration: the default of preprocess
+)
 PROBE_STRENGTHS = (0.01, 0.1, 1.0)
 
 
 def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:
-    """Return images (n, 3, s, s) uint8, facts (n, k), split (n,) and source (n,) of all sources; no calibration rows.
+    """Return images (n, 3, s, s) uint8, facts (n, k), split (n,) and source (n,), without calibration rows.
 
-    Scenes are drawn from a seed of their own, so that those of `ingest` are new to the model.
+    Scenes have their own seed, so that those of `ingest` are new to the model.
 
     Raises:
-        SourceError: the photographs have other classes than the ten that captions know.
+        SourceError: the photographs have classes without captions.
     """
     wanted = {"scenes": IngestParams(source="scenes", scenes=parameters.scenes)}
     if parameters.parquet is not None:
         wanted["parquet"] = IngestParams.model_validate(
             {"source": "parquet", "parquet": {"path": parameters.parquet}}
         )
-    parts = [
+    sources = [
         _read(
             name,
             read_source(params, stream_seed(seed, "pretrain", name)).images,
@@ -52,7 +54,7 @@ def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:
         )
         for name, params in wanted.items()
     ]
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    return {key: np.concatenate([pairs[key] for pairs in sources]) for key in sources[0]}
 
 
 def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
@@ -61,7 +63,7 @@ def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
             f"`pretrain` writes captions for {', '.join(CLASSES)}; {source} has {', '.join(table.classes)}."
         )
     frame = table.frame()
-    splits = assign_splits(frame, SHARE, SHARE)
+    splits = assign_splits(frame, FRACTION, FRACTION)
     rows = np.flatnonzero(splits != "calibration")
     processor = build_processor(image_size)
     chunks = [
@@ -84,7 +86,7 @@ def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
 def train_nano_clip(
     pairs: Arrays, parameters: PretrainParams, seed: int
 ) -> tuple[NanoClip, pd.DataFrame, dict[str, Any]]:
-    """Return the trained model, a log (epoch: 50 steps; train_loss: their mean), and device and time."""
+    """Return the trained model, its training history (epoch of 50 steps, mean train_loss), and device and time."""
     seed_everything(seed)
     nano = NanoClip.build(parameters.model, all_words())
     model: torch.nn.Module = nano.model
@@ -130,7 +132,7 @@ def train_nano_clip(
 
 
 def measure_nano_clip(nano_clip: NanoClip, pairs: Arrays) -> dict[str, Any]:
-    """Return, for each source, zero-shot and linear-probe accuracy on its test split, and n."""
+    """Return zero-shot and linear-probe accuracy on each source's test split, and the number of images."""
     prompts = [
         write_caption([index] + [UNKNOWN] * (len(FACTS) - 1)) for index in range(len(CLASSES))
     ]
@@ -158,7 +160,7 @@ def _embedded(
 ) -> tuple[np.ndarray, np.ndarray]:
     rows = np.flatnonzero((pairs["source"] == source) & (pairs["split"] == split))
     with torch.inference_mode():
-        parts = [
+        embeddings = [
             nano_clip.model.get_image_features(
                 pixel_values=nano_clip.normalise(
                     torch.from_numpy(pairs["images"][chunk]).float() / 255
@@ -166,7 +168,7 @@ def _embedded(
             ).pooler_output
             for chunk in np.array_split(rows, max(1, len(rows) // 500))
         ]
-    return torch.cat(parts).numpy(), pairs["facts"][rows, 0]
+    return torch.cat(embeddings).numpy(), pairs["facts"][rows, 0]
 
 
 def write_nano_clip_card(

@@ -1,4 +1,4 @@
-"""What a person takes away: page and model card of a classifier; the comparison of several."""
+"""The report page and model card of a classifier, and the comparison of several."""
 
 from glasshead.pipelines.report.pipeline import comparison_pipeline, create_pipeline
 

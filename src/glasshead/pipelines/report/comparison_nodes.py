@@ -10,34 +10,37 @@ from glasshead.reporting.findings import sorted_findings
 
 logger = logging.getLogger(__name__)
 
-SAME = ("data", "fitting_rows")  # of their provenance, for classifiers to be comparable
+SAME = (
+    "data",
+    "fitting_rows",
+)  # entries of the provenance that compared classifiers have in common
 
 
 def compare_classifiers(results: ResultsFolder, parameters: ReportParams) -> str:
-    """Return the page on the classifiers of `report.compare`; those that no run has reported on are named there.
+    """Return the page that compares the classifiers of `report.compare`; it names those without a report.
 
-    Raises ArtifactError where there is none, the metrics of one are of another training than its report, or two are of
-    other images or splits.
+    Raises ArtifactError if there is no report, if metrics belong to another training than the report, or if two
+    classifiers have different outputs, images or splits.
     """
     compared = {name: own for name in parameters.compare if (own := _compared(name, results))}
     missing = [name for name in parameters.compare if name not in compared]
     if missing:
-        logger.warning("Not compared, as no report on them is there: %s", ", ".join(missing))
+        logger.warning("Classifiers without a report are not compared: %s", ", ".join(missing))
     if not compared:
         raise ArtifactError(
-            f"There is no report on any of {', '.join(parameters.compare)}. Run the pipelines of these names first."
+            f"There is no report on any of {', '.join(parameters.compare)}. Run the pipelines with these names first."
         )
-    first, *others = compared
-    for name in others:
+    first, *further = compared
+    for name in further:
         if _output(compared[name]) != _output(compared[first]):
             raise ArtifactError(
-                f"The classifier {name} does not answer as {first} does: one gives a class, the other labels. Leave "
-                "one out of report.compare."
+                f"The classifiers {name} and {first} cannot be compared: one predicts a class, the other labels. "
+                "Remove one from report.compare."
             )
         if _trained_on(compared[name]) != _trained_on(compared[first]):
             raise ArtifactError(
-                f"The classifier {name} was trained on other images or splits than {first}. Run the pipelines of both "
-                "names again, or leave one out of report.compare."
+                f"The classifier {name} was trained on other images or splits than {first}. Run both pipelines "
+                "again, or remove one from report.compare."
             )
     return comparison_page(compared, missing, parameters.most)
 
@@ -50,7 +53,7 @@ def _compared(name: str, results: ResultsFolder) -> Compared | None:
         return None
     if results.training(f"{name}/metrics.json") != summary["training"]:
         raise ArtifactError(
-            f"The report on {name} is of another training than its metrics. Run the pipeline {name} again."
+            f"The report on {name} belongs to another training than its metrics. Run the pipeline {name} again."
         )
     return Compared(
         summary, metrics, sorted_findings({name: findings}), results.figures(f"{name}/figures")

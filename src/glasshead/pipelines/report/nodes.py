@@ -1,4 +1,4 @@
-"""Nodes of `report`. They judge and show what others measured."""
+"""Nodes of `report`, which judge and show the results of other pipelines."""
 
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from glasshead.images.table import ImageTable, check_predictions
 from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.card import model_card
 from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
-from glasshead.reporting.report import OtherResults, Subject, report_page
+from glasshead.reporting.report import OtherResults, ReportContent, report_page
 from glasshead.reporting.risk_verdicts import is_of_answers, sigmoid_verdicts
 from glasshead.reporting.run_record import reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics, verdicts
@@ -23,36 +23,36 @@ AUDITOR = "risk"  # the folder of its results
 
 
 class ResultsFolder(Protocol):
-    """A folder of results of which some may not be there."""
+    """A folder of results, some of which may be missing."""
 
     @property
     def name(self) -> str:
         """The folder's own name."""
 
     def load(self, name: str) -> Any | None:
-        """Return a result, None where no run has left it."""
+        """Return a result, or None if it does not exist."""
 
     def figures(self, name: str) -> dict[str, bytes]:
         """Return the PNGs in a folder by name."""
 
     def training(self, name: str) -> str | None:
-        """Return which training a result is of, None where that is not known."""
+        """Return the training of a result, or None if it is unknown."""
 
 
 class Described(Protocol):
-    """What a report asks of a classifier."""
+    """What a report needs of a classifier."""
 
     output: str
     classes: tuple[str, ...]
 
     def describe(self) -> dict[str, Any]:
-        """Return all but the weights."""
+        """Return everything but the weights."""
 
     def weights_digest(self) -> str:
         """Return the hash of the weights."""
 
     def training_id(self) -> str:
-        """Return which training made it."""
+        """Return the id of its training."""
 
 
 def judge_classifier(
@@ -69,9 +69,9 @@ def judge_classifier(
 ) -> dict[str, Any]:
     """Return name, training, the classifier's description, data and splits, and the verdicts.
 
-    `labels` counts, of a sigmoid output, the images of each split that have each label.
+    For a sigmoid output, `labels` counts the images of each split that have each label.
 
-    Raises ArtifactError where predictions, samples and images are not of each other.
+    Raises ArtifactError if predictions, samples and images do not belong together.
     """
     check_predictions(images, samples, predictions)
     if classifier.output == "sigmoid":
@@ -114,13 +114,13 @@ def write_report(
     to_review: pd.DataFrame | None = None,
     **figures: bytes,
 ) -> str:
-    """Return the page on the classifier, with its `figures` as PNG and whatever other pipelines left.
+    """Return the page on the classifier, with its `figures` as PNG and the results of other pipelines.
 
-    Raises ArtifactError where an image that shows a finding is damaged.
+    Raises ArtifactError if an image of a finding is damaged.
     """
     listed = _findings(findings, results, summary)
     worst_first = sorted_findings(listed)
-    subject = Subject(
+    subject = ReportContent(
         summary=summary,
         metrics=metrics,
         explanations=explanations or {},
@@ -132,8 +132,10 @@ def write_report(
         to_review=to_review,
         figures={name.removesuffix("_figure"): png for name, png in figures.items()},
         data_figures={"class_balance": class_balance_figure, "mean_images": mean_images_figure},
-        findings=with_images(worst_first, images, _answers(predictions, shown_ids(worst_first))),
-        checks=[_checked(name, found, own_results) for name, found in listed.items()],
+        findings=with_images(
+            worst_first, images, _answers_in_words(predictions, shown_ids(worst_first))
+        ),
+        checks=[_checked(name, content, own_results) for name, content in listed.items()],
         robustness=_robustness(own_results, summary),
         risk=_risk(own_results, results, summary),
         reproduction=reproduction(own_results.name, run_record),
@@ -165,19 +167,21 @@ def write_model_card(
 def _findings(
     own: list[Finding], results: ResultsFolder, summary: dict[str, Any]
 ) -> dict[str, list[Any] | None]:
-    """Return the findings by subject; beside those of a classifier what the risk auditor says of the same images."""
+    """Return the findings by subject: those on the classifier, and those of the risk auditor on the same images."""
     listed: dict[str, list[Any] | None] = {"this classifier": own}
     if summary["classifier"]["output"] == "softmax":
         of_risk = results.load(f"{AUDITOR}/findings.json")
         if of_risk is not None:
             is_known = not isinstance(_audited_risk(summary, results), str)
-            of_risk = [found for found in of_risk if not is_of_answers(found)] if is_known else None
+            of_risk = (
+                [finding for finding in of_risk if not is_of_answers(finding)] if is_known else None
+            )
         listed[AUDITOR] = of_risk
     return listed
 
 
-def _answers(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
-    """Return "classifier: dog, 0.981" of each image that has a prediction; "P(truck) = 0.981" of each label."""
+def _answers_in_words(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
+    """Return "classifier: dog, 0.981" for each predicted image, or "P(truck) = 0.981" for each label."""
     asked = records(predictions[predictions["image_id"].isin(image_ids)])
     labels = class_columns(predictions, LABEL)
     if not labels:
@@ -196,7 +200,7 @@ def _answers(predictions: pd.DataFrame, image_ids: list[str]) -> dict[str, str]:
 def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
     if listed is None:
         how = _commands(subject, own)
-        return f"Checks of {subject}: none known to be on these images: {how}."
+        return f"Checks of {subject}: none known to be on these images. Run {how}."
     missed = sum(not finding["evidence"] for finding in listed)
     count = len(listed) - missed
     what = {0: "and found nothing", 1: "1 finding"}.get(count, f"{count} findings")
@@ -204,7 +208,7 @@ def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
 
 
 def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str | None:
-    """Return what `robustness` left, or why there is nothing to show; None where there is no such pipeline."""
+    """Return the results of `robustness`, or why there are none; None if there is no such pipeline."""
     if summary["classifier"]["output"] != "softmax":
         return None
     pipeline = _stage(own, "robustness")
@@ -220,7 +224,7 @@ def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | s
 def _risk(
     own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
 ) -> OtherResults | str | None:
-    """Return what `risk` left, or why there is nothing to show; None in the report on a sigmoid output itself."""
+    """Return the results of `risk`, or why there are none; None in the report on a sigmoid output."""
     if summary["classifier"]["output"] != "softmax":
         return None
     left = _audited_risk(summary, results)
@@ -228,7 +232,7 @@ def _risk(
 
 
 def _audited_risk(summary: dict[str, Any], results: ResultsFolder) -> OtherResults | str:
-    """Return what `risk` left on the classifier's images, or why nothing there is known to be on them."""
+    """Return the results of `risk` on the classifier's images, or why there are none."""
     metrics, risk = (results.load(f"{AUDITOR}/{name}.json") for name in ("metrics", "summary"))
     if metrics is None:
         return "Not run"

@@ -9,7 +9,7 @@ Megabytes = Annotated[float, Field(ge=4, le=15)]
 
 
 class ReportParams(BaseModel, extra="forbid", frozen=True):
-    """What a report calls right, how large it may be, what a model card cannot know, and whom to compare."""
+    """The accuracy that is called right, the size of a report, entries of the model card, classifiers to compare."""
 
     right_from: Fraction = 0.9
     megabytes: Megabytes = 15
@@ -19,5 +19,5 @@ class ReportParams(BaseModel, extra="forbid", frozen=True):
 
     @property
     def most(self) -> int:
-        """Bytes of a page."""
+        """The largest size of a page in bytes."""
         return int(self.megabytes * 1_000_000)

@@ -1,4 +1,4 @@
-"""Audit a risk: learn from labels of images where in them it is, and prove that the maps point at the cause."""
+"""Audit a risk: learn from image labels where it is, and test whether the maps point at the cause."""
 
 from glasshead.pipelines.risk.ablation_pipeline import ablation_pipeline
 from glasshead.pipelines.risk.pipeline import create_pipeline, proof_pipeline

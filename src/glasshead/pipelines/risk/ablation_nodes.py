@@ -1,4 +1,4 @@
-"""Nodes of `risk_ablation`: what each loss and each pooling is worth, over several seeds."""
+"""Nodes of `risk_ablation`: the effect of each loss and each pooling, over several seeds."""
 
 import logging
 from typing import Any
@@ -33,15 +33,15 @@ COMPARED = ("auroc", "iou")
 
 
 def ablations(parameters: RiskParams) -> dict[str, RiskParams]:
-    """Return the variants by name: as configured, each loss left out, each loss alone, and the other poolings."""
+    """Return the variants by name: as configured, without each loss, with each loss alone, with other poolings."""
     weights = parameters.training.losses
     changed = {"as configured": parameters}
     for loss in LOSSES:
         changed[f"without {loss}"] = _with_losses(parameters, {loss: 0.0})
     for loss in LOSSES:
-        others = {other: 0.0 for other in LOSSES if other != loss}
+        without_others = {other: 0.0 for other in LOSSES if other != loss}
         kept = getattr(weights, loss) or 1.0
-        changed[f"{loss} alone"] = _with_losses(parameters, others | {loss: kept})
+        changed[f"{loss} alone"] = _with_losses(parameters, without_others | {loss: kept})
     for pooling in POOLINGS:
         if pooling != parameters.head.pooling:
             head = parameters.head.model_copy(update={"pooling": pooling})
@@ -58,7 +58,7 @@ def fit_variants(
     parameters: RiskParams,
     seed: int,
 ) -> Arrays:
-    """Return the weights of each variant's heads, as `<variant>/<replicate>/<name>`; raises as `fit_auditor`."""
+    """Return the weights of each variant's heads as `<variant>/<replicate>/<name>`; raises as `fit_auditor`."""
     heads = {}
     for name, changed in ablations(parameters).items():
         for replicate in range(REPLICATES):
@@ -66,8 +66,8 @@ def fit_variants(
             auditor, _ = fit_auditor(
                 images, fitting_samples, store, embed_summary, backbone, changed, seed + replicate
             )
-            for part, value in auditor.head.state_dict().items():
-                heads[f"{name}/{replicate}/{part}"] = value.numpy()
+            for parameter, value in auditor.head.state_dict().items():
+                heads[f"{name}/{replicate}/{parameter}"] = value.numpy()
     return heads
 
 
@@ -80,12 +80,12 @@ def measure_variants(
     backbone: BackboneParams,
     parameters: RiskParams,
 ) -> pd.DataFrame:
-    """Return a row a variant, with what it reaches on test rows; means over the risks.
+    """Return a row for each variant with its measures on test rows, averaged over the risks.
 
-    Columns: variant, pooling, bce, ranking, patch (the weights); seeds; <measure>, <measure>_low and <measure>_high for
-    auroc, gap, pointing_game and iou: mean and 95 % t interval over seeds; and of auroc and iou <measure>_difference
-    with its interval and <measure>_verdict, against the variant as configured, paired by seed: higher, lower, or
-    unresolved where the interval holds 0. What needs masks is null without them.
+    Columns: variant, pooling, bce, ranking, patch (the weights); seeds; <measure>, <measure>_low and <measure>_high of
+    auroc, gap, pointing_game and iou, mean and 95 % t interval over seeds; for auroc and iou also
+    <measure>_difference, its interval and <measure>_verdict, against the variant as configured, paired by seed: higher,
+    lower, or unresolved if the interval holds 0. Measures that need masks are null without them.
     """
     test = samples[samples["split"] == "test"]
     targets = add_risk_labels(test, parameters.risks, images.classes).reset_index(drop=True)
@@ -95,7 +95,7 @@ def measure_variants(
     localise = localiser(
         images, targets, encoder.prepare, encoder.input_size, parameters.localisation_images
     )
-    found: dict[str, dict[str, list[float]]] = {}
+    reached: dict[str, dict[str, list[float]]] = {}
     for name, changed in ablations(parameters).items():
         runs = []
         for replicate in range(REPLICATES):
@@ -103,20 +103,20 @@ def measure_variants(
             prefix = f"{name}/{replicate}/"
             head.load_state_dict(
                 {
-                    part.removeprefix(prefix): torch.from_numpy(value)
-                    for part, value in heads.items()
-                    if part.startswith(prefix)
+                    parameter.removeprefix(prefix): torch.from_numpy(value)
+                    for parameter, value in heads.items()
+                    if parameter.startswith(prefix)
                 }
             )
             logits, _, maps = risk_outputs(head, rows, parameters.training.batch_size)
             runs.append(_rank(logits, rows.labels) | localise(maps))
-        found[name] = {
+        reached[name] = {
             measure: np.array([run[measure] for run in runs], float).tolist()  # NaN for None
             for measure in MEASURES
         }
-    first = next(iter(found.values()))
+    first = next(iter(reached.values()))
     return pd.DataFrame(
-        _row(name, changed, found[name], None if found[name] is first else first)
+        _row(name, changed, reached[name], None if reached[name] is first else first)
         for name, changed in ablations(parameters).items()
     )
 
@@ -142,7 +142,7 @@ def _rank(logits: torch.Tensor, labels: torch.Tensor) -> dict[str, float | None]
 
 
 def _mean(values: list[float | None]) -> float | None:
-    """Return the mean of the values that are known, None where none is."""
+    """Return the mean of the known values, or None."""
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
@@ -150,7 +150,7 @@ def _mean(values: list[float | None]) -> float | None:
 def _row(
     name: str,
     parameters: RiskParams,
-    found: dict[str, list[float]],
+    reached: dict[str, list[float]],
     reference: dict[str, list[float]] | None,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
@@ -160,22 +160,22 @@ def _row(
         "seeds": REPLICATES,
     }
     for measure in MEASURES:
-        known = not np.isnan(found[measure]).any()
-        each = mean_over_runs(found[measure]) if known else None
+        known = not np.isnan(reached[measure]).any()
+        estimate = mean_over_runs(reached[measure]) if known else None
         row |= {
-            measure: each and each.value,
-            f"{measure}_low": each and each.low,
-            f"{measure}_high": each and each.high,
+            measure: estimate and estimate.value,
+            f"{measure}_low": estimate and estimate.low,
+            f"{measure}_high": estimate and estimate.high,
         }
     for measure in COMPARED:
         known = reference is not None and not np.isnan(reference[measure]).any()
-        each = (
-            paired_difference(found[measure], reference[measure]) if known and reference else None
+        estimate = (
+            paired_difference(reached[measure], reference[measure]) if known and reference else None
         )
         row |= {
-            f"{measure}_difference": each and each.value,
-            f"{measure}_difference_low": each and each.low,
-            f"{measure}_difference_high": each and each.high,
-            f"{measure}_verdict": each and verdict(each),
+            f"{measure}_difference": estimate and estimate.value,
+            f"{measure}_difference_low": estimate and estimate.low,
+            f"{measure}_difference_high": estimate and estimate.high,
+            f"{measure}_verdict": estimate and verdict(estimate),
         }
     return row

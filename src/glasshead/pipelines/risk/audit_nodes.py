@@ -1,4 +1,4 @@
-"""The node of `risk` that looks for what else than the risk the score may rest on."""
+"""The node of `risk` that looks for shortcuts: anything but the risk that the score may rest on."""
 
 from functools import partial
 
@@ -24,7 +24,7 @@ from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.evaluation_nodes import positives
 from glasshead.pipelines.risk.params import RiskParams
 
-SPOT = 1.5  # side of what is hidden beside an object, in places of the features
+SPOT = 1.5  # side of the square hidden beside an object, in places of the features
 
 
 def find_shortcuts(
@@ -38,15 +38,14 @@ def find_shortcuts(
     parameters: RiskParams,
     seed: int,
 ) -> list[Finding]:
-    """Return the findings on all risks, the severest first; a check that lacks what it needs says so.
+    """Return the findings on all risks, the most severe first; a check that lacks its input reports that.
 
-    risk_off_object: risk beside the object, and mark_beside_object: what decides there; both need masks. planted_mark:
-    marks that the source has planted. A mark is also looked for in what the `reference`, a usual classifier, learns
-    from the same data: these invite to it, even where the auditor resists. risk_by_attribute, data_bias: need
-    attributes of the image table.
+    risk_off_object (risk beside the object) and mark_beside_object (what it rests on there) need masks. planted_mark is
+    on marks that the source planted. Marks are also searched with the `reference`, a usual classifier, as the data may
+    invite a shortcut that the auditor resists. risk_by_attribute and data_bias need attributes of the image table.
     """
     findings: list[Finding | None] = []
-    for place, risk in enumerate(parameters.risks):
+    for risk_index, risk in enumerate(parameters.risks):
         rows = positives(logits[logits["split"] == "test"], risk.name, parameters, seed)
         localisation_images = load_localisation_images(
             images, rows, auditor.prepare, auditor.input_size
@@ -56,10 +55,10 @@ def find_shortcuts(
             f"{risk.name!r}, as a usual classifier learns it from these data,": reference,
         }
         findings += _look_beside(
-            models, localisation_images, localisation, risk.name, place, parameters, seed
+            models, localisation_images, localisation, risk.name, risk_index, parameters, seed
         )
         findings.append(
-            _look_at_marks(models, images, logits, planted, risk.name, place, parameters, seed)
+            _look_at_marks(models, images, logits, planted, risk.name, risk_index, parameters, seed)
         )
         findings += _look_at_attributes(samples, logits, risk, parameters, seed)
     return worst_first(findings)
@@ -70,14 +69,14 @@ def _look_beside(
     localisation_images: LocalisationImages,
     localisation: pd.DataFrame,
     risk: str,
-    place: int,
+    risk_index: int,
     parameters: RiskParams,
     seed: int,
 ) -> list[Finding | None]:
-    """Return findings on risk beside the object, and on what decides there."""
+    """Return findings on risk beside the object, and on what it rests on there."""
     if not len(localisation_images):
-        reason = f"no masks of test images with {risk!r}, which say where the object is"
-        advice = "Look at the galleries of the highest and of the uncertain: does the heat lie on the object?"
+        reason = f"there are no masks of objects in test images with {risk!r}"
+        advice = "Look at the galleries of the highest and of uncertain scores: does the heat lie on the object?"
         return [
             not_checked(check, reason, advice)
             for check in ("risk_off_object", "mark_beside_object")
@@ -97,12 +96,12 @@ def _look_beside(
             localisation_images.image_ids,
             localisation_images.pixels,
             np.ones(len(localisation_images), bool),
-            place,
+            risk_index,
         )
         side = max(3, round(SPOT * model.input_size / _grid_side(model)))
         masks = localisation_images.masks
-        if found := look_beside(subject, audited, masks, side, parameters.n_resamples, seed):
-            return [off_object, found]
+        if finding := look_beside(subject, audited, masks, side, parameters.n_resamples, seed):
+            return [off_object, finding]
     return [off_object]
 
 
@@ -112,11 +111,11 @@ def _look_at_marks(
     logits: pd.DataFrame,
     planted: pd.DataFrame,
     risk: str,
-    place: int,
+    risk_index: int,
     parameters: RiskParams,
     seed: int,
 ) -> Finding | None:
-    """Return a finding on the marks of a planted shortcut in test images; None where nothing is planted."""
+    """Return a finding on the marks of a planted shortcut in test images; None if there are none."""
     marked = planted[planted["defect"] == "shortcut"].set_index("image_id")["detail"]
     rows = logits[(logits["split"] == "test") & logits["image_id"].isin(marked.index)]
     rows = rows.head(parameters.localisation_images)
@@ -131,9 +130,9 @@ def _look_at_marks(
     marks, pixels = masks_as_seen(prepare, boxes, pictures), prepare(pictures).numpy()
     ids, has_risk = rows["image_id"].to_numpy(object), rows[LABEL + risk].to_numpy() == 1
     for subject, model in models.items():
-        audited = _audited(model, ids, pixels, has_risk, place)
-        if found := look_at_marks(subject, audited, marks, parameters.n_resamples, seed):
-            return found
+        audited = _audited(model, ids, pixels, has_risk, risk_index)
+        if finding := look_at_marks(subject, audited, marks, parameters.n_resamples, seed):
+            return finding
     return None
 
 
@@ -142,11 +141,12 @@ def _audited(
     image_ids: np.ndarray,
     pixels: np.ndarray,
     has_risk: np.ndarray,
-    place: int,
+    risk_index: int,
 ) -> Audited:
-    maps, heat = risk_maps(auditor, pixels, place)
+    maps, heat = risk_maps(auditor, pixels, risk_index)
     score, attribute = (
-        partial(compute, auditor, place=place) for compute in (risk_probabilities, risk_attribution)
+        partial(compute, auditor, risk_index=risk_index)
+        for compute in (risk_probabilities, risk_attribution)
     )
     return Audited(image_ids, pixels, maps, heat, has_risk, score, attribute)
 
@@ -154,22 +154,22 @@ def _audited(
 def _look_at_attributes(
     samples: pd.DataFrame, logits: pd.DataFrame, risk: Risk, parameters: RiskParams, seed: int
 ) -> list[Finding | None]:
-    """Return findings on the attributes of the image table, but for the one that names the risk."""
-    others = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
-    if not others:
+    """Return findings on the attributes of the image table, except the one that defines the risk."""
+    attributes = [name for name in class_columns(samples, ATTRIBUTE) if name != risk.column]
+    if not attributes:
         reason = f"the image table has no attributes beside {risk.name!r}"
         return [
             not_checked(check, reason, ATTRIBUTES_ADVICE)
             for check in ("risk_by_attribute", "data_bias")
         ]
     table = logits.merge(
-        samples[["image_id", *(ATTRIBUTE + name for name in others)]], on="image_id"
+        samples[["image_id", *(ATTRIBUTE + name for name in attributes)]], on="image_id"
     )
     test, train = (table[table["split"] == split] for split in ("test", "train"))
     has_risk = test[LABEL + risk.name].to_numpy() == 1
     score = test[f"logit/{risk.name}"].to_numpy()
     findings = []
-    for name in others:
+    for name in attributes:
         values = test[ATTRIBUTE + name].to_numpy(object)
         findings += [
             score_finding(
@@ -192,6 +192,6 @@ def _look_at_attributes(
 
 
 def _grid_side(auditor: RiskAuditor) -> int:
-    """Return how many places a side of the frozen features has."""
+    """Return the number of places along a side of the frozen features."""
     shape = auditor.encoder.shape
     return shape[-1] if len(shape) == 3 else round(shape[0] ** 0.5)

@@ -1,4 +1,4 @@
-"""Nodes of `risk` that hold its maps against masks, and list images to look at."""
+"""Nodes of `risk` that compare its maps with masks, and list images to review."""
 
 import logging
 
@@ -24,34 +24,34 @@ def locate_risk(
     parameters: RiskParams,
     seed: int,
 ) -> pd.DataFrame:
-    """Return how test images' maps agree with the masks of their objects: image_id, risk, and a column a measure.
+    """Return how well maps agree with the masks of objects: image_id, risk, and a column for each measure.
 
-    A row an image with a risk and a mask; for the measures see `hold_against_masks`.
+    Each test image with a risk and a mask has a row; `hold_against_masks` describes the measures.
     """
     tables = [pd.DataFrame(columns=["image_id", "risk", *COLUMNS])]
-    for place, risk in enumerate(auditor.classes):
+    for risk_index, risk in enumerate(auditor.classes):
         rows = positives(_test_rows(predictions), risk, parameters, seed)
         localisation_images = load_localisation_images(
             images, rows, auditor.prepare, auditor.input_size
         )
         if len(localisation_images):
-            found = hold_against_masks(auditor, reference, localisation_images, place)
+            agreement = hold_against_masks(auditor, reference, localisation_images, risk_index)
             tables.append(
-                pd.DataFrame({"image_id": localisation_images.image_ids, "risk": risk, **found})
+                pd.DataFrame({"image_id": localisation_images.image_ids, "risk": risk, **agreement})
             )
         else:
             logger.warning(
-                "No masks of test images with %r: their maps are held against nothing", risk
+                "No test image with %r has a mask, so its maps are not compared with any", risk
             )
     table = pd.concat(tables[1:] or tables, ignore_index=True)
     return table.astype(dict.fromkeys(COLUMNS, float))
 
 
 def list_for_review(predictions: pd.DataFrame, parameters: RiskParams) -> pd.DataFrame:
-    """Return the images to look at, of all splits: those whose label the score finds least likely come first.
+    """Return the images of all splits to review; those whose label has the lowest probability come first.
 
-    A row an image and risk: rank, image_id, split, label, risk, has_risk, probability, surprise (-log2 of the label's
-    probability, in bits) and why.
+    Each image and risk has a row: rank, image_id, split, label, risk, has_risk, probability, surprise (-log2 of the
+    label's probability, in bits) and why.
     """
     tables = []
     for risk in class_columns(predictions, LABEL):
@@ -81,7 +81,7 @@ def list_for_review(predictions: pd.DataFrame, parameters: RiskParams) -> pd.Dat
 
 
 def positives(test: pd.DataFrame, risk: str, parameters: RiskParams, seed: int) -> pd.DataFrame:
-    """Return test rows with a risk, at most `localisation_images` of them, drawn at random; in the table's order."""
+    """Return at most `localisation_images` randomly sampled test rows with a risk, in the table's order."""
     rows = test[test[f"{LABEL}{risk}"] == 1]
     if len(rows) <= parameters.localisation_images:
         return rows

@@ -1,4 +1,4 @@
-"""Nodes of `risk` that draw: its training, its ranking, where its maps point, and galleries of test images."""
+"""Nodes of `risk` that plot its training history and galleries of images."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ from glasshead.reporting.risk_figures import (
 from glasshead.reporting.risk_gallery import Heated, risk_gallery_figure, scale_of
 
 Arrays = dict[str, np.ndarray]
-SCALED = 2000  # test images whose maps the scale of colours is made of
+SCALED = 2000  # test images whose maps determine the scale of colours
 
 
 def plot_training_history(training_history: pd.DataFrame) -> Figure:
@@ -37,18 +37,18 @@ def plot_galleries(
     to_review: pd.DataFrame,
     parameters: RiskParams,
 ) -> tuple[Figure, Figure, Figure, Figure]:
-    """Return the test images with the highest scores, with the lowest, and of a probability nearest to a half.
+    """Return galleries of the test images with the highest, lowest and most uncertain scores.
 
-    And the first of the images to look at, of all splits.
+    The last gallery shows the first images to review, of all splits.
     """
     test = predictions[predictions["split"] == "test"]
-    some = test.iloc[:: max(1, -(-len(test) // SCALED))]
-    scale = scale_of(_place_logits(auditor, _grids(maps, some)).numpy())
+    scaled = test.iloc[:: max(1, -(-len(test) // SCALED))]
+    scale = scale_of(_place_logits(auditor, _grids(maps, scaled)).numpy())
 
     def gallery(title: str, choose: Callable[[str], pd.DataFrame]) -> Figure:
         blocks = {
-            risk: _heated(auditor, images, choose(risk), maps, place, risk)
-            for place, risk in enumerate(auditor.classes)
+            risk: _heated(auditor, images, choose(risk), maps, risk_index, risk)
+            for risk_index, risk in enumerate(auditor.classes)
         }
         return risk_gallery_figure(title, blocks, scale)
 
@@ -75,7 +75,7 @@ def _heated(
     images: ImageTable,
     chosen: pd.DataFrame,
     maps: Arrays,
-    place: int,
+    risk_index: int,
     risk: str,
 ) -> list[Heated]:
     rows = table_rows(images, chosen)
@@ -83,12 +83,12 @@ def _heated(
         return []
     pixels = auditor.prepare([images.pil(int(row)) for row in rows]).numpy()
     large = enlarged(_grids(maps, chosen), auditor.input_size)
-    heat = _place_logits(auditor, large)[:, place].numpy()
+    heat = _place_logits(auditor, large)[:, risk_index].numpy()
     captions = [
         f"{plain(row['image_id'], 30)}: {plain(row['label'])}\nP = {row[f'probability/{risk}']:.3f}"
         for _, row in chosen.iterrows()
     ]
-    return [Heated(*each) for each in zip(pixels, heat, captions, strict=True)]
+    return [Heated(*image) for image in zip(pixels, heat, captions, strict=True)]
 
 
 def _grids(maps: Arrays, chosen: pd.DataFrame) -> Float[Tensor, "n r h w"]:

@@ -1,4 +1,4 @@
-"""Nodes of `risk` that train the auditor and apply it. What is fitted sees `fitting_samples` alone."""
+"""Nodes of `risk` that train the auditor and apply it. Fits see only `fitting_samples`."""
 
 import logging
 from typing import Any
@@ -27,7 +27,7 @@ from glasshead.training.risk_losses import RiskLossWeights
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-WATCHED = 200  # validation images with each risk, on which localisation is followed
+WATCHED = 200  # validation images with each risk, on which localisation is logged
 
 
 def store_features(
@@ -37,7 +37,7 @@ def store_features(
     backbone: BackboneParams,
     parameters: RiskParams,
 ) -> dict[str, Any]:
-    """Return where the spatial features come from, and why; they are encoded into `store` where they fit the budget.
+    """Return where the spatial features come from, and why; they are encoded into `store` if they fit the budget.
 
     Raises before anything is encoded:
         ParameterError: a risk names what the data does not have.
@@ -59,7 +59,7 @@ def fit_auditor(
     parameters: RiskParams,
     seed: int,
 ) -> tuple[RiskAuditor, pd.DataFrame]:
-    """Return the auditor, not yet calibrated, and the training history with one row an epoch.
+    """Return the uncalibrated auditor and its training history, a row for each epoch.
 
     Raises:
         ArtifactError: `fitting_samples` are not of `images`, or the features not this backbone's.
@@ -71,12 +71,12 @@ def fit_auditor(
     check_both_sides(targets, parameters.risks)
     encoder = load_encoder(backbone, parameters.features.output)
     features = open_spatial(embed_summary, images, encoder, store, parameters.features)
-    parts = [targets[targets["split"] == split] for split in ("train", "validation")]
-    train, validation = (risk_rows(images, part, features) for part in parts)
+    splits = [targets[targets["split"] == split] for split in ("train", "validation")]
+    train, validation = (risk_rows(images, rows, features) for rows in splits)
     with torch_seeded(stream_seed(seed, "risk", "initial_weights")):
         head = RiskHead(encoder.dimension, len(parameters.risks), parameters.head)
-    # Followed from epoch to epoch; nothing is chosen by it, as masks are no labels of images.
-    localise = localiser(images, parts[1], encoder.prepare, encoder.input_size, WATCHED)
+    # Only logged in each epoch: nothing is chosen by it, as masks are not image labels.
+    localise = localiser(images, splits[1], encoder.prepare, encoder.input_size, WATCHED)
     with one_thread():  # steps are short
         history = train_risk_head(head, train, validation, parameters.training, seed, localise)
     _log_outcome(head, train, validation, history, parameters)
@@ -104,15 +104,15 @@ def fit_reference(
     parameters: RiskParams,
     seed: int,
 ) -> RiskAuditor:
-    """Return what is usual in place of the auditor: average pooling, binary cross-entropy alone.
+    """Return a usual classifier on the auditor's features: average pooling and only binary cross-entropy.
 
-    Grad-CAM explains it. It is part of the auditor's training, on the same features. Raises as `fit_auditor`, and
-    ArtifactError where the auditor's features are another encoder's.
+    It is the reference that Grad-CAM explains. Raises as `fit_auditor`, and ArtifactError if the auditor's features
+    come from another encoder.
     """
-    logger.info("The usual classifier on the same features, for Grad-CAM:")
+    logger.info("Training the usual classifier on the same features, for Grad-CAM")
     if auditor.encoder_key != embed_summary["encoder_key"]:
         raise ArtifactError(
-            "The auditor reads another encoder's features. Run the risk pipeline from the start."
+            "The auditor reads the features of another encoder. Run the risk pipeline from the start."
         )
     usual = parameters.model_copy(
         update={
@@ -135,8 +135,8 @@ def predict_risk(
 ) -> tuple[pd.DataFrame, Arrays]:
     """Return raw logits of all rows, and their risk maps.
 
-    The table: image_id, split, label, content_hash, label/<risk>, logit/<risk>. The arrays: image_id (n,), risks (r,),
-    maps (n, r, h, w) float16.
+    The table has image_id, split, label, content_hash, label/<risk> and logit/<risk>. The arrays are image_id (n,),
+    risks (r,) and maps (n, r, h, w) float16.
 
     Raises ArtifactError if `samples` are not of `images`, or the features of another encoder.
     """

@@ -11,17 +11,18 @@ from glasshead.training.risk import RiskTraining
 
 
 class RiskParams(BaseModel, extra="forbid", frozen=True):
-    """What counts as a risk, and how its auditor is built, trained, measured and shown.
+    """The risks, and how their auditor is built, trained, measured and shown.
 
     Attributes:
-        risks: one map and one score each; one written as text needs no list.
+        risks: each gets a map and a score; a single risk may be given as text.
         features: where the frozen features come from.
         head: how a map becomes a logit.
         training: how the head is trained.
-        localisation_images: test images with a risk, drawn at random, on which maps are held against masks, and marks
-        are hidden. n_resamples: of the bootstrap by which shortcuts are found.
+        localisation_images: test images with a risk, sampled at random, whose maps are compared with masks and whose
+            marks are hidden.
+        n_resamples: resamples of the bootstrap in the search for shortcuts.
         shown: images of each risk in a gallery.
-        reviewed: images in the list of those to look at.
+        reviewed: images in the list to review.
     """
 
     risks: tuple[Risk, ...] = Field(min_length=1)

@@ -1,4 +1,4 @@
-"""Rows that risk heads are trained and measured on: features of an image table, and the risks that images have."""
+"""The rows of risk heads: features of images, and which risks they have."""
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,11 @@ from glasshead.training.risk import RiskRows
 
 
 def risk_rows(images: ImageTable, targets: pd.DataFrame, features: SpatialFeatures) -> RiskRows:
-    """Return the rows of `targets`, in their order; ArtifactError where they are not of `images`."""
-    places = table_rows(images, targets)
+    """Return the rows of `targets`, in their order; ArtifactError if they are not of `images`."""
+    image_rows = table_rows(images, targets)
 
     def take(rows: np.ndarray) -> Float[Tensor, "b d h w"]:
-        return as_map(features(places[rows]))
+        return as_map(features(image_rows[rows]))
 
     columns = [LABEL + risk for risk in class_columns(targets, LABEL)]
     labels = torch.from_numpy(targets[columns].to_numpy(np.float32, copy=True))

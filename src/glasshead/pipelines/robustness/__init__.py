@@ -1,4 +1,4 @@
-"""What noise, blur, compression and adversaries do to a classifier: on test images alone."""
+"""Measure a classifier on test images with noise, blur, compression and adversarial changes."""
 
 from glasshead.pipelines.robustness.pipeline import create_pipeline
 

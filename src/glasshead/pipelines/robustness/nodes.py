@@ -1,4 +1,4 @@
-"""The node of `robustness`, which reads test rows alone."""
+"""The node of `robustness`, which reads only test rows."""
 
 import logging
 from collections.abc import Iterator
@@ -40,11 +40,11 @@ def measure_robustness(
 ) -> pd.DataFrame:
     """Return accuracy, ECE and confidence of the calibrated classifier on clean and on changed test images.
 
-    Columns: those of `robustness_table`. Noise, blur and JPEG act on the picture as it was given, before it is brought
-    to the input size; FGSM and PGD on the pixels that the classifier reads.
+    Columns are those of `robustness_table`. Noise, blur and JPEG act on the original picture, before it is resized;
+    FGSM and PGD act on the pixels that the classifier reads.
 
     Raises:
-        ArtifactError: the classifier was trained on other images or splits than those there are now.
+        ArtifactError: the classifier was trained on other images or splits.
         SplitError: there is no test row.
         ParameterError: one image alone does not fit into memory.
     """
@@ -79,15 +79,15 @@ def _corrupted_logits(
     seed: int,
     device: str,
 ) -> Iterator[tuple[Condition, Logits]]:
-    """Yield the logits of the pictures as they are, then corrupted; an image's draws are the same at every strength."""
+    """Yield the logits of clean and of corrupted pictures; an image's noise is the same at every strength."""
     names = images.ids().to_numpy()
 
     def take(
-        corrupt: Corrupt, kind: str, strength: float, places: Int[Tensor, " b"]
+        corrupt: Corrupt, kind: str, strength: float, indices: Int[Tensor, " b"]
     ) -> UInt8[Tensor, "b 3 h w"]:
         pictures = [
             corrupt(images.pil(int(row)), strength, generator(seed, "robustness", kind, names[row]))
-            for row in rows[places.numpy()]
+            for row in rows[indices.numpy()]
         ]
         return classifier.prepare(pictures)
 
@@ -108,7 +108,7 @@ def _attacked_logits(
     parameters: RobustnessParams,
     device: str,
 ) -> Iterator[tuple[Condition, Logits]]:
-    """Yield the logits of the pixels that each attack makes of those that the classifier reads."""
+    """Yield the logits of the pixels that each attack produces."""
     take, targets = PixelSource(images, rows, classifier.prepare), torch.from_numpy(labels)
     batches = torch.arange(len(rows)).split(parameters.batch_size)
     fitting = FittingBatches(
@@ -124,8 +124,8 @@ def _attacked_logits(
 
     for condition, attack in _attacks(parameters):
         compute = partial(logits, attack)
-        parts = [fitting(compute, take(batch), targets[batch]) for batch in batches]
-        yield condition, torch.cat(parts).numpy()
+        by_batch = [fitting(compute, take(batch), targets[batch]) for batch in batches]
+        yield condition, torch.cat(by_batch).numpy()
 
 
 def _attacks(parameters: RobustnessParams) -> Iterator[tuple[Condition, Attack]]:
@@ -138,7 +138,7 @@ def _attacks(parameters: RobustnessParams) -> Iterator[tuple[Condition, Attack]]
 
 @contextmanager
 def _computing(classifier: Classifier, device: str) -> Iterator[None]:
-    """Let the classifier compute on `device`, without gradients of its weights; it comes back to where it was."""
+    """Let the classifier compute on `device`, without gradients of its weights, and move it back afterwards."""
     origin = next(classifier.parameters()).device
     classifier.to(device).eval()
     try:

@@ -11,17 +11,17 @@ Qualities = tuple[Annotated[int, Field(ge=1, le=100)], ...]
 
 
 class RobustnessParams(BaseModel, extra="forbid", frozen=True):
-    """On how many test images, and how strong each change is; an empty list leaves a change out.
+    """The number of test images, and the strengths of each perturbation; an empty list skips it.
 
     Attributes:
-        images: drawn at random from the test split, the same for all changes.
+        images: sampled at random from the test split, the same for all perturbations.
         gaussian_noise: standard deviations in 1/255.
-        gaussian_blur: standard deviations in per cent of the shorter side.
+        gaussian_blur: standard deviations in percent of the shorter side.
         jpeg: qualities from 1 to 100.
         fgsm, pgd: epsilons in 1/255.
-        pgd_steps: of each attack by PGD.
-        batch_size: in an attack; halved where a GPU's memory ends.
-        n_resamples: of the bootstrap.
+        pgd_steps: steps of each PGD attack.
+        batch_size: images in one pass of an attack; halved if a GPU runs out of memory.
+        n_resamples: resamples of the bootstrap.
         device: where the classifier computes.
     """
 

@@ -1,4 +1,4 @@
-"""Nodes of `cnn_ablation`: augmentations, compared by trainings from several seeds each."""
+"""Nodes of `cnn_ablation`: augmentations, compared over several seeds."""
 
 from functools import partial
 from typing import NamedTuple
@@ -43,7 +43,7 @@ def fit_variants(
     """
     if "augmentation" in parameters.model_fields_set:
         raise ParameterError(
-            "A comparison of augmentations chooses the augmentation itself. Leave it out of `cnn_ablation`."
+            "A comparison of augmentations chooses them itself. Remove `augmentation` from `cnn_ablation`."
         )
     trainings = {
         variant: partial(
@@ -61,11 +61,11 @@ def fit_variants(
 
 
 def compare_augmentations(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row an augmentation: its accuracy, and its difference to `baseline` from the same seeds.
+    """Return a row for each augmentation: its accuracy, and its difference to `baseline` with the same seeds.
 
     Columns: augmentation; seeds, their number; accuracy, low, high: mean on test rows and 95 % t interval over seeds;
     difference, difference_low, difference_high: to the baseline, paired by seed, null for itself; verdict: higher,
-    lower, or unresolved where that interval holds 0; nll and ece: means after calibration; seconds: mean of training.
+    lower, or unresolved if that interval holds 0; nll and ece: means after calibration; seconds: mean of training.
     """
     groups = dict(iter(runs.groupby("augmentation", sort=False)))
     reference = groups[BASELINE]["accuracy"].tolist()

@@ -1,4 +1,4 @@
-"""Nodes of `train_cnn`. What is fitted sees `fitting_samples` alone: train and validation rows."""
+"""Nodes of `train_cnn`. Fits see only `fitting_samples`, the train and validation rows."""
 
 import json
 from functools import partial
@@ -23,7 +23,7 @@ from glasshead.training.batches import Batches, channel_statistics, choose_batch
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
 
-WHITENED = 2000 * 32**2  # pixels of train images that the first filters are taken from
+WHITENED = 2000 * 32**2  # pixels of train images that the first filters are fitted on
 MEGABYTE = 2**20
 SHIFT = 1  # pixels, of test-time augmentation
 
@@ -37,29 +37,29 @@ def fit_cnn(
     parameters: TrainCNNParams,
     seed: int,
 ) -> Fitted:
-    """Return the classifier, not yet calibrated, the training history with a row an epoch, and the log of the steps.
+    """Return the uncalibrated classifier, its training history by epoch, and its log of steps.
 
-    A training of the same data, parameters and seed that was stopped goes on from `checkpoints`; a finished one is
-    not repeated.
+    A stopped training of the same data, parameters and seed continues from `checkpoints`; a finished one is not
+    repeated.
 
     Raises:
         ArtifactError: `fitting_samples` are not of `images`, or a checkpoint cannot be written.
         ParameterError: parameters that do not fit the data or this machine.
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
-    parts = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
+    splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
     if size == "auto":
-        rows = table_rows(images, parts[0])
+        rows = table_rows(images, splits[0])
         size = common_side(images, rows, SMALLEST, parameters.largest_size)
     prepare = partial(resize_and_crop, size=size, interpolation=parameters.resize)
     train, validation = (
         choose_batches(
-            *labelled_pixels(images, part, prepare),
-            budget_bytes=parameters.memory_mb * MEGABYTE * len(part) // len(fitting_samples),
+            *labelled_pixels(images, split, prepare),
+            budget_bytes=parameters.memory_mb * MEGABYTE * len(split) // len(fitting_samples),
             device=choose_device(parameters.device, "train_cnn.device"),
         )
-        for part in parts
+        for split in splits
     )
     with torch_threads(parameters.threads):
         classifier = _build(images, fitting_samples, size, train, parameters, seed)
@@ -83,10 +83,10 @@ def predict_baselines(
     fitting_samples: pd.DataFrame,
     parameters: TrainCNNParams,
 ) -> pd.DataFrame:
-    """Return what each baseline predicts for images that nothing was fitted on: image_id and a column a baseline.
+    """Return each baseline's predictions for images that were not fitted on: image_id and a column for each baseline.
 
-    majority: the most frequent train class. tta: the classifier with test-time augmentation, if the parameters want
-    it. Raises ArtifactError if `fitting_samples` are not of `images`.
+    majority: the most frequent train class. tta: the classifier with test-time augmentation, if it is switched on.
+    Raises ArtifactError if `fitting_samples` are not of `images`.
     """
     baselines = predict_majority(images, fitting_samples)
     if parameters.test_time_augmentation == "none" or baselines.empty:
@@ -126,6 +126,6 @@ def _build(
         width=parameters.width,
         resize=parameters.resize,
     )
-    some = evenly_spaced(len(train), max(1, WHITENED // size**2))
-    classifier.whiten(as_images(train.take(some).cpu()))
+    chosen = evenly_spaced(len(train), max(1, WHITENED // size**2))
+    classifier.whiten(as_images(train.take(chosen).cpu()))
     return classifier

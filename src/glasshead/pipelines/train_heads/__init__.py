@@ -1,4 +1,4 @@
-"""Train the concept bottleneck on cached embeddings, and the baselines that keep it honest."""
+"""Train the concept bottleneck on cached embeddings, and its baselines."""
 
 from glasshead.pipelines.train_heads.pipeline import create_pipeline
 

@@ -1,4 +1,4 @@
-"""Nodes of `train_heads`. What is fitted sees `fitting_samples` alone: train and validation rows."""
+"""Nodes of `train_heads`. Fits see only `fitting_samples`, the train and validation rows."""
 
 import logging
 from typing import Any
@@ -36,7 +36,7 @@ def fit_heads(
     parameters: TrainHeadsParams,
     seed: int,
 ) -> tuple[GlassHeads, pd.DataFrame]:
-    """Return the classifier, not yet calibrated, and the training history with one row an epoch.
+    """Return the uncalibrated classifier and its training history, a row for each epoch.
 
     Raises:
         ArtifactError: `embeddings` are not those of `fitting_samples` by this backbone.
@@ -46,8 +46,8 @@ def fit_heads(
     shape = embeddings.values.shape[1:]
     if len(shape) != 1:
         raise ParameterError(
-            f"Heads read one vector an image; these embeddings are {' × '.join(map(str, shape))}. Set `embed.output` "
-            "to projected or pooled, and run the embed pipeline again."
+            f"Heads read one vector for each image, but these embeddings are {' × '.join(map(str, shape))}. Set "
+            "`embed.output` to projected or pooled, and run the embed pipeline again."
         )
     parsed = Taxonomy.model_validate(taxonomy)
     encoder = load_encoder_with_key(backbone, embeddings.encoder_key)
@@ -71,7 +71,7 @@ def fit_heads(
 def predict_logits(
     classifier: GlassHeads, embeddings: Embeddings, samples: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return raw logits of all rows, of the classes and of each subtask, beside labels and targets.
+    """Return raw logits of the classes and subtasks for all rows, with labels and targets.
 
     Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
     """
@@ -102,13 +102,12 @@ def predict_baselines(
     parameters: TrainHeadsParams,
     seed: int,
 ) -> pd.DataFrame:
-    """Return what each baseline predicts for every image: image_id and one column of class names a baseline.
+    """Return each baseline's predictions for every image: image_id and a column of class names for each baseline.
 
     majority: the most frequent train class. linear_probe: logistic regression on the same embeddings.
-    hard_concepts: the classifier's own meta-learner on arg-max concepts. random_concepts/<i>: the same bottleneck
-    trained on random codes of the classes, with the taxonomy's number of subtasks and widths. zero_shot: the class
-    whose prompt the image's embedding is nearest to; the log says why where there is no such column. Raises as
-    `fit_heads`.
+    hard_concepts: the classifier's meta-learner on arg-max concepts. random_concepts/<i>: the same bottleneck trained
+    on random codes of the classes, with the taxonomy's subtasks and widths. zero_shot: the class whose prompt is
+    nearest to the image's embedding; if there is no such column, the log says why. Raises as `fit_heads`.
     """
     parsed = Taxonomy.model_validate(taxonomy)
     train, validation = _rows(embeddings, classifier.encoder_key, fitting_samples, parsed)
@@ -125,8 +124,8 @@ def predict_baselines(
             len(classifier.classes), widths, generator(seed, "random_concepts", index)
         )
         coded = [
-            BottleneckData(part.embeddings, codes[part.labels], part.labels)
-            for part in (train, validation)
+            BottleneckData(own.embeddings, codes[own.labels], own.labels)
+            for own in (train, validation)
         ]
         number = stream_seed(seed, "random_concepts", index) % 2**31
         logger.info(
@@ -147,7 +146,7 @@ def predict_baselines(
 
 
 def random_codes(classes: int, widths: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:
-    """Return `(classes, subtasks)` random answers; each subtask uses every answer where there are classes enough."""
+    """Return `(classes, subtasks)` random answers; each subtask uses every answer if there are enough classes."""
     columns = [rng.permutation(np.resize(np.arange(width), classes)) for width in widths]
     return torch.from_numpy(np.stack(columns, axis=1))
 
@@ -164,9 +163,7 @@ def _fit(
     dimension = train.embeddings.shape[1]
     bottleneck = Bottleneck(dimension, widths, classes, parameters.hidden, parameters.meta_hidden)
     bottleneck.standardise_by(train.embeddings)
-    with (
-        one_thread()
-    ):  # steps are short, and threads that wait for each other on a busy machine are not
+    with one_thread():  # steps are short, but waiting for other threads on a busy machine is not
         history = train_bottleneck(bottleneck, train, validation, parameters.training, seed)
     return bottleneck, history
 
@@ -180,7 +177,7 @@ def _fit_probe(
         parameters.probe_strengths,
     )
     logger.info(
-        "Linear probe: C = %g, validation accuracy %.4f", probe.strength, probe.validation_accuracy
+        "Linear probe: C = %g, validation accuracy %.3f", probe.strength, probe.validation_accuracy
     )
     return probe
 
@@ -193,7 +190,7 @@ def _predict_hard(classifier: GlassHeads, embeddings: torch.Tensor) -> np.ndarra
 
 
 def _predict_zero_shot(classifier: GlassHeads, embeddings: torch.Tensor) -> np.ndarray | None:
-    """Return the class whose prompt has the largest cosine with each embedding; None where prompts have no vectors.
+    """Return the class whose prompt has the largest cosine with each embedding; None if prompts cannot be embedded.
 
     Radford et al. 2021, arXiv:2103.00020, section 3.1: nothing is trained on these images.
     """
@@ -220,7 +217,7 @@ def _rows(
 ) -> tuple[BottleneckData, BottleneckData]:
     targets = [f"target/{task.name}" for task in taxonomy.subtasks]
 
-    def part(split: str) -> BottleneckData:
+    def data_of(split: str) -> BottleneckData:
         chosen = fitting_samples[fitting_samples["split"] == split]
         return BottleneckData(
             torch.from_numpy(embeddings.of(chosen["content_hash"], encoder_key)),
@@ -228,4 +225,4 @@ def _rows(
             torch.from_numpy(chosen["class_index"].to_numpy(np.int64, copy=True)),
         )
 
-    return part("train"), part("validation")
+    return data_of("train"), data_of("validation")

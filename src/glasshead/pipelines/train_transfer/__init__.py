@@ -1,4 +1,4 @@
-"""Fine-tune a pretrained network, which a run may first pretrain itself, and compare ways of doing so."""
+"""Fine-tune a pretrained network, which the run may pretrain first, and compare strategies."""
 
 from glasshead.pipelines.train_transfer.comparison_pipeline import comparison_pipeline
 from glasshead.pipelines.train_transfer.pipeline import create_pipeline

@@ -1,4 +1,4 @@
-"""Nodes of `transfer_comparison`: strategies, networks and interpolations, compared by trainings from several seeds."""
+"""Nodes of `transfer_comparison`: strategies, networks and interpolations, compared over several seeds."""
 
 from functools import partial
 from typing import Any
@@ -43,7 +43,7 @@ def pretrain_parents(
 ) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """Return the parent of each architecture as `pretrain_parent` does, and all their training histories.
 
-    Raises as `pretrain_parent`, and ParameterError where the parameters choose what is compared.
+    Raises as `pretrain_parent`, and ParameterError if the parameters choose what is compared.
     """
     parents: dict[str, dict[str, Any]] = {}
     histories = []
@@ -67,7 +67,7 @@ def fit_variants(
 ) -> pd.DataFrame:
     """Fine-tune a network for each of `VARIANTS`, keep them in `variants`, and return all training histories.
 
-    Raises as `fit_transfer`, and ParameterError where the parameters choose what is compared.
+    Raises as `fit_transfer`, and ParameterError if the parameters choose what is compared.
     """
     trainings = {
         variant: partial(
@@ -84,22 +84,21 @@ def fit_variants(
 
 
 def compare_recipes(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a recipe: its accuracy, and its difference to the recipe `reference` from the same seeds.
+    """Return a row for each recipe: its accuracy, and its difference to its reference with the same seeds.
 
-    Columns: architecture, strategy, interpolation; reference: for another network the same strategy on the first, for
-    all others the reference strategy, which has none; seeds, their number; accuracy, low, high: mean on test rows and
-    95 % t interval over seeds; difference, difference_low, difference_high: to it, paired by seed; verdict: higher,
-    lower, or unresolved where that interval holds 0; nll and ece: means after calibration; epochs, images_seen and
-    seconds: means of training.
+    Columns: architecture, strategy, interpolation; reference, the recipe it is compared with (see `reference_of`);
+    seeds, their number; accuracy, low, high: mean on test rows and 95 % t interval over seeds; difference,
+    difference_low, difference_high: to the reference, paired by seed; verdict: higher, lower, or unresolved if that
+    interval holds 0; nll and ece: means after calibration; epochs, images_seen and seconds: means of training.
     """
     groups = dict(iter(runs.groupby(list(Recipe._fields))))
     return pd.DataFrame(_row(recipe, groups) for recipe in RECIPES)
 
 
 def plot_comparison(histories: pd.DataFrame) -> Figure:
-    """Return validation accuracy against epochs, seconds and images seen, of each strategy and network.
+    """Return validation accuracy against epochs, seconds and images seen, for each strategy and network.
 
-    Other interpolations than the reference's are left out.
+    Only the reference's interpolation is shown.
     """
     return convergence_figure(histories[histories["interpolation"] == REFERENCE.interpolation])
 
@@ -110,10 +109,10 @@ def study_interpolation(
     images: ImageTable,
     samples: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return a row an interpolation of the reference recipe: what it does to accuracy and to fine detail.
+    """Return a row for each interpolation of the reference recipe: its accuracy and fine detail.
 
-    Columns: those of `comparison` that tell of accuracy; high_frequency_fraction, high_frequency_low and _high: mean
-    over test images, as large as the reference reads them, and its 95 % t interval over images.
+    Columns: those of `comparison` on accuracy; high_frequency_fraction, high_frequency_low and _high: mean over test
+    images at the reference's size, and its 95 % t interval over images.
 
     Raises ArtifactError if `samples` were not made of `images`.
     """
@@ -150,12 +149,12 @@ def _parameters_of(
 
 def _row(recipe: Recipe, groups: dict[Any, pd.DataFrame]) -> dict[str, Any]:
     runs, reference = groups[recipe], reference_of(recipe)
-    others = groups[reference]["accuracy"].tolist() if reference else None
+    reference_accuracies = groups[reference]["accuracy"].tolist() if reference else None
     means = ("nll", "ece", "epochs", "images_seen", "seconds")
     return (
         recipe._asdict()
         | {"reference": str(reference) if reference else None}
-        | compare_accuracies(runs["accuracy"].tolist(), others)
+        | compare_accuracies(runs["accuracy"].tolist(), reference_accuracies)
         | {name: float(runs[name].mean()) for name in means}
     )
 
@@ -164,16 +163,16 @@ def _fine_detail(
     pixels: PixelSource, count: int, size: int, interpolation: Interpolation
 ) -> dict[str, float | None]:
     """Return the mean high-frequency fraction of `count` images resized to `size`, with its interval."""
-    parts = [
+    fractions = [
         high_frequency_fraction(pixels(rows), size, interpolation)
         for rows in torch.arange(count).split(CHUNK)
     ]
-    fraction = torch.cat(parts)
-    found = mean_over_runs(
+    fraction = torch.cat(fractions)
+    estimate = mean_over_runs(
         fraction[fraction.isfinite()].tolist()
-    )  # one colour alone has no frequencies
+    )  # a single colour has no frequencies
     return {
-        "high_frequency_fraction": found.value,
-        "high_frequency_low": found.low,
-        "high_frequency_high": found.high,
+        "high_frequency_fraction": estimate.value,
+        "high_frequency_low": estimate.low,
+        "high_frequency_high": estimate.high,
     }

@@ -1,4 +1,4 @@
-"""Nodes of `train_transfer`. What is fitted sees `fitting_samples` alone: train and validation rows."""
+"""Nodes of `train_transfer`. Fits see only `fitting_samples`, the train and validation rows."""
 
 import json
 from typing import Any
@@ -30,29 +30,29 @@ def fit_transfer(
     parameters: TrainTransferParams,
     seed: int,
 ) -> Fitted:
-    """Return the classifier, not yet calibrated, the training history with a row an epoch, and the log of the steps.
+    """Return the uncalibrated classifier, its training history by epoch, and its log of steps.
 
-    The backbone's weights come from `parent`. A training of the same data, parameters and seed that was stopped goes
-    on from `checkpoints`; a finished one is not repeated.
+    The backbone's weights come from `parent`. A stopped training of the same data, parameters and seed continues from
+    `checkpoints`; a finished one is not repeated.
 
     Raises:
-        ArtifactError: `fitting_samples` are not of `images`, or no Classifier where `parent` says.
-        BackboneError: ImageNet's weights cannot be had.
+        ArtifactError: `fitting_samples` are not of `images`, or `parent` names no Classifier.
+        BackboneError: ImageNet's weights are not available.
         ParameterError: parameters that do not fit each other, the data or this machine.
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
-    parts = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
+    splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
     if size == "auto":
-        size = common_side(images, table_rows(images, parts[0]), 1, parameters.largest_size)
+        size = common_side(images, table_rows(images, splits[0]), 1, parameters.largest_size)
     classifier = _build(images, fitting_samples, size, parent, parameters, seed)
     train, validation = (
         choose_batches(
-            *labelled_pixels(images, part, classifier.prepare),
-            budget_bytes=parameters.memory_mb * 2**20 * len(part) // len(fitting_samples),
+            *labelled_pixels(images, split, classifier.prepare),
+            budget_bytes=parameters.memory_mb * 2**20 * len(split) // len(fitting_samples),
             device=choose_device(parameters.device, "train_transfer.device"),
         )
-        for part in parts
+        for split in splits
     )
     stages, head = classifier.stages(), classifier.head_names()
     with torch_threads(parameters.threads):

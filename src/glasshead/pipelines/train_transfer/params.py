@@ -14,7 +14,7 @@ from glasshead.training.phases import StrategyParams
 
 
 class ParentParams(BaseModel, extra="forbid", frozen=True):
-    """What a parent of our own is trained on, and how: scenes of another seed and other colours, from scratch."""
+    """How a parent is trained from scratch, on scenes of another seed and other colours."""
 
     scenes: CleanScenesParams = CleanScenesParams(train=4800, test=600, size=64)
     augmentation: NamedAugmentation = PRESETS["baseline"]
@@ -22,7 +22,7 @@ class ParentParams(BaseModel, extra="forbid", frozen=True):
 
 
 class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
-    """The network and where its weights come from, what it sees, and how it is fine-tuned."""
+    """The network, the origin of its weights, its input, and how it is fine-tuned."""
 
     network: PretrainedParams = PretrainedParams()
     image_size: Literal["auto"] | PositiveInt = "auto"
@@ -36,15 +36,15 @@ class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
     device: Device = "auto"
 
     def varied(self, network: dict[str, Any], strategy: dict[str, Any]) -> Self:
-        """Return these parameters with other fields of `network` and `strategy`, as a variant of a comparison has them.
+        """Return a copy with the fields of `network` and `strategy` of a variant in a comparison.
 
-        Raises ParameterError where one of these fields was set, which would be of no effect.
+        Raises ParameterError if one of these fields was set, which would have no effect.
         """
         changes = {"network": network, "strategy": strategy}
         for block, fields in changes.items():
-            if given := sorted(fields.keys() & getattr(self, block).model_fields_set):
+            if chosen := sorted(fields.keys() & getattr(self, block).model_fields_set):
                 raise ParameterError(
-                    f"A comparison chooses {block}.{given[0]} itself. Leave it out of `transfer_comparison`."
+                    f"A comparison chooses {block}.{chosen[0]} itself. Remove it from `transfer_comparison`."
                 )
         return self.model_copy(
             update={

@@ -1,4 +1,4 @@
-"""The node that pretrains a network where the parameters ask for one of our own."""
+"""The node that pretrains a network, if the parameters ask for an own parent."""
 
 import json
 from typing import Any
@@ -27,11 +27,11 @@ Parent = tuple[dict[str, Any], pd.DataFrame]
 def pretrain_parent(
     transfer_parents: ClassifierStore, parameters: TrainTransferParams, seed: int
 ) -> Parent:
-    """Return where the backbone's weights come from, as {"pretrained": …}, and a row an epoch of training them.
+    """Return where the backbone's weights come from, as {"pretrained": …}, and the training history of these weights.
 
-    Where `network.pretrained` is own, the parent is the Classifier in `transfer_parents` that is named after the
-    architecture. It is trained on scenes, or goes on where it was stopped; a finished one is not trained
-    again. Anything else is passed on, and nothing is trained.
+    If `network.pretrained` is own, the parent is the Classifier in `transfer_parents` named after the architecture. It
+    is trained on scenes, continuing a stopped training; a finished one is not trained again. Any other value is passed
+    on, and nothing is trained.
 
     Raises:
         ArtifactError: a checkpoint or the Classifier cannot be written.

@@ -1,4 +1,4 @@
-"""What `transfer_comparison` trains, and what it compares with what."""
+"""The recipes that `transfer_comparison` trains, and the reference of each."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ REPLICATES = 3  # the seeds of each recipe: the run's own and those after it
 
 
 class Recipe(NamedTuple):
-    """What is compared; everything else is the same for all."""
+    """What is compared; all recipes share everything else."""
 
     architecture: Architecture
     strategy: Strategy
@@ -52,7 +52,7 @@ VARIANTS = [Variant(*recipe, replicate) for recipe in RECIPES for replicate in r
 
 
 def reference_of(recipe: Recipe) -> Recipe | None:
-    """Return what `recipe` is compared with: the same strategy on the reference's network, or else the reference."""
+    """Return the same strategy on the reference's network, or for a recipe on that network, the reference."""
     if recipe.architecture != REFERENCE.architecture:
         return recipe._replace(architecture=REFERENCE.architecture)
     return REFERENCE if recipe != REFERENCE else None
