@@ -1,10 +1,12 @@
-"""Where torch computes."""
+"""Where torch computes, and what is computed or copied ahead of its use."""
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from glasshead.errors import GlassheadError, ParameterError
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
 logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "cuda"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Computes(Protocol):
@@ -132,3 +136,53 @@ def keep_freed_memory() -> None:
     the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD), so one is freed; other C libraries do not mind.
     """
     bytearray(32 * 2**20 - 2**13)  # just below the largest that counts
+
+
+def computed_ahead(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
+) -> Generator[Result]:
+    """Yield `function(item)` in order, computed by `threads` threads up to `ahead` items ahead."""
+    pending: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > ahead:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def copied_ahead(batches: Iterable["torch.Tensor"], device: str) -> Iterator["torch.Tensor"]:
+    """Yield `batches` on `device`; the next one is copied on a separate stream during the computation.
+
+    Copies overlap with computation only from pinned memory. On a CPU, batches are yielded unchanged.
+    """
+    import torch
+
+    backend = torch.get_device_module(device)
+    copies = backend.Stream()
+
+    def send(batch: "torch.Tensor") -> "torch.Tensor":
+        with backend.stream(copies):
+            return batch.to(device, non_blocking=True)
+
+    def arrived(batch: "torch.Tensor") -> "torch.Tensor":
+        backend.current_stream().wait_stream(copies)
+        if batch.is_cuda:
+            batch.record_stream(
+                backend.current_stream()
+            )  # or its memory is taken for the next copy
+        return batch
+
+    source = iter(batches)
+    current = next(source, None)
+    under_way = None if current is None else send(current)
+    while under_way is not None:
+        batch = arrived(under_way)  # before the next copy is queued, which it would wait for too
+        current = next(source, None)
+        under_way = None if current is None else send(current)
+        yield batch

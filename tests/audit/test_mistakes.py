@@ -117,22 +117,31 @@ def test_tables_of_another_form_are_refused(answers, spoil, message, check):
 
 
 class TestConfusedClasses:
-    def test_frequent_pairs_are_named_with_their_images(self):
-        pairs = pd.DataFrame(
-            {
-                "true": ["cat", "dog", "ship"],
-                "predicted": ["dog", "cat", "car"],
-                "count": [16, 5, 4],
-                "fraction": [0.4, 0.125, 0.1],
-                "examples": ['["a", "b"]', '["c"]', '["d"]'],
-            }
+    def pairs(self, *rows):
+        columns = ["true", "predicted", "count", "fraction", "examples"]
+        return pd.DataFrame([[*row, f'["{row[0]}/{row[1]}"]'] for row in rows], columns=columns)
+
+    def test_pairs_that_take_more_than_chance_are_named_with_their_images(self):
+        pairs = self.pairs(
+            ("cat", "dog", 16, 0.4),
+            ("dog", "cat", 9, 0.09),
+            ("cat", "ship", 2, 0.05),
+            ("dog", "car", 1, 0.01),
         )
-        found = confused_classes(pairs)
+        found = confused_classes(pairs, 10)
         assert found["summary"] == (
-            "It takes cat for dog in 16 images (40 % of its class); dog for cat in 5 images (12 % of its class)."
+            "It takes cat for dog in 16 images (40 % of its class); dog for cat in 9 images (9 % of its class)."
         )
-        assert found["rows"] == ["a", "b", "c"]
-        assert confused_classes(pairs.tail(1)) is None
+        assert found["rows"] == ["cat/dog", "dog/cat"]
+        assert found["severity"] == "medium"
+        assert confused_classes(pairs.iloc[1:2], 10)["severity"] == "low"
+
+    def test_mistakes_that_are_spread_evenly_or_have_one_way_to_go_are_none(self):
+        even = self.pairs(*(("cat", other, 6, 0.06) for other in "abcdefghi"))
+        assert confused_classes(even, 10) is None
+        assert confused_classes(self.pairs(("yes", "no", 40, 0.4)), 2) is None
+        assert confused_classes(self.pairs(("cat", "dog", 4, 0.4)), 10) is None
+        assert confused_classes(self.pairs(), 10) is None
 
 
 class TestConceptLeakage:

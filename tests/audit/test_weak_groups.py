@@ -29,7 +29,7 @@ class TestClasses:
         cats = test["label"] == "cat"
         (found,) = weak_classes(spoiled(test, cats, 0.4))
         assert "'cat'" in found["summary"]
-        assert "say 'dog'" in found["summary"]
+        assert "are 'dog'" in found["summary"]
         assert found["severity"] == "high"
         numbers = found["evidence"]
         assert numbers["comparisons"] == 4

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from glasshead.embedding.engines import computed_ahead, copied_ahead
+from glasshead.device import computed_ahead, copied_ahead
 
 
 @pytest.mark.parametrize("threads", [1, 3])

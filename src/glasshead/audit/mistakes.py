@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from scipy.stats import poisson
+from scipy.stats import binom, poisson
 
 from glasshead.audit.findings import Finding, Severity
 from glasshead.errors import ArtifactError
@@ -19,6 +19,8 @@ LEAST_MISTAKES = 5  # for them to be more than single images
 UNLIKELY = 0.01  # probability of as many mistakes if confidences are right
 SHOWN = 50
 LARGE_LEAK = 0.1  # of accuracy
+FAMILY_LEVEL = 0.05  # probability of a false alarm among all pairs of classes
+MUCH = 0.1  # of a class
 PAIRS = 3  # of confused classes, that are named
 
 
@@ -63,13 +65,21 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
     )
 
 
-def confused_classes(pairs: pd.DataFrame) -> Finding | None:
-    """Return a finding on the most frequently confused pairs of classes, with at least `LEAST_MISTAKES` images each.
+def confused_classes(pairs: pd.DataFrame, classes: int) -> Finding | None:
+    """Return a finding on the pairs to which more mistakes of a class go than chance explains, the most frequent first.
+
+    Chance spreads a class's mistakes evenly over the other `classes`: a binomial test, at 5 % for all pairs together
+    (Bonferroni), and `LEAST_MISTAKES` images at least. Severity: medium if a pair takes `MUCH` of its class, else low.
 
     `pairs`, the most frequent first, has true, predicted, count, fraction (of the true class) and examples, a JSON
     list of image ids.
     """
-    frequent = pairs[pairs["count"] >= LEAST_MISTAKES].head(PAIRS)
+    if pairs.empty:
+        return None
+    mistakes = pairs.groupby("true")["count"].transform("sum")
+    p = binom.sf(pairs["count"] - 1, mistakes, 1 / max(classes - 1, 1))
+    beyond_chance = (p * len(pairs) <= FAMILY_LEVEL) & (pairs["count"] >= LEAST_MISTAKES)
+    frequent = pairs[beyond_chance].head(PAIRS)
     if frequent.empty:
         return None
     named = [
@@ -78,7 +88,7 @@ def confused_classes(pairs: pd.DataFrame) -> Finding | None:
     ]
     return Finding(
         check="confused_classes",
-        severity="low",
+        severity="medium" if frequent["fraction"].max() >= MUCH else "low",
         summary=f"It takes {'; '.join(named)}.",
         evidence={"pairs": frequent.drop(columns="examples").to_dict("records")},
         rows=[image_id for ids in frequent["examples"] for image_id in json.loads(ids)],

@@ -1,73 +1,18 @@
-"""Shared by the engines: computing ahead, the progress bar, and the summary of a run."""
+"""Shared by the engines: the progress bar, and the summary of a run."""
 
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import Embeddings
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-
-def computed_ahead(
-    function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
-) -> Generator[Result]:
-    """Yield `function(item)` in order, computed by `threads` threads up to `ahead` items ahead."""
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > ahead:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
-
-
-def copied_ahead(batches: Iterable[Tensor], device: str) -> Iterator[Tensor]:
-    """Yield `batches` on `device`; the next one is copied on a separate stream during the computation.
-
-    Copies overlap with computation only from pinned memory. On a CPU, batches are yielded unchanged.
-    """
-    backend = torch.get_device_module(device)
-    copies = backend.Stream()
-
-    def send(batch: Tensor) -> Tensor:
-        with backend.stream(copies):
-            return batch.to(device, non_blocking=True)
-
-    def arrived(batch: Tensor) -> Tensor:
-        backend.current_stream().wait_stream(copies)
-        if batch.is_cuda:
-            batch.record_stream(
-                backend.current_stream()
-            )  # or its memory is taken for the next copy
-        return batch
-
-    source = iter(batches)
-    current = next(source, None)
-    under_way = None if current is None else send(current)
-    while under_way is not None:
-        batch = arrived(under_way)  # before the next copy is queued, which it would wait for too
-        current = next(source, None)
-        under_way = None if current is None else send(current)
-        yield batch
-
 
 Rows = TypeVar("Rows", Tensor, np.ndarray)
 

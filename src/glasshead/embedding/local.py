@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from glasshead.device import Device, keep_freed_memory, one_thread
+from glasshead.device import Device, computed_ahead, copied_ahead, keep_freed_memory, one_thread
 from glasshead.embedding.counting import CountingEncoder
-from glasshead.embedding.engines import Work, computed_ahead, copied_ahead, progress_bar
+from glasshead.embedding.engines import Work, progress_bar
 from glasshead.embedding.hashes import HashIndex, PixelImages
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows

@@ -13,8 +13,7 @@ from torch import Tensor
 
 from glasshead.calibration.abstention import abstains
 from glasshead.calibration.temperature import probabilities_at
-from glasshead.device import one_thread
-from glasshead.embedding.engines import computed_ahead
+from glasshead.device import computed_ahead, one_thread
 from glasshead.errors import ImageError
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.serving.inputs import Given, read_image, shown

@@ -45,7 +45,7 @@ def find_faults(
         rows = samples.set_index("image_id")[[*columns]].rename(columns=columns)
         findings += [
             confident_mistakes(test),
-            confused_classes(confused_pairs),
+            confused_classes(confused_pairs, len(class_columns(test, "probability/"))),
             miscalibration(
                 test, reliability, metrics["ece"], metrics["ece_consistency_95"]["value"]
             ),
