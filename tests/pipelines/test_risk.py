@@ -335,9 +335,9 @@ def short_ablation(monkeypatch):
 
 def ablate(data, variants, parameters, seed=0):
     """Return the training histories, and the measures of all trainings."""
-    given = data.store, data.plan, BACKBONE, parameters
-    histories = fit_variants(data.images, data.fitting, variants, *given, seed)
-    return histories, measure_variants(data.images, data.samples, variants, histories, *given)
+    given = data.images, variants, data.store, data.plan, BACKBONE, parameters
+    histories = fit_variants(*given, data.fitting, seed)
+    return histories, measure_variants(*given, data.samples, histories)
 
 
 def test_the_ablation_varies_one_thing_at_a_time(clean, short_ablation, tmp_path):

@@ -57,12 +57,12 @@ def ablations(parameters: RiskParams) -> dict[str, RiskParams]:
 
 def fit_variants(
     images: ImageTable,
-    fitting_samples: pd.DataFrame,
     variants: VariantStore,
     store: EmbeddingStore,
     embed_summary: dict[str, Any],
     backbone: BackboneParams,
     parameters: RiskParams,
+    fitting_samples: pd.DataFrame,
     seed: int,
 ) -> pd.DataFrame:
     """Fit the auditors of each variant, keep them in `variants`, and return all training histories.
@@ -80,13 +80,13 @@ def fit_variants(
 
 def measure_variants(
     images: ImageTable,
-    samples: pd.DataFrame,
     variants: VariantStore,
-    histories: pd.DataFrame,
     store: EmbeddingStore,
     embed_summary: dict[str, Any],
     backbone: BackboneParams,
     parameters: RiskParams,
+    samples: pd.DataFrame,
+    histories: pd.DataFrame,
 ) -> pd.DataFrame:
     """Return a row a training of `histories`: variant, replicate, and what it reaches on test rows.
 
