@@ -15,16 +15,23 @@ from glasshead.calibration.table import apply_temperatures
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, ParameterError, SplitError
 from glasshead.images.fitting import select_fitting_samples
+from glasshead.images.risks import Risk
 from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
 from glasshead.images.splits import assign_splits
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
 from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams
+from glasshead.models.store import VariantStore
 from glasshead.pipelines.calibrate.nodes import calibrate_classifier
 from glasshead.pipelines.evaluate.nodes import compute_metrics, select_test
-from glasshead.pipelines.risk import ablation_nodes
-from glasshead.pipelines.risk.ablation_nodes import ablations, fit_variants, measure_variants
+from glasshead.pipelines.risk import ablation_nodes, nodes
+from glasshead.pipelines.risk.ablation_nodes import (
+    ablations,
+    compare_variants,
+    fit_variants,
+    measure_variants,
+)
 from glasshead.pipelines.risk.audit_nodes import find_shortcuts
 from glasshead.pipelines.risk.evaluation_nodes import (
     list_for_review,
@@ -38,6 +45,7 @@ from glasshead.pipelines.risk.nodes import (
     store_features,
 )
 from glasshead.pipelines.risk.params import RiskParams
+from glasshead.training.risk import train_risk_head
 
 BACKBONE = BackboneParams()
 PARAMETERS = RiskParams.model_validate(
@@ -316,15 +324,31 @@ class TestBadInput:
             RiskParams(risks=risks)
 
 
-def test_the_ablation_varies_one_thing_at_a_time(clean, monkeypatch):
+@pytest.fixture
+def short_ablation(monkeypatch):
+    """Return parameters of a single epoch; the ablation then trains each variant from two seeds."""
     monkeypatch.setattr(ablation_nodes, "REPLICATES", 2)
-    parameters = PARAMETERS.model_copy(
+    return PARAMETERS.model_copy(
         update={"training": PARAMETERS.training.model_copy(update={"epochs": 1})}
     )
-    heads = clean.fit(parameters, fit_variants)
-    table = measure_variants(
-        clean.images, clean.samples, heads, clean.store, clean.plan, BACKBONE, parameters
-    ).set_index("variant")
+
+
+def ablate(data, variants, parameters, seed=0):
+    """Return the training histories, and the measures of all trainings."""
+    given = data.images, variants, data.store, data.plan, BACKBONE, parameters
+    histories = fit_variants(*given, data.fitting, seed)
+    return histories, measure_variants(*given, data.samples, histories)
+
+
+def test_the_ablation_varies_one_thing_at_a_time(clean, short_ablation, tmp_path):
+    parameters, variants = short_ablation, VariantStore(tmp_path, "classifier")
+    _, runs = ablate(clean, variants, parameters)
+    assert variants.names() == sorted(
+        f"{name}_{replicate}".replace(" ", "_")
+        for name in ablations(parameters)
+        for replicate in range(2)
+    )
+    table = compare_variants(runs, parameters).set_index("variant")
     assert list(table.index) == list(ablations(parameters))
     assert table.loc["without patch", ["bce", "ranking", "patch"]].tolist() == [1, 1, 0]
     assert table.loc["bce alone", ["bce", "ranking", "patch"]].tolist() == [1, 0, 0]
@@ -332,3 +356,59 @@ def test_the_ablation_varies_one_thing_at_a_time(clean, monkeypatch):
     assert table["auroc"].between(0, 1).all()
     assert pd.isna(table.loc["as configured", "iou_verdict"])
     assert table["iou_verdict"].drop("as configured").isin(["higher", "lower", "unresolved"]).all()
+    assert (table["seeds"] == 2).all()
+    auroc = runs.set_index("variant")["auroc"]
+    assert table.loc["bce alone", "auroc"] == pytest.approx(auroc["bce alone"].mean())
+    difference = auroc["bce alone"].mean() - auroc["as configured"].mean()
+    assert table.loc["bce alone", "auroc_difference"] == pytest.approx(difference)
+    assert runs.groupby("variant")["auroc"].nunique().max() == 2  # each replicate has its own seed
+
+
+def test_a_finished_variant_is_read_and_another_is_trained(
+    clean, short_ablation, tmp_path, monkeypatch
+):
+    variants, notes, trained = VariantStore(tmp_path, "classifier"), [], []
+
+    def train(*args):
+        trained.append(args)
+        return train_risk_head(*args)
+
+    def observe(variant, results, finished):
+        notes.append((variant, *results, finished))
+
+    monkeypatch.setattr(nodes, "train_risk_head", train)
+    monkeypatch.setattr(ablation_nodes, "LOSSES", ())
+    histories, runs = ablate(clean, variants, short_ablation)
+    assert len(trained) == 8  # as configured and three poolings, two seeds each
+    variants.observe = observe
+    again, runs_again = ablate(clean, variants, short_ablation)
+    assert len(trained) == 8
+    pd.testing.assert_frame_equal(again, histories)
+    pd.testing.assert_frame_equal(runs_again, runs)
+    assert [note for note in notes if note[0] == "as_configured_0"] == [
+        ("as_configured_0", False),
+        ("as_configured_0", "training_history", False),
+        ("as_configured_0", "metrics", True),
+    ]
+    ablate(clean, variants, short_ablation, seed=2)
+    assert len(trained) == 16
+    ablate(
+        clean,
+        variants,
+        short_ablation.model_copy(update={"risks": (Risk.model_validate("bird"),)}),
+        2,
+    )
+    assert len(trained) == 24
+
+
+def test_what_needs_masks_has_no_verdict_without_them(short_ablation):
+    runs = pd.DataFrame(
+        [
+            {"variant": name, "auroc": 0.5, "gap": 1.0, "pointing_game": np.nan, "iou": np.nan}
+            for name in ablations(short_ablation)
+            for _ in range(2)
+        ]
+    )
+    table = compare_variants(runs, short_ablation)
+    assert table.filter(regex="^(iou|pointing_game)").isna().all(axis=None)
+    assert (table["auroc_verdict"][1:] == "unresolved").all()

@@ -19,12 +19,13 @@ logger = logging.getLogger(__name__)
 
 EFFORT = ["epochs", "images_seen", "seconds"]
 
-Training = Callable[[CheckpointFolder], tuple[Classifier, pd.DataFrame, pd.DataFrame]]
+# to the Classifier, its training history, and the log of its steps where the training keeps one
+Training = Callable[[CheckpointFolder], tuple[Classifier, pd.DataFrame, *tuple[pd.DataFrame, ...]]]
 
 
 def name_of(variant: Iterable[Any]) -> str:
     """Return the name of a variant: the values of its fields, joined by underscores."""
-    return "_".join(map(str, variant))
+    return "_".join(map(str, variant)).replace(" ", "_")
 
 
 def fit_each(variants: VariantStore, trainings: Mapping[Any, Training]) -> pd.DataFrame:
@@ -38,9 +39,13 @@ def fit_each(variants: VariantStore, trainings: Mapping[Any, Training]) -> pd.Da
         name = name_of(variant)
         logger.info("Variant %s", name)
         variants.note(name)
-        classifier, history, steps = fit(CheckpointFolder(variants.path / name / "checkpoints"))
+        classifier, history, *step_logs = fit(
+            CheckpointFolder(variants.path / name / "checkpoints")
+        )
         variants.save(name, classifier)
-        variants.note(name, training_history=history, step_log=steps)
+        variants.note(name, training_history=history)
+        for step_log in step_logs:
+            variants.note(name, step_log=step_log)
         fields = pd.DataFrame([variant._asdict()] * len(history), index=history.index)
         histories.append(pd.concat([fields, history], axis=1))
     return pd.concat(histories, ignore_index=True)

@@ -100,7 +100,7 @@ def train_risk_head(
             outputs.append((logits, train.labels[rows]))
         head.narrowed = 1.0
         row: Row = {"epoch": epoch + 1} | _named("train", losses_by_step, params.losses)
-        row["train_gap"] = _mean_over_risks(mean_gap, *map(torch.cat, zip(*outputs, strict=True)))
+        row["train_gap"] = mean_over_risks(mean_gap, *map(torch.cat, zip(*outputs, strict=True)))
         row |= _validate(head, validation, params, seed, localise)
         row["learning_rate"] = optimisers[0].param_groups[0]["lr"]
         if not math.isfinite(row["train_loss"] + row["validation_loss"]):
@@ -214,7 +214,7 @@ def _validate(
     ]
     measures = {"gap": mean_gap, "auroc": auroc, "auprc": average_precision}
     estimates = {
-        name: _mean_over_risks(measure, logits, validation.labels)
+        name: mean_over_risks(measure, logits, validation.labels)
         for name, measure in measures.items()
     }
     estimates |= localise(maps)
@@ -238,7 +238,7 @@ def _named(
     return row | {f"{split}_{name}": value.item() for name, value in mean._asdict().items()}
 
 
-def _mean_over_risks(measure: Any, logits: Tensor, labels: Tensor) -> float | None:
+def mean_over_risks(measure: Any, logits: Tensor, labels: Tensor) -> float | None:
     """Return the mean of a statistic over the risks for which it is defined."""
     values = [
         measure(score, label > 0.5).value

@@ -1,5 +1,6 @@
 """Nodes of `risk` that train the auditor and apply it. Fits see only `fitting_samples`."""
 
+import json
 import logging
 from typing import Any
 
@@ -20,6 +21,8 @@ from glasshead.models.risk import RiskAuditor, RiskHead
 from glasshead.pipelines.risk.params import RiskParams
 from glasshead.pipelines.risk.rows import risk_rows
 from glasshead.seeds import stream_seed, torch_seeded
+from glasshead.training.checkpoint import CheckpointFolder
+from glasshead.training.history import History, Progress
 from glasshead.training.risk import risk_outputs, train_risk_head
 from glasshead.training.risk_advice import advise
 from glasshead.training.risk_losses import RiskLossWeights
@@ -58,11 +61,15 @@ def fit_auditor(
     backbone: BackboneParams,
     parameters: RiskParams,
     seed: int,
+    checkpoints: CheckpointFolder | None = None,
 ) -> tuple[RiskAuditor, pd.DataFrame]:
     """Return the uncalibrated auditor and its training history, a row for each epoch.
 
+    A finished training is kept in `checkpoints`. It is not repeated for the same data, parameters and seed.
+
     Raises:
-        ArtifactError: `fitting_samples` are not of `images`, or the features not this backbone's.
+        ArtifactError: `fitting_samples` are not of `images`, the features are not this backbone's, or the checkpoint
+            cannot be written.
         ParameterError: a risk names what the data does not have.
         SplitError: no train row has a risk, or all have it.
         TrainingError: a loss is not finite, or a batch does not fit into memory.
@@ -75,11 +82,6 @@ def fit_auditor(
     train, validation = (risk_rows(images, rows, features) for rows in splits)
     with torch_seeded(stream_seed(seed, "risk", "initial_weights")):
         head = RiskHead(encoder.dimension, len(parameters.risks), parameters.head)
-    # Only logged in each epoch: nothing is chosen by it, as masks are not image labels.
-    localise = localiser(images, splits[1], encoder.prepare, encoder.input_size, WATCHED)
-    with one_thread():  # steps are short
-        history = train_risk_head(head, train, validation, parameters.training, seed, localise)
-    _log_outcome(head, train, validation, history, parameters)
     provenance = {
         "data": images.digest(),
         "fitting_rows": fitting_digest(fitting_samples),
@@ -90,7 +92,22 @@ def fit_auditor(
         "glasshead": __version__,
         "seed": seed,
     }
-    auditor = RiskAuditor(encoder.cpu(), head, parameters.names, provenance)
+    auditor = RiskAuditor(encoder, head, parameters.names, provenance)
+    identity = json.dumps([auditor.describe(), embed_summary["store_key"]], sort_keys=True)
+    if checkpoints and (finished := checkpoints.load("last", identity)):
+        progress, weights = finished
+        head.load_state_dict(weights)
+        head.eval()
+        return auditor, pd.DataFrame(progress.history.epochs)
+    # Followed from epoch to epoch; nothing is chosen by it, as masks are no labels of images.
+    localise = localiser(images, splits[1], encoder.prepare, encoder.input_size, WATCHED)
+    with one_thread():  # steps are short
+        history = train_risk_head(head, train, validation, parameters.training, seed, localise)
+    _log_outcome(head, train, validation, history, parameters)
+    encoder.cpu()  # it may have computed features on another device
+    if checkpoints:
+        progress = Progress(finished=True, history=History(history))
+        checkpoints.save("last", identity, progress, head.state_dict())
     return auditor, pd.DataFrame(history)
 
 

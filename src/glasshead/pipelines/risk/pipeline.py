@@ -1,19 +1,17 @@
-"""The graph of `risk`: its training, whose fits see `fitting_samples` alone, and what proves its maps."""
+"""The graphs of `risk` and `risk_ablation`: trainings, whose fits see `fitting_samples` alone, and what proves maps."""
 
 from kedro.pipeline import Pipeline
 
+from glasshead.pipelines.risk.ablation_nodes import (
+    compare_variants,
+    fit_variants,
+    measure_variants,
+    plot_ablation,
+)
 from glasshead.pipelines.risk.audit_nodes import find_shortcuts
 from glasshead.pipelines.risk.evaluation_nodes import list_for_review, locate_risk
-from glasshead.pipelines.risk.figure_nodes import (
-    plot_galleries,
-    plot_training_history,
-)
-from glasshead.pipelines.risk.nodes import (
-    fit_auditor,
-    fit_reference,
-    predict_risk,
-    store_features,
-)
+from glasshead.pipelines.risk.figure_nodes import plot_galleries, plot_training_history
+from glasshead.pipelines.risk.nodes import fit_auditor, fit_reference, predict_risk, store_features
 from glasshead.templates import SELECTION, step, steps
 
 FEATURES = ["embedding_store", "embed_summary"]
@@ -78,4 +76,15 @@ def proof_pipeline() -> Pipeline:
             "classifier images predictions maps to_review params:risk",
             "highest_figure lowest_figure uncertain_figure to_review_figure",
         ),
+    )
+
+
+def ablation_pipeline() -> Pipeline:
+    """images, samples, embedding_store → variants, histories, runs, ablation and its figure."""
+    read = ["images", "variants", *FEATURES, "params:backbone", "params:risk"]
+    return features_pipeline() + steps(
+        (fit_variants, [*read, "fitting_samples", "params:seed"], "histories"),
+        (measure_variants, [*read, "samples", "histories"], "runs"),
+        (compare_variants, "runs params:risk", "ablation"),
+        (plot_ablation, "ablation", "ablation_figure"),
     )
