@@ -87,7 +87,7 @@ def positives(test: pd.DataFrame, risk: str, parameters: RiskParams, seed: int) 
         return rows
     return rows.sample(
         parameters.localisation_images,
-        random_state=generator(seed, "risk", "localisation_images", risk),
+        random_state=generator(seed, "risk", "located", risk),
     ).sort_index()
 
 
