@@ -26,6 +26,8 @@ from glasshead.__main__ import main
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.images.scenes import CLASSES
 from glasshead.images.table import ImageTable
+from glasshead.manifest import Manifest
+from glasshead.models.classifier import Classifier
 from glasshead.models.variants import name_of
 from glasshead.pipelines.train_cnn import ablation_nodes
 from glasshead.pipelines.train_cnn.ablation_nodes import VARIANTS
@@ -236,8 +238,9 @@ class TestRobustness:
         result = run("--pipelines=robustness")
         assert result.exit_code == 0, result.stderr[-2000:]
         table = pd.read_csv(REPORTING / "robustness.csv")
-        described = json.loads(Path("data/06_models/heads/calibrated/classifier.json").read_text())
-        assert set(table["weights_sha256"]) == {described["weights_sha256"]}
+        classifier = Classifier.load(Path("data/06_models/heads/calibrated"))
+        manifest = Manifest(REPORTING / "artefacts.json")
+        assert manifest.training(REPORTING / "robustness.csv") == classifier.training_id()
         perturbations = ["clean", "gaussian_noise", "gaussian_blur", "jpeg", "fgsm", "pgd"]
         assert table["perturbation"].unique().tolist() == perturbations
         assert np.isfinite(table.select_dtypes("number")).all(axis=None)
