@@ -144,8 +144,8 @@ subjects = {
     ),
     "the auditor": audited(
         *risk_maps(auditor, pixels, 0),
-        score=partial(risk_probabilities, auditor, place=0),
-        attribute=partial(risk_attribution, auditor, place=0),
+        score=partial(risk_probabilities, auditor, risk_index=0),
+        attribute=partial(risk_attribution, auditor, risk_index=0),
     ),
 }
 costs = {name: each.without(marks).estimates(200, 0) for name, each in subjects.items()}

@@ -443,7 +443,7 @@ class TestCNN:
         client = mlflow.MlflowClient()
         lengths = {
             name: len(client.get_metric_history(tracked.info.run_id, name))
-            for name in ("training_history/validation_accuracy", "step_log/gradient_norm")
+            for name in ("audit_log/validation_accuracy", "step_log/gradient_norm")
         }
         epochs = len(pd.read_csv(CNN_REPORTING / "audit_log.csv"))
         steps = SPLITS["train"] // int(tracked.data.params["train_cnn.training.batch_size"])
@@ -501,7 +501,7 @@ class TestAblation:
             assert child.data.tags["classifier"] == f"cnn_ablation.{name_of(variant)}"
             for name in ("accuracy", "nll", "ece"):
                 assert child.data.metrics[name] == row[name]
-            assert {"training_history/train_loss", "step_log/loss"} <= child.data.metrics.keys()
+            assert {"audit_log/train_loss", "step_log/loss"} <= child.data.metrics.keys()
         assert not {"accuracy", "step_log/loss"} & parent.data.metrics.keys()
 
     def test_a_second_run_trains_nothing_and_gives_the_same_bytes(

@@ -151,7 +151,7 @@ class TestImageFolder:
             "images": 2,
             "budget.samples": 4,
             "budget.lime_samples": 16,
-            "evidence.images": 2,
+            "evaluation.images": 2,
         }
         also = ",".join(f"explain_full.{name}={value}" for name, value in small.items())
         check(run("--pipelines=explain_full", also=also))

@@ -98,7 +98,7 @@ class TestRisk:
         assert tracked.info.status == "FINISHED"
         metrics = json.loads((REPORTING / "metrics.json").read_text())
         assert tracked.data.metrics["auroc"] == metrics["auroc"]["value"]
-        assert "training_history/validation_gap" in tracked.data.metrics
+        assert "audit_log/validation_gap" in tracked.data.metrics
 
     def test_its_exports_are_the_auditor(self, run: Run, risk_run: Result) -> None:
         assert run("--pipelines=risk_export").exit_code == 0

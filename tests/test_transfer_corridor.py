@@ -164,6 +164,6 @@ class TestComparison:
             child = children[name_of(variant)]
             assert child.data.tags["classifier"] == f"transfer_comparison.{name_of(variant)}"
             assert child.data.metrics["accuracy"] == accuracy
-            assert "training_history/validation_accuracy" in child.data.metrics
+            assert "audit_log/validation_accuracy" in child.data.metrics
         for parent in parents:
-            assert "parent_training_history/validation_accuracy" in children[parent].data.metrics
+            assert "parent_audit_log/validation_accuracy" in children[parent].data.metrics

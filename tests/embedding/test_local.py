@@ -291,7 +291,7 @@ def test_precision_is_part_of_the_key_and_near_the_module(store, precision, tole
 
 
 def test_a_precision_that_the_device_lacks_is_refused(store):
-    with pytest.raises(ParameterError, match="bfloat16, but cpu computes in float32 or int8"):
+    with pytest.raises(ParameterError, match="bfloat16, but cpu supports float32 or int8"):
         embed([1], store, precision="bfloat16")
 
 

@@ -284,7 +284,7 @@ def as_numpy(images: torch.Tensor) -> np.ndarray:
         ({"input_size": 15}, "input size is 15.*at least 16"),
         ({"width": 0.0}, "width factor is 0"),
         ({"width": float("nan")}, "width factor is nan"),
-        ({"std": (0.2, 0.0, 0.2)}, "does not vary"),
+        ({"std": (0.2, 0.0, 0.2)}, "a constant channel cannot be normalised"),
     ],
 )
 def test_what_cannot_be_built_is_refused(changes, message):

@@ -234,7 +234,7 @@ class TestFolder:
 
     def test_another_architecture_is_refused(self, parent, tmp_path):
         with pytest.raises(
-            ParameterError, match=f"is of {NAME}, width 1, and a backbone of resnet18, width 1"
+            ParameterError, match=f"is of {NAME}, width 1, but a backbone of resnet18, width 1"
         ):
             build(str(tmp_path / "parent"), architecture="resnet18")
 

@@ -59,7 +59,7 @@ class TestAsClassifier:
     def test_a_parent_of_another_width_is_refused(self, tmp_path):
         build().save(tmp_path / "parent")
         with pytest.raises(
-            ParameterError, match=r"width 0\.25, and a backbone of resnet18, width 1 "
+            ParameterError, match=r"width 0\.25, but a backbone of resnet18, width 1 "
         ):
             build(pretrained=str(tmp_path / "parent"), width=1.0)
 

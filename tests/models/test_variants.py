@@ -110,10 +110,10 @@ def test_each_variant_is_kept_with_its_checkpoints(store):
 
 def test_an_observer_hears_of_each_variant_as_it_is_made(store, told, images, samples):
     histories = fit_each(store, trainings())
-    fitted = [("0.05_0", [], False), ("0.05_0", ["step_log", "training_history"], False)]
-    assert told[:2] == fitted
+    fitted = [("0.05_0", results, False) for results in ([], ["audit_log"], ["step_log"])]
+    assert told[:3] == fitted
     measure(store, histories, images, samples)
-    assert told[4:] == [("0.05_0", ["metrics"], True), ("0.1_1", ["metrics"], True)]
+    assert told[6:] == [("0.05_0", ["metrics"], True), ("0.1_1", ["metrics"], True)]
 
 
 def test_those_before_a_failure_are_kept_and_told_of(store, told):

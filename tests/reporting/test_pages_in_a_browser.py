@@ -88,7 +88,7 @@ def test_it_fits_its_width_and_runs_nothing_strange(page, pages, name, width):
     assert page.title() in (
         "Report of heads",
         "Classifiers compared",
-        "Report of the risk auditor",
+        "Report of risk",
     )
 
 

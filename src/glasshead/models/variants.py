@@ -43,7 +43,7 @@ def fit_each(variants: VariantStore, trainings: Mapping[Any, Training]) -> pd.Da
             CheckpointFolder(variants.path / name / "checkpoints")
         )
         variants.save(name, classifier)
-        variants.note(name, training_history=history)
+        variants.note(name, audit_log=history)
         for step_log in step_logs:
             variants.note(name, step_log=step_log)
         fields = pd.DataFrame([variant._asdict()] * len(history), index=history.index)

@@ -1,7 +1,7 @@
 """The report on one classifier: a self-contained page of everything its pipelines found."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,7 +169,9 @@ def report_page(subject: ReportContent, most: int) -> str:
     }
     pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - used)  # base64 makes four bytes of three
     own = {name: pictures[f"own/{name}"] for name in subject.figures}
-    groups = grouped(own, FIGURES)
+    with_tables = {"explanations"} if subject.explanations else set()
+    with_tables |= {"review"} if subject.to_review is not None else set()
+    groups = grouped(own, FIGURES, with_tables)
     described, reproduction = subject.summary["classifier"], subject.reproduction
     absent = {
         "gallery": subject.examples is None,
@@ -237,11 +239,13 @@ def as_table(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
 
 
 def grouped(
-    pictures: Mapping[str, Picture], known: Mapping[str, tuple[str, Mapping[str, str]]]
+    pictures: Mapping[str, Picture],
+    known: Mapping[str, tuple[str, Mapping[str, str]]],
+    with_tables: Set[str],
 ) -> dict[str, list[dict[str, Any]]]:
     """Return pictures under the anchors of `known`, which has the form of FIGURES; "further" takes unlisted ones.
 
-    Anchors without pictures are left out.
+    Anchors without pictures are left out, except those `with_tables`.
     """
     captions = {anchor: listed for anchor, (_, listed) in known.items()}
     listed_names = {name for listed in captions.values() for name in listed}
@@ -256,7 +260,7 @@ def grouped(
         ]
         for anchor, listed in captions.items()
     }
-    return {anchor: shown for anchor, shown in groups.items() if shown}
+    return {anchor: shown for anchor, shown in groups.items() if shown or anchor in with_tables}
 
 
 def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
