@@ -52,7 +52,7 @@ def pretrain_parents(
         variants.note(name)
         chosen = _parameters_of(REFERENCE._replace(architecture=architecture), parameters)
         parents[architecture], history = pretrain_parent(transfer_parents, chosen, seed)
-        variants.note(name, finished=True, parent_training_history=history)
+        variants.note(name, finished=True, parent_audit_log=history)
         histories.append(history.assign(architecture=architecture))
     return parents, pd.concat(histories, ignore_index=True)
 
