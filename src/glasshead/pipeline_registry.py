@@ -90,14 +90,14 @@ def register_pipelines() -> dict[str, Pipeline]:
         prefix = "" if name == DEFAULT else f"{name}_"
         pipelines |= {f"{prefix}{stage}": pipeline for stage, pipeline in stages.items()}
     pixels = data_stages("ingest", "preprocess")
-    others = {
+    studies = {
         "cnn_ablation": train_cnn.ablation_pipeline(),
         "transfer_comparison": train_transfer.comparison_pipeline(),
         "risk_ablation": risk.ablation_pipeline(),
     }
     return {
         **pipelines,
-        **{name: pixels + for_classifier(template, name) for name, template in others.items()},
+        **{name: pixels + for_classifier(template, name) for name, template in studies.items()},
         "embed_texts": embed.texts_pipeline(),
         "pretrain": pretrain.create_pipeline(),
         "report_comparison": report.comparison_pipeline(),

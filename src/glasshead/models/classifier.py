@@ -231,7 +231,7 @@ def class_of(kind: str) -> type[Classifier]:
     """
     if kind in {module.name for module in pkgutil.iter_modules(models.__path__)}:
         members = vars(import_module(f"{models.__name__}.{kind}")).values()
-        classes = (each for each in members if isinstance(each, type))
+        classes = (member for member in members if isinstance(member, type))
         for candidate in classes:
             if issubclass(candidate, Classifier) and vars(candidate).get("kind") == kind:
                 return candidate

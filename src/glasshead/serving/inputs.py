@@ -26,7 +26,7 @@ def find_files(argument: str) -> Iterator[str]:
     """
     matches = [argument]
     if not os.path.lexists(argument) and glob.has_magic(argument):
-        paths = glob.glob(argument, recursive=True)  # noqa: PTH207  # any root
+        paths = glob.glob(argument, recursive=True)  # noqa: PTH207  # Path.glob refuses absolute patterns
         matches = sorted(path for path in paths if not is_hidden(Path(path).name))
     yield from [file for match in matches for file in _below(match)] or [argument]
 

@@ -137,7 +137,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, defaults | {"fixed_norm": fixed_norm})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -50,7 +50,7 @@ def export_program(
 ) -> tuple[bytes, dict[str, float]]:
     """Return the classifier as a torch.export program, and how it differs from the classifier.
 
-    The program is compared here, as a node that reads it from disk would run what it pickles.
+    The program is compared before it is saved: loading a saved program can run code pickled in it.
     """
     data = export.program_bytes(export.export_graph(classifier))
     pixels, _ = _test_pixels(classifier, images, samples, parameters, seed)

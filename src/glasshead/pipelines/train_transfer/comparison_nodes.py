@@ -109,7 +109,7 @@ def study_interpolation(
     images: ImageTable,
     samples: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return a row for each interpolation of the reference recipe: its accuracy and fine detail.
+    """Return the accuracy and the fine detail kept, for each interpolation, with the reference model and strategy.
 
     Columns: those of `comparison` on accuracy; high_frequency_fraction, high_frequency_low and _high: mean over test
     images at the reference's size, and its 95 % t interval over images.
