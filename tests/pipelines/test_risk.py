@@ -387,7 +387,7 @@ def test_a_finished_variant_is_read_and_another_is_trained(
     pd.testing.assert_frame_equal(runs_again, runs)
     assert [note for note in notes if note[0] == "as_configured_0"] == [
         ("as_configured_0", False),
-        ("as_configured_0", "training_history", False),
+        ("as_configured_0", "audit_log", False),
         ("as_configured_0", "metrics", True),
     ]
     ablate(clean, variants, short_ablation, seed=2)
