@@ -4,7 +4,7 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
-from glasshead.datasets.checkpoints import CheckpointsDataset
+from glasshead.datasets.models import CheckpointsDataset
 from glasshead.training.history import Progress
 
 

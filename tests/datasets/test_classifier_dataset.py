@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from kedro.io import DatasetError
 
-from glasshead.datasets.classifier import ClassifierDataset
+from glasshead.datasets.models import ClassifierDataset
 from glasshead.errors import ArtifactError
 
 

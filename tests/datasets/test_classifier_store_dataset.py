@@ -3,7 +3,7 @@
 import pytest
 from kedro.io import DatasetError
 
-from glasshead.datasets.classifier import ClassifierStoreDataset
+from glasshead.datasets.models import ClassifierStoreDataset
 
 
 def test_it_hands_out_the_store_of_its_folder(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from kedro.io import DatasetError
 
-from glasshead.datasets.nano_clip import NanoClipDataset
+from glasshead.datasets.models import NanoClipDataset
 from glasshead.errors import ArtifactError
 from glasshead.images.captions import all_words
 from glasshead.models.clip import BackboneParams, load_encoder

@@ -7,38 +7,26 @@ import json
 import zipfile
 from abc import abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from kedro.io import AbstractDataset
-from kedro_datasets._typing import (
-    ImagePreview,
-    JSONPreview,
-    TablePreview,
-)
+from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
 from matplotlib.figure import Figure
 from PIL import Image
 
+from glasshead.datasets.paths import Loaded, PathDataset, Saved
 from glasshead.errors import ArtifactError, GlassheadError
 from glasshead.files import write_atomically
 
-Saved = TypeVar("Saved")
-Loaded = TypeVar("Loaded")
 
-
-class AtomicFile(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
+class AtomicFile(PathDataset[Saved, Loaded], Generic[Saved, Loaded]):
     """A dataset that is one file; a subclass says how its content becomes bytes and back.
 
     Raises ArtifactError on content that cannot be written and on a missing or damaged file.
     """
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
 
     @abstractmethod
     def _encode(self, content: Saved) -> bytes: ...
@@ -69,12 +57,6 @@ class AtomicFile(AbstractDataset[Saved, Loaded], Generic[Saved, Loaded]):
             raise ArtifactError(
                 f"{self._filepath} is damaged ({error}). Delete it and run the pipeline that writes it again."
             ) from error
-
-    def _exists(self) -> bool:
-        return self._filepath.is_file()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath}
 
 
 class AtomicJSON(AtomicFile[Any, Any]):
@@ -153,8 +135,7 @@ class AtomicTable(AtomicFile[pd.DataFrame, pd.DataFrame]):
                 io.BytesIO(data), keep_default_na=False, na_values=[""], dtype=self._text
             )
         source = pa.BufferReader(data)
-        frame: pd.DataFrame = pq.read_table(source, page_checksum_verification=True).to_pandas()
-        return frame
+        return pq.read_table(source, page_checksum_verification=True).to_pandas()
 
     def preview(self, nrows: int = 20) -> TablePreview:
         """Return the first rows for Kedro-Viz, missing values as null."""

@@ -1,25 +1,25 @@
-"""Kedro datasets for embeddings: which are one run's, and the store that all runs share."""
+"""Kedro datasets for embeddings: those of one run, and the store that all runs share."""
 
 import io
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from kedro.io import AbstractDataset, DatasetError
 
 from glasshead.datasets.atomic import AtomicFile
+from glasshead.datasets.paths import StoreDataset
 from glasshead.embedding.store import Embeddings, EmbeddingStore, StoredRows
 from glasshead.errors import EmbeddingError
 
 
 class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
-    """Which rows of the store in the folder `store["filepath"]` are an image table's `Embeddings`; as parquet.
+    """The `Embeddings` of an image table, as a parquet file that refers to the store in `store["filepath"]`.
 
-    It holds ids, content hashes and the keys; the values stay in the store's shards, memory-mapped where loaded.
-    Raises EmbeddingError where the store lacks any of them, saved or loaded.
+    The file holds ids, content hashes and keys. The values stay in the store's shards, which loading maps into memory.
+    Saving and loading raise EmbeddingError if the store lacks any of them.
     """
 
     def __init__(
@@ -64,25 +64,9 @@ class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
         return rows
 
 
-class EmbeddingStoreDataset(AbstractDataset[Any, EmbeddingStore]):
-    """Hands out the embedding store in the folder `filepath`; the engines write to it shard by shard."""
-
-    def __init__(self, *, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        self._filepath = Path(filepath)
-        self.metadata = metadata
+class EmbeddingStoreDataset(StoreDataset[EmbeddingStore]):
+    """The embedding store in the folder `filepath`; the engines write it shard by shard."""
 
     def load(self) -> EmbeddingStore:
         """Return the store; nothing is read or created yet."""
         return EmbeddingStore(self._filepath)
-
-    def save(self, data: Any) -> NoReturn:
-        """Raise DatasetError: nothing but the embedding engines writes to the store."""
-        raise DatasetError(
-            f"The embedding store {self._filepath} is written by `embed`, not saved."
-        )
-
-    def _exists(self) -> bool:
-        return self._filepath.is_dir()
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": self._filepath}

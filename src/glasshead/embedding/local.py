@@ -143,10 +143,7 @@ class _Reader:
         """Return the pixels of `rows`; unreadable images are black."""
         if isinstance(self._images, PixelImages):
             return self._images.batch(rows)
-        pixels: Tensor = self._encoder.prepare(
-            [self._decode(self._images, row) for row in rows.tolist()]
-        )
-        return pixels
+        return self._encoder.prepare([self._decode(self._images, row) for row in rows.tolist()])
 
     def sound(self, rows: np.ndarray, outputs: Tensor) -> tuple[np.ndarray, Tensor]:
         """Return the readable rows and their outputs."""

@@ -81,10 +81,9 @@ class PackedLinear(nn.Module):
                 inputs, added, self.weight, self.bias, "add"
             )
         name, algorithm = self.activation
-        outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
+        return torch.ops.mkldnn._linear_pointwise(
             inputs, self.weight, self.bias, name, [], algorithm
         )
-        return outputs
 
 
 class Int8Linear(nn.Module):
@@ -148,8 +147,7 @@ class PackedLayer(nn.Module):
             queries, keys, values, attn_mask=attention_mask, scale=self.scale
         )
         tokens = self.out(mixed.transpose(1, 2).reshape(b, t, d), tokens)
-        outputs: Tensor = self.fc2(self.fc1(self.norm2(tokens)), tokens)
-        return outputs
+        return self.fc2(self.fc1(self.norm2(tokens)), tokens)
 
 
 class PackedPatches(nn.Module):

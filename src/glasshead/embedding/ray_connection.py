@@ -26,8 +26,7 @@ def import_ray() -> ModuleType:
             "embed.engine is ray, but Ray is not installed. Run `pip install -c constraints.txt -e '.[ray]'` in the "
             "project's folder, or set it to local."
         ) from error
-    module: ModuleType = ray
-    return module
+    return ray
 
 
 @contextmanager

@@ -48,8 +48,7 @@ class StoredRows:
     @property
     def found(self) -> Bool[np.ndarray, " n"]:
         """Which rows the store holds."""
-        held: np.ndarray = self._positions[:, 0] >= 0
-        return held
+        return self._positions[:, 0] >= 0
 
     def __len__(self) -> int:
         return len(self._positions)

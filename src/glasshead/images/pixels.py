@@ -55,8 +55,7 @@ def masks_as_seen(
         Image.fromarray(np.zeros(picture.size[::-1], bool) if mask is None else mask).convert("RGB")
         for mask, picture in zip(masks, pictures, strict=True)
     ]
-    seen: NDArray[np.bool_] = prepare(drawn)[:, 0].numpy() > 127
-    return seen
+    return prepare(drawn)[:, 0].numpy() > 127
 
 
 def square_mask(box: str | None, picture: Image.Image) -> Mask | None:

@@ -108,18 +108,15 @@ class ImageTable:
 
     def frame(self) -> pd.DataFrame:
         """Return all columns but the bytes of images and masks, in row order."""
-        frame: pd.DataFrame = self._table.drop_columns(["image", "mask"]).to_pandas()
-        return frame
+        return self._table.drop_columns(["image", "mask"]).to_pandas()
 
     def ids(self) -> pd.Series:
         """Return the image ids in row order."""
-        ids: pd.Series = self._table["image_id"].to_pandas()
-        return ids
+        return self._table["image_id"].to_pandas()
 
     def label(self, row: int) -> str:
         """Return the class name of `row`."""
-        label: str = self._table["label"][row].as_py()
-        return label
+        return self._table["label"][row].as_py()
 
     def hashes(self) -> np.ndarray:
         """Return the content hashes in row order as bytes (n, 32)."""

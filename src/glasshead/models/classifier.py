@@ -111,8 +111,7 @@ class Classifier(nn.Module):
 
     def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return the logits whose gradient an adversary follows, by default the raw ones."""
-        logits: Tensor = self(images)
-        return logits
+        return self(images)
 
     def logits_and_concepts(
         self, images: Float[Tensor, "b 3 h w"]

@@ -149,8 +149,7 @@ class ImageEncoder(nn.Module):
                 f"The backbone {self.backbone.name!r} is a transformer, which has no convolutional map for class "
                 "activation maps. Use patch_grad_cam or a method of attention."
             )
-        last: nn.Module = stages[-1]
-        return last
+        return stages[-1]
 
     @property
     def named(self) -> dict[str, Any]:

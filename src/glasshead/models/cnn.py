@@ -96,8 +96,7 @@ class CNNClassifier(Classifier):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return class logits."""
-        logits: Tensor = self.net(self.normalise(images))
-        return logits
+        return self.net(self.normalise(images))
 
 
 def build_cnn(

@@ -46,8 +46,7 @@ class CompactCNN(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return logits of normalised images."""
-        logits: Tensor = self.head(self.pool(self.blocks(images)).flatten(1))
-        return logits
+        return self.head(self.pool(self.blocks(images)).flatten(1))
 
 
 class _Block(nn.Module):
@@ -59,8 +58,7 @@ class _Block(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, x: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o hh ww"]:
-        pooled: Tensor = self.pool(self.convolutions(x))
-        return pooled
+        return self.pool(self.convolutions(x))
 
 
 def _convolutions(inputs: int, outputs: int, count: int) -> Iterator[nn.Module]:

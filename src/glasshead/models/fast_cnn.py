@@ -49,8 +49,7 @@ class FastCNN(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return logits of normalised images."""
         features = self.stages(F.gelu(self.whitening(images)))
-        logits: Tensor = LOGIT_SCALE * self.head(features.amax(dim=(2, 3)))
-        return logits
+        return LOGIT_SCALE * self.head(features.amax(dim=(2, 3)))
 
 
 class Whitening(nn.Module):

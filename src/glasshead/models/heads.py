@@ -66,8 +66,7 @@ class Bottleneck(nn.Module):
 
     def forward(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
         """Return class logits."""
-        logits: Tensor = self.meta(self.to_probabilities(self.concept_logits(embeddings)))
-        return logits
+        return self.meta(self.to_probabilities(self.concept_logits(embeddings)))
 
 
 def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -130,8 +129,7 @@ class GlassHeads(Classifier):
 
     def embed(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Return CLIP embeddings of images in [0, 1]."""
-        embeddings: Tensor = self.encoder(images)
-        return embeddings
+        return self.encoder(images)
 
     def transformer_layers(self) -> list[nn.Module]:
         """Return the layers of CLIP's vision transformer, first to last; none for other backbones."""
@@ -151,8 +149,7 @@ class GlassHeads(Classifier):
 
     def logits_from_concepts(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]:
         """Return class logits for concept probabilities, real or made up."""
-        logits: Tensor = self.bottleneck.meta(concepts)
-        return logits
+        return self.bottleneck.meta(concepts)
 
     def logits_and_concepts(
         self, images: Float[Tensor, "b 3 h w"]

@@ -37,8 +37,7 @@ class SmallImageResNet18(nn.Module):
         x = self.relu(self.bn1(self.conv1(images)))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
-        logits: Tensor = self.fc(x.mean(dim=(2, 3)))
-        return logits
+        return self.fc(x.mean(dim=(2, 3)))
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:

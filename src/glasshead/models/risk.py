@@ -119,8 +119,7 @@ class RiskHead(nn.Module):
         """Return the unbounded values from which the logits are pooled."""
         if self.to_channels is None:
             return self._convolved(features, self.to_maps)
-        activations: Tensor = self.to_maps(F.gelu(self._convolved(features, self.to_channels)))
-        return activations
+        return self.to_maps(F.gelu(self._convolved(features, self.to_channels)))
 
     def maps(self, features: Float[Tensor, "b d h w"]) -> Float[Tensor, "b r h w"]:
         """Return the risk maps, on the scale of the activations; see `place_logits` for what they mean."""
@@ -262,8 +261,7 @@ class RiskAuditor(Classifier):
 
     def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h w"]:
         """Return the frozen features of images in [0, 1]."""
-        features: Tensor = self.as_map(self.encoder(images))
-        return features
+        return self.as_map(self.encoder(images))
 
     def maps(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r h w"]:
         """Return the risk maps of images in [0, 1], as coarse as the features."""
@@ -281,8 +279,7 @@ class RiskAuditor(Classifier):
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r"]:
         """Return raw logits: pixels → CLIP → maps → risks."""
-        logits: Tensor = self.head(self.features(images))
-        return logits
+        return self.head(self.features(images))
 
     def cam_layer(self) -> nn.Module:
         """Return the module whose output is the frozen features, for class activation maps on them."""

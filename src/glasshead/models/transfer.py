@@ -70,10 +70,7 @@ class TransferClassifier(Classifier):
         classes = len(self.classes)
         if self.width == 1:
             size = {"image_size": self.network_size} if self.anatomy.patch > 1 else {}
-            network: nn.Module = get_model(
-                self.architecture, weights=None, num_classes=classes, **size
-            )
-            return network
+            return get_model(self.architecture, weights=None, num_classes=classes, **size)
         if self.architecture not in SHAPES:
             raise ParameterError(
                 f"{self.architecture} has only one width. Set `width` to 1, or `architecture` to {' or '.join(SHAPES)}."
@@ -146,5 +143,4 @@ class TransferClassifier(Classifier):
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return class logits: resized, normalised, through the network."""
         resized = resize(images, self.network_size, self.interpolation)
-        logits: Tensor = self.network((resized - self.mean) / self.std)
-        return logits
+        return self.network((resized - self.mean) / self.std)

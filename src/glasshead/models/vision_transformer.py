@@ -78,8 +78,7 @@ class Embeddings(nn.Module):
         first = self.class_embedding.expand(
             patches.shape[0], 1, -1
         )  # len() would be fixed in an export
-        tokens: Tensor = torch.cat([first, patches], dim=1) + self.position_embedding.weight
-        return tokens
+        return torch.cat([first, patches], dim=1) + self.position_embedding.weight
 
 
 class Attention(nn.Module):
@@ -126,8 +125,7 @@ class MLP(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         """Return the tokens."""
-        outputs: Tensor = self.fc2(self.activation_fn(self.fc1(tokens)))
-        return outputs
+        return self.fc2(self.activation_fn(self.fc1(tokens)))
 
 
 class Layer(nn.Module):
@@ -181,13 +179,11 @@ class VisionTransformer(nn.Module):
 
     def pooled(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Return the class token after all layers and the last norm."""
-        pooled: Tensor = self.post_layernorm(self.tokens(pixels)[:, 0])
-        return pooled
+        return self.post_layernorm(self.tokens(pixels)[:, 0])
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b e"]:
         """Return the projected class token."""
-        projected: Tensor = self.visual_projection(self.pooled(pixels))
-        return projected
+        return self.visual_projection(self.pooled(pixels))
 
 
 def load_vision_transformer(folder: Path) -> tuple[VisionTransformer, list[str]]:

@@ -93,8 +93,7 @@ def onnx_bytes(program: ExportedProgram, classifier: Classifier, opset: int) -> 
     }
     for key, value in about.items():
         model.metadata_props.add(key=key, value=value)
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    return model.SerializeToString(deterministic=True)
 
 
 def quantised(model: bytes) -> bytes:

@@ -57,5 +57,4 @@ def choose_precision(wanted: Precision, device: str) -> torch.dtype:
         )
     if wanted == "auto":
         return torch.bfloat16 if device == "cuda" else torch.float32
-    dtype: torch.dtype = getattr(torch, wanted)
-    return dtype
+    return getattr(torch, wanted)

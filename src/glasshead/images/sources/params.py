@@ -26,8 +26,7 @@ class IngestParams(BaseModel, extra="forbid", frozen=True):
     @property
     def chosen(self) -> SourceParams:
         """The block of the chosen source."""
-        block: SourceParams = getattr(self, self.source)
-        return block
+        return getattr(self, self.source)
 
     @model_validator(mode="after")
     def _source_is_located(self) -> Self:
