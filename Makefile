@@ -54,4 +54,4 @@ ship:  ## Put the weights and the card that pretrain left into the package
 	cp data/06_models/nano-clip/* data/08_reporting/nano-clip/README.md src/glasshead/assets/nano-clip/
 
 samples: $(SETUP)  ## Draw the sample images of src/glasshead/assets/samples again
-	$(BIN)/python -m glasshead.images.samples src/glasshead/assets/samples
+	$(BIN)/python -m glasshead.images.scenes src/glasshead/assets/samples

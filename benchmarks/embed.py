@@ -24,7 +24,8 @@ from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
 from glasshead.images.table import ImageTable
-from glasshead.models.clip import BackboneParams, load_encoder, resolve_backbone
+from glasshead.models.backbone import BackboneParams, resolve_backbone
+from glasshead.models.clip import load_encoder
 from peak import matmul_peak
 from report import Result, write_results
 

@@ -19,7 +19,8 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 from glasshead.embedding.hashes import PixelImages
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from peak import matmul_peak
 from report import Result, pending, write_results
 

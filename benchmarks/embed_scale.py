@@ -25,7 +25,8 @@ from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable, Record
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from report import Result, write_results
 
 COUNTS = (100_000, 1_000_000)

@@ -22,7 +22,8 @@ from torch import Tensor
 from glasshead.explainers.gradients import integrated_gradients, saliency, smoothgrad
 from glasshead.explainers.passes import Budget
 from glasshead.images.scenes import CLASSES
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 from report import Result, pending, write_results
 

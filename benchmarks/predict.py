@@ -19,8 +19,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Concept
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 from report import ROOT, Result, write_results
 

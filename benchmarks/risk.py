@@ -34,7 +34,8 @@ from glasshead.explainers.risk_maps import (
 )
 from glasshead.images.decode import decode_rgb
 from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
-from glasshead.models.clip import BackboneParams, ImageEncoder, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import ImageEncoder, load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams, as_map
 from glasshead.seeds import generator, stream_seed, torch_seeded
 from glasshead.training.risk import RiskRows, RiskTraining, train_risk_head

@@ -25,14 +25,16 @@ from glasshead.explainers.passes import Budget
 from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import add_targets, parse_taxonomy
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Classifier, Concept, as_images
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.cnn import build_cnn
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.training.augment import Augmentation, AugmentParams
 from glasshead.training.batches import TensorBatches, channel_statistics, evenly_spaced
 from glasshead.training.bottleneck import BottleneckData, BottleneckTraining, train_bottleneck
-from glasshead.training.loop import TrainingParams, fit
+from glasshead.training.loop import fit
+from glasshead.training.params import TrainingParams
 from report import ROOT, Result, write_results
 
 TRAIN, VALIDATION, TEST = 4800, 600, 600

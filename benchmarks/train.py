@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from glasshead.training.batches import TensorBatches
-from glasshead.training.loop import TrainingParams, fit
+from glasshead.training.loop import fit
+from glasshead.training.params import TrainingParams
 from report import Result, pending, write_results
 
 ROUNDS = 7

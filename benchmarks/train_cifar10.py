@@ -29,12 +29,13 @@ from glasshead.device import choose_device
 from glasshead.images.sources.columns import class_names
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.cnn import CNNClassifier, build_cnn
-from glasshead.models.inference import logits_of
-from glasshead.models.tta import flip_tta
+from glasshead.models.inference import flip_tta, logits_of
 from glasshead.training.augment import Augmentation, AugmentParams
 from glasshead.training.batches import TensorBatches, channel_statistics, evenly_spaced
 from glasshead.training.checkpoint import CheckpointFolder
-from glasshead.training.loop import History, TrainingParams, fit
+from glasshead.training.history import History
+from glasshead.training.loop import fit
+from glasshead.training.params import TrainingParams
 from report import ROOT, Result, write_results
 
 VALIDATION, SEED = 2000, 0

@@ -77,7 +77,7 @@ class TestRun:
         ("option", "message"),
         [
             ("--pipelines=evaluat", "Failed to find the pipeline named 'evaluat'"),
-            ("--env=nowhere", "There is no environment of that name"),
+            ("--env=nowhere", "There is no environment with this name"),
         ],
     )
     def test_an_unknown_pipeline_or_environment_is_one_message(

@@ -379,7 +379,7 @@ class TestPipelines:
         assert run("--to-nodes=heads.train.predict_baselines").exit_code == 0
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 0
         mixed = run("--pipelines=evaluate").stderr
-        assert "heads.predictions is of another training than heads.logits" in mixed
+        assert "heads.predictions and heads.logits come from different trainings" in mixed
         assert run("--pipelines=calibrate").exit_code == 0
         assert run("--pipelines=evaluate").exit_code == 0
 

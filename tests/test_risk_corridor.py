@@ -145,7 +145,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("risk", "message"),
         [
-            ("lorry", "'lorry', which the data does not have. There are: airplane, automobile"),
+            ("lorry", "'lorry', which the data does not have. It has airplane, automobile"),
             ("+".join(CLASSES), "Of 380 train images all have the risk"),
         ],
     )
@@ -158,7 +158,7 @@ class TestBadInput:
             (["truck", "truck"], "a name stands twice among truck, truck"),
             (
                 [{"name": "dark", "column": "light", "values": ["night"]}],
-                "the column 'light', which the data does not have. There are: colour, habitat",
+                "the column 'light', which the data does not have. It has colour, habitat",
             ),
         ],
     )
@@ -179,7 +179,7 @@ class TestBadInput:
             (["scratch/1"], "usable images of 1 class only"),
             (
                 [f"{label}/{place}" for label in ("fine", "scratch") for place in range(8)],
-                "every class needs rows in train and in calibration.*four different ones each",
+                "Every class needs rows in train and in calibration.*four different ones each",
             ),
         ],
         ids=["one image", "all the same"],

@@ -12,8 +12,9 @@ from mlflow.entities import Run
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from glasshead.hooks.routes import log_classifier
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Classifier, Concept
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 
 

@@ -10,6 +10,6 @@ __version__ = "0.2.0"
 def load(folder: str | os.PathLike[str]) -> Any:
     """Return a `glasshead.serving.predictor.Predictor` for the Classifier in `folder`: `load(folder).predict(images)`.
 
-    Imported when it is called, as torch takes seconds. Raises ArtifactError where there is no Classifier.
+    torch is imported only by this call, as that takes seconds. Raises ArtifactError if there is no Classifier.
     """
     return resolve_name("glasshead.serving.predictor:load")(folder)

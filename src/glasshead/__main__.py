@@ -1,4 +1,4 @@
-"""`glasshead …` and `python -m glasshead …`: `predict` without Kedro, and the project's other commands with it."""
+"""The program `glasshead`: the command `predict` without Kedro, and the project's other commands with it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from glasshead.serving.command import predict
 
 
 class Commands(click.Group):
-    """`predict`, and those of `glasshead.cli`, which is imported when one of them is asked for: Kedro takes seconds."""
+    """`predict`, and the commands of `glasshead.cli`, which is imported only for them, as Kedro takes seconds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return ["predict", "run"]

@@ -1,4 +1,4 @@
-"""The command line. Kedro finds `cli` here: `kedro run` and `glasshead run` are this module's `run`; also `predict`."""
+"""The commands `run` and `predict`. Kedro finds `cli` here, so `kedro run` and `glasshead run` are the same command."""
 
 import logging
 import sys
@@ -12,20 +12,18 @@ from kedro.validation import ParameterValidationError
 from pydantic import ValidationError
 
 from glasshead.errors import GlassheadError, ParameterError, wrong_values
-from glasshead.serving.command import INTERRUPTED, predict
+from glasshead.serving.command import Command, predict
 
 
-class Run(click.Command):
-    """Kedro's `run`, in which an error that the user can mend is one message, and Ctrl-C exits with 130."""
+class Run(Command):
+    """Kedro's `run`, as a command that shows errors which the user can correct as one message."""
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run; raises ClickException for a GlassheadError anywhere in the chain of causes."""
+        """Run the pipeline. Raises ClickException for a GlassheadError anywhere in the chain of causes."""
         logging.getLogger("kedro.pipeline.node").addFilter(_is_no_error)
         try:
             with _refusals() as refused:
                 super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise SystemExit(INTERRUPTED) from None
         except ParameterValidationError:
             raise click.ClickException("\n".join(refused)) from None
         except Exception as error:
@@ -35,12 +33,12 @@ class Run(click.Command):
 
 
 def user_error(error: BaseException) -> GlassheadError | None:
-    """Return the error that the user can mend, if `error` is one or was caused by one."""
+    """Return the error that the user can correct, if `error` is one or was caused by one."""
     for cause in _causes(error):
         if isinstance(cause, GlassheadError):
             return cause
         if isinstance(cause, MissingConfigException):
-            return ParameterError(f"There is no environment of that name: {cause}")
+            return ParameterError(f"There is no environment with this name: {cause}")
         if isinstance(cause, ValueError) and str(cause).startswith("Failed to find the pipeline"):
             return ParameterError(str(cause))
     return None
@@ -53,13 +51,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_no_error(record: logging.LogRecord) -> bool:
-    # What Kedro reports as an error is raised as well, and is shown once, at the end.
+    # Kedro logs an error and raises it too; we show it once, at the end.
     return record.levelno < logging.ERROR
 
 
 @contextmanager
 def _refusals() -> Iterator[list[str]]:
-    """Gather what is wrong with parameters, a line each: Kedro's validator reports it, then raises mere text."""
+    """Gather a line for each wrong parameter from what Kedro's validator logs; its exception holds only text."""
     lines: list[str] = []
 
     def gather(record: logging.LogRecord) -> bool:

@@ -1,11 +1,11 @@
-"""Where torch computes, and what is computed or copied ahead of its use."""
+"""The device and the threads of torch, its memory, and work that is done ahead of its use."""
 
 import logging
 import math
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from glasshead.errors import GlassheadError, ParameterError
@@ -21,18 +21,18 @@ Result = TypeVar("Result")
 
 
 class Computes(Protocol):
-    """Parameters that say where to compute."""
+    """Parameters that name a device."""
 
     @property
     def device(self) -> Device:
-        """The wish, which `choose_device` fulfils."""
+        """The device to compute on; `choose_device` resolves `auto`."""
 
 
 def choose_device(wanted: Device, parameter: str) -> str:
-    """Return `cpu` or `cuda`; `auto` is CUDA where there is one.
+    """Return `cpu` or `cuda`; `auto` is CUDA if torch sees a GPU.
 
     Raises:
-        ParameterError: `cuda` is wanted where torch sees none; the message names `parameter`.
+        ParameterError: `wanted` is `cuda`, but torch sees no GPU; the message names `parameter`.
     """
     import torch
 
@@ -43,20 +43,20 @@ def choose_device(wanted: Device, parameter: str) -> str:
 
 
 class FittingBatches:
-    """Computes batches of rows on `device`, in parts that fit into its memory.
+    """Computes batches of rows on `device`, in chunks that fit into its memory.
 
-    A part that does not fit is halved, down to single rows, and so are those after it, with a warning. Threads may
-    share it. Where one row alone does not fit, `failure` is raised, and ends with `advice`.
+    If a chunk does not fit, it and all later ones are halved, down to single rows, with a warning. If a single row does
+    not fit, the error `failure` is raised, whose message ends with `advice`. Several threads may share one object.
     """
 
     def __init__(self, device: str, failure: type[GlassheadError], advice: str) -> None:
         self._device, self._failure, self._advice = device, failure, advice
-        self._most = math.inf  # rows that fit at once, as far as known
+        self._most = math.inf  # the largest number of rows that may fit at once
 
     def __call__(
         self, function: "Callable[..., torch.Tensor]", *tensors: "torch.Tensor"
     ) -> "torch.Tensor":
-        """Return `function(*parts)` of the rows of all `tensors`, joined in their order."""
+        """Return the outputs of `function` for the rows of all `tensors`, chunk by chunk, joined in order."""
         import torch
 
         count = len(tensors[0])
@@ -78,25 +78,25 @@ def halve_batch(
     failure: type[GlassheadError],
     advice: str,
 ) -> int:
-    """Return half of a batch's `size`, which is too much for the memory of `device`, with a warning.
+    """Warn that a batch of `size` does not fit into the memory of `device`, and return half of `size`.
 
-    Raises `failure`, with `advice`, where there is no half.
+    Raises `failure`, with `advice`, if `size` is 1.
     """
     import torch
 
     if size == 1:
         raise failure(
-            f"One image alone is too much for the memory of {device}: {error}. {advice}"
+            f"A single image does not fit into the memory of {device}: {error}. {advice}"
         ) from error
     if device == "cuda":
         torch.cuda.empty_cache()
-    logger.warning("Out of memory with %d images at once: going on with %d", size, size // 2)
+    logger.warning("%d images at once do not fit into memory; continuing with %d", size, size // 2)
     return size // 2
 
 
 @contextmanager
 def computing_on(model: "torch.nn.Module", device: str) -> Iterator[None]:
-    """Let `model` compute on `device`, in evaluation mode; it comes back to where it was."""
+    """Move `model` to `device`, in evaluation mode, and back to its own device afterwards."""
     origin = next(model.parameters()).device
     try:
         model.to(device).eval()
@@ -107,9 +107,10 @@ def computing_on(model: "torch.nn.Module", device: str) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[int]:
-    """Let torch compute in `count` threads, or as many as before where it is None.
+    """Let torch compute in `count` threads; None leaves their number as it is.
 
-    Gives the number it used before, and uses again afterwards. The last bits of results depend on the number.
+    Yields the number of threads before, which is restored afterwards. The last bits of results depend on the number, so
+    that results which must not depend on the machine are computed in one thread.
     """
     import torch
 
@@ -121,21 +122,14 @@ def torch_threads(count: int | None) -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def one_thread() -> AbstractContextManager[int]:
-    """Let torch compute in one thread; gives the number it would have used, and has again afterwards.
-
-    The numbers then do not depend on how many there are.
-    """
-    return torch_threads(1)
-
-
 def keep_freed_memory() -> None:
-    """Let glibc keep freed blocks of up to 32 MB, instead of returning them to the system and taking them back.
+    """Make glibc keep freed blocks of up to 32 MB instead of returning them to the system.
 
-    A large tensor in a thread else costs a page fault for each 4 kB of it, at every operation. The thresholds follow
-    the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD), so one is freed; other C libraries do not mind.
+    Otherwise a large tensor in a thread costs a page fault for each 4 kB, at every operation. glibc raises its
+    thresholds to the size of the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD), so this function frees
+    one. With other C libraries it has no effect.
     """
-    bytearray(32 * 2**20 - 2**13)  # just below the largest that counts
+    bytearray(32 * 2**20 - 2**13)  # just below the largest block that glibc takes into account
 
 
 def computed_ahead(
@@ -157,7 +151,7 @@ def computed_ahead(
 
 
 def copied_ahead(batches: Iterable["torch.Tensor"], device: str) -> Iterator["torch.Tensor"]:
-    """Yield `batches` on `device`; the next one is copied on a separate stream during the computation.
+    """Yield `batches` on `device`, and copy the next one on a separate stream while the caller computes.
 
     Copies overlap with computation only from pinned memory. On a CPU, batches are yielded unchanged.
     """
@@ -173,16 +167,15 @@ def copied_ahead(batches: Iterable["torch.Tensor"], device: str) -> Iterator["to
     def arrived(batch: "torch.Tensor") -> "torch.Tensor":
         backend.current_stream().wait_stream(copies)
         if batch.is_cuda:
-            batch.record_stream(
-                backend.current_stream()
-            )  # or its memory is taken for the next copy
+            # Without this, the next copy could take the memory of this batch.
+            batch.record_stream(backend.current_stream())
         return batch
 
     source = iter(batches)
     current = next(source, None)
     under_way = None if current is None else send(current)
     while under_way is not None:
-        batch = arrived(under_way)  # before the next copy is queued, which it would wait for too
+        batch = arrived(under_way)  # before the next copy is queued, or it would wait for that too
         current = next(source, None)
         under_way = None if current is None else send(current)
         yield batch

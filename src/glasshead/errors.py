@@ -1,4 +1,4 @@
-"""Errors a user can cause: each says what is wrong, where, and what to do. Everything else is a bug of ours."""
+"""Errors that a user can cause. Each says what is wrong, where, and what to do. Any other exception is a bug."""
 
 import re
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from pydantic import ValidationError
 
 
 class GlassheadError(Exception):
-    """Base of all errors that reach the terminal as one message instead of a stack trace."""
+    """Base of all errors that the terminal shows as one message instead of a stack trace."""
 
 
 class ParameterError(GlassheadError):
-    """A parameter is mistyped, unknown or out of range."""
+    """A parameter is unknown, out of range or of the wrong type."""
 
 
 class CatalogError(GlassheadError):
-    """An entry of the data catalog asks for what this project does not know."""
+    """An entry of the data catalog has a setting that this project does not know."""
 
 
 class SourceError(GlassheadError):
@@ -23,7 +23,7 @@ class SourceError(GlassheadError):
 
 
 class ImageError(GlassheadError):
-    """One image cannot be used; ingest turns it into a row of the quarantine table."""
+    """One image cannot be used; ingest lists it in the quarantine table."""
 
 
 class TaxonomyError(GlassheadError):
@@ -35,7 +35,7 @@ class SplitError(GlassheadError):
 
 
 class BackboneError(GlassheadError):
-    """A pretrained backbone, CLIP's or another, cannot be found or loaded."""
+    """A pretrained backbone, of CLIP or another kind, cannot be found or loaded."""
 
 
 class EmbeddingError(GlassheadError):
@@ -55,34 +55,36 @@ class CalibrationError(GlassheadError):
 
 
 class ExplanationError(GlassheadError):
-    """A method of explanation does not apply to the classifier, its images or its targets, or finds no memory."""
+    """An explanation method does not apply to the classifier, images or targets, or needs more memory than there is."""
 
 
 class ExportError(GlassheadError):
-    """A classifier cannot be written in the form that another runtime reads."""
+    """A classifier cannot be exported for another runtime."""
 
 
 class GateError(GlassheadError):
-    """A result is below the minimum that the parameters demand; everything was saved before."""
+    """A result is below the minimum in the parameters; it is raised after everything was saved."""
 
 
 def plain_validation(message: str) -> str:
-    """Return a message of Pydantic's without the lines that point to its website."""
+    """Return a message from Pydantic without the lines that point to its website."""
     lines = message.splitlines()
     return "\n".join(line for line in lines if "For further information visit" not in line)
 
 
 def wrong_values(error: ValidationError, block: str) -> Iterator[str]:
-    """Yield a line for each parameter of `block` that Pydantic refuses: its name, the value, and what it may be."""
+    """Yield a line for each parameter of `block` that Pydantic refuses: its name, its value, and what is allowed."""
     wanted: dict[str, list[str]] = {}
     values: dict[str, object] = {}
     for refusal in error.errors(include_url=False):
-        # A place in Pydantic's types, such as literal['auto'] where there are several, is no part of the name.
+        # Pydantic's location also names types, such as literal['auto'] of a union; they are not part of the name.
         names = [str(name) for name in refusal["loc"] if not _is_type(str(name))]
         path = ".".join([block, *names])
         if refusal["type"] == "extra_forbidden":
             yield f"There is no parameter {path}."
-        elif refusal["type"] == "value_error":  # a rule of ours, which says all
+        elif (
+            refusal["type"] == "value_error"
+        ):  # from a validator of ours, whose message is complete
             yield str(refusal["ctx"]["error"])
         elif refusal["type"] == "missing":
             yield f"{path} is missing."

@@ -1,4 +1,4 @@
-"""Files and folders that are complete or absent: a temporary name in the same folder, fsync, then rename."""
+"""Writing of files and folders that are complete or absent: a temporary name beside them, fsync, then rename."""
 
 import ctypes
 import os
@@ -21,18 +21,18 @@ _passages: dict[str, int] = {}
 
 
 def failpoint(step: str) -> None:
-    """Do what the environment variable GLASSHEAD_FAILPOINT asks of `step`; for tests of what we survive.
+    """Fail at `step` if the environment variable GLASSHEAD_FAILPOINT says so; for tests of crashes and full disks.
 
-    Its form is `<action>:<step>:<n>`: on the n-th passage of `step` the process kills itself (`kill`) or the disk
-    is full (`enospc`). Unset, the usual case, nothing happens.
+    Its form is `<action>:<step>:<n>`. At the n-th passage of `step`, `kill` makes the process kill itself, and `enospc`
+    raises the error of a full disk. Usually the variable is not set, and nothing happens.
     """
-    wish = os.environ.get(FAILPOINT)
-    if not wish:
+    wanted = os.environ.get(FAILPOINT)
+    if not wanted:
         return
     _passages[step] = _passages.get(step, 0) + 1
-    if wish == f"kill:{step}:{_passages[step]}":
+    if wanted == f"kill:{step}:{_passages[step]}":
         os.kill(os.getpid(), signal.SIGKILL)
-    if wish == f"enospc:{step}:{_passages[step]}":
+    if wanted == f"enospc:{step}:{_passages[step]}":
         raise OSError(ENOSPC, os.strerror(ENOSPC))
 
 
@@ -40,8 +40,8 @@ def failpoint(step: str) -> None:
 def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; it becomes `path` when the block ends without an error.
 
-    A reader sees the old file or the new one, never a part, whatever kills the process. An error leaves the old file
-    intact and no temporary one. Raises ArtifactError if the file system refuses (disk full, no permission).
+    A reader sees the complete old file or the complete new one, even if the process is killed. An error leaves the old
+    file intact and removes the temporary one. Raises ArtifactError if the file system refuses, such as a full disk.
     """
     with _replacing(path) as temporary:
         yield temporary
@@ -56,7 +56,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path` to fill; it becomes `path` when the block ends without an error.
 
-    What stood in the old folder is gone afterwards; otherwise as `write_atomically`.
+    The old folder's content is gone afterwards. Errors are handled as in `write_atomically`.
     """
     with _replacing(path) as temporary:
         temporary.mkdir()
@@ -83,8 +83,8 @@ def _replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         raise ArtifactError(
-            f"Cannot write {path}: {error.strerror or error}. What was there is whole; "
-            "make room or make the folder writable, then run again."
+            f"Cannot write {path}: {error.strerror or error}. The old content is intact. Free space on the disk or "
+            "make the folder writable, then run again."
         ) from error
     finally:
         _remove(temporary)
@@ -99,7 +99,7 @@ def _sync(path: Path) -> None:
 
 
 def _exchange(new: Path, old: Path) -> None:
-    """Swap two folders in one step where the system can (Linux), else in two that are undone on an error."""
+    """Swap two folders: in one step if the file system supports it, else by renaming, which is undone on an error."""
     at_working_directory, exchange_flag = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
     if renameat2 is not None:
@@ -126,7 +126,7 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-@cache  # once a process: a folder of many files would be searched at each of them
+@cache  # once in each process, or a folder would be searched for each of its files
 def _remove_abandoned(folder: Path) -> None:
     for path in folder.glob(f"{_TEMPORARY}*.tmp"):
         with suppress(OSError):

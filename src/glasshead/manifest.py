@@ -1,7 +1,7 @@
-"""Which artefacts of a classifier belong together: a file that names each with its hash and its training.
+"""The manifest of a classifier's artefacts: a file that lists each with its hash and the training it comes from.
 
-A training has one id, the digest of its weights, data and settings (see `Classifier.training_id`). All that is made
-from it carries that id here, so that two trainings are told apart even where all their numbers agree.
+A training has one id, the digest of its weights, data and settings (see `Classifier.training_id`). The manifest gives
+this id for everything made from the training, so that two trainings differ even if all their numbers are equal.
 """
 
 import hashlib
@@ -18,20 +18,20 @@ NAME = "artefacts.json"
 
 
 class Entry(TypedDict):
-    """What is known of an artefact: the SHA-256 of its file, and the id of its training, None if it precedes that."""
+    """The SHA-256 of an artefact's file, and the id of its training; None for data from before the training."""
 
     sha256: str
     training: str | None
 
 
 class Manifest:
-    """The artefacts of one classifier, by file, in the JSON file `path`."""
+    """The JSON file `path` that lists the artefacts of one classifier."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def entries(self) -> dict[str, Entry]:
-        """Return what is known; nothing where no run has written it. Raises ArtifactError where it is damaged."""
+        """Return the entries by artefact, none if no run has written the file. ArtifactError if it is damaged."""
         try:
             entries: dict[str, Entry] = json.loads(self.path.read_text())
         except FileNotFoundError:
@@ -43,7 +43,7 @@ class Manifest:
         return entries
 
     def add(self, artefact: Path, training: str | None) -> None:
-        """Write down that the file or Classifier `artefact` is of `training`; whole or not at all."""
+        """List the file or Classifier `artefact` as made from `training`; the manifest is replaced atomically."""
         entries = self.entries() | {
             self._key(artefact): Entry(sha256=digest_of(artefact), training=training)
         }
@@ -52,45 +52,46 @@ class Manifest:
             temporary.write_text(f"{text}\n")
 
     def training(self, artefact: Path) -> str | None:
-        """Return the training of the artefact that lies there.
+        """Return the training that `artefact` comes from.
 
-        Raises ArtifactError where it is not the one that was written down: another run's, a copy, or damaged.
+        Raises ArtifactError if it is not the listed file: it is of another run, a copy, or damaged.
         """
         entry = self.entries().get(self._key(artefact))
         if entry is None or entry["sha256"] != digest_of(artefact):
             raise ArtifactError(
-                f"{artefact} is not what the last run of {self.path.parent.name} left there, by {self.path}. Run the "
-                "pipeline that makes it again."
+                f"{artefact} is not the file that the last run of {self.path.parent.name} wrote, according to "
+                f"{self.path}. Run the pipeline that makes it again."
             )
         return entry["training"]
 
     def _key(self, artefact: Path) -> str:
-        """Return how the manifest calls an artefact: its path from the manifest's folder, wherever both are moved."""
+        """Return an artefact's path relative to the manifest's folder, so that both can be moved together."""
         return Path(os.path.relpath(artefact, self.path.parent)).as_posix()
 
 
 def digest_of(artefact: Path) -> str:
-    """Return the SHA-256 of a file; of a Classifier's folder that of `classifier.json`, which has its weights' hash."""
+    """Return the SHA-256 of a file, or of `classifier.json` in a Classifier's folder, which holds the weights' hash."""
     file = artefact / "classifier.json" if artefact.is_dir() else artefact
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def require_same_training(trainings: Mapping[str, str | None], pipeline: str) -> str | None:
-    """Return the training that artefacts, by name, have in common; None stands for those that precede one.
+    """Return the training that all artefacts come from; `trainings` are by name, None for data from before a training.
 
-    Raises ArtifactError, which names two that differ and the `pipeline` to run.
+    Raises ArtifactError if two differ; the message names both and the `pipeline` to run.
     """
     known = {name: training for name, training in trainings.items() if training is not None}
     first = next(iter(known), None)
     for name, training in known.items():
         if first is not None and training != known[first]:
             raise ArtifactError(
-                f"{name} is of another training than {first}. Run the pipeline {pipeline} again from its training on."
+                f"{name} and {first} come from different trainings. Run the pipeline {pipeline} again, starting with "
+                "its training."
             )
     return None if first is None else known[first]
 
 
 def has_training(artefact: Any) -> bool:
-    """Return whether an object in memory is a Classifier, which knows its own training."""
+    """Return whether `artefact` is a Classifier in memory, which knows its own training."""
     return hasattr(artefact, "training_id")

@@ -1,4 +1,4 @@
-"""One seed for data, initialisation and order; independent streams by name."""
+"""Random numbers from one seed for data, initialisation and order, in independent streams with names."""
 
 import hashlib
 import random
@@ -30,7 +30,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def numpy_seeded(seed: int) -> Iterator[None]:
-    """Let NumPy's global generator, which shap draws from, draw from `seed`; it goes on as it was afterwards."""
+    """Seed NumPy's global generator, which shap uses, with `seed`, and restore its state afterwards."""
     state = np.random.get_state()
     np.random.seed(seed % 2**32)
     try:
@@ -41,7 +41,7 @@ def numpy_seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def torch_seeded(seed: int) -> Iterator[None]:
-    """Let torch's global generators, of all devices, draw from `seed`; they go on as they were afterwards."""
+    """Seed torch's global generators of all devices with `seed`, and restore their states afterwards."""
     import torch
 
     with torch.random.fork_rng():

@@ -5,7 +5,7 @@ from kedro.config import OmegaConfigLoader
 from glasshead.hooks import IdentityHooks, ParameterHooks, RecordHooks, SeedHooks, TrackingHooks
 
 HOOKS = (ParameterHooks(), SeedHooks(), IdentityHooks(), RecordHooks(), TrackingHooks())
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)  # TrackingHooks is that plugin's hook, hardened
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro_mlflow",)  # TrackingHooks replaces that plugin's hook
 
 CONFIG_LOADER_CLASS = OmegaConfigLoader
 CONFIG_LOADER_ARGS = {

@@ -25,5 +25,5 @@ def test_loading_creates_nothing(tmp_path):
 
 def test_a_node_cannot_save_checkpoints(tmp_path):
     dataset = CheckpointsDataset(filepath=str(tmp_path / "checkpoints"))
-    with pytest.raises(DatasetError, match="written while training"):
+    with pytest.raises(DatasetError, match="written one by one"):
         dataset.save(1)

@@ -10,7 +10,8 @@ from kedro.io import DatasetError
 from glasshead.datasets.models import NanoClipDataset
 from glasshead.errors import ArtifactError
 from glasshead.images.captions import all_words
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 
 TINY = NanoClipParams(width=16, layers=1, heads=2, text_width=16, projection=8)

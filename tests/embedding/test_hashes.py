@@ -17,7 +17,8 @@ from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ParameterError
 from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
 from glasshead.images.table import ImageTable
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 
 FEW = npst.arrays(
     np.uint8, st.tuples(st.integers(0, 12), st.just(32)), elements=st.sampled_from([0, 1])

@@ -230,11 +230,11 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing_else(store, caplog, 
     embeddings, summary = embed(greys, store, Greedy(most), batch_size=16, shard_rows=16)
     np.testing.assert_allclose(embeddings.values[:], expected(greys), atol=1e-6)
     assert summary["embed/encoded"] == len(greys)
-    assert ("Out of memory with 16 images" in caplog.text) == (most < 16)
+    assert ("16 images at once do not fit" in caplog.text) == (most < 16)
 
 
 def test_one_image_that_is_too_much_is_a_typed_error(store):
-    with pytest.raises(EmbeddingError, match="One image alone is too much for the memory of cpu"):
+    with pytest.raises(EmbeddingError, match="A single image does not fit into the memory of cpu"):
         embed([1, 2, 3], store, Greedy(0), batch_size=4)
 
 

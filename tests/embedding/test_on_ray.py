@@ -216,7 +216,8 @@ from glasshead.embedding.on_ray import embed_images_on_ray
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
 from glasshead.images.table import ImageTable
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 import ray
 
 scenes = generate_scenes(ScenesParams(train=3, test=1), 0)

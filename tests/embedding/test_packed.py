@@ -8,7 +8,8 @@ from transformers.models.siglip import SiglipVisionConfig, SiglipVisionModel
 
 from glasshead.embedding import packed
 from glasshead.embedding.packed import FLOPS, Int8Linear, PackedLinear, PackedPatches, pack
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from glasshead.models.vision_transformer import VisionConfig, VisionTransformer
 
 SMALL = {

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from glasshead.explainers.passes import Budget
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Concept
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.cnn import Architecture, CNNClassifier, build_cnn
 from glasshead.models.heads import Bottleneck, GlassHeads
 

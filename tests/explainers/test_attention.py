@@ -15,7 +15,7 @@ from glasshead.explainers.attention import (
     gradient_weighted_attention,
 )
 from glasshead.explainers.passes import Budget
-from glasshead.models.clip import BackboneParams, resolve_backbone
+from glasshead.models.backbone import BackboneParams, resolve_backbone
 
 
 @pytest.fixture(scope="module")

@@ -40,11 +40,11 @@ class TestWhereMemoryEnds:
         expected[:, 0, 0, 0] = 2 * images[:, 0, 0, 0]
         torch.testing.assert_close(torch.from_numpy(found.values), expected)
         assert tried == [11, 5, 2, 2, 2, 2, 2, 1]
-        assert "going on with 2" in caplog.text
+        assert "continuing with 2" in caplog.text
 
     def test_one_image_that_does_not_fit_is_an_error(self):
         _, model = self.scarce(most=0)
-        with pytest.raises(ExplanationError, match="One image alone"):
+        with pytest.raises(ExplanationError, match="A single image"):
             saliency(model, torch.rand(3, 3, 2, 2), torch.zeros(3, dtype=torch.long), Budget())
 
 

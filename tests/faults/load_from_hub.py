@@ -11,7 +11,8 @@ import time
 from typing import Any
 
 from glasshead.errors import BackboneError
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 
 connect = socket.socket.connect
 tried: list[Any] = []

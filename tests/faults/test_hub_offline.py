@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import glasshead
-from glasshead.models.clip import BackboneParams, load_encoder, resolve_backbone
+from glasshead.models.backbone import BackboneParams, resolve_backbone
+from glasshead.models.clip import load_encoder
 
 COMMIT, OTHER = "0123456789abcdef" * 2 + "01234567", "f" * 40
 OFFLINE = {"HF_HUB_OFFLINE": "1"}

@@ -15,7 +15,8 @@ from glasshead.hooks.processes import exit_on_sigterm
 from glasshead.training.batches import TensorBatches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
-from glasshead.training.loop import TrainingParams, fit
+from glasshead.training.loop import fit
+from glasshead.training.params import TrainingParams
 
 # Six steps in two epochs and up to six writes: last after step 2, best and last after 3, last after 5, best, last.
 STEPS = [f"train/step:{passage}" for passage in range(1, 7)]

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from forks import try_failpoints
 from glasshead.training.batches import TensorBatches
 from glasshead.training.checkpoint import CheckpointFolder
-from glasshead.training.loop import TrainingParams, fit
+from glasshead.training.loop import fit
+from glasshead.training.params import TrainingParams
 
 
 def train(root: Path) -> None:

@@ -3,8 +3,7 @@
 import pytest
 
 from glasshead.errors import TaxonomyError
-from glasshead.images.prompts import Prompt, write_prompts
-from glasshead.images.taxonomy import Taxonomy, parse_taxonomy
+from glasshead.images.taxonomy import Prompt, Taxonomy, parse_taxonomy, write_prompts
 
 CLASSES = ("bird", "fire_truck")
 TWO = {"map": {"yes": ["bird"], "no": ["fire_truck"]}}
@@ -49,7 +48,7 @@ def test_one_question_a_class_is_asked_in_words():
 @pytest.mark.parametrize(
     ("prompts", "reason"),
     [
-        ({"maybe": "x"}, "prompts for maybe, which are none of its values yes, no"),
+        ({"maybe": "x"}, "prompts for maybe, which are not among its values yes, no"),
         ({"yes": ""}, "at least 1 character"),
         ({"yes": ["x"]}, "string"),
         ({True: "x"}, "string"),

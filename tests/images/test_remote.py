@@ -362,7 +362,7 @@ class TestParquet:
         monkeypatch.setattr(
             MemoryFileSystem, "open", lambda *args: Broken(opened(*args).getvalue())
         )
-        with pytest.raises(SourceError, match=r"out of reach: .*peer is gone"):
+        with pytest.raises(SourceError, match=r"cannot be reached: .*peer is gone"):
             read("parquet", address)
 
 

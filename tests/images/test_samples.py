@@ -3,8 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
-from glasshead.images.samples import sample_images
-from glasshead.images.scenes import CLASSES
+from glasshead.images.scenes import CLASSES, sample_images
 
 
 def test_the_shipped_ones_are_drawn_by_the_command():

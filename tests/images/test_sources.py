@@ -267,7 +267,7 @@ class TestParquet:
         ingested = read("parquet", max_bad_fraction=0.6, path=path)
         assert ingested.quarantine.to_dict("list") == {
             "file": ["all/000002", "all/000003", "all/000004"],
-            "reason": ["label -1 is no class", "label None is no class", "no image bytes"],
+            "reason": ["label -1 is not a class", "label None is not a class", "no image bytes"],
         }
 
     def test_files_that_name_different_classes_are_refused(self, tmp_path):

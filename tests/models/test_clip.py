@@ -27,13 +27,8 @@ from glasshead.images.captions import all_words
 from glasshead.images.scenes import CLASSES, ScenesParams, generate_scenes
 from glasshead.images.table import ImageTable
 from glasshead.models import backbone, clip
-from glasshead.models.clip import (
-    BackboneParams,
-    load_encoder,
-    processor_settings,
-    resolve_backbone,
-    weights_hash,
-)
+from glasshead.models.backbone import BackboneParams, resolve_backbone, weights_hash
+from glasshead.models.clip import load_encoder, processor_settings
 from glasshead.models.nano_clip import CONTEXT, NanoClip, NanoClipParams
 from glasshead.models.probe import fit_linear_probe
 

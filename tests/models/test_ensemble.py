@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from torchvision.transforms.v2 import functional as tv
 
 from glasshead.errors import ParameterError
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Classifier, Concept
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.ensemble import Ensemble
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.pretrained import PretrainedParams, build_transfer

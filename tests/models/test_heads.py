@@ -13,10 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from glasshead.errors import ArtifactError, BackboneError
 from glasshead.images.captions import all_words
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Classifier, Concept, as_images
-from glasshead.models.clip import BackboneParams, Output, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
+from glasshead.models.towers import Output
 
 CLASSES = ("bird", "cat", "ship")
 CONCEPTS = (Concept("wings", ("yes", "no")), Concept("legs", ("none", "two", "four")))

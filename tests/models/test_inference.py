@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from glasshead.errors import ParameterError
 from glasshead.models import inference
-from glasshead.models.inference import logits_of
-from glasshead.models.tta import flip_tta
+from glasshead.models.inference import flip_tta, logits_of
 
 
 def network() -> nn.Module:
@@ -70,11 +69,11 @@ def test_where_memory_ends_batches_are_halved_and_every_image_is_read_once(monke
     found = logits_of(model, take, 23, "cpu")
     assert model.tried == [10, 5, 2, 2, 2, 2, 2, *[2] * 5, 2, 1]
     assert read == list(range(23))
-    assert "going on with 2" in caplog.text
+    assert "continuing with 2" in caplog.text
     model.most = 23
     np.testing.assert_allclose(found, model(PIXELS / 255).detach().numpy(), atol=1e-6)
 
 
 def test_one_image_that_does_not_fit_is_an_error():
-    with pytest.raises(ParameterError, match="One image alone is too much for the memory of cpu"):
+    with pytest.raises(ParameterError, match="A single image does not fit into the memory of cpu"):
         logits_of(Scarce(0), lambda places: PIXELS[places], 23, "cpu")

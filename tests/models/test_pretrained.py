@@ -16,7 +16,8 @@ from torchvision.models import MobileNet_V3_Small_Weights, get_model
 
 from glasshead.errors import ArtifactError, BackboneError, ParameterError
 from glasshead.models.ensemble import Ensemble
-from glasshead.models.pretrained import PretrainedParams, TransferClassifier, build_transfer
+from glasshead.models.pretrained import PretrainedParams, build_transfer
+from glasshead.models.transfer import TransferClassifier
 
 NAME = "mobilenet_v3_small"
 WEIGHTS = MobileNet_V3_Small_Weights.IMAGENET1K_V1

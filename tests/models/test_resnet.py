@@ -6,8 +6,9 @@ from torchvision.models import get_model
 
 from glasshead.errors import ParameterError
 from glasshead.models.classifier import Classifier
-from glasshead.models.pretrained import PretrainedParams, TransferClassifier, build_transfer
+from glasshead.models.pretrained import PretrainedParams, build_transfer
 from glasshead.models.resnet import SHAPES, ScaledResNet
+from glasshead.models.transfer import TransferClassifier
 
 CLASSES = ("bird", "cat", "ship")
 

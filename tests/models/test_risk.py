@@ -8,8 +8,9 @@ from PIL import Image
 from glasshead.errors import BackboneError
 from glasshead.explainers.cam import grad_cam
 from glasshead.explainers.passes import Budget
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Classifier
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.risk import (
     POOLINGS,
     MonotoneMLP,

@@ -10,7 +10,8 @@ from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel, SiglipMod
 
 from glasshead.errors import BackboneError, ParameterError
 from glasshead.models import text
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from glasshead.models.text import has_text_tower, load_text_encoder, zero_shot_logits
 
 PROMPTS = ["a photo of a cat", "a photo of a small red truck on a road", "a ship"]

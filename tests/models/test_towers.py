@@ -23,8 +23,8 @@ from transformers import (
 )
 
 from glasshead.errors import ArtifactError, BackboneError
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import (
-    BackboneParams,
     ImageEncoder,
     load_encoder,
     load_encoder_with_key,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from glasshead.models.tta import flip_tta
+from glasshead.models.inference import flip_tta
 
 
 def images(seed=0):

@@ -21,7 +21,8 @@ from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, BackboneError
 from glasshead.images.captions import all_words
 from glasshead.images.table import ImageTable, Record
-from glasshead.models.clip import BackboneParams, ImageEncoder, load_encoder, processor_settings
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import ImageEncoder, load_encoder, processor_settings
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.models.text import load_text_encoder
 from glasshead.pipelines.embed import create_pipeline, nodes, texts_pipeline

@@ -17,7 +17,7 @@ from glasshead.images.sources.base import plain_record
 from glasshead.images.sources.params import IngestParams
 from glasshead.images.sources.read import read_source
 from glasshead.images.table import ImageTable
-from glasshead.models.clip import BackboneParams
+from glasshead.models.backbone import BackboneParams
 from glasshead.pipelines.preprocess import create_pipeline
 from glasshead.pipelines.preprocess import nodes as nodes_module
 from glasshead.pipelines.preprocess.nodes import (

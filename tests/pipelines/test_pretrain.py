@@ -21,7 +21,8 @@ from glasshead.images.scenes import CLASSES
 from glasshead.images.sources.params import IngestParams
 from glasshead.images.sources.read import read_source
 from glasshead.images.splits import assign_splits
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from glasshead.models.nano_clip import NanoClip
 from glasshead.models.probe import fit_linear_probe
 from glasshead.pipelines.preprocess.params import PreprocessParams

@@ -148,7 +148,7 @@ class TestJudging:
         predictions = found["predictions"]
         labels = dict(zip(predictions["image_id"], predictions["label"], strict=True))
         found["images"] = planted_report.make_images(labels, side=17)
-        with pytest.raises(ArtifactError, match="not those of the image table"):
+        with pytest.raises(ArtifactError, match="do not match the image table"):
             judge(found)
 
 
@@ -351,7 +351,7 @@ class TestSeveralLabels:
     def test_other_images_are_not_shown_under_these_names(self, audited, planted_report):
         labels = {"train/0": "cat", "test/0": "cat", "test/1": "ship"}
         audited["images"] = planted_report.make_images(labels, side=17)
-        with pytest.raises(ArtifactError, match="not those of the image table"):
+        with pytest.raises(ArtifactError, match="do not match the image table"):
             self.run(audited, "report")
 
 

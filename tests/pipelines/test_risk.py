@@ -19,8 +19,9 @@ from glasshead.images.risks import Risk
 from glasshead.images.scenes import CLASSES, Defects, ScenesParams, Shortcut, generate_scenes
 from glasshead.images.splits import assign_splits
 from glasshead.images.table import ImageTable
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import as_images
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams
 from glasshead.models.store import VariantStore
 from glasshead.pipelines.calibrate.nodes import calibrate_classifier

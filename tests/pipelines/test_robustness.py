@@ -149,9 +149,9 @@ def test_where_memory_ends_batches_are_halved(classifier, images, samples, caplo
     classifier.most = 5
     halved = measured(classifier, images, samples, fgsm=(12,), pgd=(12,))
     pd.testing.assert_frame_equal(halved, whole)
-    assert "going on with 4" in caplog.text
+    assert "continuing with 4" in caplog.text
     classifier.most = 0
-    with pytest.raises(ParameterError, match="One image alone is too much"):
+    with pytest.raises(ParameterError, match="A single image does not fit"):
         measured(classifier, images, samples)
 
 

@@ -187,7 +187,7 @@ class TestFit:
             train(images, fitting, tmp_path, wild)
 
     def test_rows_of_other_images_are_refused(self, images, fitting, tmp_path):
-        with pytest.raises(ArtifactError, match="not those of the image table"):
+        with pytest.raises(ArtifactError, match="do not match the image table"):
             train(images, fitting.assign(content_hash="0" * 64), tmp_path)
 
 

@@ -24,8 +24,9 @@ from glasshead.images.fitting import select_fitting_samples
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable, content_hash
 from glasshead.images.taxonomy import parse_taxonomy
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Concept
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.models.text import load_text_encoder

@@ -287,7 +287,7 @@ class TestFit:
         assert not list(tmp_path.iterdir())
 
     def test_samples_of_other_images_are_refused(self, images, fitting, tmp_path):
-        with pytest.raises(ArtifactError, match="not those of the image table"):
+        with pytest.raises(ArtifactError, match="do not match the image table"):
             train(images, fitting.assign(content_hash="0"), tmp_path)
 
     def test_a_width_that_imagenet_lacks_is_refused(self, images, fitting, tmp_path):

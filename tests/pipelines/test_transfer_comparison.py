@@ -194,7 +194,7 @@ class TestInterpolation:
         assert (study["high_frequency_fraction"] < study["high_frequency_high"]).all()
 
     def test_samples_of_other_images_are_refused(self, comparison, images, samples):
-        with pytest.raises(ArtifactError, match="not those of the image table"):
+        with pytest.raises(ArtifactError, match="do not match the image table"):
             study_interpolation(comparison, None, images, samples.iloc[::-1])
 
     def test_its_figure_has_all_of_them(self, study):

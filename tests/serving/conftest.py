@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Classifier, Concept
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 
 CLASSES = ("bird", "cat", "<script>alert('ship')</script>")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from glasshead.errors import ImageError
 from glasshead.images.decode import decode_rgb
-from glasshead.serving.inputs import find_files, read_image, shown
+from glasshead.serving.inputs import find_files, name_of, read_image
 
 
 @pytest.fixture
@@ -106,6 +106,6 @@ def test_a_pillow_image_of_a_damaged_file_is_refused(tree):
 
 
 def test_names_are_shown_as_text():
-    assert shown(Path("a") / "ü.png", 3) == "a/ü.png"
-    assert shown(os.fsdecode(b"a\xff.png"), 3) == "a\\xff.png"
-    assert shown(b"bytes", 3) == "#3"
+    assert name_of(Path("a") / "ü.png", 3) == "a/ü.png"
+    assert name_of(os.fsdecode(b"a\xff.png"), 3) == "a\\xff.png"
+    assert name_of(b"bytes", 3) == "#3"

@@ -11,8 +11,9 @@ from PIL import Image
 
 import glasshead
 from glasshead.errors import ParameterError
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Classifier, as_images
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.clip import load_encoder
 from glasshead.models.cnn import build_cnn
 from glasshead.models.risk import RiskAuditor, RiskHead, RiskHeadParams
 from glasshead.serving.lines import csv_header, csv_line, json_line, text_line

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from glasshead.training.average import WeightAverage
+from glasshead.training.steps import WeightAverage
 
 
 def test_it_follows_the_weights_by_its_recursion():

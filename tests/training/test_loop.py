@@ -16,7 +16,9 @@ from glasshead.errors import ParameterError, TrainingError
 from glasshead.training.batches import StreamedBatches, TensorBatches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
-from glasshead.training.loop import ParameterGroup, Phase, TrainingParams, fit
+from glasshead.training.loop import fit
+from glasshead.training.params import TrainingParams
+from glasshead.training.phases import ParameterGroup, Phase
 
 CLASSES = 3
 
@@ -558,7 +560,7 @@ class TestFailing:
                 self.most = 0 if self.training else 1000
                 return super().forward(images)
 
-        with pytest.raises(TrainingError, match="One image alone"):
+        with pytest.raises(TrainingError, match="A single image"):
             trained(Full(0))
 
     @pytest.mark.parametrize(

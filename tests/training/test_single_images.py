@@ -6,7 +6,9 @@ from torch import nn
 
 from glasshead.errors import ParameterError
 from glasshead.training.batches import TensorBatches
-from glasshead.training.loop import ParameterGroup, Phase, TrainingParams, fit
+from glasshead.training.loop import fit
+from glasshead.training.params import TrainingParams
+from glasshead.training.phases import ParameterGroup, Phase
 
 IMAGES = TensorBatches(
     torch.randint(

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from glasshead.device import Device, computed_ahead, copied_ahead, keep_freed_memory, one_thread
+from glasshead.device import Device, computed_ahead, copied_ahead, keep_freed_memory, torch_threads
 from glasshead.embedding.counting import CountingEncoder
 from glasshead.embedding.engines import Work, progress_bar
 from glasshead.embedding.hashes import HashIndex, PixelImages
@@ -104,7 +104,7 @@ def embed_images(
     with (
         _memory_explained(),
         progress_bar(total=len(hashes), completed=n_cached) as advance,
-        one_thread() as threads,
+        torch_threads(1) as threads,
     ):
         batches = list(split(missing, batch_size))
         shard_batches = math.ceil(shard_rows / batch_size)

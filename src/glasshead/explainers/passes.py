@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from glasshead.device import FittingBatches, keep_freed_memory, one_thread
+from glasshead.device import FittingBatches, keep_freed_memory, torch_threads
 from glasshead.errors import ExplanationError
 
 # images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module is in evaluation mode
@@ -36,7 +36,7 @@ def in_passes(
     batches = [tensor.split(size) for tensor in tensors]
     if tensors[0].is_cuda:
         return torch.cat(list(map(compute, *batches)))
-    with one_thread() as threads, ThreadPoolExecutor(threads if parallel else 1) as pool:
+    with torch_threads(1) as threads, ThreadPoolExecutor(threads if parallel else 1) as pool:
         keep_freed_memory()
         return torch.cat(list(pool.map(compute, *batches)))
 

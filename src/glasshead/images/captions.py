@@ -1,6 +1,7 @@
-"""Captions of scenes and photographs, built from what is known of an image: class, size, colour, habitat."""
+"""Captions of scenes and photographs, written from the known facts: class, size, colour, habitat."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -26,7 +27,7 @@ PLACES = {
 
 
 def encode_facts(frame: pd.DataFrame) -> Int[np.ndarray, "n k"]:
-    """Return the index of each fact's value for the rows of an image table's frame, UNKNOWN where it is not given."""
+    """Return the index of each fact's value for the rows of an image table's frame, or UNKNOWN if it is missing."""
     columns = []
     for name, values in FACTS.items():
         column = "label" if name == "class" else f"attribute/{name}"
@@ -37,17 +38,17 @@ def encode_facts(frame: pd.DataFrame) -> Int[np.ndarray, "n k"]:
 
 def write_caption(statement: Sequence[int]) -> str:
     """Return "a photo of a <size> <colour> <class> <place>" with only what `statement` says."""
-    said = {
+    known = {
         name: values[index]
         for (name, values), index in zip(FACTS.items(), statement, strict=True)
         if index != UNKNOWN
     }
     words = [
         "a photo of a",
-        said.get("size"),
-        said.get("colour"),
-        said["class"],
-        PLACES.get(said.get("habitat", "")),
+        known.get("size"),
+        known.get("colour"),
+        known["class"],
+        PLACES.get(known.get("habitat", "")),
     ]
     return " ".join(word for word in words if word)
 
@@ -55,9 +56,5 @@ def write_caption(statement: Sequence[int]) -> str:
 def all_words() -> list[str]:
     """Return captions that hold every word a caption can have."""
     return [
-        write_caption([CLASSES.index(name), size, colour, habitat])
-        for name in CLASSES
-        for size in range(len(FACTS["size"]))
-        for colour in range(len(COLOURS))
-        for habitat in range(len(HABITATS))
+        write_caption(statement) for statement in product(*map(range, map(len, FACTS.values())))
     ]

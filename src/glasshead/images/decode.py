@@ -23,7 +23,7 @@ PNG_TRAILER = b"IEND\xaeB`\x82"
 
 
 class Decoded(NamedTuple):
-    """An image as RGB, and what it was before: its Pillow mode, and whether it has more than one frame."""
+    """An image as RGB, its original Pillow mode, and whether it has more than one frame."""
 
     image: Image.Image
     mode: str
@@ -31,12 +31,12 @@ class Decoded(NamedTuple):
 
 
 def decode_rgb(data: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Return the image in `data` as RGB; raises ImageError, and nothing else, with the reason."""
+    """Return the image in `data` as RGB; the only error it raises is ImageError, with the reason."""
     return decode(data, max_pixels).image
 
 
 def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Return the image in `data` as RGB, with what it was; raises ImageError, and nothing else, with the reason."""
+    """Return the image in `data` as RGB, with its original mode; the only error it raises is ImageError."""
     if not data:
         raise ImageError("empty file")
     try:
@@ -46,9 +46,9 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
     except UnidentifiedImageError:
         formats = ", ".join(FORMATS)
         raise ImageError(f"not a readable image of an allowed format ({formats})") from None
-    except Image.DecompressionBombError as error:  # Pillow's own limit, met before ours
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which it checks before ours
         raise ImageError(f"too large: {error}") from None
-    except Exception as error:  # on damaged bytes, decoders raise anything
+    except Exception as error:  # decoders raise almost anything on damaged bytes
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageError(f"cannot be decoded: {reason}") from error
 
@@ -58,17 +58,17 @@ def _decode(data: bytes, max_pixels: int) -> Decoded:
         if image.width * image.height > max_pixels:
             size = f"{image.width} x {image.height}"
             raise ImageError(f"too large: {size} pixels, the limit is {max_pixels} in all")
-        if image.format == "PNG" and PNG_TRAILER not in data:  # Pillow forgives this one truncation
+        if image.format == "PNG" and PNG_TRAILER not in data:  # Pillow accepts this truncation
             raise ImageError("cannot be decoded: PNG ends without its IEND chunk")
         image.load()
-        first = image.copy()  # looking for a second frame moves some decoders away from the first
+        first = image.copy()  # some decoders leave the first frame when they look for a second
         animated = getattr(image, "is_animated", False)
         ImageOps.exif_transpose(first, in_place=True)
         return Decoded(to_rgb(first), image.mode, animated)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a decoded image as RGB, by the rules above; raises ImageError where the range of its values is unknown."""
+    """Return a decoded image as RGB, by the rules above; ImageError if the range of its values is unknown."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 0xFFFF:

@@ -1,4 +1,4 @@
-"""Scenes as pixels that are drawn when they are first asked for: training data that need no file."""
+"""Scenes as pixels, each drawn when it is first read: training data without files."""
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ OTHER_COLOURS = [2, 0, 1]  # blue, red, green in place of red, green, blue: ever
 
 
 class DrawnScenes:
-    """One split of the scenes of `seed`, in other colours than theirs; asked for by row, on any thread.
+    """One split of the scenes of `seed` with changed hues, read by row from any thread.
 
-    The scenes of rows not asked for are never drawn.
+    Rows that are never read are never drawn.
     """
 
     def __init__(self, params: CleanScenesParams, seed: int, split: Split) -> None:

@@ -1,4 +1,4 @@
-"""The rows a training may look at, and where they stand in the image table."""
+"""The rows that a training may use, and their positions in the image table."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.Data
 
 
 def fitting_digest(fitting_samples: pd.DataFrame) -> str:
-    """Return a SHA-256 of which images a classifier may have been fitted on, and which of them it was validated on."""
+    """Return a SHA-256 of the ids and splits of the images that a classifier is fitted and validated on."""
     rows = fitting_samples[["image_id", "split"]].to_numpy(object).tolist()
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
@@ -51,20 +51,19 @@ def check_fitted_on(
     fitting_samples: pd.DataFrame,
     classifier: str = "classifier",
 ) -> None:
-    """Raise ArtifactError unless a classifier was fitted on these images and these rows of them, by its provenance."""
+    """Raise ArtifactError unless the provenance says that a classifier was fitted on these rows of these images."""
     data, rows = images.digest(), fitting_digest(fitting_samples)
     if (provenance.get("data"), provenance.get("fitting_rows")) != (data, rows):
         other = "images" if provenance.get("data") != data else "splits"
         raise ArtifactError(
-            f"The {classifier} was trained on other {other} than those there are now. Run the pipeline that trains it "
-            "again."
+            f"The {classifier} was trained on other {other} than the current ones. Run its training pipeline again."
         )
 
 
 def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n"]:
-    """Return the row in `images` of each of `samples`, a part of them in any order.
+    """Return the row in `images` of each sample; `samples` are some of the images, in any order.
 
-    Raises ArtifactError where one is not there, or has another label or content.
+    Raises ArtifactError if a sample is not among the images, or has another label or content there.
     """
     identity = ["image_id", "label", "content_hash"]
     frame = images.frame()[identity]
@@ -73,13 +72,13 @@ def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n
         frame.iloc[rows].to_numpy(object) != samples[identity].to_numpy(object)
     ).any():
         raise ArtifactError(
-            "the rows to train on are not those of the image table. Run the training's pipeline as a whole."
+            "The rows to train on do not match the image table. Run the whole pipeline of the training."
         )
     return rows
 
 
 def predict_majority(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
-    """Return image_id and `majority`, the most frequent train class, of the rows that nothing was fitted on.
+    """Return image_id and `majority`, the most frequent train class, for the rows on which nothing was fitted.
 
     Raises ArtifactError if `fitting_samples` are not of `images`.
     """
@@ -92,7 +91,7 @@ def predict_majority(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.Da
 def labelled_pixels(
     images: ImageTable, samples: pd.DataFrame, prepare: Prepare
 ) -> tuple[PixelSource, Int[Tensor, " n"]]:
-    """Return the images of `samples` as `prepare` makes them, and their class indices, in the order of `samples`.
+    """Return the images of `samples`, prepared by `prepare`, and their class indices, in the order of `samples`.
 
     Raises ArtifactError as `table_rows`.
     """

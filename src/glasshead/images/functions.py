@@ -1,4 +1,4 @@
-"""Named image functions: questions that the pixels answer, whatever the class. Thresholds are fixed, never fitted."""
+"""Named image functions: questions whose answers depend only on pixels. Thresholds are fixed, never fitted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

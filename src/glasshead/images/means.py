@@ -9,7 +9,7 @@ from PIL import Image
 
 from glasshead.images.table import ImageTable
 
-LARGEST = 128  # pixels a side: beyond, a mean image shows no more
+LARGEST = 128  # pixels a side; a larger mean image shows no more detail
 
 
 class MeanImage(NamedTuple):
@@ -22,8 +22,8 @@ class MeanImage(NamedTuple):
 def mean_images(images: ImageTable, labels: pd.Series) -> dict[str, MeanImage]:
     """Return the mean of the images of each label; the index of `labels` holds their rows.
 
-    Images are read one at a time and squeezed to one square size, that of the first one's shorter
-    side, at most 128 pixels.
+    Images are read one at a time and resized to one square, whose side is the shorter one of the first image, at most
+    128 pixels.
     """
     sums: dict[str, np.ndarray] = {}
     side = min(*images.pil(labels.index[0]).size, LARGEST) if len(labels) else 0

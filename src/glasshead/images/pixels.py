@@ -1,4 +1,4 @@
-"""Pixels of an image table for networks, prepared when they are asked for, and masks resized and cropped alike."""
+"""Pixels of an image table, prepared for networks when they are read, and masks resized and cropped like them."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -18,21 +18,21 @@ Prepare = Callable[[list[Image.Image]], UInt8[Tensor, "b 3 h w"]]
 
 @dataclass(frozen=True)
 class PixelSource:
-    """The images in `rows` of a table as `prepare` makes them; called with places in `rows`, on any thread."""
+    """The images in `rows` of a table, prepared by `prepare`; called with indices into `rows`, from any thread."""
 
     images: ImageTable
     rows: Int[np.ndarray, " n"]
     prepare: Prepare
 
     def __call__(self, indices: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
-        """Return the pixels at `places`, 0 to 255; ArtifactError where an image is damaged."""
+        """Return the pixels at `indices`, 0 to 255; ArtifactError if an image is damaged."""
         return self.prepare([self.images.pil(int(row)) for row in self.rows[indices.numpy()]])
 
 
 def common_side(images: ImageTable, rows: Int[np.ndarray, " n"], least: int, most: int) -> int:
-    """Return the length in pixels that the shorter side of most images in `rows` has, at least and at most so much.
+    """Return the most frequent length of the shorter sides of images in pixels, clipped to `least` and `most`.
 
-    Of lengths that are equally frequent, the shortest. Images are not decoded.
+    Of equally frequent lengths, the shortest is returned. Images are not decoded.
     """
     sides = np.array([min(_size(images.encoded(int(row)))) for row in rows])
     lengths, counts = np.unique(sides, return_counts=True)
@@ -48,21 +48,21 @@ Mask = NDArray[np.bool_]
 
 
 def masks_as_seen(
-    prepare: Prepare, masks: Sequence[Mask | None], pictures: Sequence[Image.Image]
+    prepare: Prepare, masks: Sequence[Mask | None], images: Sequence[Image.Image]
 ) -> NDArray[np.bool_]:
-    """Return masks (n, h, w) as `prepare` makes images of them; none of a picture is False everywhere."""
+    """Return masks (n, h, w), resized and cropped by `prepare` like their images; None becomes False everywhere."""
     drawn = [
-        Image.fromarray(np.zeros(picture.size[::-1], bool) if mask is None else mask).convert("RGB")
-        for mask, picture in zip(masks, pictures, strict=True)
+        Image.fromarray(np.zeros(image.size[::-1], bool) if mask is None else mask).convert("RGB")
+        for mask, image in zip(masks, images, strict=True)
     ]
     return prepare(drawn)[:, 0].numpy() > 127
 
 
-def square_mask(box: str | None, picture: Image.Image) -> Mask | None:
-    """Return the mask of "x,y,width,height" in a picture's pixels, as planted marks are written; None of None."""
+def square_mask(box: str | None, image: Image.Image) -> Mask | None:
+    """Return the mask of a planted mark, written "x,y,width,height" in an image's pixels; None if `box` is None."""
     if box is None:
         return None
     x, y, width, height = map(int, box.split(","))
-    mask = np.zeros(picture.size[::-1], bool)
+    mask = np.zeros(image.size[::-1], bool)
     mask[y : y + height, x : x + width] = True
     return mask

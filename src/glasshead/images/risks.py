@@ -1,4 +1,4 @@
-"""Risks: which rows have one, by class or by the value of a column."""
+"""Risks, which rows have by their class or by the value of a column."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -52,7 +52,7 @@ def add_risk_labels(
 
 
 def check_both_sides(targets: pd.DataFrame, risks: Sequence[Risk]) -> None:
-    """Raise SplitError where no train row has a risk, or all have it: there is nothing to tell apart."""
+    """Raise SplitError if no train row has a risk, or all have it, so that there is nothing to tell apart."""
     train = targets[targets["split"] == "train"]
     for risk in risks:
         count = int(train[LABEL + risk.name].sum())
@@ -60,7 +60,7 @@ def check_both_sides(targets: pd.DataFrame, risks: Sequence[Risk]) -> None:
             how_many = "none" if count == 0 else "all"
             raise SplitError(
                 f"Of {len(train)} train images {how_many} have the risk {risk.name!r}: {_definition(risk)}. An auditor "
-                "learns from images with it and images without it; change risk.risks, or add images."
+                "learns from images with the risk and images without it. Change risk.risks, or add images."
             )
 
 
@@ -78,8 +78,8 @@ def _has(samples: pd.DataFrame, risk: Risk, classes: tuple[str, ...]) -> np.ndar
 def _refuse_unknown(risk: Risk, kind: str, named: Sequence[str], known: Sequence[str]) -> None:
     if unknown := [name for name in named if name not in set(known)]:
         raise ParameterError(
-            f"risk.risks: {risk.name!r} names the {kind} {unknown[0]!r}, which the data does not have. There "
-            f"{'are: ' + ', '.join(sorted(known)) if len(known) else 'is none'}."
+            f"risk.risks: {risk.name!r} names the {kind} {unknown[0]!r}, which the data does not have. It has "
+            f"{', '.join(sorted(known)) or 'none'}."
         )
 
 

@@ -2,11 +2,15 @@
 
 Every image is a function of (seed, split, index) alone, so a larger set begins with the smaller one. Class, colour,
 habitat, size and place are independent of each other: nothing but the object's shape tells its class.
+
+`python -m glasshead.images.scenes FOLDER` draws the sample images that come with the project.
 """
 
 import io
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +23,7 @@ from glasshead.images.table import Record
 from glasshead.seeds import generator
 
 CLASSES = tuple(DRAWINGS)
+SAMPLE_SEED = 7  # not the default run's, so that no sample is among its images
 
 # Hue names are those of the captions; each object's colour is jittered around them. RGB in [0, 1].
 COLOURS = {
@@ -65,19 +70,18 @@ class Defects(BaseModel, extra="forbid", frozen=True):
 
 
 class CleanScenesParams(BaseModel, extra="forbid", frozen=True):
-    """How many scenes, how large, how hard."""
+    """The number, the size and the difficulty of scenes."""
 
     train: PositiveInt = 4800
     test: PositiveInt = 1200
     size: int = Field(default=32, ge=16, le=512)  # pixels, square
-    noise: float = Field(
-        default=0.035, ge=0.0, le=0.5
-    )  # largest standard deviation of the sensor noise, of 1
+    # largest standard deviation of the sensor noise, for pixels in [0, 1]
+    noise: float = Field(default=0.035, ge=0.0, le=0.5)
     occluder_rate: float = Field(default=0.35, ge=0.0, le=1.0)
 
 
 class ScenesParams(SourceParams, CleanScenesParams, frozen=True):
-    """The same, and what is planted in them."""
+    """The parameters of scenes and of the defects that are planted in them."""
 
     defects: Defects = Defects()
 
@@ -106,9 +110,8 @@ def draw_scene(
     colour_name, habitat = str(rng.choice(list(COLOURS))), str(rng.choice(list(HABITATS)))
     canvas = _background(habitat, large, rng)
     mask = Image.new("L", (large, large))
-    extent = float(
-        rng.choice([0.36, 0.42, 0.48])
-    )  # half-width of the object's unit frame, of the image
+    # half the width of the object's unit frame, as a fraction of the image
+    extent = float(rng.choice([0.36, 0.42, 0.48]))
     _draw_object(
         canvas,
         mask,
@@ -155,9 +158,8 @@ def make_record(params: ScenesParams, seed: int, split: Split, index: int) -> Re
         defects.append(("shortcut", box))
     if split == "train" and draws["noise"] < planted.label_noise:
         defects.append(("label_noise", label))
-        label = CLASSES[
-            (CLASSES.index(label) + int(chance.integers(1, len(CLASSES)))) % len(CLASSES)
-        ]
+        step = int(chance.integers(1, len(CLASSES)))
+        label = CLASSES[(CLASSES.index(label) + step) % len(CLASSES)]
     data = _png(scene.pixels)
     if draws["corrupt"] < planted.corrupt:
         cut = int(len(data) * chance.uniform(0.1, 0.9))
@@ -174,8 +176,14 @@ def make_record(params: ScenesParams, seed: int, split: Split, index: int) -> Re
     )
 
 
+def sample_images() -> dict[str, bytes]:
+    """Return one scene of each class as a PNG, by file name."""
+    records = (make_record(ScenesParams(), SAMPLE_SEED, "test", i) for i in range(len(CLASSES)))
+    return {f"{record['label']}.png": record["image"] for record in records}
+
+
 def scene_at(params: CleanScenesParams, seed: int, split: Split, index: int) -> Scene:
-    """Return the scene behind one record, without its planted defects."""
+    """Return the scene of one record, before defects are planted."""
     class_name = CLASSES[index % len(CLASSES)]
     rng = generator(seed, "scenes", split, index)
     return draw_scene(class_name, params.size, rng, params.noise, params.occluder_rate)
@@ -207,9 +215,8 @@ def _draw_object(
     """Paint `parts`, mirrored, turned and placed at random but wholly inside, on `canvas` and `mask`."""
     angle, mirror = np.deg2rad(rng.normal(0, 14)), rng.choice([-1.0, 1.0])
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    stretch = (
-        np.array([mirror * rng.uniform(0.9, 1.1), -1.0]) * extent
-    )  # y grows downwards in images
+    # y grows downwards in images.
+    stretch = np.array([mirror * rng.uniform(0.9, 1.1), -1.0]) * extent
     outlines = [(part.points @ turn) * stretch for part in parts]
     everything = np.concatenate(outlines)
     low, high = everything.min(axis=0), everything.max(axis=0)
@@ -225,7 +232,7 @@ def _draw_object(
 
 
 def _occlude(canvas: Image.Image, mask: Image.Image, rng: np.random.Generator) -> None:
-    """Put a blob or a bar in front, anywhere in the image; it leaves the object's mask."""
+    """Draw an ellipse or a bar at a random place in front of the object, and remove it from the object's mask."""
     large = canvas.width
     x, y = rng.uniform(0.1, 0.9, size=2) * large
     if rng.random() < 0.5:
@@ -269,7 +276,12 @@ def _marked(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
 
 
 def _png(array: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    """Encode without compression: the bytes, and so the splits, do not depend on a zlib version."""
+    """Encode without compression, so that the bytes, and with them the splits, do not depend on the zlib version."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    for name, data in sample_images().items():
+        Path(sys.argv[1], name).write_bytes(data)

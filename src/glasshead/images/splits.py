@@ -17,7 +17,7 @@ def assign_splits(
     """Return the split of each row of `frame`, from its label, given_split and content_hash alone.
 
     Rows given as test stay test. Within each class the others are ordered by content hash: the first
-    share becomes calibration, the next validation, then test if no row is given as test; the rest is
+    fraction becomes calibration, the next validation, then test if no row is given as test; the rest is
     train. A fraction above 0 gets at least one row, in this order. Exact copies stay together; where
     their labels differ, they are placed with the class whose name comes first.
     """
@@ -36,7 +36,7 @@ def assign_splits(
 
 
 def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...]) -> None:
-    """Raise SplitError, with the counts, where a class has no row to train on or to calibrate with."""
+    """Raise SplitError, with the counts, if a class has no train row or no calibration row."""
     counts = pd.crosstab(labels, splits).reindex(index=classes, columns=SPLITS, fill_value=0)
     lacking = counts[(counts["train"] == 0) | (counts["calibration"] == 0)]
     if lacking.empty:
@@ -46,7 +46,7 @@ def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...])
         for name, row in lacking.iterrows()
     ]
     raise SplitError(
-        f"every class needs rows in train and in calibration. Too few: {'; '.join(rows)}. Add images "
+        f"Every class needs rows in train and in calibration. Too few: {'; '.join(rows)}. Add images "
         "of these classes, at least four different ones each, or leave the classes out."
     )
 
@@ -54,7 +54,7 @@ def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...])
 def _cut(sizes: np.ndarray, cut: dict[str, float]) -> np.ndarray:
     """Return the split of each group of copies of one class; `sizes` (n,) are in hash order.
 
-    Cumulative fractions are rounded, not each one: a row more then moves each boundary by one row at most.
+    Cumulative fractions are rounded instead of each fraction, so that one row more moves a boundary by at most one row.
     """
     rows, first = sizes.sum(), np.cumsum(sizes) - sizes
     splits = np.full(len(sizes), "train", dtype=object)

@@ -46,9 +46,11 @@ class ImageTable:
     """An immutable table of images. Bytes stay on disk until a row is asked for."""
 
     def __init__(self, table: pa.Table, mapped: mmap.mmap) -> None:
-        """Wrap `table`, which reads from `mapped`; raises ArtifactError where its columns are others."""
-        missing = [name for name, kind in COLUMNS.items() if not _has(table.schema, name, kind)]
-        if missing or b"classes" not in (table.schema.metadata or {}):
+        """Wrap `table`, which reads from `mapped`; ArtifactError if columns are missing or have other types."""
+        schema = table.schema
+        held = {name: schema.field(name).type for name in schema.names}
+        missing = [name for name, kind in COLUMNS.items() if held.get(name) != kind]
+        if missing or b"classes" not in (schema.metadata or {}):
             raise ArtifactError(
                 f"not an image table: wrong or missing {', '.join(missing) or 'class names'}"
             )
@@ -56,18 +58,18 @@ class ImageTable:
         self._images, self._hashes = table["image"], table["content_hash"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # nothing in it changes
+        return self  # it is immutable
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Map the file at `path`; raises ArtifactError where it is missing or damaged."""
+        """Map the file at `path`; ArtifactError if it is missing or damaged."""
         try:
             with path.open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped)))
             for index in range(reader.num_record_batches):
                 reader.get_batch(index).validate(full=True)
-                mapped.madvise(mmap.MADV_DONTNEED)  # or all of it would stand in memory at once
+                mapped.madvise(mmap.MADV_DONTNEED)  # or the whole file would be in memory at once
             return cls(reader.read_all(), mapped)
         except (pa.ArrowException, OSError, ValueError, ArtifactError) as error:
             raise ArtifactError(
@@ -78,12 +80,13 @@ class ImageTable:
     def from_records(
         cls, records: Iterable[Record], classes: Sequence[str], attributes: Sequence[str] = ()
     ) -> Self:
-        """Stream `records` through a temporary file that lives as long as the table; memory stays flat.
+        """Stream `records` through a temporary file that lives as long as the table; memory use stays constant.
 
         The file, as large as all encoded images, lies in the system's temporary folder (TMPDIR). `classes` are the
-        class names in index order. Raises ArtifactError where it cannot be written.
+        class names in index order. Raises ArtifactError if the file cannot be written.
         """
-        schema = _schema(classes, attributes)
+        columns = COLUMNS | {ATTRIBUTE + name: pa.string() for name in attributes}
+        schema = pa.schema(list(columns.items()), metadata={"classes": json.dumps(list(classes))})
         with tempfile.NamedTemporaryFile(suffix=".arrow") as spool:
             try:
                 write_batches(_batches(records, schema), schema, Path(spool.name))
@@ -147,14 +150,12 @@ class ImageTable:
     def mask(self, row: int) -> np.ndarray | None:
         """Return the object's mask (h, w) as booleans, or None where no mask is known."""
         data = self._table["mask"][row].as_py()
-        return (
-            None
-            if data is None
-            else np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])) > 127
-        )
+        if data is None:
+            return None
+        return np.asarray(Image.open(io.BytesIO(data), formats=["PNG"])) > 127
 
     def release(self) -> None:
-        """Give back the memory that holds what was read; reading again maps it again."""
+        """Release the memory of the rows that were read; reading them again loads them from the file."""
         self._mapped.madvise(mmap.MADV_DONTNEED)
 
     def batches(self, size: int) -> Iterator[pa.RecordBatch]:
@@ -178,7 +179,7 @@ class ImageTable:
             or not (samples[identity].to_numpy(object) == frame[identity].to_numpy(object)).all()
         ):
             raise ArtifactError(
-                "the samples are not those of the image table. Run the preprocess pipeline again."
+                "The samples do not match the image table. Run the preprocess pipeline again."
             )
 
     def repeated_ids(self) -> list[str]:
@@ -190,12 +191,12 @@ class ImageTable:
 
 
 def check_predictions(images: ImageTable, samples: pd.DataFrame, predictions: pd.DataFrame) -> None:
-    """Raise ArtifactError unless `predictions` are of these samples, and those of these images."""
+    """Raise ArtifactError unless `predictions` belong to `samples`, and `samples` to `images`."""
     images.check_rows(samples)
     identity = ["image_id", "split", "label"]
     if not predictions[identity].equals(samples[identity]):
         raise ArtifactError(
-            "The predictions are not those of the samples: preprocess has run since. Run train_heads and calibrate "
+            "The predictions do not match the samples, because preprocess has run since. Run train_heads and calibrate "
             "again."
         )
 
@@ -212,17 +213,8 @@ def write_batches(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Pa
             writer.write_batch(batch)
 
 
-def _schema(classes: Sequence[str], attributes: Sequence[str]) -> pa.Schema:
-    columns = COLUMNS | {ATTRIBUTE + name: pa.string() for name in attributes}
-    return pa.schema(list(columns.items()), metadata={"classes": json.dumps(list(classes))})
-
-
-def _has(schema: pa.Schema, name: str, kind: pa.DataType) -> bool:
-    return name in schema.names and schema.field(name).type == kind
-
-
 def _batches(records: Iterable[Record], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """Gather rows up to a number of rows or bytes, so that large photographs do not fill the memory."""
+    """Yield batches limited in rows and in bytes, so that large photographs do not fill the memory."""
     rows: list[dict[str, Any]] = []
     size = 0
     for record in records:

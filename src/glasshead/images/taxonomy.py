@@ -6,15 +6,18 @@ A taxonomy is a YAML file with `subtasks`, each defined one of three ways:
     habitat: {attribute: habitat, values: [sky, road, water]}       # from an attribute column of the image table
     brightness: {function: brightness}                              # from the pixels (glasshead.images.functions)
 
-Any of them may say in words what its answers look like, for zero-shot heads (glasshead.images.prompts):
+Each may have prompts, which say in words what an image with that answer shows, for a zero-shot classifier:
 
     wheels: {map: …, prompts: {"yes": a photo of something on wheels}}
+
+Other answers get "a photo of something whose <subtask> is <value>", and classes "a photo of a <class>" after Radford et
+al. 2021, arXiv:2103.00020, section 3.1.4.
 
 `each_class: true` instead of `subtasks` asks one yes/no question for each class, for data without its own taxonomy.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Protocol, Self
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 import pandas as pd
@@ -54,10 +57,8 @@ class Subtask(BaseModel, extra="forbid", frozen=True):
 
     @model_validator(mode="after")
     def _defined_once(self) -> Self:
-        if (
-            sum(definition is not None for definition in (self.map, self.attribute, self.function))
-            != 1
-        ):
+        definitions = (self.map, self.attribute, self.function)
+        if sum(definition is not None for definition in definitions) != 1:
             raise ValueError("give exactly one of map, attribute, function")
         if self.function is not None and self.function not in IMAGE_FUNCTIONS:
             raise ValueError(
@@ -80,14 +81,14 @@ class Subtask(BaseModel, extra="forbid", frozen=True):
         if len(self.values) < 2:
             raise ValueError("a subtask needs at least two values")
         if len(set(self.values)) < len(self.values):
-            raise ValueError("a value stands twice")
+            raise ValueError("a value is listed twice")
         if self.map is not None and set(self.values) != set(self.map):
             raise ValueError(f"values must be those of its map: {', '.join(self.map)}")
         if self.function is not None and self.values != IMAGE_FUNCTIONS[self.function].values:
-            raise ValueError("values of an image function are its own: leave them out")
+            raise ValueError("an image function has its own values: leave `values` out")
         if unknown := [value for value in self.prompts if value not in self.values]:
             raise ValueError(
-                f"prompts for {', '.join(unknown)}, which are none of its values {', '.join(self.values)}"
+                f"prompts for {', '.join(unknown)}, which are not among its values {', '.join(self.values)}"
             )
         return self
 
@@ -144,7 +145,7 @@ def parse_taxonomy(
 def _read(name: str, raw: Callable[[], Any] | Any) -> Any:
     try:
         return raw() if callable(raw) else raw
-    except Exception as error:  # the catalog's loader decides what a broken file raises
+    except Exception as error:  # what a broken file raises depends on the catalog's loader
         raise TaxonomyError(f"Taxonomy {name!r} cannot be read: {error}") from error
 
 
@@ -161,14 +162,14 @@ def _one_per_class(classes: tuple[str, ...]) -> dict[str, Any]:
     }
     if len(questions) < len(classes):
         raise TaxonomyError(
-            "Two class names differ in nothing but '/' and '_', which a subtask's name cannot hold apart. "
+            "Two class names differ only in '/' and '_', which a subtask's name cannot distinguish. "
             "Rename one, or write a taxonomy of your own."
         )
     return questions
 
 
 def in_words(name: str) -> str:
-    """Return a name of a class, subtask or value as a prompt says it."""
+    """Return the name of a class, subtask or value as it is written in a prompt."""
     return name.replace("_", " ")
 
 
@@ -181,32 +182,23 @@ def _check_coverage(taxonomy: Taxonomy, classes: tuple[str, ...]) -> None:
     ]
     if gaps:
         raise TaxonomyError(
-            f"Taxonomy {taxonomy.name!r} does not say where these classes belong: {'; '.join(gaps)}. "
+            f"Taxonomy {taxonomy.name!r} has no value for these classes: {'; '.join(gaps)}. "
             f"Add them to conf/base/taxonomies/{taxonomy.name}.yml, or set `preprocess.taxonomy` to one that covers "
             "the data (`classes` asks one question for each class)."
         )
 
 
 def add_targets(samples: pd.DataFrame, images: Pictures, taxonomy: Taxonomy) -> pd.DataFrame:
-    """Return `samples` with one integer column `target/<subtask>` a subtask; rows match those of `images`.
+    """Return `samples` with an integer column `target/<subtask>` for each subtask; rows match those of `images`.
 
     Raises:
         TaxonomyError: an attribute column is missing, or a row holds a value or label that the subtask does not list.
     """
-    targets = {
-        f"target/{task.name}": _from_table(task, samples)
-        for task in taxonomy.subtasks
-        if not task.function
-    }
-    functions = {
-        f"target/{task.name}": IMAGE_FUNCTIONS[task.function]
-        for task in taxonomy.subtasks
-        if task.function
-    }
-    targets |= _from_pixels(functions, images, len(samples))
-    return samples.assign(
-        **{f"target/{task.name}": targets[f"target/{task.name}"] for task in taxonomy.subtasks}
-    )
+    tasks = taxonomy.subtasks
+    answers = {task.name: _from_table(task, samples) for task in tasks if not task.function}
+    functions = {task.name: IMAGE_FUNCTIONS[task.function] for task in tasks if task.function}
+    answers |= _from_pixels(functions, images, len(samples))
+    return samples.assign(**{f"target/{task.name}": answers[task.name] for task in tasks})
 
 
 def _from_table(task: Subtask, samples: pd.DataFrame) -> np.ndarray:
@@ -233,9 +225,34 @@ def _from_table(task: Subtask, samples: pd.DataFrame) -> np.ndarray:
 def _from_pixels(
     functions: dict[str, ImageFunction], images: Pictures, count: int
 ) -> dict[str, np.ndarray]:
-    answers = {column: np.zeros(count, dtype=np.int64) for column in functions}
+    answers = {name: np.zeros(count, dtype=np.int64) for name in functions}
     for row in range(count if functions else 0):
-        picture = images.pil(row)
-        for column, function in functions.items():
-            answers[column][row] = function(picture)
+        image = images.pil(row)
+        for name, function in functions.items():
+            answers[name][row] = function(image)
     return answers
+
+
+class Prompt(NamedTuple):
+    """The description of an image of the class `value`, or of one whose answer to `subtask` is `value`."""
+
+    text: str
+    kind: Literal["class", "value"]
+    subtask: str | None
+    value: str
+
+
+def class_prompts(classes: tuple[str, ...]) -> list[Prompt]:
+    """Return one prompt for each class, in index order."""
+    return [Prompt(f"a photo of a {in_words(name)}", "class", None, name) for name in classes]
+
+
+def write_prompts(taxonomy: Taxonomy, classes: tuple[str, ...]) -> list[Prompt]:
+    """Return one prompt for each class, then one for each value of each subtask, all in index order."""
+    prompts = class_prompts(classes)
+    for task in taxonomy.subtasks:
+        for value in task.values:
+            default = f"a photo of something whose {in_words(task.name)} is {in_words(value)}"
+            text = task.prompts.get(value, default)
+            prompts.append(Prompt(text, "value", task.name, value))
+    return prompts

@@ -13,26 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from glasshead.errors import ArtifactError, BackboneError, ParameterError
-from glasshead.models.backbone import (
-    BackboneParams,
-    as_used,
-    resolve_backbone,
-    weights_hash,
-)
+from glasshead.models.backbone import BackboneParams, as_used, resolve_backbone, weights_hash
 from glasshead.models.processor import describe, input_size, load_processor
 from glasshead.models.towers import BY_PLACE, Output, Tower, load_tower
-
-__all__ = [
-    "BackboneParams",
-    "ImageEncoder",
-    "Output",
-    "load_described_encoder",
-    "load_encoder",
-    "load_encoder_with_key",
-    "processor_settings",
-    "resolve_backbone",
-    "weights_hash",
-]
 
 # Raise it when the numbers that `ImageEncoder` returns for one image and one set of weights change.
 ENCODER_CODE_VERSION = 3

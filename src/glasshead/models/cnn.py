@@ -67,14 +67,10 @@ class CNNClassifier(Classifier):
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
         """Build the network; weights follow."""
         return cls(
-            settings["architecture"],
-            tuple(described["classes"]),
-            described["input_size"],
-            settings["width"],
-            settings["mean"],
-            settings["std"],
-            settings["resize"],
-            described["provenance"],
+            classes=tuple(described["classes"]),
+            input_size=described["input_size"],
+            provenance=described["provenance"],
+            **settings,
         )
 
     def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from glasshead.models.resnet import scaled
+from glasshead.models.resnet import initialise_filters, scaled
 
 BLOCKS = ((64, 2), (128, 2), (256, 3))  # channels and convolutions of each
 HIDDEN = 512
@@ -30,9 +30,7 @@ class CompactCNN(nn.Module):
                 for index, (_, count) in enumerate(BLOCKS)
             )
         )
-        self.pool = nn.AdaptiveAvgPool2d(
-            1
-        )  # a layer, as propagation of relevance has rules for these alone
+        self.pool = nn.AdaptiveAvgPool2d(1)  # a module, as relevance propagation needs
         hidden = scaled(HIDDEN, width)
         self.head = nn.Sequential(
             nn.Linear(channels[-1], hidden),
@@ -40,9 +38,7 @@ class CompactCNN(nn.Module):
             nn.Dropout(DROPOUT),
             nn.Linear(hidden, classes),
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise_filters(self)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return logits of normalised images."""

@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import urlparse
 
 import torch
@@ -31,11 +31,6 @@ class PretrainedWeights(NamedTuple):
     source: str
 
 
-def untrained(architecture: Architecture) -> PretrainedWeights:
-    """Return no weights, and ImageNet's mean and std."""
-    return _described(architecture, {}, "none")
-
-
 def load_imagenet(architecture: Architecture) -> PretrainedWeights:
     """Return torchvision's default ImageNet weights from torch hub's cache, downloading them if needed.
 
@@ -44,7 +39,7 @@ def load_imagenet(architecture: Architecture) -> PretrainedWeights:
     Raises:
         BackboneError: the weights are not in the cache and cannot be fetched, or are damaged.
     """
-    weights = _enum(architecture)
+    weights = get_model_weights(architecture).DEFAULT
     cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
     _check_hash(cached)
     try:
@@ -56,17 +51,14 @@ def load_imagenet(architecture: Architecture) -> PretrainedWeights:
             f"to {cached} (TORCH_HOME moves this cache), or put the file there; or set `pretrained` to the folder of a "
             "Classifier of kind transfer, or to none."
         ) from error
-    return _described(architecture, state, f"imagenet: {weights}")
+    return with_imagenet_colours(architecture, state, f"imagenet: {weights}")
 
 
-def _enum(architecture: Architecture) -> Any:
-    return get_model_weights(architecture).DEFAULT
-
-
-def _described(
+def with_imagenet_colours(
     architecture: Architecture, state: Mapping[str, Tensor], source: str
 ) -> PretrainedWeights:
-    preset = _enum(architecture).transforms()
+    """Return weights with the mean and std of torchvision's preset for `architecture`."""
+    preset = get_model_weights(architecture).DEFAULT.transforms()
     return PretrainedWeights(state, tuple(preset.mean), tuple(preset.std), source)
 
 

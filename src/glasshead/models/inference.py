@@ -1,10 +1,11 @@
-"""Logits of many images, in batches that fit into memory."""
+"""Logits of many images, in batches that fit into memory, and test-time augmentation."""
 
 from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
@@ -57,3 +58,23 @@ def predict_logits(
     columns = [f"logit/{name}" for name in classifier.classes]
     table = pd.DataFrame(logits, columns=columns, index=samples.index)
     return pd.concat([samples[["image_id", "split", "label"]], table], axis=1)
+
+
+def flip_tta(model: Logits, shift: int = 0) -> Logits:
+    """Return a function that averages the logits of images and of their mirror images; always reported separately.
+
+    With a `shift` in pixels, half of the weight goes to views shifted by it, up and left and down and right, with
+    reflected borders: the multi-crop evaluation of airbench (Jordan 2024, arXiv:2404.00498, section 3.5).
+    """
+
+    def mirrored(images: Tensor) -> Tensor:
+        return (model(images) + model(images.flip(-1))) / 2
+
+    def shifted(images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (shift,) * 4, mode="reflect")
+        corners = (padded[..., :height, :width], padded[..., -height:, -width:])
+        moved = torch.stack([mirrored(corner) for corner in corners]).mean(dim=0)
+        return (mirrored(images) + moved) / 2
+
+    return shifted if shift else mirrored

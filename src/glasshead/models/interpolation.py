@@ -32,19 +32,11 @@ def high_frequency_fraction(
     that enlarging adds was not in the scene. Images of one colour have no energy: NaN.
     """
     resized = resize(images.double() / 255, size, interpolation)
-    radius = _radius(resized.shape[-1]).to(images.device)
-    power = _power(resized)
+    side = resized.shape[-1]
+    cycles = torch.fft.fftfreq(side, 1 / side, dtype=torch.float64, device=images.device)
+    radius = torch.hypot(cycles[:, None], cycles[None, :])  # cycles per image of each frequency
+    power = torch.fft.fft2(resized, norm="forward").abs().square().sum(1)
     fraction = power[:, radius > images.shape[-1] / 4].sum(1) / power[:, radius > 0].sum(1)
     pixels = images.flatten(2)
     flat = (pixels.amax(2) == pixels.amin(2)).all(1)
     return fraction.masked_fill(flat, torch.nan)
-
-
-def _power(images: Float[Tensor, "n c s s"]) -> Float64[Tensor, "n s s"]:
-    return torch.fft.fft2(images.double(), norm="forward").abs().square().sum(1)
-
-
-def _radius(size: int) -> Float64[Tensor, "s s"]:
-    """Return each frequency's distance from zero in cycles per image, in the order of `torch.fft.fft2`."""
-    cycles = torch.fft.fftfreq(size, 1 / size, dtype=torch.float64)
-    return torch.hypot(cycles[:, None], cycles[None, :])

@@ -9,13 +9,11 @@ from pydantic import BaseModel, PositiveFloat, PositiveInt
 
 from glasshead.errors import ParameterError
 from glasshead.models.classifier import Classifier
-from glasshead.models.imagenet import PretrainedWeights, load_imagenet, untrained
+from glasshead.models.imagenet import PretrainedWeights, load_imagenet, with_imagenet_colours
 from glasshead.models.interpolation import Interpolation
 from glasshead.models.stages import Architecture
 from glasshead.models.transfer import TransferClassifier
 from glasshead.seeds import stream_seed
-
-__all__ = ["PretrainedParams", "TransferClassifier", "build_transfer"]
 
 
 class PretrainedParams(BaseModel, extra="forbid", frozen=True):
@@ -78,7 +76,7 @@ def _find_weights(params: PretrainedParams) -> PretrainedWeights:
             )
         return load_imagenet(params.architecture)
     if params.pretrained == "none":
-        return untrained(params.architecture)
+        return with_imagenet_colours(params.architecture, {}, "none")
     return _load_parent(Path(params.pretrained).expanduser(), params)
 
 

@@ -72,13 +72,6 @@ ANATOMIES: dict[Architecture, Anatomy] = {
 
 
 def parameter_names(network: nn.Module, modules: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of the parameters in `parts`, modules or single parameters, in the network's order."""
-    return tuple(
-        name
-        for name, _ in network.named_parameters()
-        if any(_is_in(name, module) for module in modules)
-    )
-
-
-def _is_in(name: str, module: str) -> bool:
-    return name == module or name.startswith(f"{module}.")
+    """Return the names of the parameters in `modules`, in the network's order; a module may be a single parameter."""
+    prefixes = tuple(f"{module}." for module in modules)
+    return tuple(name for name, _ in network.named_parameters() if f"{name}.".startswith(prefixes))

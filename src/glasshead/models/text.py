@@ -64,9 +64,8 @@ def load_text_encoder(backbone: BackboneParams) -> "TextEncoder":
 def _load_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    if not any(
-        (folder / name).is_file() for name in VOCABULARIES
-    ):  # or CLIP's would come back empty
+    # Without a vocabulary, AutoTokenizer would return an empty CLIP tokenizer.
+    if not any((folder / name).is_file() for name in VOCABULARIES):
         raise BackboneError(
             f"The backbone folder {folder} has no tokenizer ({' or '.join(VOCABULARIES)}). Write it with "
             "`tokenizer.save_pretrained(folder)`."

@@ -69,15 +69,14 @@ class Embeddings(nn.Module):
         width, side = config.hidden_size, config.patch_size
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.patch_embedding = nn.Conv2d(config.num_channels, width, side, side, bias=False)
-        positions = torch.empty(config.patches + 1, width)  # drawn on no device, they cost seconds
+        positions = torch.empty(config.patches + 1, width)  # as drawing random ones takes seconds
         self.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
         """Return the tokens, the class's first."""
         patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
-        first = self.class_embedding.expand(
-            patches.shape[0], 1, -1
-        )  # len() would be fixed in an export
+        # With len(patches), an exported program would have a fixed batch size.
+        first = self.class_embedding.expand(patches.shape[0], 1, -1)
         return torch.cat([first, patches], dim=1) + self.position_embedding.weight
 
 
@@ -157,7 +156,9 @@ class VisionTransformer(nn.Module):
         self.config = config
         self.projection_dim = projection_dim
         self.embeddings = Embeddings(config)
-        self.pre_layrnorm = nn.LayerNorm(width, eps=config.layer_norm_eps)  # a slip of theirs
+        self.pre_layrnorm = nn.LayerNorm(
+            width, eps=config.layer_norm_eps
+        )  # misspelt in transformers
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.post_layernorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         if projection_dim is not None:

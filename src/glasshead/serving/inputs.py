@@ -1,4 +1,4 @@
-"""Images to predict, as a person gives them: files, folders, globs, bytes, Pillow images."""
+"""Images to predict: files, folders, globs, encoded bytes and Pillow images."""
 
 import glob
 import os
@@ -10,19 +10,18 @@ from PIL import Image
 
 from glasshead.errors import ImageError
 from glasshead.images.decode import decode_rgb, to_rgb
-from glasshead.images.hidden import is_hidden
+from glasshead.images.sources.class_folders import MAX_BYTES, is_hidden, shown
 
 Given = str | os.PathLike[str] | bytes | Image.Image
 
-MAX_BYTES = 2**28  # a larger file is no image that the pixel limit of decoding would let through
-MAX_RATIO = 200  # of the longer to the shorter side: of such a strip, hardly anything lies in the square that is seen
+MAX_RATIO = 200  # of the longer to the shorter side; hardly any of such a strip lies in the square that is cropped
 
 
 def find_files(argument: str) -> Iterator[str]:
-    """Yield the files that `argument` names: itself, those in a folder, those that a glob matches, in name order.
+    """Yield the file `argument`, the files in the folder `argument`, or those that the glob matches, in name order.
 
-    Hidden names are passed over in folders and globs. Where there is nothing, `argument` itself is yielded, and
-    reading it says so.
+    Hidden files in folders and globs are left out. If nothing is found, `argument` itself is yielded, so that reading
+    it raises the error.
     """
     matches = [argument]
     if not os.path.lexists(argument) and glob.has_magic(argument):
@@ -32,8 +31,8 @@ def find_files(argument: str) -> Iterator[str]:
 
 
 def _below(path: str) -> Iterator[str]:
-    """Yield `path`, or if it is a folder the files in it; and folders that cannot be read or are links."""
-    if not os.path.isdir(path):  # noqa: PTH112  # which Path's does not say of a name that is too long
+    """Yield `path`, or the files below it if it is a folder; also folders that cannot be read or are links."""
+    if not os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises an error if the name is too long
         yield path
         return
     unreadable: list[OSError] = []
@@ -73,12 +72,10 @@ def _read(path: Path) -> bytes:
 def _converted(image: Image.Image) -> Image.Image:
     try:
         return to_rgb(image)
-    except (OSError, ValueError, SyntaxError) as error:  # of a file that it is only now read from
+    except (OSError, ValueError, SyntaxError) as error:  # Pillow reads the file only now
         raise ImageError(f"cannot be decoded: {error}") from error
 
 
-def shown(source: Given, index: int) -> str:
-    """Return the path of an image, with bytes that are not UTF-8 as escapes; "#3" for the fourth that has none."""
-    if isinstance(source, bytes | Image.Image):
-        return f"#{index}"
-    return os.fsencode(source).decode(errors="backslashreplace")
+def name_of(source: Given, index: int) -> str:
+    """Return the path of an image, with bytes that are not UTF-8 as escapes; "#3" for the fourth if it has no path."""
+    return f"#{index}" if isinstance(source, bytes | Image.Image) else shown(os.fspath(source))

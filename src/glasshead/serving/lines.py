@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from glasshead.models.classifier import Classifier
@@ -15,26 +16,22 @@ def json_line(prediction: Prediction, top: int, explained: bool = False) -> str:
     """Return a JSON object as assets/prediction.schema.json describes it, in ASCII; `explanation` where `explained`."""
     if prediction.error is not None:
         return json.dumps({"image": prediction.image, "error": prediction.error})
+    record: dict[str, Any] = {"image": prediction.image}
     if prediction.labels is not None:
-        record: dict[str, Any] = {
-            "image": prediction.image,
-            "labels": prediction.labels,
-            "probabilities": {name: _rounded(p) for name, p in prediction.probabilities.items()},
+        record["labels"] = prediction.labels
+        record["probabilities"] = _all_rounded(prediction.probabilities)
+    else:
+        best = [{"class": name, "probability": _rounded(p)} for name, p in prediction.top(top)]
+        record["class"] = best[0]["class"]
+        record["confidence"] = best[0]["probability"]
+        record["abstain"] = prediction.abstain
+        record["top"] = best
+        record["concepts"] = {
+            name: _all_rounded(values) for name, values in prediction.concepts.items()
         }
-        return json.dumps(record | ({"explanation": prediction.explanation} if explained else {}))
-    best = [{"class": name, "probability": _rounded(p)} for name, p in prediction.top(top)]
-    record = {
-        "image": prediction.image,
-        "class": best[0]["class"],
-        "confidence": best[0]["probability"],
-        "abstain": prediction.abstain,
-        "top": best,
-        "concepts": {
-            concept: {value: _rounded(p) for value, p in values.items()}
-            for concept, values in prediction.concepts.items()
-        },
-    }
-    return json.dumps(record | ({"explanation": prediction.explanation} if explained else {}))
+    if explained:
+        record["explanation"] = prediction.explanation
+    return json.dumps(record)
 
 
 def csv_header(classifier: Classifier) -> str:
@@ -85,6 +82,10 @@ def _one_line(*cells: str) -> str:
 
 def _printable(character: str) -> str:
     return character if character.isprintable() else character.encode("unicode_escape").decode()
+
+
+def _all_rounded(probabilities: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: _rounded(probability) for name, probability in probabilities.items()}
 
 
 def _rounded(value: float | None) -> float | None:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from glasshead.calibration.abstention import abstains
 from glasshead.calibration.temperature import probabilities_at
-from glasshead.device import computed_ahead, one_thread
+from glasshead.device import computed_ahead, torch_threads
 from glasshead.errors import ImageError
 from glasshead.models.classifier import Classifier, as_images
-from glasshead.serving.inputs import Given, read_image, shown
+from glasshead.serving.inputs import Given, name_of, read_image
 
 LIKELY = 0.5  # the probability from which an image is said to have a label
 AHEAD = 64  # predictions that may wait for those before them to be taken
@@ -104,7 +104,7 @@ class Predictor:
 
             check_method(self.classifier, explain)
         with (
-            one_thread() as threads,
+            torch_threads(1) as threads,
             closing(computed_ahead(self._see, enumerate(images), threads, AHEAD)) as seen,
         ):
             for prediction, pixels in seen:
@@ -120,7 +120,7 @@ class Predictor:
         self, numbered: tuple[int, Given]
     ) -> tuple[Prediction, UInt8[Tensor, "1 3 h w"] | None]:
         index, source = numbered
-        name = shown(source, index)
+        name = name_of(source, index)
         try:
             pixels = self.classifier.prepare([read_image(source)])
         except ImageError as error:

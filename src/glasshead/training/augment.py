@@ -25,9 +25,8 @@ from glasshead.errors import ParameterError
 from glasshead.seeds import torch_seeded
 
 Pixels = UInt8[Tensor, "b 3 h w"] | Float[Tensor, "b 3 h w"]
-GOLDEN = (
-    -7046029254386353131
-)  # 2**64 / golden ratio, odd, as int64: Fibonacci hashing, Knuth 1973, section 6.4
+# 2**64 / golden ratio, odd, as int64: Fibonacci hashing, Knuth 1973, section 6.4
+GOLDEN = -7046029254386353131
 
 
 class AugmentParams(BaseModel, extra="forbid", frozen=True):
@@ -85,9 +84,8 @@ def _by_name(value: Any) -> Any:
     return PRESETS[value]
 
 
-NamedAugmentation = Annotated[
-    AugmentParams, BeforeValidator(_by_name)
-]  # fields, or a preset's name
+# fields, or the name of a preset
+NamedAugmentation = Annotated[AugmentParams, BeforeValidator(_by_name)]
 
 
 class Augmentation:

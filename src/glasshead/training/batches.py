@@ -1,8 +1,6 @@
 """The images of a training, in one uint8 tensor or streamed from a function; their statistics."""
 
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,6 +8,7 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from glasshead.device import computed_ahead
 from glasshead.errors import ParameterError
 
 Take = Callable[[Int[Tensor, " b"]], UInt8[Tensor, "b 3 h w"]]
@@ -68,17 +67,7 @@ class StreamedBatches:
         return self.source(rows)
 
     def stream(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
-        waiting: deque[Future[Tensor]] = deque()
-        pool = ThreadPoolExecutor(self.threads)
-        try:
-            for rows in batches:
-                waiting.append(pool.submit(self.source, rows))
-                if len(waiting) > self.ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        yield from computed_ahead(self.source, batches, self.threads, self.ahead)
 
 
 def choose_batches(

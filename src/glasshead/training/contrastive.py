@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from glasshead.errors import TrainingError
 from glasshead.training.augment import reflected_windows
-from glasshead.training.optimisers import Muon
+from glasshead.training.optimisers import Muon, set_rates
 
 UNKNOWN = -1  # an attribute that a row does not state
 
@@ -138,8 +138,8 @@ def train_clip(
         ).pooler_output
         scale = model.logit_scale.exp().clamp(max=100)
         loss = contrastive_loss(scale * images @ F.normalize(texts, dim=-1).T, positive, negative)
+        set_rates(optimisers, _rate_factor(step, params))
         for optimiser in optimisers:
-            _set_rate(optimiser, step, params)
             optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -172,9 +172,7 @@ def _optimisers(model: nn.Module, params: ContrastiveParams) -> list[torch.optim
     return optimisers
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, step: int, params: ContrastiveParams) -> None:
-    """Linear warm-up, then linear decay to zero."""
+def _rate_factor(step: int, params: ContrastiveParams) -> float:
+    """Return the factor on the peak learning rates: linear warm-up, then linear decay to zero."""
     warmup = max(1, round(params.steps * params.warmup_fraction))
-    fraction = min((step + 1) / warmup, (params.steps - step) / max(1, params.steps - warmup))
-    for group in optimiser.param_groups:
-        group["lr"] = group["peak"] * fraction
+    return min((step + 1) / warmup, (params.steps - step) / max(1, params.steps - warmup))

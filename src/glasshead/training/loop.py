@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,6 @@ from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
 from glasshead.training.params import TrainingParams
 from glasshead.training.phases import (
-    ParameterGroup,
     Phase,
     check_phases,
     frozen_as_before,
@@ -33,8 +33,6 @@ from glasshead.training.run import Augmentation, Run
 
 # Raise it when networks, augmentation or this loop change the weights that a training ends with.
 TRAINING_CODE_VERSION = 2
-
-__all__ = ["History", "ParameterGroup", "Phase", "TrainingParams", "fit"]
 
 
 def fit(
@@ -89,7 +87,7 @@ def fit(
             device=where,
             classes=classes,
             phases=chosen,
-            augmentation=augmentation or _Plain(classes),
+            augmentation=augmentation or partial(_unchanged, classes),
             checkpoints=checkpoints,
             identity=_identify(
                 model, params, seed, chosen, (len(train), len(validation)), identity
@@ -117,24 +115,18 @@ def _single_images_explained() -> Iterator[None]:
         ) from error
 
 
-class _Plain:
-    """Unchanged images and one-hot targets."""
-
-    def __init__(self, classes: int) -> None:
-        self.classes = classes
-
-    def __call__(
-        self, images: Tensor, labels: Tensor, seed: int, epoch: int
-    ) -> tuple[Tensor, Tensor]:
-        return images.float() / 255, F.one_hot(labels, self.classes).float()
+def _unchanged(
+    classes: int, images: Tensor, labels: Tensor, seed: int, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """Return the images as they are, in [0, 1], and one-hot targets."""
+    return images.float() / 255, F.one_hot(labels, classes).float()
 
 
 @torch.no_grad()
 def _count_classes(model: nn.Module, train: Batches, validation: Batches, device: str) -> int:
     """Return the number of logits; ParameterError if a label exceeds it."""
-    classes: int = model.eval()(validation.take(torch.tensor([0])).to(device).float() / 255).shape[
-        1
-    ]
+    first = validation.take(torch.tensor([0])).to(device).float() / 255
+    classes: int = model.eval()(first).shape[1]
     for name, batches in (("train", train), ("validation", validation)):
         least, most = int(batches.labels.min()), int(batches.labels.max())
         if least < 0 or most >= classes:

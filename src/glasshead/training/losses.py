@@ -1,4 +1,4 @@
-"""The loss of a training, and its validation."""
+"""The weights of classes in the loss of a training, and its validation."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -36,20 +36,6 @@ def class_weights(
             f"`class_weights` has {len(wanted)} values for {classes} classes: give one for each, or `balanced`."
         )
     return (weights * len(labels) / (weights * counts).sum()).float().to(device)
-
-
-def soft_cross_entropy(
-    logits: Float[Tensor, "b k"],
-    targets: Float[Tensor, "b k"],
-    weights: Float[Tensor, " k"] | None,
-    smoothing: float,
-) -> Float[Tensor, ""]:
-    """Return the mean over rows of - Σ_k w_k t_k log p_k, in float32, with t smoothed: (1 - s) t + s / k.
-
-    Label smoothing: Szegedy et al. 2016, arXiv:1512.00567. The mean is over rows, not weights, so that parts of a
-    batch add up to the whole.
-    """
-    return F.cross_entropy(logits.float(), targets, weight=weights, label_smoothing=smoothing)
 
 
 @dataclass(frozen=True)

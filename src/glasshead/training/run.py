@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from glasshead.errors import TrainingError
 from glasshead.files import failpoint
 from glasshead.seeds import stream_seed
-from glasshead.training.average import WeightAverage
 from glasshead.training.batches import Batches
 from glasshead.training.checkpoint import (
     CheckpointFolder,
@@ -28,7 +27,7 @@ from glasshead.training.mining import draw_order
 from glasshead.training.optimisers import build_optimisers, rate_factor, set_rates
 from glasshead.training.params import TrainingParams
 from glasshead.training.phases import Phase, freeze_others, set_training_mode
-from glasshead.training.steps import Meter, Stepper
+from glasshead.training.steps import Meter, Stepper, WeightAverage
 
 logger = logging.getLogger(__name__)
 

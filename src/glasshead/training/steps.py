@@ -1,9 +1,11 @@
-"""One optimisation step within the precision and memory of the device, and its measurements."""
+"""One optimisation step within the precision and memory of the device, its measurements, and averaged weights."""
 
+import copy
 import math
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -11,7 +13,6 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from glasshead.device import halve_batch
 from glasshead.errors import ParameterError, TrainingError
 from glasshead.training.history import History
-from glasshead.training.losses import soft_cross_entropy
 from glasshead.training.params import TrainingParams, choose_precision
 
 
@@ -91,7 +92,13 @@ class Stepper:
         ):
             with self.autocast:
                 logits = self.forward(chunk)
-            loss = soft_cross_entropy(logits, wanted, self.class_weights, self.smoothing)
+            # The mean is over rows, not over their weights, so that the parts of a batch add up to the whole.
+            loss = F.cross_entropy(
+                logits.float(),
+                wanted,
+                weight=self.class_weights,
+                label_smoothing=self.smoothing,  # Szegedy et al. 2016, arXiv:1512.00567
+            )
             loss = loss * (len(chunk) / len(images))
             self.scaler.scale(loss).backward()
             losses.append(loss.detach())
@@ -132,7 +139,7 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 UNREAD = {
     "cpu": 1,
     "cuda": 32,
-}  # steps whose numbers may stay on the device, so that it need not be waited for
+}  # steps whose numbers stay on the device before they are read, which waits for it
 
 
 class Meter:
@@ -166,3 +173,32 @@ class Meter:
                 return f"loss {loss} and gradient norm {norm} in step {len(history.steps) + 1}"
             history.add_step(loss, accuracy, rate, None if skipped else norm)
         return ""
+
+
+class WeightAverage:
+    """A second model whose weights follow those of the first: average ← decay · average + (1 - decay) · weights.
+
+    After n steps the decay is at most (1 + n) / (10 + n), so that the random start is forgotten (as in TensorFlow's
+    ExponentialMovingAverage with `num_updates`). Buffers, such as batch norm statistics, are copied.
+
+    Attributes:
+        module: the averaged model, in evaluation mode.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(model).requires_grad_(False).eval()
+        self.decay = decay
+        self._averages: list[Tensor] = list(self.module.parameters())
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Follow `model` after its `step`-th step, counted from 1."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        weights: list[Tensor] = list(model.parameters())
+        torch._foreach_lerp_(self._averages, weights, 1 - decay)
+
+    @torch.no_grad()
+    def copy_buffers(self, model: nn.Module) -> None:
+        """Take over the buffers of `model`."""
+        for own, other in zip(self.module.buffers(), model.buffers(), strict=True):
+            own.copy_(other)

@@ -1,4 +1,4 @@
-"""What every source gives: class names, and a stream of records and refusals."""
+"""The type of all sources: class names, and a stream of records and refused files."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from glasshead.images.table import Record
 
 
 class Refused(NamedTuple):
-    """A file or row that gives no record, and why: a row of the quarantine table."""
+    """A file or row that cannot become a record, and the reason: a row of the quarantine table."""
 
     file: str
     reason: str
@@ -30,14 +30,14 @@ class SourceParams(BaseModel, extra="forbid", frozen=True):
     """Parameters of a source, which open it.
 
     Attributes:
-        location: the field that says where the images lie, where there is one that has no default.
+        location: the name of the field with the location of the images, if that has no default.
     """
 
     location: ClassVar[str | None] = None
 
     @abstractmethod
     def open(self, seed: int) -> Source:
-        """Return the images; raises SourceError where they are missing or have another layout."""
+        """Return the images; SourceError if they are missing or have another layout."""
 
 
 def plain_record(

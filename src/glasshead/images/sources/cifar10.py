@@ -47,14 +47,14 @@ def _records(splits: dict[str, "CIFAR10"]) -> Iterator[Record]:
     for split, data in splits.items():
         for position, (pixels, target) in enumerate(zip(data.data, data.targets, strict=True)):
             buffer = io.BytesIO()
-            # Stored, not deflated: splits follow the hash of these bytes, and zlib's versions compress differently.
+            # Without compression: splits depend on the hash of these bytes, and versions of zlib compress differently.
             Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
             image_id, label = f"{split}/{position:06d}", data.classes[target]
             yield plain_record(image_id, buffer.getvalue(), label, split)
 
 
 def _download(folder: Path) -> None:
-    """Fetch, check and unpack CIFAR-10 beside its place, then move it there; one retry if the archive is wrong."""
+    """Download, check and unpack CIFAR-10 in a temporary folder, then move it into place; retry once on a wrong MD5."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import calculate_md5
 
@@ -72,10 +72,10 @@ def _download(folder: Path) -> None:
                     f"CIFAR-10 cannot be downloaded from {CIFAR10.url} ({error}). Without a network, unpack "
                     f"{CIFAR10.filename} into {folder} and run again, or choose another ingest.source."
                 ) from error
-            except RuntimeError:  # torchvision's word for a wrong MD5
+            except RuntimeError:  # which torchvision raises for a wrong MD5
                 problem = f"MD5 {calculate_md5(archive)} instead of {CIFAR10.tgz_md5}"
     raise SourceError(
-        f"{CIFAR10.url} gave a wrong or incomplete archive twice: {problem}. Nothing of it was kept."
+        f"{CIFAR10.url} gave a wrong or incomplete archive twice: {problem}. It was deleted."
     )
 
 

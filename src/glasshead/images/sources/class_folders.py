@@ -1,4 +1,4 @@
-"""The layout of an image folder: a folder per class, under train/ and test/ or directly under the root."""
+"""The layout of an image folder: a folder per class, under train/ and test/ or directly under the root; file names."""
 
 import os
 from collections.abc import Callable
@@ -7,6 +7,13 @@ from pathlib import Path
 from glasshead.errors import SourceError
 
 SPLITS = ("train", "test")
+MAX_BYTES = 2**28  # of an image file; any image within the pixel limit of decoding is smaller
+SYSTEM = {
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "__macosx",
+}  # of Windows, and of macOS zip files
 
 
 def find_layout(
@@ -47,6 +54,11 @@ def split_and_label(name: str, tops: tuple[str, ...]) -> tuple[str | None, str |
     *folders, _ = name.split("/")
     split = folders.pop(0) if folders and folders[0] in tops else None
     return split, folders[0] if folders else None
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether the name of a file or folder begins with a dot, or is one that an operating system puts there."""
+    return name.startswith(".") or name.casefold() in SYSTEM
 
 
 def is_text(name: str) -> bool:

@@ -70,7 +70,7 @@ def read_rows(
             name = _name(label, classes, coded)
             data = _bytes(image, read_path)
             if name is None:
-                yield Refused(image_id, f"label {label!r} is no class")
+                yield Refused(image_id, f"label {label!r} is not a class")
             elif data is None:
                 yield Refused(image_id, "no image bytes")
             else:

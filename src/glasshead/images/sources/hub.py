@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROWS = 256  # a batch's images stand in memory at once
+ROWS = 256  # of a batch, whose images are all in memory
 
 
 class HubParams(SourceParams, frozen=True):
-    """`id` as in `datasets.load_dataset`: owner/name or a folder; `revision`: a commit pins the data.
+    """`id` is owner/name or a folder, as in `datasets.load_dataset`; a commit as `revision` pins the data.
 
     `attribute_columns` are kept as text, for subtasks to read.
     """
@@ -36,7 +36,7 @@ class HubParams(SourceParams, frozen=True):
     test_split: str | None = "test"
 
     def open(self, seed: int) -> Source:
-        """Return the rows of the data set's splits in order; raises SourceError where it cannot be had."""
+        """Return the rows of the data set's splits in order; SourceError if it cannot be loaded."""
         import datasets
 
         splits = _load(self)
@@ -81,10 +81,10 @@ def _load(params: HubParams) -> dict[str, "Dataset"]:
     if absent := [name for name in wanted.values() if name not in loaded]:
         raise SourceError(
             f"{params.id} has no split {' and '.join(absent)}, only {', '.join(loaded)}. Set ingest.hub.train_split "
-            "and ingest.hub.test_split; a test_split of null has one cut from train."
+            "and ingest.hub.test_split; with a test_split of null, test rows are split off train."
         )
     if ignored := set(loaded) - set(wanted.values()):
-        logger.warning("%s: not read are the splits %s", params.id, ", ".join(sorted(ignored)))
+        logger.warning("%s: the splits %s are not read", params.id, ", ".join(sorted(ignored)))
     return {split: _undecoded(loaded[name], params.image_column) for split, name in wanted.items()}
 
 

@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import ClassVar
 
 from glasshead.errors import SourceError
-from glasshead.images.hidden import is_hidden
 from glasshead.images.sources.base import Refused, Source, SourceParams, plain_record
-from glasshead.images.sources.class_folders import find_layout, is_text, shown, split_and_label
+from glasshead.images.sources.class_folders import (
+    MAX_BYTES,
+    find_layout,
+    is_hidden,
+    is_text,
+    shown,
+    split_and_label,
+)
 from glasshead.images.sources.remote import Location, Remote, RemoteFile
 from glasshead.images.table import Record
 
-MAX_BYTES = 2**28  # a larger file is no image that the pixel limit of decoding would let through
 AT_ONCE = 64  # files that are fetched at a time from a remote root, of MAX_BYTES together
 
 
@@ -32,7 +37,7 @@ class ImageFolderParams(SourceParams, frozen=True):
         """Return every file below a class folder, in path order; the id is the path relative to the root.
 
         Hidden names are ignored. Files outside a class folder, links that lead out of the root, linked
-        folders, special and unreadable files are refused one by one. Raises SourceError where there is no such layout.
+        folders, special and unreadable files are refused one by one. Raises SourceError if the layout is another.
         """
         root = self.path
         if isinstance(root, str):
@@ -59,7 +64,7 @@ def _records(root: Path, tops: tuple[str, ...]) -> Iterator[Record | Refused]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield everything below `folder` that is no folder, in name order, and folders that cannot be read."""
+    """Yield all files below `folder` in name order, and folders that cannot be read."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -115,7 +120,7 @@ def _remote_records(remote: Remote, tops: tuple[str, ...]) -> Iterator[Record | 
 
 
 def _batches(files: Iterable[RemoteFile]) -> Iterator[list[RemoteFile]]:
-    """Cut `files` into runs of at most AT_ONCE files, and of MAX_BYTES unless it is one file."""
+    """Yield lists of at most AT_ONCE files with at most MAX_BYTES together; a single file may be larger."""
     batch: list[RemoteFile] = []
     for file in files:
         full = len(batch) == AT_ONCE or sum(f.size or 0 for f in (*batch, file)) > MAX_BYTES

@@ -13,7 +13,10 @@ from glasshead.images.sources.parquet import ParquetParams
 
 
 class IngestParams(BaseModel, extra="forbid", frozen=True):
-    """`source` names the block that is read; the others are ignored. `max_bad_fraction`: quarantined, of all."""
+    """`source` names the block that is read; the other blocks are ignored.
+
+    `max_bad_fraction` is the largest fraction of images that may be quarantined.
+    """
 
     source: str = "scenes"
     max_bad_fraction: float = Field(default=0.01, ge=0.0, le=1.0)

@@ -18,7 +18,7 @@ from glasshead.images.sources.remote import Location, Remote, reaching
 
 logger = logging.getLogger(__name__)
 
-ROWS = 256  # a batch's images stand in memory at once
+ROWS = 256  # of a batch, whose images are all in memory
 
 
 class ParquetParams(SourceParams, frozen=True):
@@ -37,7 +37,7 @@ class ParquetParams(SourceParams, frozen=True):
     attribute_columns: tuple[str, ...] = ()
 
     def open(self, seed: int) -> Source:
-        """Return the rows of the files in order; raises SourceError where they are missing or have another layout."""
+        """Return the rows of the files in order; SourceError if they are missing or have another layout."""
         splits = _open(self.path)
         names = _class_names(splits, self)
         labels = _batches(chain.from_iterable(splits.values()), [self.label_column])
@@ -69,12 +69,14 @@ def _class_names(
             )
             names.add(class_names(file.schema_arrow, params.label_column))
     if len(names) > 1:
-        raise SourceError(f"the files of {params.path} name different classes: write them alike.")
+        raise SourceError(
+            f"The files of {params.path} name different classes. Write all with the same class names."
+        )
     return names.pop()
 
 
 def _open(path: str | Path | None) -> dict[str | None, list[pq.ParquetFile]]:
-    """Open the files of each given split; one file has none."""
+    """Return the opened files by given split; a single file has no split."""
     if isinstance(path, str):
         remote = Remote.connect(path)
         open_file = partial(_open_remote, remote)
@@ -109,7 +111,7 @@ def _splits(names: list[str], where: str | Path) -> dict[str | None, list[str]]:
     chosen = {split: files for split, files in files_of.items() if files}
     parquet = {name for name in names if name.endswith(".parquet")}
     if ignored := sorted(parquet - set(chain.from_iterable(chosen.values()))):
-        logger.warning("Not read, as only train and test splits are: %s", ", ".join(ignored))
+        logger.warning("Only the train and test splits are read, not %s", ", ".join(ignored))
     return chosen
 
 
@@ -135,5 +137,5 @@ def _batches(files: Iterable[pq.ParquetFile], columns: list[str]) -> Iterator[pa
                 yield batch.select(columns)
         except Exception as error:  # storage systems' errors have no common base
             raise SourceError(
-                f"a parquet file is damaged or out of reach: {error}. Fetch it again."
+                f"A parquet file is damaged or cannot be reached: {error}. Fetch it again."
             ) from error

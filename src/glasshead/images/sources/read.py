@@ -1,4 +1,4 @@
-"""Read a source into an image table; every image is decoded once, and those that cannot be are put aside."""
+"""Read a source into an image table; every image is decoded once, and unreadable ones are quarantined."""
 
 import logging
 from collections import Counter
@@ -22,7 +22,7 @@ SHOWN = 3  # examples in a message
 class Ingested(NamedTuple):
     """What reading a source gives.
 
-    quarantine: (file, reason), a row per file or row that was put aside. planted: (image_id, defect, detail), the
+    quarantine: (file, reason), a row for each unreadable file or row. planted: (image_id, defect, detail), the
     ground truth of planted defects. counts: images, quarantined, converted (not RGB), animated, and images by class
     and by given split.
     """
@@ -34,10 +34,10 @@ class Ingested(NamedTuple):
 
 
 def read_source(params: IngestParams, seed: int) -> Ingested:
-    """Read the source that `params` chooses; memory stays flat.
+    """Read the source that `params` chooses; memory use stays constant.
 
-    Raises SourceError where it is missing or empty, has fewer than two classes or repeated ids, or where the fraction
-    of bad files is above `max_bad_fraction`.
+    Raises SourceError if it is missing or empty, has fewer than two classes or repeated ids, or if the fraction of bad
+    files is above `max_bad_fraction`.
     """
     source = params.chosen.open(seed)
     inspection = _Inspection()
@@ -48,7 +48,7 @@ def read_source(params: IngestParams, seed: int) -> Ingested:
     _check_content(images, frame, params.source)
     if inspection.animated:
         names = _summary(inspection.animated)
-        logger.warning("%d images have several frames, the first counts: %s", *names)
+        logger.warning("%d images have several frames, of which the first is used: %s", *names)
     counts = inspection.counts() | {
         "source": params.source,
         "images": len(images),
@@ -60,7 +60,7 @@ def read_source(params: IngestParams, seed: int) -> Ingested:
 
 @dataclass
 class _Inspection:
-    """Decodes each record once and lets the sound ones pass; remembers everything else."""
+    """Decodes each record once and yields the readable ones; collects refused files, defects and counts."""
 
     refused: list[Refused] = field(default_factory=list)
     planted: list[tuple[str, str, str]] = field(default_factory=list)
@@ -101,7 +101,7 @@ class _Inspection:
 def _check_bad_fraction(sound: int, refused: list[Refused], params: IngestParams) -> None:
     total = sound + len(refused)
     if total == 0:
-        raise SourceError(f"ingest.source {params.source} is empty: it has no image at all.")
+        raise SourceError(f"ingest.source {params.source} is empty: it has no images.")
     if len(refused) > params.max_bad_fraction * total:
         examples = "; ".join(f"{file!r}: {reason}" for file, reason in refused[:SHOWN])
         raise SourceError(

@@ -1,4 +1,4 @@
-"""What lies at an fsspec address such as s3://bucket/folder: found, listed, read, with one error for all failures."""
+"""Listing and reading of files at an fsspec address such as s3://bucket/folder, with one error for all failures."""
 
 import importlib.util
 import re
@@ -14,7 +14,7 @@ from fsspec.registry import known_implementations
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from glasshead.errors import SourceError
-from glasshead.images.hidden import is_hidden
+from glasshead.images.sources.class_folders import is_hidden
 
 Address = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9+.-]*(://|::.*://)")]
 
@@ -26,12 +26,14 @@ def _without_file_protocol(value: Any) -> Any:
 Location = Annotated[
     Address | Path,
     Field(union_mode="left_to_right"),
-    BeforeValidator(_without_file_protocol),  # links and devices are refused on local paths alone
+    BeforeValidator(
+        _without_file_protocol
+    ),  # as only local paths are checked for links and devices
 ]
 
 
 class RemoteFile(NamedTuple):
-    """A file below the address: its name relative to it, and its size in bytes where the storage tells it."""
+    """A file below the address: its relative name, and its size in bytes if the storage tells it."""
 
     name: str
     size: int | None
@@ -51,7 +53,10 @@ class Remote:
 
     @classmethod
     def connect(cls, address: str) -> Self:
-        """Return what lies at `address`, chained ones (zip::s3://...) too; an absent package is a SourceError."""
+        """Return the file or folder at `address`, which may be chained (zip::s3://...).
+
+        Raises SourceError if a package that it needs is not installed.
+        """
         if absent := _absent_packages(address):
             raise SourceError(
                 f"{address} is reached through {' and '.join(absent)}, which is not installed: "
@@ -68,7 +73,7 @@ class Remote:
         return cls(address, system, root.rstrip("/"))
 
     def is_file(self) -> bool:
-        """Return whether the address is that of one file; what a web server lists as a page is a folder."""
+        """Return whether the address is that of a file; a page on a web server that lists files is a folder."""
         with reaching(self.address):
             is_folder = not self.root.endswith(".parquet") and self.system.isdir(self.root)
             return bool(self.system.isfile(self.root)) and not is_folder
@@ -99,7 +104,7 @@ class Remote:
                 yield RemoteFile(inner, self._size(inner, info), regular)
 
     def read(self, names: list[str]) -> list[bytes | FileNotFoundError | PermissionError]:
-        """Return the bytes of files, at once where the file system can; the error of one that is gone or forbidden."""
+        """Return the bytes of files, at once where the file system can; or the error if one is missing or forbidden."""
         paths = [self.path(name) for name in names]
         with reaching(self.address):
             read = self.system.cat_ranges(paths, None, None, on_error="return") if paths else []
@@ -112,7 +117,7 @@ class Remote:
         path = self.path(folder)
         with reaching(self.address):
             listed = self.system.ls(path, detail=True)
-            self.system.invalidate_cache(path)  # it would keep all that was ever listed in memory
+            self.system.invalidate_cache(path)  # or all listings would stay in memory
         paths = [(info["name"].strip("/"), info) for info in listed]
         inside = [
             (path_inside, info) for path_inside, info in paths if path_inside != path.strip("/")
@@ -131,11 +136,11 @@ class Remote:
 
 @contextmanager
 def reaching(address: str) -> Iterator[None]:
-    """Turn whatever fsspec and the packages behind it raise, which has no common base, into SourceError."""
+    """Turn the errors of fsspec and of the packages behind it, which have no common base, into SourceError."""
     try:
         yield
     except FileNotFoundError as error:
-        raise SourceError(f"{address} does not exist, or something in it: {error}.") from error
+        raise SourceError(f"{address} or something in it does not exist: {error}.") from error
     except Exception as error:
         raise SourceError(
             f"{address} cannot be read: {type(error).__name__}: {error}. Check the address, the network, and the "

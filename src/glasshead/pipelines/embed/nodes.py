@@ -9,10 +9,10 @@ from glasshead.embedding.local import embed_images as embed_here
 from glasshead.embedding.on_ray import embed_images_on_ray
 from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import ArtifactError
-from glasshead.images.prompts import write_prompts
 from glasshead.images.table import ImageTable
-from glasshead.images.taxonomy import Taxonomy
-from glasshead.models.clip import BackboneParams, load_encoder, processor_settings
+from glasshead.images.taxonomy import Taxonomy, write_prompts
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder, processor_settings
 from glasshead.models.text import load_text_encoder
 from glasshead.pipelines.embed.params import EmbedParams
 

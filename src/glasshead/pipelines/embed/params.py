@@ -6,7 +6,7 @@ from pydantic import BaseModel, NonNegativeInt, PositiveInt
 
 from glasshead.device import Device
 from glasshead.embedding.packed import Precision
-from glasshead.models.clip import Output
+from glasshead.models.towers import Output
 
 
 class RayParams(BaseModel, extra="forbid", frozen=True):

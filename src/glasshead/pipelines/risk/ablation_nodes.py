@@ -14,7 +14,8 @@ from glasshead.embedding.store import EmbeddingStore
 from glasshead.explainers.risk_maps import localiser
 from glasshead.images.risks import add_risk_labels
 from glasshead.images.table import ImageTable
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from glasshead.models.risk import POOLINGS, RiskAuditor
 from glasshead.models.store import VariantStore
 from glasshead.models.variants import fit_each, name_of

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from glasshead import __version__
-from glasshead.device import one_thread
+from glasshead.device import torch_threads
 from glasshead.embedding.spatial import open_spatial, store_spatial
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError
@@ -16,7 +16,8 @@ from glasshead.explainers.risk_maps import localiser
 from glasshead.images.fitting import fitting_digest
 from glasshead.images.risks import add_risk_labels, check_both_sides
 from glasshead.images.table import ImageTable
-from glasshead.models.clip import BackboneParams, load_encoder
+from glasshead.models.backbone import BackboneParams
+from glasshead.models.clip import load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead
 from glasshead.pipelines.risk.params import RiskParams
 from glasshead.pipelines.risk.rows import risk_rows
@@ -101,7 +102,7 @@ def fit_auditor(
         return auditor, pd.DataFrame(progress.history.epochs)
     # Followed from epoch to epoch; nothing is chosen by it, as masks are no labels of images.
     localise = localiser(images, splits[1], encoder.prepare, encoder.input_size, WATCHED)
-    with one_thread():  # steps are short
+    with torch_threads(1):  # steps are short
         history = train_risk_head(head, train, validation, parameters.training, seed, localise)
     _log_outcome(head, train, validation, history, parameters)
     encoder.cpu()  # it may have computed features on another device

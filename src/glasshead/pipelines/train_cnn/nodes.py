@@ -13,9 +13,8 @@ from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.cnn import SMALLEST, CNNClassifier, build_cnn
-from glasshead.models.inference import logits_of
+from glasshead.models.inference import flip_tta, logits_of
 from glasshead.models.processor import resize_and_crop
-from glasshead.models.tta import flip_tta
 from glasshead.pipelines.train_cnn.params import TrainCNNParams
 from glasshead.seeds import stream_seed
 from glasshead.training.augment import Augmentation

@@ -8,15 +8,15 @@ import pandas as pd
 import torch
 
 from glasshead import __version__
-from glasshead.device import one_thread
+from glasshead.device import torch_threads
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import BackboneError, ParameterError
 from glasshead.images.fitting import fitting_digest
-from glasshead.images.prompts import class_prompts
 from glasshead.images.table import ImageTable
-from glasshead.images.taxonomy import Taxonomy
+from glasshead.images.taxonomy import Taxonomy, class_prompts
+from glasshead.models.backbone import BackboneParams
 from glasshead.models.classifier import Concept
-from glasshead.models.clip import BackboneParams, load_encoder_with_key
+from glasshead.models.clip import load_encoder_with_key
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.probe import LinearProbe, fit_linear_probe
 from glasshead.models.text import has_text_tower, load_text_encoder, zero_shot_logits
@@ -163,7 +163,9 @@ def _fit(
     dimension = train.embeddings.shape[1]
     bottleneck = Bottleneck(dimension, widths, classes, parameters.hidden, parameters.meta_hidden)
     bottleneck.standardise_by(train.embeddings)
-    with one_thread():  # steps are short, but waiting for other threads on a busy machine is not
+    with torch_threads(
+        1
+    ):  # steps are short, but waiting for other threads on a busy machine is not
         history = train_bottleneck(bottleneck, train, validation, parameters.training, seed)
     return bottleneck, history
 

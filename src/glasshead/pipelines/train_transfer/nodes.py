@@ -10,7 +10,8 @@ from glasshead.device import choose_device, torch_threads
 from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
 from glasshead.images.pixels import common_side
 from glasshead.images.table import ImageTable
-from glasshead.models.pretrained import TransferClassifier, build_transfer
+from glasshead.models.pretrained import build_transfer
+from glasshead.models.transfer import TransferClassifier
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.seeds import stream_seed
 from glasshead.training.augment import Augmentation
