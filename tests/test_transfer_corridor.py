@@ -99,7 +99,7 @@ class TestEnsemble:
         result = run("--pipelines=ensemble")
         assert result.exit_code == 1
         assert "There is no Classifier 'cnn'" in result.stderr
-        assert "there are: transfer" in result.stderr
+        assert "which holds transfer" in result.stderr
         assert "Traceback" not in result.stderr
 
     def test_it_walks_the_corridor_on_what_is_trained(

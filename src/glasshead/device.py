@@ -90,7 +90,7 @@ def halve_batch(
         ) from error
     if device == "cuda":
         torch.cuda.empty_cache()
-    logger.warning("%d images at once do not fit into memory; continuing with %d", size, size // 2)
+    logger.warning("Out of memory with %d images at once; continuing with %d", size, size // 2)
     return size // 2
 
 

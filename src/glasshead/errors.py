@@ -82,9 +82,7 @@ def wrong_values(error: ValidationError, block: str) -> Iterator[str]:
         path = ".".join([block, *names])
         if refusal["type"] == "extra_forbidden":
             yield f"There is no parameter {path}."
-        elif (
-            refusal["type"] == "value_error"
-        ):  # from a validator of ours, whose message is complete
+        elif refusal["type"] == "value_error":  # from a validator of ours, with a whole message
             yield str(refusal["ctx"]["error"])
         elif refusal["type"] == "missing":
             yield f"{path} is missing."

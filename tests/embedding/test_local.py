@@ -230,7 +230,7 @@ def test_out_of_memory_halves_the_batch_and_changes_nothing_else(store, caplog, 
     embeddings, summary = embed(greys, store, Greedy(most), batch_size=16, shard_rows=16)
     np.testing.assert_allclose(embeddings.values[:], expected(greys), atol=1e-6)
     assert summary["embed/encoded"] == len(greys)
-    assert ("16 images at once do not fit" in caplog.text) == (most < 16)
+    assert ("Out of memory with 16 images" in caplog.text) == (most < 16)
 
 
 def test_one_image_that_is_too_much_is_a_typed_error(store):

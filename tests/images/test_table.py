@@ -10,7 +10,7 @@ import pytest
 from kedro.io import DatasetError
 from PIL import Image
 
-from glasshead.datasets.image_table import ImageTableDataset
+from glasshead.datasets.atomic import ImageTableDataset
 from glasshead.errors import ArtifactError
 from glasshead.images import table as table_module
 from glasshead.images.table import ImageTable, Record

@@ -48,10 +48,10 @@ def test_only_complete_ones_count(store):
 
 
 def test_a_missing_one_is_named_with_those_that_are_there(store):
-    with pytest.raises(ArtifactError, match=r"no Classifier 'two' in .*; there is none yet"):
+    with pytest.raises(ArtifactError, match=r"no Classifier 'two' in .*, which holds none yet"):
         store.load("two")
     store.save("one", tiny(1))
-    with pytest.raises(ArtifactError, match=r"no Classifier 'two' in .*; there are: one"):
+    with pytest.raises(ArtifactError, match=r"no Classifier 'two' in .*, which holds one"):
         store.load("two")
 
 

@@ -7,7 +7,7 @@ import yaml
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.runner import SequentialRunner
 
-from glasshead.datasets.image_table import ImageTableDataset
+from glasshead.datasets.atomic import ImageTableDataset
 from glasshead.images.sources.params import IngestParams
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.ingest import create_pipeline

@@ -11,7 +11,6 @@ from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
 from glasshead.errors import ArtifactError, SplitError, TaxonomyError
-from glasshead.images.means import mean_images
 from glasshead.images.scenes import CLASSES
 from glasshead.images.sources.base import plain_record
 from glasshead.images.sources.params import IngestParams
@@ -27,7 +26,7 @@ from glasshead.pipelines.preprocess.nodes import (
     report_duplicates,
 )
 from glasshead.pipelines.preprocess.params import PreprocessParams
-from glasshead.reporting.data_figures import class_balance_figure
+from glasshead.reporting.data_figures import class_balance_figure, mean_images
 
 BASE = Path(__file__).parents[2] / "conf" / "base"
 FIGURES = ("class_balance_figure", "mean_images_figure")

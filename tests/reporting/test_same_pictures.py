@@ -19,7 +19,6 @@ import glasshead.reporting
 from glasshead.calibration.metrics import ReliabilityCurve
 from glasshead.datasets.atomic import AtomicFigure
 from glasshead.explainers.measures import Measure
-from glasshead.images.means import MeanImage
 from glasshead.reporting.answer_maps_figure import plot_answer_maps
 from glasshead.reporting.comparison_figures import comparison_figure
 from glasshead.reporting.concept_figures import (
@@ -30,7 +29,7 @@ from glasshead.reporting.concept_figures import (
     plot_shapley_mistake,
     plot_shapley_right,
 )
-from glasshead.reporting.data_figures import class_balance_figure, mean_images_figure
+from glasshead.reporting.data_figures import MeanImage, class_balance_figure, mean_images_figure
 from glasshead.reporting.evaluation_figures import (
     class_recall_figure,
     confused_pairs_figure,

@@ -81,13 +81,13 @@ def test_an_explanation_is_named_and_a_method_that_failed_is_warned_of(project):
     Draft202012Validator(SCHEMA).validate(record)
     assert Path(record["explanation"]).parent == Path("why")
     assert Path(record["explanation"]).is_file()
-    assert "saliency fails the randomisation check for heads" in result.stderr
+    assert "Do not trust saliency for heads" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--classifier", "cnn"], 1, "no Classifier 'cnn' in data/06_models; there are: heads."),
+        (["--classifier", "cnn"], 1, "no Classifier 'cnn' in data/06_models, which holds heads."),
         (["--explain", "magic"], 1, "there is no such method. Choose one of saliency"),
         (["--csv", "."], 2, "is a directory"),
         (["--json", "--csv", "x.csv"], 2, "exclude each other"),

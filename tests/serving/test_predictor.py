@@ -94,7 +94,7 @@ def test_a_bad_image_keeps_its_place(predictor, pictures):
 
 def test_a_single_image_must_stand_in_a_list(predictor, pictures):
     for given in ("cat.png", Path("cat.png"), b"", pictures[0]):
-        with pytest.raises(TypeError, match="as a list"):
+        with pytest.raises(TypeError, match="a list of images"):
             predictor.predict(given)
 
 

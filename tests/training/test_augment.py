@@ -173,10 +173,6 @@ class TestFlip:
         again, _ = augmented(images[order], epoch=1, flip="alternating")
         assert torch.equal(found[order], again)
 
-    def test_alternating_ones_need_the_epoch(self):
-        with pytest.raises(ParameterError, match="need the epoch"):
-            augmented(pixels(), flip="alternating")
-
     @pytest.mark.parametrize(
         "images",
         [pixels(2000, 3), flat(list(range(256))).byte(), torch.eye(768).view(-1, 3, 16, 16)],

@@ -569,9 +569,8 @@ class TestFailing:
             ({"params": {"precision": "float16"}}, "float16"),
             ({"params": {"class_weights": (1.0, 2.0)}}, "2 values for 3 classes"),
             ({"model": nn.Sequential(nn.Flatten(), nn.Linear(192, 2))}, "gives 2 logits"),
-            ({"phases": []}, "no phase"),
         ],
-        ids=["precision", "weights", "logits", "phases"],
+        ids=["precision", "weights", "logits"],
     )
     def test_what_does_not_fit_is_refused(self, change, message):
         with pytest.raises(ParameterError, match=message):

@@ -17,7 +17,6 @@ from glasshead.training.phases import (
     Strategy,
     StrategyParams,
     build_phases,
-    check_phases,
     freeze_others,
     frozen_as_before,
     one_phase,
@@ -91,22 +90,6 @@ def test_a_frozen_backbone_drops_nothing_but_the_dropout_below_the_head_stays(ar
     freeze_others(model, one_phase(get_model(architecture, num_classes=2), 1))
     set_training_mode(model)
     assert all(module.training for module in model.modules())
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ([], "no phase"),
-        ([phase("0.weight", "head.bias")], r"lacks: head\.bias"),
-        ([phase()], "trains no parameter"),
-        ([phase("0.weight", "0.weight")], "more than once"),
-        ([phase("0.weight", epochs=0)], "`epochs`"),
-        ([phase("0.weight", rate=0)], "rates"),
-    ],
-)
-def test_a_phase_that_cannot_be_trained_is_refused(wrong, message):
-    with pytest.raises(ParameterError, match=message):
-        check_phases(network(), wrong)
 
 
 def build(strategy: Strategy, epochs: int = 10, **params: float) -> tuple[Phase, ...]:

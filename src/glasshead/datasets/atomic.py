@@ -1,4 +1,4 @@
-"""Kedro datasets for JSON, tables, figures, arrays, bytes: atomic, reproducible by byte, never unpickled on loading."""
+"""Kedro datasets for single files: written atomically, reproducible by byte, and never unpickled on loading."""
 
 import base64
 import csv
@@ -20,6 +20,7 @@ from PIL import Image
 from glasshead.datasets.paths import Loaded, PathDataset, Saved
 from glasshead.errors import ArtifactError, GlassheadError
 from glasshead.files import write_atomically
+from glasshead.images.table import ImageTable
 
 
 class AtomicFile(PathDataset[Saved, Loaded], Generic[Saved, Loaded]):
@@ -186,6 +187,26 @@ class AtomicArrays(AtomicFile[dict[str, np.ndarray], dict[str, np.ndarray]]):
                 name.removesuffix(".npy"): _read_member(archive, name)
                 for name in archive.namelist()
             }
+
+
+class ImageTableDataset(PathDataset[ImageTable, ImageTable]):
+    """An `ImageTable` as one Arrow file; loading maps it, so that its images stay on disk.
+
+    Raises ArtifactError if the file is missing, damaged or of another format, or cannot be written.
+    """
+
+    def save(self, data: ImageTable) -> None:
+        """Stream `data` to a temporary file, then move it into place."""
+        with write_atomically(self._filepath) as temporary:
+            data.write(temporary)
+
+    def load(self) -> ImageTable:
+        """Map the file."""
+        return ImageTable.open(self._filepath)
+
+    def preview(self, nrows: int = 20) -> TablePreview:
+        """Return the first rows for Kedro-Viz, without the images."""
+        return TablePreview(json.loads(self.load().frame().head(nrows).to_json(orient="split")))
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -13,16 +13,12 @@ if TYPE_CHECKING:  # torch and transformers take seconds to import
 
 
 class ClassifierDataset(ModelDataset["Classifier"]):
-    """A Classifier in the folder `filepath`; raises ArtifactError where it is missing or damaged."""
+    """A Classifier in the folder `filepath`; ArtifactError if it is missing or damaged."""
 
     def load(self) -> "Classifier":
         """Return the Classifier, in evaluation mode."""
         from glasshead.models.classifier import Classifier
 
-        if not self._exists():
-            raise ArtifactError(
-                f"There is no Classifier in {self._filepath}. Run the pipeline that trains it."
-            )
         return Classifier.load(self._filepath)
 
     def _exists(self) -> bool:
@@ -71,7 +67,7 @@ class CheckpointsDataset(StoreDataset["CheckpointFolder"]):
 class NanoClipDataset(ModelDataset["NanoClip"]):
     """Model, tokenizer and processor in the folder `filepath`, in the layout of a hub repository.
 
-    Raises ArtifactError where they are missing or damaged.
+    Raises ArtifactError if they are missing or damaged.
     """
 
     def load(self) -> "NanoClip":

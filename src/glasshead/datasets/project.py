@@ -15,7 +15,7 @@ def open_project(folder: Path | None = None) -> DataCatalog:
 
     The project's root becomes the working directory, as its paths start there. No session is opened and no run tracked.
 
-    Raises ParameterError where there is no project.
+    Raises ParameterError if there is no project.
     """
     start = (folder or Path.cwd()).resolve()
     root = find_kedro_project(start)

@@ -1,12 +1,13 @@
-"""Shared by the engines: the progress bar, and the summary of a run."""
+"""Parts that both engines use: the type of their images, the progress bar, and the summary of a run."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -15,6 +16,19 @@ from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import Embeddings
 
 Rows = TypeVar("Rows", Tensor, np.ndarray)
+
+
+class HashedImages(Protocol):
+    """What every engine needs of an image table."""
+
+    def ids(self) -> pd.Series:
+        """Return the image ids in row order."""
+
+    def hashes(self) -> np.ndarray:
+        """Return the SHA-256 of each image's encoded bytes in row order, (n, 32) uint8."""
+
+    def release(self) -> None:
+        """Release the memory of images that were read."""
 
 
 @contextmanager
@@ -58,24 +72,21 @@ class Work:
         """Return the summary of a run that made `embeddings` in `seconds`."""
         n_cached = len(embeddings) - self.images
         shape = list(embeddings.values.shape[1:])
-        return {
+        summary = {
             "embed/encoded": self.images,
             "embed/cached": n_cached,
             "embed/hit_fraction": n_cached / len(embeddings),
-            "embed/images_per_second": None,
+            "embed/images_per_second": self.images / self.encoding_seconds if self.images else None,
             "embed/shape": shape,
             "embed/mean_l2_norm": _mean_norm(embeddings.values),
             "embed/seconds": seconds,
             "embed/device": self.device,
             "embed/precision": self.precision,
             "embed/batch_size": self.batch_size,
-        } | (self._speed() if self.images else {})
-
-    def _speed(self) -> dict[str, float]:
-        return {
-            "embed/images_per_second": self.images / self.encoding_seconds,
-            "embed/gflops_per_second": self.flops / self.encoding_seconds / 1e9,
         }
+        if self.images:
+            summary["embed/gflops_per_second"] = self.flops / self.encoding_seconds / 1e9
+        return summary
 
 
 def _mean_norm(values: Any) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from glasshead.device import Device, computed_ahead, copied_ahead, keep_freed_memory, torch_threads
 from glasshead.embedding.counting import CountingEncoder
-from glasshead.embedding.engines import Work, progress_bar
+from glasshead.embedding.engines import HashedImages, Work, progress_bar
 from glasshead.embedding.hashes import HashIndex, PixelImages
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
@@ -32,20 +32,11 @@ _NAMED = 10  # images named in an error
 
 
 @runtime_checkable
-class Images(Protocol):
-    """What the engine needs of an image table."""
-
-    def ids(self) -> pd.Series:
-        """Return the image ids in row order."""
-
-    def hashes(self) -> np.ndarray:
-        """Return the SHA-256 of each image's encoded bytes in row order, (n, 32) uint8."""
+class Images(HashedImages, Protocol):
+    """What this engine needs of an image table."""
 
     def pil(self, row: int) -> Image.Image:
         """Return the image of `row` as RGB."""
-
-    def release(self) -> None:
-        """Release the memory of images that were read."""
 
 
 def embed_images(

@@ -14,12 +14,11 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-import pandas as pd
 import torch
 
 from glasshead.device import Device, choose_device
 from glasshead.embedding.counting import CountingEncoder, choose_precision
-from glasshead.embedding.engines import Work, progress_bar
+from glasshead.embedding.engines import HashedImages, Work, progress_bar
 from glasshead.embedding.local import check_failures, choose_batch_size, missing_rows, split
 from glasshead.embedding.packed import Precision
 from glasshead.embedding.ray_connection import import_ray, ray_connected, ray_started
@@ -34,20 +33,11 @@ _STARTS = 3  # workers in a row that may die before their first batch
 
 
 @runtime_checkable
-class Images(Protocol):
-    """What the engine needs of an image table."""
-
-    def ids(self) -> pd.Series:
-        """Return the image ids in row order."""
-
-    def hashes(self) -> np.ndarray:
-        """Return the SHA-256 of each image's encoded bytes in row order, (n, 32) uint8."""
+class Images(HashedImages, Protocol):
+    """What this engine needs of an image table."""
 
     def encoded(self, row: int) -> bytes:
         """Return the encoded bytes of `row`."""
-
-    def release(self) -> None:
-        """Release the memory of images that were read."""
 
 
 class Encoded(NamedTuple):

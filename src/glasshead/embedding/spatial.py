@@ -3,7 +3,6 @@
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor
 from glasshead.device import Device, FittingBatches, choose_device
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.packed import Precision
-from glasshead.embedding.store import EmbeddingStore, StoredRows
+from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, EmbeddingError
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
@@ -99,17 +98,7 @@ def open_spatial(
         raise EmbeddingError(
             f"{(~rows.found).sum()} of {len(rows)} images have no spatial features in the store. {NEXT}"
         )
-    return StoredFeatures(rows)
-
-
-@dataclass(frozen=True)
-class StoredFeatures:
-    """Features read from memory-mapped shards."""
-
-    stored: StoredRows
-
-    def __call__(self, rows: Int[np.ndarray, " b"]) -> Float[Tensor, "b ..."]:
-        return torch.from_numpy(self.stored[rows])
+    return lambda chosen: torch.from_numpy(rows[chosen])
 
 
 class EncodedFeatures:

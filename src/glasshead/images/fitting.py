@@ -68,9 +68,8 @@ def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n
     identity = ["image_id", "label", "content_hash"]
     frame = images.frame()[identity]
     rows = pd.Index(frame["image_id"]).get_indexer(pd.Index(samples["image_id"]))
-    if (rows < 0).any() or (
-        frame.iloc[rows].to_numpy(object) != samples[identity].to_numpy(object)
-    ).any():
+    known = frame.iloc[rows].to_numpy(object)
+    if (rows < 0).any() or (known != samples[identity].to_numpy(object)).any():
         raise ArtifactError(
             "The rows to train on do not match the image table. Run the whole pipeline of the training."
         )

@@ -61,7 +61,7 @@ class Shortcut(BaseModel, extra="forbid", frozen=True):
 
 
 class Defects(BaseModel, extra="forbid", frozen=True):
-    """Planted defects, off by default; each planted row stands in the ground-truth table."""
+    """Planted defects, off by default; the ground-truth table lists each affected row."""
 
     shortcut: Shortcut = Shortcut()
     label_noise: float = Rate  # fraction of train rows with another class's label

@@ -12,7 +12,6 @@ from typing import Any, Self, TypedDict
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from PIL import Image
 
 from glasshead.errors import ArtifactError
@@ -129,12 +128,12 @@ class ImageTable:
             stop = start + len(chunk)
             text = bytes.fromhex("".join(chunk.to_pylist()))
             hashes[start:stop] = np.frombuffer(text, np.uint8).reshape(-1, 32)
-            self.release()  # or all columns of a large table would stand in memory
+            self.release()  # or all columns of a large table would be in memory
             start = stop
         return hashes
 
     def encoded(self, row: int) -> bytes:
-        """Return the encoded bytes of `row`; raises ArtifactError where they are not those that were written."""
+        """Return the encoded bytes of `row`; ArtifactError if they have changed since they were written."""
         data: bytes = self._images[row].as_py()
         if content_hash(data) != self._hashes[row].as_py():
             name = self._table["image_id"][row].as_py()
@@ -173,21 +172,16 @@ class ImageTable:
     def check_rows(self, samples: pd.DataFrame) -> None:
         """Raise ArtifactError unless `samples` have the ids, labels and contents of these images, in order."""
         identity = ["image_id", "label", "content_hash"]
-        frame = self.frame()
-        if (
-            len(samples) != len(frame)
-            or not (samples[identity].to_numpy(object) == frame[identity].to_numpy(object)).all()
-        ):
+        rows = self.frame()[identity].to_numpy(object)
+        if not np.array_equal(samples[identity].to_numpy(object), rows):
             raise ArtifactError(
                 "The samples do not match the image table. Run the preprocess pipeline again."
             )
 
     def repeated_ids(self) -> list[str]:
         """Return the image ids that more than one row has."""
-        counted = pc.value_counts(self._table["image_id"])
-        return list(
-            counted.filter(pc.greater(counted.field("counts"), 1)).field("values").to_pylist()
-        )
+        ids = self.ids()
+        return ids[ids.duplicated()].unique().tolist()
 
 
 def check_predictions(images: ImageTable, samples: pd.DataFrame, predictions: pd.DataFrame) -> None:

@@ -134,7 +134,7 @@ def parse_taxonomy(
     except (ValidationError, TypeError, AttributeError) as error:
         raise TaxonomyError(
             f"Taxonomy {name!r} is malformed: {plain_validation(str(error))}\nNames must be text: YAML "
-            "reads yes, no and numbers as something else unless they stand in quotes."
+            "reads yes, no and numbers as something else unless they are in quotes."
         ) from error
     if not subtasks:
         raise TaxonomyError(f"Taxonomy {name!r} has no subtasks.")

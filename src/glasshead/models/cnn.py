@@ -111,19 +111,12 @@ def build_cnn(
 
     `mean` and `std` are those of train pixels in [0, 1], by channel. `width` scales all channel counts.
 
-    Raises ParameterError: an unknown architecture, images smaller than 16 pixels a side, a width that is not positive,
-    or a channel that does not vary.
+    Raises ParameterError if images are smaller than 16 pixels a side, or a channel does not vary.
     """
-    if architecture not in ARCHITECTURES:
-        raise ParameterError(
-            f"There is no architecture {architecture!r}. Choose one of {', '.join(ARCHITECTURES)}."
-        )
     if input_size < SMALLEST:
         raise ParameterError(
             f"The input size is {input_size}; networks halve the side three times and need at least {SMALLEST} pixels."
         )
-    if not width > 0:
-        raise ParameterError(f"The width factor is {width}; it must be above 0.")
     if not min(std) > 0:
         raise ParameterError(
             f"The standard deviation of the train pixels is {tuple(std)}: a constant channel cannot be "

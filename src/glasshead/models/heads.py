@@ -5,7 +5,7 @@ probabilities.
 After Koh et al. 2020, "Concept Bottleneck Models", arXiv:2007.04612.
 """
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, UInt8
@@ -73,10 +73,41 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
 
 
-class GlassHeads(Classifier):
-    """A frozen CLIP image encoder and a bottleneck; saved without the encoder, which is named and hashed."""
+class EncoderClassifier(Classifier):
+    """A trained part that reads a frozen CLIP image encoder; saved without the encoder, which is named and hashed.
+
+    Attributes:
+        trained: the name of the attribute that holds the trained part, whose `shape` goes into the settings.
+    """
+
+    trained: ClassVar[str]
+    encoder: ImageEncoder
+
+    @property
+    def encoder_key(self) -> str:
+        """The key of the encoder whose outputs the trained part reads."""
+        return self.encoder.key
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The encoder by name, revision, output and key, and the shape of the trained part."""
+        return {**self.encoder.named, self.trained: getattr(self, self.trained).shape}
+
+    def own_state(self) -> dict[str, Tensor]:
+        """Return the weights of the trained part alone."""
+        weights = getattr(self, self.trained).state_dict()
+        return {f"{self.trained}.{name}": value for name, value in weights.items()}
+
+    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
+        """Resize and crop as the CLIP processor does."""
+        return self.encoder.prepare(images)
+
+
+class GlassHeads(EncoderClassifier):
+    """A frozen CLIP image encoder and a bottleneck."""
 
     kind = "heads"
+    trained = "bottleneck"
 
     def __init__(
         self,
@@ -91,19 +122,9 @@ class GlassHeads(Classifier):
         self.bottleneck = bottleneck
 
     @property
-    def encoder_key(self) -> str:
-        """The key of the encoder whose embeddings the heads read."""
-        return self.encoder.key
-
-    @property
     def meta_learner(self) -> nn.Module:
         """The network from concept probabilities to class logits."""
         return self.bottleneck.meta
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The encoder by name, revision, output and key, and the bottleneck's shape."""
-        return {**self.encoder.named, "bottleneck": self.bottleneck.shape}
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
@@ -118,14 +139,6 @@ class GlassHeads(Classifier):
             concepts_of(described),
             described["provenance"],
         )
-
-    def own_state(self) -> dict[str, Tensor]:
-        """Return the bottleneck's weights alone."""
-        return {f"bottleneck.{name}": value for name, value in self.bottleneck.state_dict().items()}
-
-    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
-        """Resize and crop as the CLIP processor does."""
-        return self.encoder.prepare(images)
 
     def embed(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """Return CLIP embeddings of images in [0, 1]."""

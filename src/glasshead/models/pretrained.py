@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import BaseModel, PositiveFloat, PositiveInt
 
 from glasshead.errors import ParameterError
@@ -13,7 +12,7 @@ from glasshead.models.imagenet import PretrainedWeights, load_imagenet, with_ima
 from glasshead.models.interpolation import Interpolation
 from glasshead.models.stages import Architecture
 from glasshead.models.transfer import TransferClassifier
-from glasshead.seeds import stream_seed
+from glasshead.seeds import stream_seed, torch_seeded
 
 
 class PretrainedParams(BaseModel, extra="forbid", frozen=True):
@@ -49,8 +48,7 @@ def build_transfer(
         ArtifactError: no Classifier in the folder, or a damaged one.
     """
     weights = _find_weights(params)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(stream_seed(seed, "transfer"))
+    with torch_seeded(stream_seed(seed, "transfer")):
         classifier = TransferClassifier(
             classes,
             input_size,

@@ -9,13 +9,12 @@ from typing import Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
-from PIL import Image
+from jaxtyping import Float
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from glasshead.models.classifier import Classifier
 from glasshead.models.clip import ImageEncoder, load_described_encoder
+from glasshead.models.heads import EncoderClassifier
 
 Pooling = Literal["average", "max", "top_k_mean", "attention"]
 POOLINGS: tuple[Pooling, ...] = ("average", "max", "top_k_mean", "attention")
@@ -211,13 +210,14 @@ def _count(fraction: float, places: int, narrowed: float = 1.0) -> int:
     return max(1, round(max(fraction, 1 / places) ** narrowed * places))
 
 
-class RiskAuditor(Classifier):
-    """A frozen CLIP image encoder and a risk head; saved without the encoder, which is named and hashed.
+class RiskAuditor(EncoderClassifier):
+    """A frozen CLIP image encoder and a risk head.
 
     Its classes are the risks. An image may have several, and each has its own probability.
     """
 
     kind = "risk"
+    trained = "head"
     output = "sigmoid"
 
     def __init__(
@@ -232,16 +232,6 @@ class RiskAuditor(Classifier):
         self.as_map = AsMap()
         self.head = head
 
-    @property
-    def encoder_key(self) -> str:
-        """The key of the encoder whose features the head reads."""
-        return self.encoder.key
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The encoder by name, revision, output and key, and the head's shape."""
-        return {**self.encoder.named, "head": self.head.shape}
-
     @classmethod
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
         """Load the encoder it names and build the head; another encoder under that name is refused."""
@@ -250,14 +240,6 @@ class RiskAuditor(Classifier):
         params = RiskHeadParams(**shape["params"])
         head = RiskHead(shape["dimension"], shape["risks"], params)
         return cls(encoder, head, tuple(described["classes"]), described["provenance"])
-
-    def own_state(self) -> dict[str, Tensor]:
-        """Return the head's weights alone."""
-        return {f"head.{name}": value for name, value in self.head.state_dict().items()}
-
-    def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
-        """Resize and crop as the CLIP processor does."""
-        return self.encoder.prepare(images)
 
     def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h w"]:
         """Return the frozen features of images in [0, 1]."""

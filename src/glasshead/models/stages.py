@@ -40,9 +40,7 @@ def _features(*ends: int, last: tuple[str, ...] = ()) -> dict[str, tuple[str, ..
 
 
 _RESNET = Anatomy(
-    {"stem": ("conv1", "bn1")} | {f"stage{k}": (f"layer{k}",) for k in (1, 2, 3, 4)},
-    "fc",
-    "layer4",
+    {"stem": ("conv1", "bn1")} | {f"stage{k}": (f"layer{k}",) for k in (1, 2, 3, 4)}, "fc", "layer4"
 )
 _VIT_LAYERS = [f"encoder.layers.encoder_layer_{k}" for k in range(12)]
 

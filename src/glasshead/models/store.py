@@ -32,9 +32,9 @@ class ClassifierStore:
     def load(self, name: str) -> Classifier:
         """Return the Classifier `name`, in evaluation mode; ArtifactError if there is none or it is damaged."""
         if name not in self.names():
-            there = f"there are: {', '.join(self.names())}" if self.names() else "there is none yet"
             raise ArtifactError(
-                f"There is no Classifier {name!r} in {self.path}; {there}. Run the pipeline that trains it first."
+                f"There is no Classifier {name!r} in {self.path}, which holds {', '.join(self.names()) or 'none yet'}. "
+                "Run the pipeline that trains it first."
             )
         return Classifier.load(self.folder(name))
 

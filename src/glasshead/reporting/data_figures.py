@@ -1,12 +1,16 @@
-"""Figures of `preprocess`: what the data holds. Colours are Okabe & Ito's."""
+"""Figures of `preprocess`: what the data holds, and its mean images. Colours are Okabe & Ito's."""
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from matplotlib.figure import Figure
+from PIL import Image
 
-from glasshead.images.means import MeanImage
+from glasshead.images.table import ImageTable
 from glasshead.reporting.figures import new_figure, plain
 
 COLOURS = {
@@ -15,7 +19,8 @@ COLOURS = {
     "calibration": "#E69F00",
     "test": "#D55E00",
 }
-MAX_CLASSES = 60  # beyond, a figure would not be legible
+MAX_CLASSES = 60  # a figure of more classes would not be legible
+LARGEST = 128  # pixels a side; a larger mean image shows no more detail
 
 
 def class_balance_figure(samples: pd.DataFrame) -> Figure:
@@ -45,6 +50,32 @@ def class_balance_figure(samples: pd.DataFrame) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=len(COLOURS), frameon=False)
     return figure
+
+
+class MeanImage(NamedTuple):
+    """`pixels` in [0, 1], and the number of images they are the mean of."""
+
+    pixels: Float[np.ndarray, "h w 3"]
+    n: int
+
+
+def mean_images(images: ImageTable, labels: pd.Series) -> dict[str, MeanImage]:
+    """Return the mean of the images of each label; the index of `labels` holds their rows.
+
+    Images are read one at a time and resized to one square, whose side is the shorter one of the first image, at most
+    128 pixels.
+    """
+    sums: dict[str, np.ndarray] = {}
+    side = min(*images.pil(labels.index[0]).size, LARGEST) if len(labels) else 0
+    for row, label in zip(labels.index, labels, strict=True):
+        image = images.pil(int(row)).resize((side, side), Image.Resampling.BILINEAR)
+        total = sums.setdefault(label, np.zeros((side, side, 3)))
+        total += np.asarray(image)
+    counts = labels.value_counts()
+    return {
+        label: MeanImage(sums[label] / (255 * n), int(n))
+        for label, n in zip(counts.index, counts, strict=True)
+    }
 
 
 def mean_images_figure(means: Mapping[str, MeanImage], classes: Sequence[str]) -> Figure:

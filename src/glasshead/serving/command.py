@@ -1,4 +1,4 @@
-"""`glasshead predict`: options in, predictions on stdout. Neither Kedro nor MLflow is imported, and torch late."""
+"""The command `glasshead predict`. It imports neither Kedro nor MLflow, and torch only after checking its input."""
 
 import json
 import sys
@@ -24,10 +24,10 @@ REPORTING = Path("data/08_reporting")
 
 
 class Command(click.Command):
-    """A command in which an error that the user can mend is one message, and Ctrl-C exits with 130."""
+    """A command that shows a GlassheadError as one message, and that exits with 130 after Ctrl-C."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run; raises ClickException for a GlassheadError."""
+        """Run the command; a GlassheadError becomes a ClickException."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -39,16 +39,16 @@ class Command(click.Command):
 @click.command("predict", cls=Command)
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE…")
 @click.option("--classifier", "name", default="heads", show_default=True, metavar="NAME",
-              help="One in data/06_models, by name, or the folder of one.")  # fmt: skip
+              help="Name of a classifier in data/06_models, or its folder.")  # fmt: skip
 @click.option("--explain", metavar="METHOD",
-              help="Explain each prediction by a method such as integrated_gradients, as a PNG.")  # fmt: skip
+              help="Write a PNG that explains each prediction by METHOD, such as integrated_gradients.")  # fmt: skip
 @click.option("--explanations", default="explanations", show_default=True, metavar="FOLDER",
-              type=click.Path(file_okay=False), help="Where explanations go.")  # fmt: skip
+              type=click.Path(file_okay=False), help="The folder of the PNGs.")  # fmt: skip
 @click.option("--top", default=3, show_default=True, type=click.IntRange(min=1),
-              help="How many classes to show.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, for programs.")
+              help="The number of classes to print.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each image.")
 @click.option("--csv", "table", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-              help="Write a table with all probabilities instead.")  # fmt: skip
+              help="Write a table with all probabilities to FILE instead.")  # fmt: skip
 @click.pass_context
 def predict(
     ctx: click.Context,
@@ -60,11 +60,11 @@ def predict(
     as_json: bool,
     table: Path | None,
 ) -> None:
-    """Say what is in each IMAGE: a file, a folder with all that is in it, or a quoted glob.
+    """Predict the class of each IMAGE: a file, a folder with its subfolders, or a quoted glob.
 
-    A line an image: its class with the calibrated confidence, and whether the classifier abstains, as
-    calibrate.target_error demands. An image that cannot be used has the reason on its line, and the command then
-    exits with 3; with 1 where it could not begin, 2 for a wrong option, 130 after Ctrl-C.
+    Prints a line for each image: its class with the calibrated confidence, and whether the classifier abstains to meet
+    calibrate.target_error. For an image that cannot be used, the line gives the reason, and the command exits with 3.
+    It exits with 1 if it cannot start, with 2 for a wrong option, and with 130 after Ctrl-C.
     """
     if as_json and table:
         raise click.UsageError("--json and --csv exclude each other.")
@@ -90,34 +90,34 @@ def predict(
 
 
 def _folder(name: str) -> Path:
-    """Return the folder of the Classifier `name`, itself a folder or one of the project's that we are in."""
+    """Return the folder of the Classifier `name`, which is a folder or the name of one in the current project."""
     if (Path(name) / "classifier.json").is_file():
         return Path(name)
     root = _project()
-    there = sorted(path.parts[-3] for path in root.glob(f"{MODELS}/*/calibrated/classifier.json"))
-    if name in there:
+    names = sorted(path.parts[-3] for path in root.glob(f"{MODELS}/*/calibrated/classifier.json"))
+    if name in names:
         return root / MODELS / name / "calibrated"
-    known = f"there are: {', '.join(there)}" if there else "there is none yet"
     raise ArtifactError(
-        f"There is no Classifier {name!r} in {MODELS}; {known}. Run its pipeline first (`kedro run` for heads), or "
-        "name the folder of one."
+        f"There is no Classifier {name!r} in {MODELS}, which holds {', '.join(names) or 'none yet'}. Run its pipeline "
+        "first (`kedro run` for heads), or give the folder of a Classifier."
     )
 
 
 def _project() -> Path:
-    """Return the nearest of the working directory and those above it that has classifiers, else the first."""
-    here = Path.cwd()
-    return next((root for root in (here, *here.parents) if (root / MODELS).is_dir()), here)
+    """Return the working directory or its nearest parent that has classifiers; the working directory if none has."""
+    start = Path.cwd()
+    return next((root for root in (start, *start.parents) if (root / MODELS).is_dir()), start)
 
 
 def _warn_of(method: str, name: str) -> None:
-    """Say so where the method's maps do not depend on the classifier's weights, by the last run of `explain`."""
+    """Warn if the last run of `explain` found that the method's maps do not depend on the classifier's weights."""
     from glasshead.explainers.randomisation import sanity_check
 
     measured = _project() / REPORTING / name / "explanations.json"
     if measured.is_file() and sanity_check(method, json.loads(measured.read_text())) == "fails":
         click.echo(
-            f"{method} fails the randomisation check for {name}: do not believe it.", err=True
+            f"Do not trust {method} for {name}: it fails the sanity check, which randomises weights.",
+            err=True,
         )
 
 
@@ -125,12 +125,12 @@ def _warn_of(method: str, name: str) -> None:
 def _writing(
     classifier: "Classifier", table: Path | None, as_json: bool, top: int, explained: bool
 ) -> Iterator[Callable[["Prediction"], None]]:
-    """Give a function that writes a prediction: to stdout, or to `table`, which appears when all is written."""
+    """Yield a function that writes a prediction to stdout, or to `table`, which appears when all are written."""
     from glasshead.serving.lines import csv_header, csv_line, json_line, text_line
 
     if table is None:
         line = json_line if as_json else text_line
-        # Bytes, as what is written shall not depend on the locale.
+        # The output is bytes, so that it does not depend on the locale.
         yield lambda prediction: click.echo(line(prediction, top, explained).encode())
         return
     with (
@@ -147,7 +147,7 @@ def _writing(
 
 @contextmanager
 def _bar(total: int, table: Path | None) -> Iterator[Callable[[], None]]:
-    """Show how far it is on stderr; not where results run over the same terminal, or nobody looks."""
+    """Show a progress bar if stderr is a terminal that shows no results; yield a function that advances the bar."""
     if not sys.stderr.isatty() or (table is None and sys.stdout.isatty()):
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""Why this class: a prediction explained on the pixels that the classifier saw."""
+"""Explanations of single predictions, as images of the pixels that the classifier saw."""
 
 import hashlib
 import io
@@ -18,11 +18,11 @@ from glasshead.files import write_atomically
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.reporting.map_plotting import overlay
 
-SIDE = 224  # pixels that an image is enlarged to, or a little less
+SIDE = 224  # pixels: images are enlarged to the largest multiple of their side up to this
 
 
 def check_method(classifier: Classifier, name: str) -> None:
-    """Raise ParameterError, which names those to choose from, for a method that is unknown or does not apply."""
+    """Raise ParameterError if the method `name` is unknown or does not apply; the message lists those that do."""
     usable = [
         method for method in real_methods(METHODS) if METHODS[method].applies_to(classifier) is None
     ]
@@ -40,9 +40,10 @@ def write_explanation(
     probabilities: Mapping[str, float],
     folder: Path,
 ) -> Path | None:
-    """Write a PNG into `folder`, named after its content; return its path, None where the map is not finite.
+    """Write a PNG into `folder`, named after its content; return its path, or None if the map is not finite.
 
-    Left the image as the classifier sees it, right what speaks for (blue) and against (orange) the predicted class.
+    The left half is the image as the classifier sees it. The right half shows the evidence for the predicted class in
+    blue, and against it in orange.
     """
     target = torch.tensor([int(np.argmax(list(probabilities.values())))])
     explained = METHODS[method](classifier, as_images(pixels), target, Budget())

@@ -1,7 +1,7 @@
-"""A Classifier for other runtimes: a torch.export program and ONNX, from uint8 pixels to calibrated probabilities.
+"""Export of a Classifier to torch.export and ONNX, as a program from uint8 pixels to calibrated probabilities.
 
 Files hold neither pickled code of ours nor paths of the machine that made them. A `.pt2` is read by torch.export.load,
-which unpickles: load none that you did not make. ONNX files are read without running anything that is in them.
+which unpickles, so load only files that you made. Reading an ONNX file runs no code from it.
 """
 
 import io
@@ -55,11 +55,11 @@ def export_graph(classifier: Classifier) -> ExportedProgram:
             program = torch.export.export(
                 FromPixels(classifier.eval()), (example,), dynamic_shapes=({0: Dim("batch")},)
             )
-    except Exception as error:  # what it cannot follow raises almost anything
+    except Exception as error:  # torch.export raises almost anything
         raise ExportError(f"The classifier cannot be exported by torch.export: {error}") from error
     for module in program.graph_module.modules():
         for node in getattr(getattr(module, "graph", None), "nodes", ()):
-            node.meta.pop("stack_trace", None)  # which names files of this machine
+            node.meta.pop("stack_trace", None)  # as it names files of this machine
     return program
 
 
@@ -97,9 +97,9 @@ def onnx_bytes(program: ExportedProgram, classifier: Classifier, opset: int) -> 
 
 
 def quantised(model: bytes) -> bytes:
-    """Return an ONNX model whose matrix products run in int8, on activations that are scaled when they are known.
+    """Return an ONNX model whose matrix products run in int8, with activations scaled at run time.
 
-    Convolutions stay as they are: ONNX Runtime has no such kernel for signed weights, and a slow one for unsigned.
+    Convolutions stay in float32: ONNX Runtime has no int8 kernel for signed weights, and a slow one for unsigned ones.
     """
     from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -117,7 +117,7 @@ def quantised(model: bytes) -> bytes:
 
 
 def run_onnx(model: bytes, threads: int = 1) -> Run:
-    """Return what computes `model` with ONNX Runtime on the CPU."""
+    """Return a function that computes `model` with ONNX Runtime on the CPU."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -128,7 +128,7 @@ def run_onnx(model: bytes, threads: int = 1) -> Run:
 
 
 def run_torch(module: Callable[[Tensor], Tensor]) -> Run:
-    """Return what computes `module`, such as FromPixels or an exported program's, on the CPU."""
+    """Return a function that computes `module`, such as FromPixels or that of an exported program, on the CPU."""
 
     @torch.inference_mode()
     def run(pixels: UInt8[np.ndarray, "b 3 h w"]) -> Float[np.ndarray, "b k"]:
@@ -138,13 +138,13 @@ def run_torch(module: Callable[[Tensor], Tensor]) -> Run:
 
 
 def in_batches(run: Run, pixels: UInt8[np.ndarray, "n 3 h w"]) -> Float[np.ndarray, "n k"]:
-    """Return what `run` gives for all images, computed in batches."""
+    """Return the outputs of `run` for all images, computed in batches."""
     outputs = [run(pixels[start : start + BATCH]) for start in range(0, len(pixels), BATCH)]
     return np.concatenate(outputs)
 
 
 def _forget_origins(model: "ModelProto") -> None:
-    """Remove what the exporter notes about the code that each part comes from."""
+    """Remove the exporter's notes about the source code of each part."""
     graphs = [model.graph, *model.functions]
     model.ClearField("metadata_props")
     for element in (*graphs, *(node for graph in graphs for node in graph.node)):

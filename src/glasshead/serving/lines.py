@@ -1,4 +1,4 @@
-"""Predictions as lines: JSON for programs, CSV for tables, text for people. Numbers have six decimals, or fewer."""
+"""Predictions as lines of JSON, CSV or text. Numbers have at most six decimals."""
 
 import csv
 import io
@@ -40,28 +40,28 @@ def csv_header(classifier: Classifier) -> str:
     concepts = [
         f"concept/{name}/{value}" for name, values in classifier.concepts for value in values
     ]
-    said = ["class", "confidence", "abstain"] if classifier.output == "softmax" else ["labels"]
-    return _csv(["image", *said, *classes, *concepts, "explanation", "error"])
+    answer = ["class", "confidence", "abstain"] if classifier.output == "softmax" else ["labels"]
+    return _csv(["image", *answer, *classes, *concepts, "explanation", "error"])
 
 
 def csv_line(prediction: Prediction, classifier: Classifier) -> str:
-    """Return one row; text is quoted, and cells of what is not known are empty."""
+    """Return one row; text is quoted, and cells without a value are empty."""
     classes = [_rounded(prediction.probabilities.get(name)) for name in classifier.classes]
     concepts = [
         _rounded(prediction.concepts.get(name, {}).get(value))
         for name, values in classifier.concepts
         for value in values
     ]
-    said: list[Any] = [prediction.predicted, _rounded(prediction.confidence), prediction.abstain]
+    answer: list[Any] = [prediction.predicted, _rounded(prediction.confidence), prediction.abstain]
     if classifier.output == "sigmoid":
-        said = [None if prediction.labels is None else ", ".join(prediction.labels)]
+        answer = [None if prediction.labels is None else ", ".join(prediction.labels)]
     return _csv(
-        [prediction.image, *said, *classes, *concepts, prediction.explanation, prediction.error]
+        [prediction.image, *answer, *classes, *concepts, prediction.explanation, prediction.error]
     )
 
 
 def text_line(prediction: Prediction, top: int, explained: bool = False) -> str:
-    """Return image, class, confidence and the next classes, between tabs; what would break the line is escaped."""
+    """Return image, class, confidence and the next classes, separated by tabs; unprintable characters are escaped."""
     if prediction.error is not None:
         return _one_line(prediction.image, f"cannot be used: {prediction.error}")
     if prediction.labels is not None:
@@ -69,8 +69,8 @@ def text_line(prediction: Prediction, top: int, explained: bool = False) -> str:
         cells = [", ".join(prediction.labels) or "no label", probabilities]
     else:
         (name, confidence), *runners_up = prediction.top(top)
-        said = f"{name} {confidence:.3f}" + " (abstains)" * bool(prediction.abstain)
-        cells = [said, ", ".join(f"{other} {p:.3f}" for other, p in runners_up)]
+        best = f"{name} {confidence:.3f}" + " (abstains)" * bool(prediction.abstain)
+        cells = [best, ", ".join(f"{other} {p:.3f}" for other, p in runners_up)]
     return _one_line(
         prediction.image, *cells, *([prediction.explanation or "no finite map"] * explained)
     )

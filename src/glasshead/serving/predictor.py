@@ -1,4 +1,4 @@
-"""What a Classifier says of images: class, calibrated confidence, concepts, and whether it rather abstains."""
+"""Predictions of a Classifier for images: class, calibrated confidence, concepts and abstention."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,22 +18,22 @@ from glasshead.errors import ImageError
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.serving.inputs import Given, name_of, read_image
 
-LIKELY = 0.5  # the probability from which an image is said to have a label
-AHEAD = 64  # predictions that may wait for those before them to be taken
+LIKELY = 0.5  # the lowest probability of a label that is predicted
+AHEAD = 64  # predictions that are computed before the caller asks for them
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a classifier says of one image, or why it cannot.
+    """The prediction of a classifier for one image, or the reason why there is none.
 
     Attributes:
-        image: its path, with bytes that are not UTF-8 as escapes; "#3" for the fourth image where it has none.
-        probabilities: calibrated, by class in their order; empty where the image cannot be used.
-        concepts: of each concept, the calibrated probability of each value.
-        labels: those of at least a half in probability, most probable first; None where classes exclude each other.
-        abstain: whether the confidence is too low for the target error; None for a classifier that knows no threshold.
-        explanation: the PNG that explains it, where one was asked for and could be drawn.
-        error: why the image cannot be used; None where it can.
+        image: its path, with bytes that are not UTF-8 as escapes; "#3" for the fourth image if it has no path.
+        probabilities: the calibrated probability of each class, in the order of classes; empty if there is an error.
+        concepts: for each concept, the calibrated probability of each value.
+        labels: the labels with a probability of at least 0.5, most probable first; None if an image has one class.
+        abstain: whether the confidence is too low for the target error; None if the classifier has no threshold.
+        explanation: the path of the PNG that explains it; None if none was asked for, or its map is not finite.
+        error: why the image cannot be used; None if it can.
     """
 
     image: str
@@ -50,7 +50,7 @@ class Prediction:
 
     @property
     def predicted(self) -> str | None:
-        """The most probable class; None where the image cannot be used."""
+        """The most probable class; None if the image cannot be used."""
         return next((name for name, _ in self.top(1)), None)
 
     @property
@@ -60,17 +60,17 @@ class Prediction:
 
 
 def load(folder: str | os.PathLike[str]) -> "Predictor":
-    """Return what predicts with the Classifier in `folder`, such as data/06_models/heads/calibrated.
+    """Return a Predictor for the Classifier in `folder`, such as data/06_models/heads/calibrated.
 
-    Raises ArtifactError where it is missing or damaged, BackboneError where its backbone cannot be had.
+    Raises ArtifactError if it is missing or damaged, BackboneError if its backbone is not available.
     """
     return Predictor(Classifier.load(Path(folder)))
 
 
 class Predictor:
-    """A Classifier that takes images as they come. On the CPU, one image at a time in each thread.
+    """Predicts images of any size with a Classifier, on the CPU, one image at a time in each thread.
 
-    So the same image gives the same numbers, to the bit, whatever is predicted beside it.
+    A prediction thus does not depend on the other images, to the last bit.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -84,9 +84,10 @@ class Predictor:
     ) -> list[Prediction]:
         """Return a prediction for each of `images`: paths, encoded bytes or Pillow images.
 
-        One that cannot be used has an `error`. `explain` names a method; its PNGs go into `folder`.
+        The prediction for an image that cannot be used has an `error`. `explain` names an explanation method; its PNGs
+        are written into `folder`.
 
-        Raises ParameterError where the method is unknown or does not apply to this classifier.
+        Raises ParameterError if the method is unknown or does not apply to this classifier.
         """
         return list(self.stream(images, explain, folder))
 
@@ -96,16 +97,16 @@ class Predictor:
         explain: str | None = None,
         folder: str | os.PathLike[str] = "explanations",
     ) -> Iterator[Prediction]:
-        """Yield what `predict` returns, in order, as it is computed."""
+        """Yield the predictions of `predict` in order, as soon as they are computed."""
         if isinstance(images, str | os.PathLike | bytes | Image.Image):
-            raise TypeError("images are given as a list, even a single one")
+            raise TypeError("Give a list of images, even for a single one.")
         if explain is not None:
             from glasshead.serving.explanations import check_method, write_explanation
 
             check_method(self.classifier, explain)
         with (
             torch_threads(1) as threads,
-            closing(computed_ahead(self._see, enumerate(images), threads, AHEAD)) as seen,
+            closing(computed_ahead(self._predict, enumerate(images), threads, AHEAD)) as seen,
         ):
             for prediction, pixels in seen:
                 if explain is None or pixels is None:
@@ -116,7 +117,7 @@ class Predictor:
                 )
                 yield replace(prediction, explanation=None if path is None else str(path))
 
-    def _see(
+    def _predict(
         self, numbered: tuple[int, Given]
     ) -> tuple[Prediction, UInt8[Tensor, "1 3 h w"] | None]:
         index, source = numbered
@@ -125,9 +126,9 @@ class Predictor:
             pixels = self.classifier.prepare([read_image(source)])
         except ImageError as error:
             return Prediction(name, error=str(error)), None
-        return self._say(name, pixels), pixels
+        return self._predict_pixels(name, pixels), pixels
 
-    def _say(self, name: str, pixels: UInt8[Tensor, "1 3 h w"]) -> Prediction:
+    def _predict_pixels(self, name: str, pixels: UInt8[Tensor, "1 3 h w"]) -> Prediction:
         classifier = self.classifier
         with torch.inference_mode():
             logits, concept_logits = classifier.logits_and_concepts(as_images(pixels))

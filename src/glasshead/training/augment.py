@@ -98,14 +98,14 @@ class Augmentation:
         self._mixing = list(_mixing_transforms(params))
 
     def __call__(
-        self, images: Pixels, labels: Int[Tensor, " b"], seed: int, epoch: int | None = None
+        self, images: Pixels, labels: Int[Tensor, " b"], seed: int, epoch: int = 0
     ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b k"]]:
         """Return images in [0, 1] and target probabilities, each row with sum 1, on the images' device.
 
         `images` are uint8 or float in [0, 1]. All randomness comes from `seed`, on the CPU, so that devices agree;
         torch's own generator is unchanged. `epoch` counts from 0 and decides alternating flips.
 
-        Raises ParameterError if the crop exceeds the reflected image, or alternating flips lack an `epoch`.
+        Raises ParameterError if the crop exceeds the reflected image.
         """
         with torch_seeded(seed):
             images = self._window(images, epoch)
@@ -119,7 +119,7 @@ class Augmentation:
                 images, targets = v2.RandomChoice(self._mixing)(images, targets)
         return images, targets
 
-    def _window(self, images: Pixels, epoch: int | None) -> Pixels:
+    def _window(self, images: Pixels, epoch: int) -> Pixels:
         padding, flip = self.params.crop_padding, self.params.flip
         if not padding and flip == "none":
             return images
@@ -131,8 +131,6 @@ class Augmentation:
         top, left = torch.randint(-padding, padding + 1, (2, len(images)))
         mirrored = torch.rand(len(images)) < (0.5 if flip == "random" else 0.0)
         if flip == "alternating":
-            if epoch is None:
-                raise ParameterError("Alternating flips need the epoch: pass it, or use random.")
             mirrored = coin_of_content(images) ^ bool(epoch % 2)
         return reflected_windows(images, top, left, mirrored)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Int, UInt8
@@ -12,28 +11,12 @@ from glasshead.device import computed_ahead
 from glasshead.errors import ParameterError
 
 Take = Callable[[Int[Tensor, " b"]], UInt8[Tensor, "b 3 h w"]]
-_CHUNK = 512  # rows that are read at once when all are
-
-
-class Batches(Protocol):
-    """Labelled images of one size, by row."""
-
-    @property
-    def labels(self) -> Int[Tensor, " n"]:
-        """The class index of each row, on the CPU."""
-
-    def __len__(self) -> int: ...
-
-    def take(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
-        """Return the pixels of `rows`, 0 to 255, on any device."""
-
-    def stream(self, batches: Sequence[Tensor]) -> Generator[UInt8[Tensor, "b 3 h w"]]:
-        """Yield the pixels of each batch of rows, in order."""
+_CHUNK = 512  # rows that are read at once to read all
 
 
 @dataclass(frozen=True)
 class TensorBatches:
-    """All images in one tensor, preferably on the training device."""
+    """Labelled images of one size in one tensor, preferably on the training device; labels are on the CPU."""
 
     images: UInt8[Tensor, "n 3 h w"]
     labels: Int[Tensor, " n"]
@@ -41,21 +24,24 @@ class TensorBatches:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: Tensor) -> Tensor:
+    def take(self, rows: Int[Tensor, " b"]) -> UInt8[Tensor, "b 3 h w"]:
+        """Return the pixels of `rows`, 0 to 255."""
         return self.images[rows.to(self.images.device, non_blocking=True)]
 
-    def stream(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
+    def stream(self, batches: Sequence[Tensor]) -> Generator[UInt8[Tensor, "b 3 h w"]]:
+        """Yield the pixels of each batch of rows, in order."""
         yield from map(self.take, batches)
 
 
 @dataclass(frozen=True)
 class StreamedBatches:
-    """Images that `source` reads on demand, in `threads` threads up to `ahead` batches in advance.
+    """Labelled images of one size that `take` reads on demand.
 
-    An error of `source` is raised at the batch that it concerns.
+    `stream` reads in `threads` threads up to `ahead` batches in advance. An error of `take` is raised at the batch that
+    it concerns.
     """
 
-    source: Take
+    take: Take
     labels: Int[Tensor, " n"]
     threads: int = 2
     ahead: int = 4
@@ -63,16 +49,17 @@ class StreamedBatches:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def take(self, rows: Tensor) -> Tensor:
-        return self.source(rows)
+    def stream(self, batches: Sequence[Tensor]) -> Generator[UInt8[Tensor, "b 3 h w"]]:
+        """Yield the pixels of each batch of rows, in order."""
+        return computed_ahead(self.take, batches, self.threads, self.ahead)
 
-    def stream(self, batches: Sequence[Tensor]) -> Generator[Tensor]:
-        yield from computed_ahead(self.source, batches, self.threads, self.ahead)
+
+Batches = TensorBatches | StreamedBatches
 
 
 def choose_batches(
     source: Take, labels: Int[Tensor, " n"], *, budget_bytes: int, device: str = "cpu"
-) -> TensorBatches | StreamedBatches:
+) -> Batches:
     """Return all images as one tensor on `device` if they take at most `budget_bytes`, else a stream of them.
 
     Raises ParameterError if there are no rows.

@@ -23,12 +23,7 @@ from glasshead.training.batches import Batches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History
 from glasshead.training.params import TrainingParams
-from glasshead.training.phases import (
-    Phase,
-    check_phases,
-    frozen_as_before,
-    one_phase,
-)
+from glasshead.training.phases import Phase, frozen_as_before, one_phase
 from glasshead.training.run import Augmentation, Run
 
 # Raise it when networks, augmentation or this loop change the weights that a training ends with.
@@ -71,7 +66,6 @@ def fit(
     """
     where = choose_device(device, "device")
     chosen = tuple(phases) if phases is not None else (one_phase(model, params.epochs),)
-    check_phases(model, chosen)
     if not (len(train) and len(validation)):
         raise ParameterError("There are no images to train on or to validate on: a split is empty.")
     origin = next(model.parameters()).device

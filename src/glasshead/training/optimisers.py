@@ -53,10 +53,7 @@ def build_optimisers(
     elif rest:
         optimisers.append(
             torch.optim.SGD(
-                rest,
-                params.learning_rate,
-                momentum=params.momentum,
-                nesterov=params.momentum > 0,
+                rest, params.learning_rate, momentum=params.momentum, nesterov=params.momentum > 0
             )
         )
     return optimisers

@@ -23,8 +23,7 @@ class TrainingParams(BaseModel, extra="forbid", frozen=True):
     schedule: ScheduleParams = ScheduleParams()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["balanced"] | tuple[PositiveFloat, ...] | None = Field(
-        default=None,
-        description="of the training loss: `balanced`, or one for each class",
+        default=None, description="of the training loss: `balanced`, or one for each class"
     )
     ema_decay: float | None = Field(
         default=None, gt=0, lt=1, description="of averaged weights, which are validated and kept"
@@ -41,8 +40,7 @@ class TrainingParams(BaseModel, extra="forbid", frozen=True):
     )
     mining: MiningParams | None = None
     checkpoint_steps: PositiveInt | None = Field(
-        default=None,
-        description="steps between checkpoints within an epoch; None: only at its end",
+        default=None, description="steps between checkpoints within an epoch; None: only at its end"
     )
 
 

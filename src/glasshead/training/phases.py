@@ -4,8 +4,7 @@ They use only names, so that any network with stages can be fine-tuned. Gradual 
 layers: Howard and Ruder 2018, arXiv:1801.06146; training only the last stages: Yosinski et al. 2014, arXiv:1411.1792.
 """
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -45,26 +44,6 @@ def one_phase(model: nn.Module, epochs: int) -> Phase:
     """Return the phase that trains every parameter that is not frozen already."""
     names = (name for name, value in model.named_parameters() if value.requires_grad)
     return Phase("all", epochs, (ParameterGroup(tuple(names)),))
-
-
-def check_phases(model: nn.Module, phases: Sequence[Phase]) -> None:
-    """Raise ParameterError for empty phases, unknown or repeated names, and bad numbers."""
-    if not phases:
-        raise ParameterError("There is no phase to train: give at least one.")
-    known = {name for name, _ in model.named_parameters()}
-    for phase in phases:
-        where = f"Phase {phase.name!r}"
-        if phase.epochs < 1 or any(group.rate <= 0 for group in phase.groups):
-            raise ParameterError(f"{where}: `epochs` must be at least 1 and rates above 0.")
-        if not phase.names:
-            raise ParameterError(f"{where} trains no parameter: name some in its groups.")
-        if unknown := sorted(set(phase.names) - known):
-            raise ParameterError(
-                f"{where} names parameters that the model lacks: {', '.join(unknown[:3])}. It has "
-                f"{', '.join(sorted(known)[:3])}, …"
-            )
-        if repeated := [name for name, count in Counter(phase.names).items() if count > 1]:
-            raise ParameterError(f"{where} names {repeated[0]} more than once.")
 
 
 @contextmanager

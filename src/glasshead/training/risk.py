@@ -199,11 +199,7 @@ def _step(
 
 
 def _validate(
-    head: Any,
-    validation: RiskRows,
-    params: RiskTraining,
-    seed: int,
-    localise: Localise,
+    head: Any, validation: RiskRows, params: RiskTraining, seed: int, localise: Localise
 ) -> Row:
     """Return the columns of validation rows; losses use batches in a fixed random order, as in training."""
     logits, activations, maps = risk_outputs(head, validation, params.batch_size)

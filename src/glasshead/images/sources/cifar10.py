@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CIFAR10Params(SourceParams, frozen=True):
-    """`folder` holds cifar-10-batches-py; where it does not, `download` fetches it (170 MB)."""
+    """`folder` holds cifar-10-batches-py; if it does not, and `download` is true, it is downloaded (170 MB)."""
 
     folder: Path = Path("data/01_raw")
     download: bool = True

@@ -1,4 +1,4 @@
-"""The layout of an image folder: a folder per class, under train/ and test/ or directly under the root; file names."""
+"""The layout of image folders, with a folder for each class under train/ and test/ or the root; names of files."""
 
 import os
 from collections.abc import Callable
@@ -19,9 +19,10 @@ SYSTEM = {
 def find_layout(
     root: str | Path, folders: Callable[[str], list[str]]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the split folders, ("",) where there are none, and the class names in alphabetical order.
+    """Return the split folders, or ("",) if there are none, and the class names in alphabetical order.
 
-    `folders` lists the folders in one that is named from the root. Raises SourceError where there is no such layout.
+    `folders` returns the names of the folders in a folder, whose path is relative to the root. Raises SourceError for
+    other layouts.
     """
     tops = _tops(root, folders)
     classes = sorted({folder for top in tops for folder in folders(top)})
@@ -37,7 +38,7 @@ def find_layout(
 
 
 def _tops(root: str | Path, folders: Callable[[str], list[str]]) -> tuple[str, ...]:
-    """Return ("train", "test"), one of them, or ("",) where class folders lie directly under the root."""
+    """Return ("train", "test"), one of them, or ("",) if class folders are directly under the root."""
     names = folders("")
     splits = tuple(name for name in SPLITS if name in names and folders(name))
     beside = sorted(set(names) - set(splits))

@@ -8,15 +8,27 @@ from typing import Any
 import pyarrow as pa
 
 from glasshead.errors import SourceError
-from glasshead.images.sources.base import Refused, plain_record
+from glasshead.images.sources.base import Refused, SourceParams, plain_record
 from glasshead.images.table import Record
 
 
-def check_columns(
-    schema: pa.Schema, image: str, label: str, attributes: tuple[str, ...], where: str
-) -> None:
+class ColumnsParams(SourceParams, frozen=True):
+    """The columns of images, labels and attributes; attributes are kept as text, for subtasks to read."""
+
+    image_column: str = "image"
+    label_column: str = "label"
+    attribute_columns: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns to read, in the order that `read_rows` expects."""
+        return [self.image_column, self.label_column, *self.attribute_columns]
+
+
+def check_columns(schema: pa.Schema, params: ColumnsParams, where: str) -> None:
     """Raise SourceError unless `schema` has encoded images, integer or text labels, and the attributes."""
-    if absent := [name for name in (image, label, *attributes) if name not in schema.names]:
+    image, label = params.image_column, params.label_column
+    if absent := [name for name in params.columns if name not in schema.names]:
         raise SourceError(
             f"{where} has no column {' and '.join(absent)}, only {', '.join(schema.names)}. "
             "Set image_column, label_column and attribute_columns of the source."
@@ -83,7 +95,7 @@ def read_rows(
 
 
 def read_local(path: str) -> bytes | None:
-    """Return the bytes of a file that `datasets` fetched, or None where it cannot be read."""
+    """Return the bytes of a file that `datasets` fetched, or None if it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError:

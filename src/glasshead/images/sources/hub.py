@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from glasshead.errors import SourceError
-from glasshead.images.sources.base import Source, SourceParams
-from glasshead.images.sources.columns import check_columns, distinct_labels, read_local, read_rows
+from glasshead.images.sources.base import Source
+from glasshead.images.sources.columns import (
+    ColumnsParams,
+    check_columns,
+    distinct_labels,
+    read_local,
+    read_rows,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,20 +24,14 @@ logger = logging.getLogger(__name__)
 ROWS = 256  # of a batch, whose images are all in memory
 
 
-class HubParams(SourceParams, frozen=True):
-    """`id` is owner/name or a folder, as in `datasets.load_dataset`; a commit as `revision` pins the data.
-
-    `attribute_columns` are kept as text, for subtasks to read.
-    """
+class HubParams(ColumnsParams, frozen=True):
+    """`id` is owner/name or a folder, as in `datasets.load_dataset`; a commit as `revision` pins the data."""
 
     location: ClassVar[str] = "id"
 
     id: str | None = None
     revision: str | None = None
     config: str | None = None
-    image_column: str = "image"
-    label_column: str = "label"
-    attribute_columns: tuple[str, ...] = ()
     train_split: str = "train"
     test_split: str | None = "test"
 
@@ -41,19 +41,13 @@ class HubParams(SourceParams, frozen=True):
 
         splits = _load(self)
         for name, data in splits.items():
-            where = f"{self.id} ({name})"
-            schema = data.features.arrow_schema
-            check_columns(
-                schema, self.image_column, self.label_column, self.attribute_columns, where
-            )
+            check_columns(data.features.arrow_schema, self, f"{self.id} ({name})")
         feature = splits["train"].features[self.label_column]
         coded = isinstance(feature, datasets.ClassLabel)
         classes = tuple(feature.names) if coded else _distinct(splits, self.label_column)
-        wanted = [self.image_column, self.label_column, *self.attribute_columns]
+        attributes = self.attribute_columns
         rows = (
-            read_rows(
-                _batches(data, wanted), name, classes, coded, self.attribute_columns, read_local
-            )
+            read_rows(_batches(data, self.columns), name, classes, coded, attributes, read_local)
             for name, data in splits.items()
         )
         return Source(classes, chain.from_iterable(rows), self.attribute_columns)

@@ -12,8 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from glasshead.errors import SourceError
-from glasshead.images.sources.base import Source, SourceParams
-from glasshead.images.sources.columns import check_columns, class_names, distinct_labels, read_rows
+from glasshead.images.sources.base import Source
+from glasshead.images.sources.columns import (
+    ColumnsParams,
+    check_columns,
+    class_names,
+    distinct_labels,
+    read_rows,
+)
 from glasshead.images.sources.remote import Location, Remote, reaching
 
 logger = logging.getLogger(__name__)
@@ -21,20 +27,16 @@ logger = logging.getLogger(__name__)
 ROWS = 256  # of a batch, whose images are all in memory
 
 
-class ParquetParams(SourceParams, frozen=True):
+class ParquetParams(ColumnsParams, frozen=True):
     """`path`: a folder with train.parquet and perhaps test.parquet (or shards train-*.parquet), or one file.
 
-    It is a local path or an fsspec address, such as s3://bucket/folder.
-    The image column holds `struct<bytes, path>` or binary; the label column text, or integers whose names are
-    ClassLabel names in the file's metadata. `attribute_columns` are kept as text, for subtasks to read.
+    It is a local path or an fsspec address, such as s3://bucket/folder. The image column holds `struct<bytes, path>` or
+    binary. The label column holds text, or integers whose names are ClassLabel names in the file's metadata.
     """
 
     location: ClassVar[str] = "path"
 
     path: Location | None = None
-    image_column: str = "image"
-    label_column: str = "label"
-    attribute_columns: tuple[str, ...] = ()
 
     def open(self, seed: int) -> Source:
         """Return the rows of the files in order; SourceError if they are missing or have another layout."""
@@ -42,14 +44,12 @@ class ParquetParams(SourceParams, frozen=True):
         names = _class_names(splits, self)
         labels = _batches(chain.from_iterable(splits.values()), [self.label_column])
         classes = names or distinct_labels(batch.column(0) for batch in labels)
-        wanted = [self.image_column, self.label_column, *self.attribute_columns]
+        coded, attributes = names is not None, self.attribute_columns
         rows = (
-            read_rows(
-                _batches(files, wanted), split, classes, names is not None, self.attribute_columns
-            )
+            read_rows(_batches(files, self.columns), split, classes, coded, attributes)
             for split, files in splits.items()
         )
-        return Source(classes, chain.from_iterable(rows), self.attribute_columns)
+        return Source(classes, chain.from_iterable(rows), attributes)
 
 
 def _class_names(
@@ -59,13 +59,8 @@ def _class_names(
     names = set()
     for split, files in splits.items():
         for file in files:
-            where = f"a {split or 'parquet'} file of {params.path}"
             check_columns(
-                file.schema_arrow,
-                params.image_column,
-                params.label_column,
-                params.attribute_columns,
-                where,
+                file.schema_arrow, params, f"a {split or 'parquet'} file of {params.path}"
             )
             names.add(class_names(file.schema_arrow, params.label_column))
     if len(names) > 1:

@@ -9,14 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from glasshead.errors import ArtifactError
-from glasshead.images.means import mean_images
 from glasshead.images.splits import assign_splits, check_splits
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy, add_targets, parse_taxonomy
 from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import processor_settings
 from glasshead.pipelines.preprocess.params import PreprocessParams
-from glasshead.reporting.data_figures import class_balance_figure, mean_images_figure
+from glasshead.reporting.data_figures import class_balance_figure, mean_images, mean_images_figure
 
 logger = logging.getLogger(__name__)
 
