@@ -157,10 +157,6 @@ class ImageTable:
         """Release the memory of the rows that were read; reading them again loads them from the file."""
         self._mapped.madvise(mmap.MADV_DONTNEED)
 
-    def batches(self, size: int) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in order as record batches of at most `size` rows."""
-        yield from self._table.to_batches(max_chunksize=size)
-
     def digest(self) -> str:
         """Return a SHA-256 over image_id, label and content_hash of all rows, in order."""
         columns = [self._table[name].to_pylist() for name in ("image_id", "label", "content_hash")]
