@@ -156,9 +156,8 @@ class VisionTransformer(nn.Module):
         self.config = config
         self.projection_dim = projection_dim
         self.embeddings = Embeddings(config)
-        self.pre_layrnorm = nn.LayerNorm(
-            width, eps=config.layer_norm_eps
-        )  # misspelt in transformers
+        # transformers misspells this name
+        self.pre_layrnorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
         self.post_layernorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
         if projection_dim is not None:

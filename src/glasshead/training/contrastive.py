@@ -31,9 +31,8 @@ class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
     matrix_learning_rate: PositiveFloat = 6e-3  # Muon: the matrices of both towers' blocks
     weight_decay: float = Field(default=0.02, ge=0)
     warmup_fraction: float = Field(default=0.05, ge=0, le=1)
-    told_fraction: float = Field(
-        default=0.3, ge=0, le=1
-    )  # of statements that say more than the class
+    # of statements that say more than the class
+    told_fraction: float = Field(default=0.3, ge=0, le=1)
     crop_padding: int = Field(default=3, ge=0)  # pixels of reflection around the random crop
 
 

@@ -136,10 +136,8 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     return forward
 
 
-UNREAD = {
-    "cpu": 1,
-    "cuda": 32,
-}  # steps whose numbers stay on the device before they are read, which waits for it
+# steps whose numbers stay on the device until they are read; reading waits for the device
+UNREAD = {"cpu": 1, "cuda": 32}
 
 
 class Meter:

@@ -8,12 +8,8 @@ from glasshead.errors import SourceError
 
 SPLITS = ("train", "test")
 MAX_BYTES = 2**28  # of an image file; any image within the pixel limit of decoding is smaller
-SYSTEM = {
-    "thumbs.db",
-    "ehthumbs.db",
-    "desktop.ini",
-    "__macosx",
-}  # of Windows, and of macOS zip files
+# of Windows, and of zip files made by macOS
+SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
 
 
 def find_layout(
