@@ -2,16 +2,18 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function, Game
 from glasshead.explainers.shapley import exact_shapley, kernel_shapley, permutation_shapley
 from glasshead.explainers.two_layer import as_two_layer
+from glasshead.models.classifier import Concept
+from glasshead.models.heads import GlassHeads
 
 logger = logging.getLogger(__name__)
 
@@ -20,37 +22,13 @@ Players = Literal["subtasks", "values"]
 Output = Literal["probability", "logit"]
 
 
-@runtime_checkable
-class Subtask(Protocol):
-    """A named concept and the names of its values."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def values(self) -> Sequence[str]: ...
-
-
-@runtime_checkable
-class Bottleneck(Protocol):
-    """What explanations by concepts need of a classifier; `concepts` is empty if it has none."""
-
-    @property
-    def concepts(self) -> Sequence[Subtask]: ...
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def meta_learner(self) -> nn.Module: ...  # concept probabilities to class logits
-    def concept_probabilities(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]: ...
-    def logits_from_concepts(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]: ...
-
-
-def subtask_columns(subtasks: Sequence[Subtask]) -> list[range]:
+def subtask_columns(subtasks: Sequence[Concept]) -> list[range]:
     """Return each subtask's columns among the concatenated concept probabilities."""
     ends = np.cumsum([len(subtask.values) for subtask in subtasks]).tolist()
     return [range(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def player_columns(subtasks: Sequence[Subtask], players: Players) -> dict[str, range]:
+def player_columns(subtasks: Sequence[Concept], players: Players) -> dict[str, range]:
     """Return each player by name with its columns: a subtask, or a single probability `<subtask>/<value>`."""
     columns = subtask_columns(subtasks)
     if players == "subtasks":
@@ -65,7 +43,7 @@ def player_columns(subtasks: Sequence[Subtask], players: Players) -> dict[str, r
 
 
 def concept_game(
-    classifier: Bottleneck,
+    classifier: GlassHeads,
     concepts: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     targets: Int[Tensor, " n"],
@@ -101,7 +79,7 @@ def shapley_values(game: Game, engine: Engine, max_coalitions: int, seed: int) -
     return estimate(game, max_coalitions, seed)
 
 
-def _output_function(classifier: Bottleneck, output: Output) -> Function:
+def _output_function(classifier: GlassHeads, output: Output) -> Function:
     """Return the function from concept probabilities to outputs, as a faster TwoLayer where possible."""
     temperature = classifier.temperature if output == "probability" else None
     if (network := as_two_layer(classifier.meta_learner, temperature)) is not None:

@@ -8,15 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from glasshead.calibration.bootstrap import bootstrap_intervals, mean_of
-from glasshead.explainers.concepts import Bottleneck
 from glasshead.explainers.interventions import Flips, compare_decisions, set_probability
+from glasshead.models.heads import GlassHeads
 
 Setting = tuple[str, str, int]  # subtask, value, probability
 COLUMNS = ("subtask", "value", "probability", "fraction", "low", "high", "n", "to", "to_fraction")
 
 
 def measure_flips(
-    classifier: Bottleneck,
+    classifier: GlassHeads,
     classes: Sequence[str],
     concepts: Float[Tensor, "n c"],
     n_resamples: int,
@@ -52,7 +52,7 @@ def measure_flips(
 
 
 def _every_setting(
-    classifier: Bottleneck, concepts: Float[Tensor, "n c"]
+    classifier: GlassHeads, concepts: Float[Tensor, "n c"]
 ) -> Iterator[tuple[Setting, Flips]]:
     for task in classifier.concepts:
         for value in task.values:

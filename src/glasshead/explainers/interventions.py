@@ -13,7 +13,9 @@ from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
 from glasshead.errors import ParameterError
-from glasshead.explainers.concepts import Bottleneck, Subtask, subtask_columns
+from glasshead.explainers.concepts import subtask_columns
+from glasshead.models.classifier import Concept
+from glasshead.models.heads import GlassHeads
 from glasshead.seeds import generator
 
 
@@ -32,7 +34,7 @@ class Flips:
 
 
 def set_probability(
-    subtasks: Sequence[Subtask],
+    subtasks: Sequence[Concept],
     concepts: Float[Tensor, "n c"],
     subtask: str,
     value: str,
@@ -66,7 +68,7 @@ def set_probability(
 
 
 def correct_subtasks(
-    subtasks: Sequence[Subtask],
+    subtasks: Sequence[Concept],
     concepts: Float[Tensor, "n c"],
     answers: Int[Tensor, "n s"],
     corrected: Bool[Tensor, "n s"],
@@ -82,7 +84,7 @@ def correct_subtasks(
 
 @torch.no_grad()
 def compare_decisions(
-    classifier: Bottleneck, concepts: Float[Tensor, "n c"], changed: Float[Tensor, "n c"]
+    classifier: GlassHeads, concepts: Float[Tensor, "n c"], changed: Float[Tensor, "n c"]
 ) -> Flips:
     """Return the decisions from `concepts` and from `changed`."""
     before, after = (
@@ -93,7 +95,7 @@ def compare_decisions(
 
 
 def intervention_curve(
-    classifier: Bottleneck,
+    classifier: GlassHeads,
     concepts: Float[Tensor, "n c"],
     answers: Int[Tensor, "n s"],
     labels: Int[Tensor, " n"],
@@ -127,7 +129,7 @@ def intervention_curve(
 
 
 def known_concepts_curve(
-    classifier: Bottleneck,
+    classifier: GlassHeads,
     concepts: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     labels: Int[Tensor, " n"],
@@ -155,7 +157,7 @@ def known_concepts_curve(
 
 
 def subtask_entropy(
-    subtasks: Sequence[Subtask], concepts: Float[Tensor, "n c"]
+    subtasks: Sequence[Concept], concepts: Float[Tensor, "n c"]
 ) -> Float64[np.ndarray, "n s"]:
     """Return (n, s) the entropy of each subtask's probabilities in nats, at least 0."""
     probabilities = [
@@ -170,12 +172,12 @@ def subtask_entropy(
 
 @torch.no_grad()
 def _correct(
-    classifier: Bottleneck, concepts: Float[Tensor, "n c"], labels: Int[Tensor, " n"]
+    classifier: GlassHeads, concepts: Float[Tensor, "n c"], labels: Int[Tensor, " n"]
 ) -> Bool[np.ndarray, " n"]:
     return (classifier.logits_from_concepts(concepts).argmax(dim=1) == labels).cpu().numpy()
 
 
-def _find(subtasks: Sequence[Subtask], name: str) -> tuple[Subtask, range]:
+def _find(subtasks: Sequence[Concept], name: str) -> tuple[Concept, range]:
     for task, columns in zip(subtasks, subtask_columns(subtasks), strict=True):
         if task.name == name:
             return task, columns

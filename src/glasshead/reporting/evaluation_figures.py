@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -12,26 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from PIL.Image import Image
 
 from glasshead.calibration.metrics import ReliabilityCurve
+from glasshead.images.table import ImageTable
 from glasshead.reporting.figures import message_figure, new_figure, plain
 
 # Okabe & Ito's, told apart by colour-blind readers too.
 BEFORE, AFTER, NEUTRAL = "#D55E00", "#0072B2", "#555555"
 MAX_ANNOTATED = 25  # classes: beyond, counts would not be legible
 MARKED = (0.01, 0.1, 0.5)  # fractions of the images that the legend of reliability shows
-
-
-@runtime_checkable
-class Images(Protocol):
-    """What these figures need of an image table."""
-
-    def frame(self) -> pd.DataFrame:
-        """Return one row per image, in order, with its `image_id`."""
-
-    def pil(self, row: int) -> Image:
-        """Return the image of that row."""
 
 
 def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[str]) -> Figure:
@@ -125,7 +113,7 @@ def reliability_figure(
     return figure
 
 
-def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
+def confused_pairs_figure(pairs: pd.DataFrame, images: ImageTable) -> Figure:
     """Return example images of each pair; `pairs` has true, predicted, count, fraction and examples."""
     if pairs.empty:
         return message_figure("No test image was misclassified")

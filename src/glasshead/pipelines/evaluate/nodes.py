@@ -187,7 +187,7 @@ def plot_curves(test: pd.DataFrame) -> Figure:
 
 
 def plot_confused_pairs(
-    confused_pairs: pd.DataFrame, images: figures.Images, parameters: EvaluateParams
+    confused_pairs: pd.DataFrame, images: ImageTable, parameters: EvaluateParams
 ) -> Figure:
     """Return the most confused pairs with example images."""
     return figures.confused_pairs_figure(confused_pairs.head(parameters.n_pairs), images)

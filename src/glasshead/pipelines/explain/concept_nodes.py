@@ -16,7 +16,6 @@ from glasshead.errors import ArtifactError
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
 from glasshead.explainers.concepts import (
-    Subtask,
     concept_game,
     player_columns,
     shapley_values,
@@ -25,7 +24,9 @@ from glasshead.explainers.concepts import (
 from glasshead.explainers.flips import measure_flips
 from glasshead.explainers.interventions import intervention_curve, known_concepts_curve
 from glasshead.explainers.shapley import SampledAttribution, shapley_interactions
-from glasshead.pipelines.explain.nodes import Arrays, Explainable, class_indices, identity
+from glasshead.models.classifier import Concept
+from glasshead.models.heads import GlassHeads
+from glasshead.pipelines.explain.nodes import Arrays, class_indices, identity
 from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.seeds import generator, stream_seed
 
@@ -33,7 +34,7 @@ Curves = dict[str, Float[np.ndarray, "k n"] | Bool[np.ndarray, "k n"]]
 
 
 def explain_concepts(
-    classifier: Explainable,
+    classifier: GlassHeads,
     embeddings: Embeddings,
     samples: pd.DataFrame,
     examples: pd.DataFrame,
@@ -74,7 +75,7 @@ def explain_concepts(
 
 
 def intervene(
-    classifier: Explainable,
+    classifier: GlassHeads,
     embeddings: Embeddings,
     samples: pd.DataFrame,
     shapley: Arrays,
@@ -112,7 +113,7 @@ def intervene(
 
 
 def _explain(
-    classifier: Explainable,
+    classifier: GlassHeads,
     concepts: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     predicted: Int[Tensor, " n"],
@@ -139,13 +140,13 @@ def _attributed(explained: Attribution) -> Arrays:
 
 @torch.no_grad()
 def _concept_probabilities(
-    classifier: Explainable, embeddings: Embeddings, content_hash: pd.Series
+    classifier: GlassHeads, embeddings: Embeddings, content_hash: pd.Series
 ) -> Float[Tensor, "n c"]:
     values = embeddings.of(content_hash, classifier.encoder_key)
     return classifier.concept_probabilities(torch.from_numpy(values))
 
 
-def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n s"]:
+def true_answers(subtasks: Sequence[Concept], test: pd.DataFrame) -> Int[Tensor, "n s"]:
     """Return the value index of each subtask; ArtifactError if `test` lacks some."""
     columns = [f"target/{task.name}" for task in subtasks]
     for task, name in zip(subtasks, columns, strict=True):
@@ -157,7 +158,7 @@ def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor,
     return torch.from_numpy(np.ascontiguousarray(test[columns], np.int64))
 
 
-def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
+def rank_subtasks(subtasks: Sequence[Concept], shapley: Arrays) -> list[int]:
     """Return subtasks by falling mean |Shapley value|, summed over the players of each subtask."""
     totals = [
         shapley["values"][:, np.unique(shapley["concept_player"][columns])].sum(axis=1)
@@ -168,7 +169,7 @@ def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
 
 
 def _intervention_curves(
-    classifier: Explainable,
+    classifier: GlassHeads,
     concepts: Float[Tensor, "n c"],
     answers: Int[Tensor, "n s"],
     labels: Int[Tensor, " n"],

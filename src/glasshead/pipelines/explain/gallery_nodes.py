@@ -20,8 +20,9 @@ from glasshead.explainers.neighbours import (
 )
 from glasshead.explainers.randomisation import Measures
 from glasshead.images.table import ImageTable
+from glasshead.models.heads import GlassHeads
 from glasshead.pipelines.explain.gallery_params import VIEWS
-from glasshead.pipelines.explain.nodes import Arrays, Explainable
+from glasshead.pipelines.explain.nodes import Arrays
 from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.reporting.mistake_figures import mistakes_figure
 from glasshead.reporting.view_figures import explanation_views_figure
@@ -32,7 +33,7 @@ THUMBNAIL = 160  # pixels of the longer side, at most
 
 
 def find_neighbours(
-    classifier: Explainable,
+    classifier: GlassHeads,
     embeddings: Embeddings,
     samples: pd.DataFrame,
     examples: pd.DataFrame,
@@ -153,7 +154,7 @@ def _nearest(
 
 @torch.no_grad()
 def _likeliest_values(
-    classifier: Explainable, embeddings: Float[np.ndarray, "n d"]
+    classifier: GlassHeads, embeddings: Float[np.ndarray, "n d"]
 ) -> Int[np.ndarray, "n s"]:
     """Return the index of each subtask's likeliest value."""
     concepts = classifier.concept_probabilities(torch.from_numpy(embeddings))
