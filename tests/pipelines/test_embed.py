@@ -25,7 +25,7 @@ from glasshead.models.clip import BackboneParams, ImageEncoder, load_encoder, pr
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.models.text import load_text_encoder
 from glasshead.pipelines.embed import create_pipeline, nodes, texts_pipeline
-from glasshead.pipelines.embed.params import EmbedParams
+from glasshead.pipelines.embed.nodes import EmbedParams
 
 TAXONOMY = {
     "name": "mine",

@@ -25,9 +25,8 @@ from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain import create_pipeline
 from glasshead.pipelines.explain.answer_nodes import explain_answers
 from glasshead.pipelines.explain.concept_nodes import explain_concepts, true_answers
-from glasshead.pipelines.explain.concept_params import ConceptParams
 from glasshead.pipelines.explain.nodes import explain_pixels, measure_explanations
-from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.pipelines.explain.params import ConceptParams, ExplainParams
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("cat", "dog", "ship")

@@ -18,7 +18,7 @@ COLOURS = {
 MAX_CLASSES = 60  # beyond, a figure would not be legible
 
 
-def class_balance_figure(samples: pd.DataFrame) -> Figure:
+def plot_class_balance(samples: pd.DataFrame) -> Figure:
     """Return the number of images of each class, stacked by split, the largest class on top.
 
     If there are more than 60 classes, the 30 largest and the 30 smallest are shown.

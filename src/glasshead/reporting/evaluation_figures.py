@@ -49,12 +49,14 @@ def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[st
     return figure
 
 
-def class_recall_figure(recall: pd.DataFrame) -> Figure:
-    """Return recall with its interval, the worst class on top; `recall` has class, n, recall, low and high.
+def plot_class_recall(class_recall: pd.DataFrame) -> Figure:
+    """Return recall with its interval, the worst class on top; columns are class, n, recall, low and high.
 
     A class with undefined recall keeps its line, without a mark.
     """
-    table = recall.sort_values("recall", ascending=False, na_position="first", ignore_index=True)
+    table = class_recall.sort_values(
+        "recall", ascending=False, na_position="first", ignore_index=True
+    )
     figure = new_figure(7.5, min(1.5 + 0.34 * len(table), 16))
     axes = figure.subplots()
     axes.hlines(table.index, table["low"], table["high"], color=AFTER, linewidth=2.5, alpha=0.5)

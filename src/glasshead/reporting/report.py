@@ -10,11 +10,10 @@ import pandas as pd
 
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.randomisation import sanity_check
-from glasshead.reporting.abstention import abstention_note
 from glasshead.reporting.findings import SHOWN_ROWS, ShownFinding, size_of
+from glasshead.reporting.notes import abstention_note, robustness_notes
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import Picture, fitted, thumbnail
-from glasshead.reporting.robustness_notes import robustness_notes
 from glasshead.reporting.run_record import Reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics
 from glasshead.reporting.wording import records

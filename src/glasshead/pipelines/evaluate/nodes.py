@@ -128,11 +128,6 @@ def plot_confusion_matrix(test: pd.DataFrame) -> Figure:
     return figures.confusion_matrix_figure(counts.to_numpy(int), classes)
 
 
-def plot_class_recall(class_recall: pd.DataFrame) -> Figure:
-    """Return the recall of each class with its interval."""
-    return figures.class_recall_figure(class_recall)
-
-
 def plot_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> Figure:
     """Return the reliability of the classifier and each head, before and after its temperature."""
 

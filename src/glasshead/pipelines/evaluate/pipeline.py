@@ -10,13 +10,13 @@ from glasshead.pipelines.evaluate.nodes import (
     find_confused_pairs,
     measure_class_recall,
     measure_reliability,
-    plot_class_recall,
     plot_confused_pairs,
     plot_confusion_matrix,
     plot_curves,
     plot_reliability,
     select_test,
 )
+from glasshead.reporting.evaluation_figures import plot_class_recall
 from glasshead.reporting.risk_figures import plot_localisation
 from glasshead.templates import steps
 

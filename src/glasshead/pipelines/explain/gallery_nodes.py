@@ -21,9 +21,8 @@ from glasshead.explainers.neighbours import (
 from glasshead.explainers.randomisation import Measures
 from glasshead.images.table import ImageTable
 from glasshead.models.heads import GlassHeads
-from glasshead.pipelines.explain.gallery_params import VIEWS
 from glasshead.pipelines.explain.nodes import Arrays
-from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.pipelines.explain.params import VIEWS, ExplainParams
 from glasshead.reporting.mistake_figures import mistakes_figure
 from glasshead.reporting.view_figures import explanation_views_figure
 

@@ -4,12 +4,13 @@ import io
 import logging
 import time
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
+from pydantic import BaseModel, Field, PositiveInt
 
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
@@ -20,7 +21,6 @@ from glasshead.errors import GateError, SplitError
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier
-from glasshead.pipelines.export.params import ExportParams
 from glasshead.seeds import generator
 from glasshead.serving import export
 from glasshead.serving.export import FromPixels, in_batches, run_onnx, run_torch
@@ -29,6 +29,37 @@ logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, Any]]
 GATED = ("onnx", "program")  # these must equal the classifier; int8 cannot
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class LatencyParams(BaseModel, extra="forbid", frozen=True):
+    """Batch sizes, repetitions for each, and threads."""
+
+    batches: tuple[PositiveInt, ...] = (1, 64)
+    repeats: PositiveInt = 100
+    threads: PositiveInt = 1
+
+
+class ExportParams(BaseModel, extra="forbid", frozen=True):
+    """ONNX's opset, the required agreement, and how it is measured.
+
+    Attributes:
+        opset: the version of ONNX's operators; a runtime must support it.
+        images: test images sampled at random, on which exports are compared.
+        minimum_agreement: the fraction of them with the classifier's class that ONNX and the program must reach.
+        maximum_difference: the largest difference allowed in any probability.
+        n_bins: bins of ECE.
+        n_resamples: resamples of the bootstrap.
+    """
+
+    opset: int = Field(default=18, ge=18, le=23)
+    images: PositiveInt = 1000
+    minimum_agreement: Fraction = 0.999
+    maximum_difference: Fraction = 1e-4
+    n_bins: PositiveInt = 15
+    n_resamples: PositiveInt = 1000
+    latency: LatencyParams = LatencyParams()
 
 
 def export_onnx(classifier: Classifier, parameters: ExportParams) -> bytes:

@@ -2,27 +2,28 @@
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import BaseModel
 
-from glasshead.device import choose_device
+from glasshead.device import Device, choose_device
 from glasshead.errors import SourceError
 from glasshead.images.captions import FACTS, UNKNOWN, all_words, encode_facts, write_caption
-from glasshead.images.scenes import CLASSES
+from glasshead.images.scenes import CLASSES, ScenesParams
 from glasshead.images.sources.params import IngestParams
 from glasshead.images.sources.read import read_source
 from glasshead.images.splits import assign_splits
 from glasshead.images.table import ImageTable
-from glasshead.models.nano_clip import NanoClip, build_processor
+from glasshead.models.nano_clip import NanoClip, NanoClipParams, build_processor
 from glasshead.models.probe import fit_linear_probe
 from glasshead.models.text import zero_shot_logits
-from glasshead.pipelines.pretrain.params import PretrainParams
 from glasshead.reporting.nano_clip_model_card import nano_clip_model_card
 from glasshead.seeds import seed_everything, stream_seed
-from glasshead.training.contrastive import Pairs, train_clip
+from glasshead.training.contrastive import ContrastiveParams, Pairs, train_clip
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,16 @@ FRACTION = (
     0.1  # of each class for validation, and as much for calibration: the default of preprocess
 )
 PROBE_STRENGTHS = (0.01, 0.1, 1.0)
+
+
+class PretrainParams(BaseModel, extra="forbid", frozen=True):
+    """Data, shape and recipe. `parquet` adds the train split of a folder in the Hugging Face image layout."""
+
+    scenes: ScenesParams = ScenesParams(train=10000, test=1000)
+    parquet: Path | None = None
+    model: NanoClipParams = NanoClipParams()
+    training: ContrastiveParams = ContrastiveParams()
+    device: Device = "auto"
 
 
 def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:

@@ -18,9 +18,8 @@ from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.risk import POOLINGS, RiskAuditor
 from glasshead.models.store import VariantStore
 from glasshead.models.variants import fit_each, name_of
-from glasshead.pipelines.risk.nodes import fit_auditor
+from glasshead.pipelines.risk.nodes import fit_auditor, risk_rows
 from glasshead.pipelines.risk.params import RiskParams
-from glasshead.pipelines.risk.rows import risk_rows
 from glasshead.reporting.risk_figures import risk_ablation_figure
 from glasshead.training.risk import mean_over_risks, risk_outputs
 

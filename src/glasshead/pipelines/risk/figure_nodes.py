@@ -1,4 +1,4 @@
-"""Nodes of `risk` that plot its training history and galleries of images."""
+"""The node of `risk` that plots galleries of images."""
 
 from collections.abc import Callable
 
@@ -15,18 +15,10 @@ from glasshead.images.table import ImageTable
 from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.params import RiskParams
 from glasshead.reporting.figures import plain
-from glasshead.reporting.risk_figures import (
-    risk_history_figure,
-)
 from glasshead.reporting.risk_gallery import Heated, risk_gallery_figure, scale_of
 
 Arrays = dict[str, np.ndarray]
 SCALED = 2000  # test images whose maps determine the scale of colours
-
-
-def plot_training_history(training_history: pd.DataFrame) -> Figure:
-    """Return losses, gap, ranking and localisation by epoch."""
-    return risk_history_figure(training_history)
 
 
 def plot_galleries(

@@ -10,8 +10,9 @@ from glasshead.pipelines.risk.ablation_nodes import (
 )
 from glasshead.pipelines.risk.audit_nodes import find_shortcuts
 from glasshead.pipelines.risk.evaluation_nodes import list_for_review, locate_risk
-from glasshead.pipelines.risk.figure_nodes import plot_galleries, plot_training_history
+from glasshead.pipelines.risk.figure_nodes import plot_galleries
 from glasshead.pipelines.risk.nodes import fit_auditor, fit_reference, predict_risk, store_features
+from glasshead.reporting.risk_figures import plot_training_history
 from glasshead.templates import SELECTION, step, steps
 
 FEATURES = ["embedding_store", "embed_summary"]

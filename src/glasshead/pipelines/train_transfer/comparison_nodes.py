@@ -28,7 +28,7 @@ from glasshead.pipelines.train_transfer.variants import (
     Variant,
     reference_of,
 )
-from glasshead.reporting.transfer_figures import convergence_figure, interpolation_figure
+from glasshead.reporting.training_figures import convergence_figure
 
 MEASURED = 512  # test images whose frequencies are looked at
 CHUNK = 64  # of them at once
@@ -131,11 +131,6 @@ def study_interpolation(
         _fine_detail(pixels, len(test), classifier.backbone_size, name) for name in STUDIED
     )
     return chosen.join(pd.DataFrame(fractions))
-
-
-def plot_interpolation(interpolation: pd.DataFrame) -> Figure:
-    """Return accuracy and high-frequency fraction of each interpolation with their intervals."""
-    return interpolation_figure(interpolation)
 
 
 def _parameters_of(
