@@ -18,7 +18,6 @@ from glasshead.images.sources.params import IngestParams
 from glasshead.images.sources.read import read_source
 from glasshead.images.table import ImageTable
 from glasshead.models.clip import BackboneParams
-from glasshead.pipelines.preprocess import create_pipeline
 from glasshead.pipelines.preprocess import nodes as nodes_module
 from glasshead.pipelines.preprocess.nodes import (
     PreprocessParams,
@@ -27,6 +26,7 @@ from glasshead.pipelines.preprocess.nodes import (
     choose_taxonomy,
     report_duplicates,
 )
+from glasshead.pipelines.preprocess.pipeline import create_pipeline
 from glasshead.reporting.data_figures import plot_class_balance
 
 BASE = Path(__file__).parents[2] / "conf" / "base"

@@ -29,7 +29,6 @@ from glasshead.models.clip import BackboneParams, load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.models.text import load_text_encoder
-from glasshead.pipelines.train_heads import create_pipeline
 from glasshead.pipelines.train_heads.nodes import (
     TrainHeadsParams,
     fit_heads,
@@ -37,6 +36,7 @@ from glasshead.pipelines.train_heads.nodes import (
     predict_logits,
     random_codes,
 )
+from glasshead.pipelines.train_heads.pipeline import create_pipeline
 from glasshead.reporting.training_figures import plot_training_history
 
 CONF = Path(__file__).parents[2] / "conf" / "base"

@@ -22,6 +22,7 @@ from glasshead.explainers.measures import Measure
 from glasshead.images.means import MeanImage
 from glasshead.reporting.concept_figures import (
     plot_interactions,
+    plot_interventions,
     plot_shapley_beeswarm,
     plot_shapley_global,
     plot_shapley_images,
@@ -38,7 +39,6 @@ from glasshead.reporting.evaluation_figures import (
 from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
 from glasshead.reporting.figures import message_figure, new_figure
 from glasshead.reporting.gallery_figure import plot_answer_maps, plot_explanation_gallery
-from glasshead.reporting.intervention_figures import plot_interventions
 from glasshead.reporting.mistake_figures import mistakes_figure
 from glasshead.reporting.risk_figures import (
     plot_localisation,

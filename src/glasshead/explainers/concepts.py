@@ -1,4 +1,4 @@
-"""Explanations of a bottleneck by its concepts: what each subtask adds to a decision."""
+"""Explanations of a bottleneck by its concepts, what each adds to a decision, and of one concept as a classifier."""
 
 import logging
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
+from glasshead.errors import ParameterError
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function, Game
 from glasshead.explainers.shapley import exact_shapley, kernel_shapley, permutation_shapley
@@ -89,3 +90,36 @@ def _output_function(classifier: GlassHeads, output: Output) -> Function:
         return (classifier.logits_from_concepts(features) / classifier.temperature).softmax(dim=1)
 
     return probabilities if output == "probability" else classifier.logits_from_concepts
+
+
+class ConceptLogits(nn.Module):
+    """Images → the logits of one concept's answers: pixels → CLIP → the head of that subtask.
+
+    Attributes:
+        classes: the concept's answers in logit order.
+
+    Raises ParameterError for a classifier that lacks this concept.
+    """
+
+    def __init__(self, classifier: GlassHeads, concept: str) -> None:
+        super().__init__()
+        names = [known.name for known in classifier.concepts]
+        if concept not in names:
+            raise ParameterError(
+                f"The classifier has no concept {concept!r}. Choose one of {', '.join(names)}."
+            )
+        index = names.index(concept)
+        self.classifier, self.classes = classifier, classifier.concepts[index].values
+        self._columns = list(subtask_columns(classifier.concepts)[index])
+
+    def cam_layer(self) -> nn.Module:
+        """Return the classifier's last convolutional map."""
+        return self.classifier.cam_layer()
+
+    def transformer_layers(self) -> list[nn.Module]:
+        """Return the classifier's transformer layers, if it has any."""
+        return self.classifier.transformer_layers()
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b v"]:
+        """Return the raw logits of the concept's answers."""
+        return self.classifier.concept_logits(self.classifier.embed(images))[:, self._columns]

@@ -9,12 +9,7 @@ from matplotlib.figure import Figure
 from glasshead.images.means import MeanImage
 from glasshead.reporting.figures import new_figure, plain
 
-COLOURS = {
-    "train": "#0072B2",
-    "validation": "#56B4E9",
-    "calibration": "#E69F00",
-    "test": "#D55E00",
-}
+COLOURS = {"train": "#0072B2", "validation": "#56B4E9", "calibration": "#E69F00", "test": "#D55E00"}
 MAX_CLASSES = 60  # beyond, a figure would not be legible
 
 

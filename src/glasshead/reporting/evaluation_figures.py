@@ -75,9 +75,7 @@ def plot_class_recall(class_recall: pd.DataFrame) -> Figure:
     return figure
 
 
-def reliability_figure(
-    panels: Mapping[str, tuple[ReliabilityCurve, ReliabilityCurve]],
-) -> Figure:
+def reliability_figure(panels: Mapping[str, tuple[ReliabilityCurve, ReliabilityCurve]]) -> Figure:
     """Return a panel for each name: accuracy against confidence, before and after temperature scaling.
 
     The area of a mark shows the fraction of images in its bin.

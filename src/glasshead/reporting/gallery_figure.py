@@ -4,15 +4,15 @@ In figures of explained images, `examples` and `example_images["pixels"]` (n, 3,
 maps refer to images by their row in it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from glasshead.explainers.methods import method_maps
 from glasshead.explainers.randomisation import Measures, sanity_check
-from glasshead.explainers.stored import method_maps
 from glasshead.reporting.figures import Sheet, message_figure, plain
 from glasshead.reporting.map_plotting import method_title, plot_map, plot_scale
 from glasshead.reporting.panels import AGAINST, Arrays, verdict
@@ -41,23 +41,15 @@ class Layout(NamedTuple):
     most_blocks: int
 
 
-class Place(NamedTuple):
-    """Where the first map of a shown image goes; `index` counts shown images, `row` all explained ones."""
-
-    index: int
-    row: int
-    x: float
-    y: float
+# (sheet, number among the shown images, row among the explained ones, x of the first map, y) plots an image's maps
+PlotMaps = Callable[[Sheet, int, int, float, float], None]
 
 
 def plot_explanation_gallery(
-    examples: pd.DataFrame,
-    example_images: Arrays,
-    attributions: Arrays,
-    explanations: Measures,
+    examples: pd.DataFrame, example_images: Arrays, attributions: Arrays, explanations: Measures
 ) -> Figure:
     """Return a row for each shown image: verdict, image, and the map of each method."""
-    shown = np.flatnonzero(examples["shown"])
+    shown, pixels = np.flatnonzero(examples["shown"]), example_images["pixels"]
     methods = {
         name: maps
         for name, maps in method_maps(attributions).items()
@@ -68,13 +60,14 @@ def plot_explanation_gallery(
     titles = [method_title(name, maps, explanations, 13) for name, maps in methods.items()]
     head = 0.75 + LINE * (1 + max(title.count("\n") + 1 for title in titles))
     layout = Layout(head, row=CELL + 0.05, gap=0.05, widest=16.5, most_blocks=3)
-    sheet, places = _plot_images(examples, example_images["pixels"], titles, layout)
-    sheet.text(MARGIN, 0.2, "Why the predicted class? Each image by each method", 14)
-    sheet.text(MARGIN, 0.46, GALLERY_CAPTION, 9)
-    for _, row, left, top in places:
+
+    def plot_maps(sheet: Sheet, index: int, row: int, left: float, top: float) -> None:
         for column, (name, maps) in enumerate(methods.items()):
             x, check = left + column * (CELL + layout.gap), sanity_check(name, explanations)
-            plot_map(sheet, example_images["pixels"][row], maps.of(row), check, x, top, CELL)
+            plot_map(sheet, pixels[row], maps.of(row), check, x, top, CELL)
+
+    title = "Why the predicted class? Each image by each method"
+    sheet = _plot_images((title, GALLERY_CAPTION), examples, pixels, titles, layout, plot_maps)
     plot_scale(sheet, MARGIN, sheet.height - FOOT + 0.2)
     return sheet.figure
 
@@ -91,40 +84,44 @@ def plot_answer_maps(
     method, count = str(answer_maps["method"]), int(answer_maps["all"])
     subtasks = [plain(name, NAME) for name in answer_maps["subtasks"].tolist()]
     layout = Layout(head=1.0, row=CELL + 0.25, gap=0.08, widest=22.0, most_blocks=2)
-    sheet, places = _plot_images(examples, example_images["pixels"], subtasks, layout)
-    most = (
-        f", the {len(subtasks)} concepts that count most of {count}"
-        if count > len(subtasks)
-        else ""
-    )
-    title = f"Why each concept's answer? Maps by {method.replace('_', ' ')}{most}"
-    sheet.text(MARGIN, 0.2, title, 14)
-    sheet.text(MARGIN, 0.46, ANSWERS_CAPTION, 9)
-    check = sanity_check(method, explanations)
-    for index, row, left, top in places:
+    check, pixels = sanity_check(method, explanations), example_images["pixels"]
+
+    def plot_maps(sheet: Sheet, index: int, row: int, left: float, top: float) -> None:
         for column in range(len(subtasks)):
             x, values = left + column * (CELL + layout.gap), answer_maps["maps"][index, column]
-            plot_map(sheet, example_images["pixels"][row], values, check, x, top, CELL)
+            plot_map(sheet, pixels[row], values, check, x, top, CELL)
             answer = plain(str(answer_maps["answers"][index, column]), 11)
             right = bool(answer_maps["right"][index, column])
             probability = answer_maps["probabilities"][index, column]
             text = f"{'' if right else '✗ '}{answer} {probability:.2f}"
             colour = "black" if right else AGAINST
             sheet.text(x + CELL / 2, top + CELL + 0.02, text, 7, ha="center", color=colour)
+
+    title = f"Why each concept's answer? Maps by {method.replace('_', ' ')}"
+    if count > len(subtasks):
+        title += f", the {len(subtasks)} concepts that count most of {count}"
+    sheet = _plot_images((title, ANSWERS_CAPTION), examples, pixels, subtasks, layout, plot_maps)
     plot_scale(sheet, MARGIN, sheet.height - FOOT + 0.2, of="the answer")
     return sheet.figure
 
 
 def _plot_images(
-    examples: pd.DataFrame, pixels: np.ndarray, titles: Sequence[str], layout: Layout
-) -> tuple[Sheet, list[Place]]:
-    """Return a sheet with verdict and picture of each shown image, `titles` above the maps, and where maps go."""
+    heading: tuple[str, str],
+    examples: pd.DataFrame,
+    pixels: np.ndarray,
+    titles: Sequence[str],
+    layout: Layout,
+    plot_maps: PlotMaps,
+) -> Sheet:
+    """Return a sheet with a row for each shown image: verdict, picture and maps, under the `titles` of maps."""
     width = LABEL + (len(titles) + 1) * (CELL + layout.gap) + MARGIN
     shown = np.flatnonzero(examples["shown"])
     count = min(layout.most_blocks, len(shown), int(layout.widest // width))
     blocks = np.array_split(np.arange(len(shown)), max(1, count))
     height = layout.head + len(blocks[0]) * layout.row + FOOT
-    sheet, places = Sheet(max(width * len(blocks), 8.5) + MARGIN, height), []
+    sheet = Sheet(max(width * len(blocks), 8.5) + MARGIN, height)
+    sheet.text(MARGIN, 0.2, heading[0], 14)
+    sheet.text(MARGIN, 0.46, heading[1], 9)
     for block_index, block in enumerate(blocks):
         left = MARGIN + block_index * width
         for column, title in enumerate(["image", *titles]):
@@ -136,5 +133,5 @@ def _plot_images(
             label = verdict(examples.iloc[row], NAME, between="\n").replace(" taken for ", "\nas ")
             sheet.text(left, top + CELL / 2, label, 8.5, va="center")
             sheet.image(pixels[row].transpose(1, 2, 0), left + LABEL, top, CELL)
-            places.append(Place(index, row, left + LABEL + CELL + layout.gap, top))
-    return sheet, places
+            plot_maps(sheet, index, row, left + LABEL + CELL + layout.gap, top)
+    return sheet

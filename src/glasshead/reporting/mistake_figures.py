@@ -9,11 +9,11 @@ import pandas as pd
 from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
+from glasshead.explainers.methods import MethodMaps, method_maps
 from glasshead.explainers.randomisation import Measures, best_methods, insertion, sanity_check
-from glasshead.explainers.stored import MethodMaps, method_maps
 from glasshead.reporting.figures import Sheet, message_figure, plain
 from glasshead.reporting.map_plotting import method_title, plot_map, plot_scale
-from glasshead.reporting.panels import Arrays, count_subtasks, plot_concept_bars, rows_of, verdict
+from glasshead.reporting.panels import Arrays, count_subtasks, plot_concept_bars, verdict
 
 Thumbnails = Mapping[str, UInt8[np.ndarray, "h w 3"]]
 
@@ -86,13 +86,8 @@ def _plot_concepts(sheet: Sheet, image_id: str, shapley: Arrays, x: float, top: 
     (index,) = np.flatnonzero(shapley["image_id"] == image_id)
     plot_concept_bars(axes, shapley, int(index), limit, CONCEPTS, longest=11)
     axes.set_xticks([-limit, 0, limit], [f"−{limit:.2f}", "0", f"{limit:.2f}"])
-    sheet.text(
-        x + 0.1,
-        top - 0.03,
-        f"concepts that count most: likeliest value,\nShapley value in {shapley['unit']}",
-        7,
-        va="bottom",
-    )
+    title = f"concepts that count most: likeliest value,\nShapley value in {shapley['unit']}"
+    sheet.text(x + 0.1, top - 0.03, title, 7, va="bottom")
     return x + BAR_LABELS + BARS + GAP
 
 
@@ -107,7 +102,7 @@ def _plot_neighbours(sheet: Sheet, example: pd.Series, known: Known, x: float, t
     ):
         left = x + column * step
         sheet.text(left, top - 0.03, f"nearest train images:\n{name}, {meaning}", 7, va="bottom")
-        for near in rows_of(mine[mine["same_class"] == same]):
+        for near in mine[mine["same_class"] == same].itertuples():
             at = left + (near.rank - 1) * (THUMB + GAP)
             sheet.image(known.thumbnails[near.neighbour_id], at, top, THUMB)
             shared = len(near.shared_concepts.split(", ")) if near.shared_concepts else 0
@@ -145,14 +140,8 @@ def mistakes_figure(
     wrong = np.flatnonzero(examples["shown"] & ~examples["correct"])
     if not len(wrong):
         return message_figure(NO_MISTAKES)
-    known = Known(
-        example_images,
-        method_maps(attributions),
-        explanations,
-        shapley,
-        neighbours,
-        thumbnails or {},
-    )
+    shown = example_images, method_maps(attributions), explanations
+    known = Known(*shown, shapley, neighbours, thumbnails or {})
     width = known.card_width + MARGIN
     columns = max(1, min(len(wrong), int(WIDEST // width)))
     lines = -(-len(wrong) // columns)

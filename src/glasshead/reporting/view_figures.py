@@ -9,8 +9,8 @@ from jaxtyping import Bool, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from glasshead.explainers.methods import MethodMaps, method_maps
 from glasshead.explainers.randomisation import Measures, best_methods, sanity_check
-from glasshead.explainers.stored import MethodMaps, method_maps
 from glasshead.reporting.figures import Sheet, message_figure, plain
 from glasshead.reporting.map_plotting import plot_map, plot_scale
 from glasshead.reporting.panels import AGAINST, Arrays
@@ -18,10 +18,8 @@ from glasshead.reporting.panels import AGAINST, Arrays
 Classes = Sequence[str]
 Sides = Sequence[Classes]  # two
 
-COLOURS = (
-    "#009E73",
-    "#CC79A7",
-)  # Okabe and Ito's green and purple, as blue and vermillion are signs
+# Okabe and Ito's green and purple, as blue and vermillion are signs
+COLOURS = ("#009E73", "#CC79A7")
 HATCHES = ("", "////")
 MOST = 9  # images of one side
 

@@ -40,9 +40,7 @@ def fit_threshold(
 
 
 def calibrate_classifier(
-    uncalibrated: Classifier,
-    temperatures: dict[str, float],
-    abstention: Abstention | None = None,
+    uncalibrated: Classifier, temperatures: dict[str, float], abstention: Abstention | None = None
 ) -> Classifier:
     """Return the classifier with its temperatures and its threshold; its logits stay raw."""
     return uncalibrated.with_temperatures(temperatures).with_abstention(abstention)

@@ -151,10 +151,8 @@ def measure_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> pd.Da
     """
     n_bins, head = parameters.n_bins, read_heads(test)[FINAL]
     curve = measures.reliability_curve(calibrated_of(head), head.labels, n_bins)
-    accuracy, n = (
-        pd.Series(curve.accuracy),
-        pd.Series(curve.fraction * len(test)).round().astype(int),
-    )
+    accuracy = pd.Series(curve.accuracy)
+    n = pd.Series(curve.fraction * len(test)).round().astype(int)
     edges = measures.equal_width_edges(n_bins)
     bins = np.clip((curve.confidence * n_bins).astype(int), 0, n_bins - 1)
     low, high = _wilson_interval(accuracy, n)

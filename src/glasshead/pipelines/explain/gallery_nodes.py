@@ -11,13 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from glasshead.embedding.store import Embeddings
-from glasshead.explainers.concepts import subtask_columns
-from glasshead.explainers.neighbours import (
-    NOBODY,
-    Neighbours,
-    nearest_by_class,
-    shared_concepts,
-)
+from glasshead.explainers.neighbours import NOBODY, Neighbours, nearest_by_class, shared_concepts
 from glasshead.explainers.randomisation import Measures
 from glasshead.images.table import ImageTable
 from glasshead.models.heads import GlassHeads
@@ -157,13 +151,8 @@ def _likeliest_values(
 ) -> Int[np.ndarray, "n s"]:
     """Return the index of each subtask's likeliest value."""
     concepts = classifier.concept_probabilities(torch.from_numpy(embeddings))
-    slices = [
-        slice(columns.start, columns.stop) for columns in subtask_columns(classifier.concepts)
-    ]
-    answers: Int[np.ndarray, "n s"] = np.stack(
-        [concepts[:, columns].argmax(dim=1).numpy() for columns in slices], axis=1
-    )
-    return answers
+    by_subtask = concepts.split([len(task.values) for task in classifier.concepts], dim=1)
+    return torch.stack([own.argmax(dim=1) for own in by_subtask], dim=1).numpy()
 
 
 def _thumbnails(images: ImageTable, image_ids: pd.Series) -> dict[str, UInt8[np.ndarray, "h w 3"]]:

@@ -18,7 +18,7 @@ from glasshead.explainers.attribution import Attribution, Explanation, explanati
 from glasshead.explainers.evaluation import ExplainedImages, measure_method
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
-from glasshead.explainers.measures import Measure, completeness, summarise, without_interval
+from glasshead.explainers.measures import Measure, completeness, summarise
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
@@ -171,9 +171,9 @@ def measure_explanations(
                 METHODS[name], classifier, randomised, subject.at(rows), explained, budget,
                 parameters.evaluation, parameters.n_resamples, seed,
             )  # fmt: skip
-            seconds = float(attributions[f"{name}/seconds"])
-            explanations[name]["seconds_per_image"] = without_interval(
-                "seconds_per_image", seconds, len(attributions[f"{name}/rows"])
+            seconds, count = attributions[f"{name}/seconds"], len(attributions[f"{name}/rows"])
+            explanations[name]["seconds_per_image"] = Measure(
+                value=float(seconds), low=None, high=None, better="lower", n=count
             )
             logger.info("%s measured in %.1f s", name, time.perf_counter() - started)
             maps[name] = np.full((len(examples), *explained.maps.shape[1:]), np.nan)

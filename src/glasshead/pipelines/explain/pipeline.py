@@ -2,8 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.explain.answer_nodes import explain_answers
-from glasshead.pipelines.explain.concept_nodes import explain_concepts, intervene
+from glasshead.pipelines.explain.concept_nodes import explain_answers, explain_concepts, intervene
 from glasshead.pipelines.explain.gallery_nodes import (
     find_neighbours,
     plot_explanation_views,
@@ -17,6 +16,7 @@ from glasshead.pipelines.explain.nodes import (
 )
 from glasshead.reporting.concept_figures import (
     plot_interactions,
+    plot_interventions,
     plot_shapley_beeswarm,
     plot_shapley_global,
     plot_shapley_images,
@@ -25,7 +25,6 @@ from glasshead.reporting.concept_figures import (
 )
 from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
 from glasshead.reporting.gallery_figure import plot_answer_maps, plot_explanation_gallery
-from glasshead.reporting.intervention_figures import plot_interventions
 from glasshead.templates import steps
 
 
@@ -72,11 +71,7 @@ def concepts_pipeline() -> Pipeline:
             "classifier embeddings samples shapley params:explain params:seed",
             "interventions flips",
         ),
-        (
-            find_neighbours,
-            "classifier embeddings samples examples params:explain",
-            "neighbours",
-        ),
+        (find_neighbours, "classifier embeddings samples examples params:explain", "neighbours"),
         (plot_shapley_images, "examples example_images shapley", "shapley_images_figure"),
         (plot_shapley_global, "shapley", "shapley_global_figure"),
         (plot_shapley_beeswarm, "shapley", "shapley_beeswarm_figure"),

@@ -4,7 +4,7 @@ import io
 import logging
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, PositiveInt
 
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
+from glasshead.calibration.params import Fraction
 from glasshead.calibration.table import LABEL
 from glasshead.calibration.temperature import Output
 from glasshead.device import torch_threads
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, Any]]
 GATED = ("onnx", "program")  # these must equal the classifier; int8 cannot
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class LatencyParams(BaseModel, extra="forbid", frozen=True):
@@ -122,13 +121,10 @@ def measure_exports(
         for measure, statistic in _quality(probabilities, labels, parameters.n_bins).items()
     }
     quality |= {
-        f"onnx_int8/{measure}_cost": _difference(
-            quality[f"{worse}/{measure}"], quality[f"{better}/{measure}"]
-        )
-        for measure, worse, better in (
-            ("accuracy", "classifier", "onnx_int8"),
-            ("nll", "onnx_int8", "classifier"),
-        )
+        "onnx_int8/accuracy_cost": _difference(
+            quality["classifier/accuracy"], quality["onnx_int8/accuracy"]
+        ),
+        "onnx_int8/nll_cost": _difference(quality["onnx_int8/nll"], quality["classifier/nll"]),
     }
     metrics: Metrics = {
         "classifier": {},

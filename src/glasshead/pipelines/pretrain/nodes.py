@@ -28,9 +28,8 @@ from glasshead.training.contrastive import ContrastiveParams, Pairs, train_clip
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-FRACTION = (
-    0.1  # of each class for validation, and as much for calibration: the default of preprocess
-)
+# Of each class for validation, and as much for calibration: the default of preprocess.
+FRACTION = 0.1
 PROBE_STRENGTHS = (0.01, 0.1, 1.0)
 
 
@@ -109,13 +108,9 @@ def train_nano_clip(
 
     def report(step: int, loss: float) -> None:
         if (step + 1) % 100 == 0:
-            logger.info(
-                "pretrain: step %d of %d, loss %.3f, %.0f s",
-                step + 1,
-                steps,
-                loss,
-                time.perf_counter() - started,
-            )
+            elapsed = time.perf_counter() - started
+            message = "pretrain: step %d of %d, loss %.3f, %.0f s"
+            logger.info(message, step + 1, steps, loss, elapsed)
 
     losses = train_clip(
         model.to(device),
@@ -133,13 +128,9 @@ def train_nano_clip(
         "train_images": len(train),
     }
     windows = [losses[start : start + 50] for start in range(0, len(losses), 50)]
-    log = pd.DataFrame(
-        {
-            "epoch": np.arange(1, len(windows) + 1),
-            "train_loss": [float(np.mean(w)) for w in windows],
-        }
-    )
-    return nano, log, facts
+    means = [float(np.mean(window)) for window in windows]
+    history = pd.DataFrame({"epoch": np.arange(1, len(windows) + 1), "train_loss": means})
+    return nano, history, facts
 
 
 def measure_nano_clip(nano_clip: NanoClip, pairs: Arrays) -> dict[str, Any]:

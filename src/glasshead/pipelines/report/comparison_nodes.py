@@ -4,16 +4,13 @@ import logging
 
 from glasshead.datasets.results import Results
 from glasshead.errors import ArtifactError
-from glasshead.pipelines.report.params import ReportParams
+from glasshead.pipelines.report.nodes import ReportParams
 from glasshead.reporting.comparison_report import Compared, comparison_page
 from glasshead.reporting.findings import sorted_findings
 
 logger = logging.getLogger(__name__)
 
-SAME = (
-    "data",
-    "fitting_rows",
-)  # entries of the provenance that compared classifiers have in common
+SAME = ("data", "fitting_rows")  # of the provenance, which compared classifiers have in common
 
 
 def compare_classifiers(results: Results, parameters: ReportParams) -> str:

@@ -1,16 +1,17 @@
 """Nodes of `report`, which judge and show the results of other pipelines."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from glasshead.audit.findings import Finding
+from glasshead.calibration.params import Fraction
 from glasshead.calibration.table import LABEL, class_columns
 from glasshead.datasets.results import Results
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier
-from glasshead.pipelines.report.params import ReportParams
 from glasshead.reporting.card import model_card
 from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
 from glasshead.reporting.report import OtherResults, ReportContent, report_page
@@ -22,6 +23,23 @@ from glasshead.reporting.wording import number, records
 Record = dict[str, dict[str, Any]]
 DEFAULT = "heads"  # the classifier that the bare names of pipelines mean
 AUDITOR = "risk"  # the folder of its results
+
+Megabytes = Annotated[float, Field(ge=4, le=15)]
+
+
+class ReportParams(BaseModel, extra="forbid", frozen=True):
+    """The accuracy that is called right, the size of a report, entries of the model card, classifiers to compare."""
+
+    right_from: Fraction = 0.9
+    megabytes: Megabytes = 15
+    licence: str = "apache-2.0"
+    intended_use: str | None = None
+    compare: tuple[str, ...] = Field(default=("heads", "cnn", "transfer", "ensemble"), min_length=1)
+
+    @property
+    def most(self) -> int:
+        """The largest size of a page in bytes."""
+        return int(self.megabytes * 1_000_000)
 
 
 def judge_classifier(

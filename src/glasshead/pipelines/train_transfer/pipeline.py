@@ -9,8 +9,7 @@ from glasshead.pipelines.train_transfer.comparison_nodes import (
     pretrain_parents,
     study_interpolation,
 )
-from glasshead.pipelines.train_transfer.nodes import fit_transfer
-from glasshead.pipelines.train_transfer.parent import pretrain_parent
+from glasshead.pipelines.train_transfer.nodes import fit_transfer, pretrain_parent
 from glasshead.reporting.training_figures import plot_interpolation
 from glasshead.templates import comparison_on_pixels, step, training_on_pixels
 
