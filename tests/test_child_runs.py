@@ -8,8 +8,8 @@ import mlflow
 import pytest
 from mlflow.entities import Run
 
-from glasshead.hooks.children import ChildRuns
 from glasshead.hooks.processes import PROCESS_TAG, process_tag
+from glasshead.hooks.tags import ChildRuns
 
 
 @pytest.fixture

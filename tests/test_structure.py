@@ -25,7 +25,7 @@ from glasshead.device import Computes
 from glasshead.hooks.routes import check_kinds, kind_of
 from glasshead.models.classifier import class_of
 from glasshead.pipeline_registry import CLASSIFIERS, CORRIDOR, register_pipelines
-from glasshead.pipelines import explain
+from glasshead.pipelines.explain import pipeline as explain
 from glasshead.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from torchvision.models import ResNet18_Weights
 
 from glasshead.models.classifier import Classifier
 from glasshead.models.variants import name_of
-from glasshead.pipelines.train_transfer.variants import RECIPES, STRATEGIES, VARIANTS
+from glasshead.pipelines.train_transfer.comparison_nodes import RECIPES, STRATEGIES, VARIANTS
 
 Run = Callable[..., Result]
 REPORTING = Path("data/08_reporting")

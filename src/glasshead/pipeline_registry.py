@@ -1,28 +1,26 @@
 """The pipelines by name. Those of classifiers derive from one table of their kinds."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kedro.pipeline import Pipeline
 
 from glasshead.calibration.temperature import Output
-from glasshead.pipelines import (
-    calibrate,
-    embed,
-    ensemble,
-    evaluate,
-    explain,
-    export,
-    ingest,
-    preprocess,
-    pretrain,
-    report,
-    risk,
-    robustness,
-    train_cnn,
-    train_heads,
-    train_transfer,
-)
+from glasshead.pipelines.calibrate import pipeline as calibrate
+from glasshead.pipelines.embed import pipeline as embed
+from glasshead.pipelines.ensemble import pipeline as ensemble
+from glasshead.pipelines.evaluate import pipeline as evaluate
+from glasshead.pipelines.explain import pipeline as explain
+from glasshead.pipelines.export import pipeline as export
+from glasshead.pipelines.ingest import pipeline as ingest
+from glasshead.pipelines.preprocess import pipeline as preprocess
+from glasshead.pipelines.pretrain import pipeline as pretrain
+from glasshead.pipelines.report import pipeline as report
+from glasshead.pipelines.risk import pipeline as risk
+from glasshead.pipelines.robustness import pipeline as robustness
+from glasshead.pipelines.train_cnn import pipeline as train_cnn
+from glasshead.pipelines.train_heads import pipeline as train_heads
+from glasshead.pipelines.train_transfer import pipeline as train_transfer
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def register_pipelines() -> dict[str, Pipeline]:
     pipelines = dict(DATA)
     for name, kind in CLASSIFIERS.items():
         stages = stages_of(name)
-        corridor = total(stages[stage] for stage in CORRIDOR if stage in stages)
+        corridor = Pipeline([stages[stage] for stage in CORRIDOR if stage in stages])
         pipelines[name] = data_stages(*kind.data) + corridor
         if kind.output == "softmax":
             pipelines[name] = with_gate(pipelines[name], name)
@@ -119,7 +117,7 @@ def stages_of(name: str) -> dict[str, Pipeline]:
         templates["robustness"] = robustness.create_pipeline()
     if kind.proof:
         templates["prove"] = kind.proof()
-    corridor = total(templates[stage] for stage in CORRIDOR if stage in templates)
+    corridor = Pipeline([templates[stage] for stage in CORRIDOR if stage in templates])
     templates["report"] = report.create_pipeline(corridor.all_outputs())
     stages = {stage: for_classifier(template, name, stage) for stage, template in templates.items()}
     if "explain" in templates:
@@ -130,7 +128,7 @@ def stages_of(name: str) -> dict[str, Pipeline]:
 
 def data_stages(*names: str) -> Pipeline:
     """Return the stages of data called `names`; where none of them embeds, no CLIP is looked for."""
-    stages = total(DATA[name] for name in names)
+    stages = Pipeline([DATA[name] for name in names])
     if "preprocess" in names and "embed" not in names:
         stages -= stages.only_nodes_with_outputs("processor")
     return stages
@@ -161,8 +159,3 @@ def with_gate(pipeline: Pipeline, name: str) -> Pipeline:
     shared = {end for end in ends if not end.startswith(f"{name}.")}
     gate = evaluate.gate_pipeline(after=sorted(end.removeprefix(f"{name}.") for end in ends))
     return pipeline + Pipeline(gate, namespace=name, inputs=shared, parameters={"params:evaluate"})
-
-
-def total(pipelines: Iterable[Pipeline]) -> Pipeline:
-    """Return the sum of `pipelines`."""
-    return Pipeline(list(pipelines))

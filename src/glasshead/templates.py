@@ -37,7 +37,7 @@ def training_on_pixels(fit: Node, parameters: str, baselines: Node = MAJORITY) -
 
     A fit that leaves a training_history gets a figure of it.
     """
-    predict = step(predict_logits, ["uncalibrated", "images", "samples", parameters], "logits")
+    predict = step(predict_logits, f"uncalibrated images samples {parameters}", "logits")
     histories = [HISTORY] if "training_history" in fit.outputs else []
     return Pipeline([SELECTION, fit, predict, baselines, *histories])
 
@@ -46,15 +46,7 @@ def comparison_on_pixels(nodes: Iterable[Node], parameters: str) -> Pipeline:
     """Return the template of a comparison: `nodes`, of which one leaves histories, and what makes runs of them."""
     measure = step(
         measure_variants,
-        [
-            "images",
-            "samples",
-            "variants",
-            "histories",
-            parameters,
-            "params:calibrate",
-            "params:evaluate",
-        ],
+        f"images samples variants histories {parameters} params:calibrate params:evaluate",
         "runs",
     )
     return Pipeline([SELECTION, *nodes, measure])

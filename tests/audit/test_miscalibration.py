@@ -6,7 +6,6 @@ import pytest
 
 from glasshead.audit.miscalibration import miscalibration
 from glasshead.calibration import metrics as measures
-from glasshead.errors import ArtifactError
 
 HONEST = (0.55, 0.55, 400), (0.95, 0.95, 400)
 
@@ -104,8 +103,3 @@ def test_what_is_undefined_is_not_told_of():
     bins, ece, most = measured(test)
     assert miscalibration(test, bins, {"value": None}, most) is None
     assert miscalibration(test, bins, ece, None) is None
-
-
-def test_a_table_without_bins_is_refused():
-    with pytest.raises(ArtifactError, match="has no bins"):
-        miscalibration(rows((0.9, 0.9, 10)), pd.DataFrame(), {"value": 0.1}, 0.05)

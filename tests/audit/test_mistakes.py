@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from glasshead.audit.miscalibration import miscalibration
 from glasshead.audit.mistakes import (
     CONFIDENT,
     SHOWN,
@@ -13,8 +12,6 @@ from glasshead.audit.mistakes import (
     confident_mistakes,
     confused_classes,
 )
-from glasshead.audit.weak_groups import weak_classes, weak_values
-from glasshead.errors import ArtifactError
 
 OTHER = {"bird": "cat", "cat": "dog", "dog": "ship", "ship": "bird"}
 
@@ -90,30 +87,6 @@ def test_mistakes_below_the_threshold_are_not_told_of(answers):
     sure = test["confidence"] >= CONFIDENT
     test.loc[sure, "predicted"] = test.loc[sure, "label"]
     assert confident_mistakes(test) is None
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda test: test.drop(columns=["label", "confidence"]), "lack confidence, label"),
-        (lambda test: test.head(0), "have no rows"),
-        (lambda test: test.assign(confidence=97.0), "have a confidence outside 0 to 1"),
-        (lambda test: test.assign(confidence=np.nan), "have a confidence outside 0 to 1"),
-    ],
-)
-@pytest.mark.parametrize(
-    "check",
-    [
-        confident_mistakes,
-        weak_classes,
-        lambda test: weak_values(test, pd.DataFrame(index=test.index)),
-        lambda test: miscalibration(test, pd.DataFrame({"n": [1]}), {"value": 0.1}, 0.05),
-    ],
-    ids=["confident_mistakes", "weak_classes", "weak_values", "miscalibration"],
-)
-def test_tables_of_another_form_are_refused(answers, spoil, message, check):
-    with pytest.raises(ArtifactError, match=f"{message}. Run the pipeline that makes them again"):
-        check(spoil(answers()))
 
 
 class TestConfusedClasses:

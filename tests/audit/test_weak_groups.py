@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 
 from glasshead.audit.weak_groups import MOST, weak_classes, weak_values
-from glasshead.errors import ArtifactError
 from glasshead.images.sources.params import IngestParams
 
 SOURCES = ("scenes", "cifar10", "parquet", "image_folder", "hub")
@@ -205,7 +204,3 @@ class TestAttributes:
         able = {name for name, block in IngestParams() if hasattr(block, "attribute_columns")}
         assert able == {"parquet", "hub"}
         assert named == able | {"scenes"}
-
-    def test_attributes_of_other_rows_are_refused(self, answers):
-        with pytest.raises(ArtifactError, match="1,200 test predictions, but attributes of 1,199"):
-            weak_values(answers(), lights(1199))

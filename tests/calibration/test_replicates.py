@@ -38,7 +38,7 @@ def test_one_run_has_no_interval():
 
 
 def test_runs_that_cannot_be_paired_are_refused():
-    with pytest.raises(ValueError, match="2 runs cannot be paired with 3"):
+    with pytest.raises(ValueError, match="longer"):
         paired_difference([0.1, 0.2], [0.1, 0.2, 0.3])
 
 

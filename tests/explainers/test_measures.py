@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.measures import completeness, summarise, without_interval
+from glasshead.explainers.measures import completeness, summarise
 
 
 def test_completeness_is_the_mean_gap_and_its_share_of_the_step():
@@ -41,8 +41,3 @@ def test_images_without_an_answer_do_not_count():
 def test_a_measure_without_any_answer_is_null():
     found = summarise({"iou": np.full(4, np.nan)}, 50, 0)["iou"]
     assert found == {"value": None, "low": None, "high": None, "better": "higher", "n": 0}
-
-
-def test_what_was_taken_once_has_no_interval():
-    found = without_interval("seconds_per_image", 0.25, 8)
-    assert found == {"value": 0.25, "low": None, "high": None, "better": "lower", "n": 8}

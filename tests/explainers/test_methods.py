@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from glasshead.errors import ExplanationError
-from glasshead.explainers.concept_logits import ConceptLogits
+from glasshead.explainers.concepts import ConceptLogits
 from glasshead.explainers.maps import map_faults
 from glasshead.explainers.methods import METHODS
 

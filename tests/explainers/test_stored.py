@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glasshead.explainers.stored import method_maps
+from glasshead.explainers.methods import method_maps
 
 
 @pytest.fixture

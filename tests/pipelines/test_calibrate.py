@@ -9,7 +9,7 @@ from scipy.special import softmax
 from glasshead.calibration.params import CalibrateParams
 from glasshead.calibration.scaling import fit_temperatures, select_calibration
 from glasshead.errors import CalibrationError, SplitError
-from glasshead.pipelines.calibrate import create_pipeline
+from glasshead.pipelines.calibrate.pipeline import create_pipeline
 
 CLASSES = ["car", "cat", "ship"]
 PLANTED = {"final": 2.0, "legs": 0.5}

@@ -25,8 +25,9 @@ from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import ImageEncoder, load_encoder, processor_settings
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.models.text import load_text_encoder
-from glasshead.pipelines.embed import create_pipeline, nodes, texts_pipeline
-from glasshead.pipelines.embed.params import EmbedParams
+from glasshead.pipelines.embed import nodes
+from glasshead.pipelines.embed.nodes import EmbedParams
+from glasshead.pipelines.embed.pipeline import create_pipeline, texts_pipeline
 
 TAXONOMY = {
     "name": "mine",

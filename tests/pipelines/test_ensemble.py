@@ -17,8 +17,7 @@ from glasshead.models.cnn import build_cnn
 from glasshead.models.inference import predict_logits
 from glasshead.models.pretrained import PretrainedParams, build_transfer
 from glasshead.models.store import ClassifierStore
-from glasshead.pipelines.ensemble.nodes import average_classifiers
-from glasshead.pipelines.ensemble.params import EnsembleParams
+from glasshead.pipelines.ensemble.nodes import EnsembleParams, average_classifiers
 
 CLASSES = ("red", "green", "blue")
 PARAMETERS = EnsembleParams(members=("cnn", "transfer"))

@@ -25,7 +25,6 @@ from glasshead.calibration.params import CalibrateParams, EvaluateParams
 from glasshead.calibration.scaling import fit_temperatures, score_logits, select_calibration
 from glasshead.calibration.table import apply_temperatures
 from glasshead.errors import ArtifactError, GateError, SplitError
-from glasshead.pipelines.evaluate import create_pipeline, gate_pipeline
 from glasshead.pipelines.evaluate.nodes import (
     check_gate,
     compute_metrics,
@@ -34,6 +33,7 @@ from glasshead.pipelines.evaluate.nodes import (
     measure_reliability,
     select_test,
 )
+from glasshead.pipelines.evaluate.pipeline import create_pipeline, gate_pipeline
 from glasshead.reporting.risk_figures import MAPS
 
 CLASSES = ["car", "cat", "ship"]

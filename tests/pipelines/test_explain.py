@@ -22,12 +22,14 @@ from glasshead.explainers.evaluation import EvaluationParams
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.passes import Budget
 from glasshead.images.table import ImageTable
-from glasshead.pipelines.explain import create_pipeline
-from glasshead.pipelines.explain.answer_nodes import explain_answers
-from glasshead.pipelines.explain.concept_nodes import explain_concepts, true_answers
-from glasshead.pipelines.explain.concept_params import ConceptParams
+from glasshead.pipelines.explain.concept_nodes import (
+    explain_answers,
+    explain_concepts,
+    true_answers,
+)
 from glasshead.pipelines.explain.nodes import explain_pixels, measure_explanations
-from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.pipelines.explain.params import ConceptParams, ExplainParams
+from glasshead.pipelines.explain.pipeline import create_pipeline
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("cat", "dog", "ship")

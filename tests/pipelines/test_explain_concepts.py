@@ -15,8 +15,7 @@ from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError
 from glasshead.pipelines.explain.concept_nodes import explain_concepts, intervene
-from glasshead.pipelines.explain.concept_params import ConceptParams
-from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.pipelines.explain.params import ConceptParams, ExplainParams
 from glasshead.pipelines.explain.pipeline import concepts_pipeline
 
 ROOT = Path(__file__).parents[2]

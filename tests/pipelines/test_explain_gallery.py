@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from kedro.pipeline import Pipeline
 from PIL import Image
 from pydantic import ValidationError
 
@@ -17,9 +18,8 @@ from glasshead.errors import ArtifactError
 from glasshead.images.scenes import CLASSES as SCENES
 from glasshead.images.table import ImageTable
 from glasshead.pipelines.explain.gallery_nodes import find_neighbours, plot_explanation_views
-from glasshead.pipelines.explain.gallery_params import VIEWS
-from glasshead.pipelines.explain.gallery_pipeline import gallery_pipeline, neighbours_pipeline
-from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.pipelines.explain.params import VIEWS, ExplainParams
+from glasshead.pipelines.explain.pipeline import concepts_pipeline, gallery_pipeline
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("cat", "dog", "ship")
@@ -113,10 +113,13 @@ def contents(images: ImageTable) -> dict[str, object]:
     }
 
 
+NEIGHBOURS = concepts_pipeline().only_nodes("find_neighbours")
+
+
 def test_neighbours_are_those_planted_with_the_concepts_they_fraction(
     contents, explain_heads, tmp_path
 ):
-    found = explain_heads(neighbours_pipeline(), contents, tmp_path)["neighbours"]
+    found = explain_heads(NEIGHBOURS, contents, tmp_path)["neighbours"]
     wrong, right = (
         [tuple(row) for row in part[["same_class", "rank", "neighbour_id", "label"]].to_numpy()]
         for _, part in found.groupby("image_id", sort=True)
@@ -161,7 +164,8 @@ def test_embeddings_of_another_encoder_are_refused(contents):
 def test_all_figures_are_drawn_with_and_without_concepts(contents, explain_heads, tmp_path):
     figures = {"explanation_gallery_figure", "mistakes_figure", "explanation_views_figure"}
     for concepts in (True, False):
-        results = explain_heads(gallery_pipeline(concepts=concepts), contents, tmp_path)
+        template = gallery_pipeline(concepts=concepts) + (NEIGHBOURS if concepts else Pipeline([]))
+        results = explain_heads(template, contents, tmp_path)
         assert figures <= set(results)
         for name in figures:
             assert Image.open(io.BytesIO(results[name])).width > 1000, name

@@ -12,9 +12,8 @@ from pydantic import ValidationError
 from glasshead.errors import GateError, SplitError
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.cnn import build_cnn
-from glasshead.pipelines.export import create_pipeline
-from glasshead.pipelines.export.nodes import check_parity, export_onnx, export_program
-from glasshead.pipelines.export.params import ExportParams
+from glasshead.pipelines.export.nodes import ExportParams, check_parity, export_onnx, export_program
+from glasshead.pipelines.export.pipeline import create_pipeline
 
 CLASSES = ("car", "cat", "ship")
 ROWS = 90

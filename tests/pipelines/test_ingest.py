@@ -10,7 +10,7 @@ from kedro.runner import SequentialRunner
 from glasshead.datasets.atomic import ImageTableDataset
 from glasshead.images.sources.params import IngestParams
 from glasshead.images.table import ImageTable
-from glasshead.pipelines.ingest import create_pipeline
+from glasshead.pipelines.ingest.pipeline import create_pipeline
 
 CONF = Path(__file__).parents[2] / "conf"
 

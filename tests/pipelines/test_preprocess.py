@@ -17,16 +17,16 @@ from glasshead.images.sources.params import IngestParams
 from glasshead.images.sources.read import read_source
 from glasshead.images.table import ImageTable
 from glasshead.models.backbone import BackboneParams
-from glasshead.pipelines.preprocess import create_pipeline
 from glasshead.pipelines.preprocess import nodes as nodes_module
 from glasshead.pipelines.preprocess.nodes import (
+    PreprocessParams,
     build_samples,
     check_samples,
     choose_taxonomy,
     report_duplicates,
 )
-from glasshead.pipelines.preprocess.params import PreprocessParams
-from glasshead.reporting.data_figures import class_balance_figure, mean_images
+from glasshead.pipelines.preprocess.pipeline import create_pipeline
+from glasshead.reporting.data_figures import mean_images, plot_class_balance
 
 BASE = Path(__file__).parents[2] / "conf" / "base"
 FIGURES = ("class_balance_figure", "mean_images_figure")
@@ -97,7 +97,7 @@ def test_the_balance_figure_stacks_the_counts_of_all_splits(outputs):
 
 def test_of_many_classes_the_balance_figure_shows_the_ends_and_says_so():
     labels = np.repeat([f"class {k}" for k in range(70)], range(1, 71))
-    axes = class_balance_figure(pd.DataFrame({"label": labels, "split": "train"})).axes[0]
+    axes = plot_class_balance(pd.DataFrame({"label": labels, "split": "train"})).axes[0]
     shown = {label.get_text() for label in axes.get_yticklabels()}
     assert shown == {f"class {k}" for k in (*range(30), *range(40, 70))}
     assert "of 70 classes" in axes.get_title()

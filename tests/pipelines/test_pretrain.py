@@ -25,15 +25,16 @@ from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import load_encoder
 from glasshead.models.nano_clip import NanoClip
 from glasshead.models.probe import fit_linear_probe
-from glasshead.pipelines.preprocess.params import PreprocessParams
-from glasshead.pipelines.pretrain import create_pipeline, nodes
+from glasshead.pipelines.preprocess.nodes import PreprocessParams
+from glasshead.pipelines.pretrain import nodes
 from glasshead.pipelines.pretrain.nodes import (
+    PretrainParams,
     collect_pairs,
     measure_nano_clip,
     train_nano_clip,
     write_nano_clip_card,
 )
-from glasshead.pipelines.pretrain.params import PretrainParams
+from glasshead.pipelines.pretrain.pipeline import create_pipeline
 
 CONF = Path(__file__).parents[2] / "conf" / "base"
 MODEL = {"width": 16, "layers": 1, "heads": 2, "text_width": 16, "projection": 8, "patch_size": 8}

@@ -10,10 +10,14 @@ from kedro.runner import SequentialRunner
 from pydantic import ValidationError
 
 from glasshead.errors import ArtifactError
-from glasshead.pipelines.report import create_pipeline
 from glasshead.pipelines.report.comparison_nodes import compare_classifiers
-from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
-from glasshead.pipelines.report.params import ReportParams
+from glasshead.pipelines.report.nodes import (
+    ReportParams,
+    judge_classifier,
+    write_model_card,
+    write_report,
+)
+from glasshead.pipelines.report.pipeline import create_pipeline
 
 PARAMETERS = ReportParams()
 FINDING = {

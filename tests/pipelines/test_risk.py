@@ -37,8 +37,8 @@ from glasshead.pipelines.risk.audit_nodes import find_shortcuts
 from glasshead.pipelines.risk.evaluation_nodes import (
     list_for_review,
     locate_risk,
+    plot_galleries,
 )
-from glasshead.pipelines.risk.figure_nodes import plot_galleries
 from glasshead.pipelines.risk.nodes import (
     fit_auditor,
     fit_reference,

@@ -7,7 +7,7 @@ from glasshead.images.risks import Risk, add_risk_labels
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
 from glasshead.models.risk import as_map
-from glasshead.pipelines.risk.rows import risk_rows
+from glasshead.pipelines.risk.nodes import risk_rows
 
 
 def features(rows: np.ndarray) -> torch.Tensor:

@@ -18,8 +18,7 @@ from glasshead.images.fitting import fitting_digest, select_fitting_samples
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier
-from glasshead.pipelines.robustness.nodes import measure_robustness
-from glasshead.pipelines.robustness.params import RobustnessParams
+from glasshead.pipelines.robustness.nodes import RobustnessParams, measure_robustness
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("dark", "bright")

@@ -17,13 +17,13 @@ from glasshead.models.classifier import Classifier
 from glasshead.models.cnn import CNNClassifier
 from glasshead.models.inference import predict_logits
 from glasshead.models.store import VariantStore
-from glasshead.pipelines.train_cnn import create_pipeline
 from glasshead.pipelines.train_cnn.ablation_nodes import Variant, fit_variants
 from glasshead.pipelines.train_cnn.nodes import (
+    TrainCNNParams,
     fit_cnn,
     predict_baselines,
 )
-from glasshead.pipelines.train_cnn.params import TrainCNNParams
+from glasshead.pipelines.train_cnn.pipeline import create_pipeline
 from glasshead.settings import CONFIG_LOADER_ARGS
 from glasshead.training.augment import PRESETS
 from glasshead.training.checkpoint import CheckpointFolder

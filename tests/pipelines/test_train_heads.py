@@ -30,14 +30,14 @@ from glasshead.models.clip import load_encoder
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.nano_clip import NanoClip, NanoClipParams
 from glasshead.models.text import load_text_encoder
-from glasshead.pipelines.train_heads import create_pipeline
 from glasshead.pipelines.train_heads.nodes import (
+    TrainHeadsParams,
     fit_heads,
     predict_baselines,
     predict_logits,
     random_codes,
 )
-from glasshead.pipelines.train_heads.params import TrainHeadsParams
+from glasshead.pipelines.train_heads.pipeline import create_pipeline
 from glasshead.reporting.training_figures import plot_training_history
 
 CONF = Path(__file__).parents[2] / "conf" / "base"

@@ -18,12 +18,14 @@ from glasshead.errors import ArtifactError, ParameterError
 from glasshead.images.scenes import scene_at
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
-from glasshead.pipelines.train_transfer import create_pipeline
-from glasshead.pipelines.train_transfer.comparison_nodes import fit_variants, pretrain_parents
-from glasshead.pipelines.train_transfer.nodes import fit_transfer
+from glasshead.pipelines.train_transfer.comparison_nodes import (
+    Variant,
+    fit_variants,
+    pretrain_parents,
+)
+from glasshead.pipelines.train_transfer.nodes import fit_transfer, pretrain_parent
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
-from glasshead.pipelines.train_transfer.parent import pretrain_parent
-from glasshead.pipelines.train_transfer.variants import Variant
+from glasshead.pipelines.train_transfer.pipeline import create_pipeline
 from glasshead.settings import CONFIG_LOADER_ARGS
 from glasshead.training.checkpoint import CheckpointFolder
 

@@ -15,20 +15,18 @@ from glasshead.images.table import ImageTable
 from glasshead.models.pretrained import PretrainedParams, build_transfer
 from glasshead.models.store import VariantStore
 from glasshead.pipelines.train_transfer.comparison_nodes import (
-    compare_recipes,
-    plot_comparison,
-    plot_interpolation,
-    study_interpolation,
-)
-from glasshead.pipelines.train_transfer.variants import (
     RECIPES,
     REFERENCE,
     REPLICATES,
     STRATEGIES,
     VARIANTS,
     Recipe,
+    compare_recipes,
+    plot_comparison,
     reference_of,
+    study_interpolation,
 )
+from glasshead.reporting.training_figures import plot_interpolation
 
 
 def accuracy(variant) -> float:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from glasshead.reporting.abstention import abstention_note
+from glasshead.reporting.notes import abstention_note
 
 FITTED = {"threshold": 0.94, "target_error": 0.02, "certainty": 0.95}
 

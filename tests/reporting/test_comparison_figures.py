@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from glasshead.reporting.comparison_figures import RESOLVED, UNRESOLVED, comparison_figure
+from glasshead.reporting.training_figures import RESOLVED, UNRESOLVED, comparison_figure
 
 
 def test_it_draws_every_interval_and_greys_what_is_unresolved():

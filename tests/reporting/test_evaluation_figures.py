@@ -8,9 +8,9 @@ from PIL import Image
 
 from glasshead.calibration.metrics import ReliabilityCurve
 from glasshead.reporting.evaluation_figures import (
-    class_recall_figure,
     confused_pairs_figure,
     confusion_matrix_figure,
+    plot_class_recall,
     reliability_figure,
 )
 
@@ -67,7 +67,7 @@ def test_recall_puts_the_worst_class_on_top_and_keeps_the_undefined():
             "high": [1.0, 0.7, np.nan],
         }
     )
-    axes = class_recall_figure(table).axes[0]
+    axes = plot_class_recall(table).axes[0]
     labels = [label.get_text() for label in axes.get_yticklabels()]
     assert labels == ["rare (n = 1)", "good (n = 10)", "bad (n = 20)"]
     np.testing.assert_array_equal(axes.lines[0].get_xdata(), [np.nan, 0.9, 0.5])
@@ -130,7 +130,7 @@ def test_awkward_names_are_drawn_in_every_figure():
     )
     figures = [
         confusion_matrix_figure(np.eye(k, dtype=int), AWKWARD),
-        class_recall_figure(recall),
+        plot_class_recall(recall),
         reliability_figure({name: (curve(), curve()) for name in AWKWARD}),
         confused_pairs_figure(pairs, FakeImages()),
     ]

@@ -10,8 +10,7 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
-from glasshead.reporting.answer_maps_figure import NO_MAPS, plot_answer_maps
-from glasshead.reporting.gallery_figure import plot_explanation_gallery
+from glasshead.reporting.gallery_figure import NO_MAPS, plot_answer_maps, plot_explanation_gallery
 from glasshead.reporting.map_plotting import overlay, relative
 from glasshead.reporting.mistake_figures import NO_MISTAKES, mistakes_figure
 from glasshead.reporting.panels import AGAINST, FOR

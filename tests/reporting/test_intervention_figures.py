@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from glasshead.reporting.intervention_figures import plot_interventions
+from glasshead.reporting.concept_figures import plot_interventions
 
 
 def measures() -> dict[str, dict]:

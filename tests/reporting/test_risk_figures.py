@@ -7,9 +7,9 @@ from sklearn.metrics import roc_curve
 
 from glasshead.reporting.risk_figures import (
     plot_localisation,
+    plot_training_history,
     risk_ablation_figure,
     risk_curves_figure,
-    risk_history_figure,
 )
 from glasshead.reporting.risk_gallery import (
     Heated,
@@ -92,7 +92,7 @@ def test_what_the_log_does_not_know_is_said_in_its_panel():
         epoch=[1, 2], train_loss=1.0, train_gap=1.0,
         validation_iou=None, validation_pointing_game=None,
     )  # fmt: skip
-    *known, unknown = risk_history_figure(log).axes
+    *known, unknown = plot_training_history(log).axes
     assert all(axes.lines for axes in known)
     assert [text.get_text() for text in unknown.texts] == ["not known"]
 

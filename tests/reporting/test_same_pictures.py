@@ -19,38 +19,40 @@ import glasshead.reporting
 from glasshead.calibration.metrics import ReliabilityCurve
 from glasshead.datasets.atomic import AtomicFigure
 from glasshead.explainers.measures import Measure
-from glasshead.reporting.answer_maps_figure import plot_answer_maps
-from glasshead.reporting.comparison_figures import comparison_figure
 from glasshead.reporting.concept_figures import (
     plot_interactions,
+    plot_interventions,
     plot_shapley_beeswarm,
     plot_shapley_global,
     plot_shapley_images,
     plot_shapley_mistake,
     plot_shapley_right,
 )
-from glasshead.reporting.data_figures import MeanImage, class_balance_figure, mean_images_figure
+from glasshead.reporting.data_figures import MeanImage, mean_images_figure, plot_class_balance
 from glasshead.reporting.evaluation_figures import (
-    class_recall_figure,
     confused_pairs_figure,
     confusion_matrix_figure,
+    plot_class_recall,
     reliability_figure,
 )
 from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
 from glasshead.reporting.figures import message_figure, new_figure
-from glasshead.reporting.gallery_figure import plot_explanation_gallery
-from glasshead.reporting.intervention_figures import plot_interventions
+from glasshead.reporting.gallery_figure import plot_answer_maps, plot_explanation_gallery
 from glasshead.reporting.mistake_figures import mistakes_figure
 from glasshead.reporting.risk_figures import (
     plot_localisation,
     risk_ablation_figure,
     risk_curves_figure,
-    risk_history_figure,
 )
+from glasshead.reporting.risk_figures import plot_training_history as plot_risk_history
 from glasshead.reporting.risk_gallery import Heated, Scale, risk_gallery_figure
 from glasshead.reporting.robustness_figure import plot_robustness
-from glasshead.reporting.training_figures import plot_training_history
-from glasshead.reporting.transfer_figures import convergence_figure, interpolation_figure
+from glasshead.reporting.training_figures import (
+    comparison_figure,
+    convergence_figure,
+    plot_interpolation,
+    plot_training_history,
+)
 from glasshead.reporting.view_figures import explanation_views_figure
 
 TIMES = 10
@@ -130,7 +132,7 @@ def comparison() -> Figure:
 
 
 def recall() -> Figure:
-    return class_recall_figure(
+    return plot_class_recall(
         pd.DataFrame({"class": NAMES, "n": 5}).assign(**with_interval("recall", 3))
     )
 
@@ -156,7 +158,7 @@ def risk_history() -> Figure:
     losses = ("loss", "bce", "ranking", "patch")
     measures = ("gap", "auroc", "auprc", "iou", "pointing_game")
     log = pd.DataFrame({f"validation_{name}": [0.5, 0.4] for name in losses + measures})
-    return risk_history_figure(log.assign(epoch=[1, 2], train_loss=1.0, train_gap=[1.0, 2.0]))
+    return plot_risk_history(log.assign(epoch=[1, 2], train_loss=1.0, train_gap=[1.0, 2.0]))
 
 
 def risk_localisation() -> Figure:
@@ -196,7 +198,7 @@ def convergence() -> Figure:
 def interpolation() -> Figure:
     table = pd.DataFrame({"interpolation": ["bilinear", "none"]} | with_interval("accuracy", 2))
     frequency = {"high_frequency_fraction": [0.1, 0.3]} | with_interval("high_frequency", 2)
-    return interpolation_figure(table.assign(**frequency))
+    return plot_interpolation(table.assign(**frequency))
 
 
 def mistakes() -> Figure:
@@ -215,8 +217,8 @@ HEATED = Heated(PIXELS[0], RNG.normal(size=(8, 8)), "a\nP = 0.5")
 SAMPLES = pd.DataFrame({"label": NAMES * 4, "split": ["train", "validation", "test"] * 4})
 
 FIGURES: dict[Callable[..., Figure], Callable[[], Figure]] = {
-    class_balance_figure: partial(class_balance_figure, SAMPLES),
-    class_recall_figure: recall,
+    plot_class_balance: partial(plot_class_balance, SAMPLES),
+    plot_class_recall: recall,
     comparison_figure: comparison,
     confused_pairs_figure: confused_pairs,
     confusion_matrix_figure: partial(confusion_matrix_figure, 5 * np.eye(3, dtype=int) + 1, NAMES),
@@ -224,7 +226,7 @@ FIGURES: dict[Callable[..., Figure], Callable[[], Figure]] = {
     explanation_views_figure: partial(
         explanation_views_figure, *EXPLAINED, {"pets": (("cat",), ("dog", "ship"))}, SHAPLEY
     ),
-    interpolation_figure: interpolation,
+    plot_interpolation: interpolation,
     mean_images_figure: partial(
         mean_images_figure, {name: MeanImage(RNG.random((8, 8, 3)), 5) for name in NAMES}, NAMES
     ),
@@ -249,7 +251,7 @@ FIGURES: dict[Callable[..., Figure], Callable[[], Figure]] = {
         risk_curves_figure, {"road": (np.arange(9.0), np.arange(9) % 3 > 0)}
     ),
     risk_gallery_figure: partial(risk_gallery_figure, "Risk", {"road": [HEATED] * 3}, Scale(9.0)),
-    risk_history_figure: risk_history,
+    plot_risk_history: risk_history,
     plot_localisation: risk_localisation,
 }
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glasshead.reporting.transfer_figures import COLOURS, convergence_figure, interpolation_figure
+from glasshead.reporting.training_figures import STRATEGIES, convergence_figure, plot_interpolation
 from glasshead.training.phases import Strategy
 
 
@@ -43,8 +43,8 @@ def test_each_panel_draws_the_mean_over_seeds_against_its_scale(curves):
 
 
 def test_every_strategy_has_a_colour_of_its_own():
-    assert set(COLOURS) == set(Strategy.__args__)
-    assert len(set(COLOURS.values())) == len(COLOURS)
+    assert set(STRATEGIES) == set(Strategy.__args__)
+    assert len(set(STRATEGIES.values())) == len(STRATEGIES)
 
 
 def test_a_name_is_drawn_as_it_is(curves):
@@ -66,7 +66,7 @@ def test_interpolations_stand_in_order_with_their_intervals():
             "high_frequency_high": [0.2, 0.4],
         }
     )
-    figure = interpolation_figure(table)
+    figure = plot_interpolation(table)
     left, right = figure.axes
     assert [label.get_text() for label in left.get_yticklabels()] == ["bilinear", "none"]
     for axes, values in ((left, [0.9, 0.5]), (right, [0.1, 0.3])):

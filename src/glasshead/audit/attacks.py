@@ -32,10 +32,7 @@ def margin_loss(logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"]) -> Floa
 
 
 def fgsm(
-    model: Model,
-    images: Float[Tensor, "b 3 h w"],
-    labels: Int[Tensor, " b"],
-    epsilon: float,
+    model: Model, images: Float[Tensor, "b 3 h w"], labels: Int[Tensor, " b"], epsilon: float
 ) -> Float[Tensor, "b 3 h w"]:
     """Return `images` after one step of `epsilon` up the sign of the gradient.
 

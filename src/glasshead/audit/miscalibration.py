@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from glasshead.audit.findings import Finding, Severity
-from glasshead.audit.mistakes import check_rows, mistakes_of, surest
-from glasshead.errors import ArtifactError
+from glasshead.audit.mistakes import mistakes_of, surest
 
 HIGH, MEDIUM = 0.05, 0.02  # of ECE beyond what chance explains
 ADVICE = {
@@ -33,12 +32,7 @@ def miscalibration(
     most to ECE, preferably one whose confidence lies outside the interval of its accuracy. Its rows are that bin's
     mistakes if the bin is overconfident, else its correct images. Severity is high or medium if ECE exceeds
     `consistency` by `HIGH` or `MEDIUM`, else low.
-
-    Raises ArtifactError if `reliability` has no bins, and as `check_rows` does.
     """
-    check_rows(test)
-    if reliability.empty:
-        raise ArtifactError("reliability.csv has no bins. Run the evaluate pipeline again.")
     if ece["value"] is None or consistency is None or ece["value"] <= consistency:
         return None
     beyond = ece["value"] - consistency

@@ -11,9 +11,7 @@ import pandas as pd
 from scipy.stats import binom, poisson
 
 from glasshead.audit.findings import Finding, Severity
-from glasshead.errors import ArtifactError
 
-COLUMNS = {"image_id", "label", "predicted", "confidence"}
 CONFIDENT = 0.95
 LEAST_MISTAKES = 5  # for them to be more than single images
 UNLIKELY = 0.01  # probability of as many mistakes if confidences are right
@@ -29,10 +27,7 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
 
     Severity is low for fewer than `LEAST_MISTAKES` mistakes, or if their number is expected at these confidences
     (Poisson, p > `UNLIKELY`). Otherwise it is medium, and high for at least twice the expected number.
-
-    Raises ArtifactError as `check_rows` does.
     """
-    check_rows(test)
     sure = test[test["confidence"] >= CONFIDENT]
     wrong = mistakes_of(sure)
     if wrong.empty:
@@ -122,21 +117,6 @@ def concept_leakage(metrics: Mapping[str, Mapping[str, Any]]) -> Finding | None:
             "(train_heads.training.mode=sequential or independent)."
         ),
     )
-
-
-def check_rows(test: pd.DataFrame) -> None:
-    """Raise ArtifactError if there are no rows, a column is missing, or a confidence is not in [0, 1]."""
-    wrong = None
-    if lacking := COLUMNS - set(test.columns):
-        wrong = f"lack {', '.join(sorted(lacking))}"
-    elif test.empty:
-        wrong = "have no rows"
-    elif not test["confidence"].between(0, 1).all():
-        wrong = "have a confidence outside 0 to 1"
-    if wrong:
-        raise ArtifactError(
-            f"The test predictions {wrong}. Run the pipeline that makes them again."
-        )
 
 
 def mistakes_of(test: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from glasshead.calibration import metrics
-from glasshead.calibration.bootstrap import Estimate, Statistic, bootstrap_intervals, mean_of
+from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
 
 
 class Condition(NamedTuple):
@@ -47,7 +47,7 @@ def robustness_table(
     for number, condition in enumerate(probabilities):
         row: dict[str, object] = condition._asdict()
         for measure, prefix in MEASURES.items():
-            row |= _columns(measure, prefix, estimates[f"{number}/{measure}"])
+            row |= estimates[f"{number}/{measure}"].columns(measure, prefix)
         rows.append(row | {"n": len(labels)})
     return pd.DataFrame(rows)
 
@@ -64,7 +64,3 @@ def _statistics(
         "ece": metrics.ece(probabilities, labels),
         "confidence": mean_of(probabilities.max(axis=1)),
     }
-
-
-def _columns(measure: str, prefix: str, estimate: Estimate) -> dict[str, float | None]:
-    return {measure: estimate.value, f"{prefix}low": estimate.low, f"{prefix}high": estimate.high}

@@ -1,7 +1,7 @@
 """Findings on risk beside the object, and on marks that a risk rests on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -12,9 +12,8 @@ from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_
 
 LEAST_DROP = 0.02  # of accuracy, for a finding
 LARGE_DROP = 0.1
-LEAST_FRACTION = (
-    0.05  # of the images with the risk: fewer with their highest risk beside the object are ignored
-)
+# Of the images with the risk: fewer with their highest risk beside the object are ignored.
+LEAST_FRACTION = 0.05
 LEAST_IMAGES = 5
 SHOWN = 20  # rows of a finding
 
@@ -37,14 +36,8 @@ class Audited:
 
     def at(self, rows: Bool[np.ndarray, " n"]) -> "Audited":
         """Return the images of `rows`."""
-        return replace(
-            self,
-            image_ids=self.image_ids[rows],
-            pixels=self.pixels[rows],
-            maps=self.maps[rows],
-            heat=self.heat[rows],
-            has_risk=self.has_risk[rows],
-        )
+        columns = ("image_ids", "pixels", "maps", "heat", "has_risk")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     def without(self, masks: Bool[np.ndarray, "n h w"]) -> "Removal":
         """Return what hiding the pixels of `masks` does to the scores."""
@@ -205,13 +198,7 @@ def mark_finding(
         return None
     estimates = removal.estimates(n_resamples, seed)
     beyond, drop = estimates["accuracy_drop_beyond_elsewhere"], estimates["accuracy_drop"]
-    if (
-        beyond.low is None
-        or beyond.value is None
-        or min(beyond.value, drop.value or 0) < LEAST_DROP
-    ):
-        return None
-    if beyond.low <= 0:
+    if (beyond.low or 0) <= 0 or min(beyond.value or 0, drop.value or 0) < LEAST_DROP:
         return None
     severity: Severity = "high" if (drop.value or 0) >= LARGE_DROP else "medium"
     attribution = {"attribution_on_place": mean_of_defined(removal.attributed())}
@@ -233,7 +220,4 @@ def mark_finding(
 
 
 def _numbers(estimates: dict[str, Estimate]) -> dict[str, dict[str, float | None]]:
-    return {
-        name: {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
-        for name, estimate in estimates.items()
-    }
+    return {name: asdict(estimate) for name, estimate in estimates.items()}

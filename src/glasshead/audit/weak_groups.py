@@ -1,6 +1,6 @@
 """Findings on classes and attribute values whose accuracy on test rows is below that of the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +8,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from glasshead.audit.findings import (
-    ATTRIBUTES_ADVICE,
-    Finding,
-    Severity,
-    not_checked,
-)
-from glasshead.audit.mistakes import LEAST_MISTAKES, check_rows, mistakes_of, surest
+from glasshead.audit.findings import ATTRIBUTES_ADVICE, Finding, Severity, not_checked
+from glasshead.audit.mistakes import LEAST_MISTAKES, mistakes_of, surest
 from glasshead.calibration.differences import GroupCounts, count_groups, stratified_differences
-from glasshead.errors import ArtifactError
 
 LEAST_ROWS = 20  # of a group in strata that hold others too, for it to be compared
 MOST = 20  # findings of a check, before the others are only counted
@@ -81,40 +75,41 @@ class Comparison:
     total: int
     lacking: list[str]
 
-    def others(self, check: str, what: str) -> list[Finding]:
-        """Return a finding that counts the groups beyond `MOST`, as severe as the worst of them, if there are any."""
-        if self.total <= MOST:
-            return []
-        return [
-            Finding(
+    def findings(
+        self, check: str, describe: Callable[[str, WeakGroup], Finding], others: str, advice: str
+    ) -> list[Finding]:
+        """Return what `describe` says of the `MOST` worst groups, the number of `others`, and what is not compared.
+
+        The finding that counts the others is as severe as the worst of them. `advice` is on what is not compared.
+        """
+        findings = [describe(check, weak) for weak in self.worst[:MOST]]
+        if self.total > MOST:
+            more = Finding(
                 check=check,
                 severity=self.worst[MOST].severity,
-                summary=f"And {self.total - MOST:,} more {what}.",
+                summary=f"And {self.total - MOST:,} more {others}.",
                 evidence={"more": self.total - MOST},
                 rows=[],
                 advice=f"Begin with the {MOST} worst, and run again.",
             )
-        ]
-
-    def not_made(self, check: str, advice: str) -> list[Finding]:
-        """Return a finding on the columns that could not be compared, if there are any."""
-        return [not_checked(check, "; ".join(self.lacking), advice)] if self.lacking else []
+            findings.append(more)
+        if self.lacking:
+            findings.append(not_checked(check, "; ".join(self.lacking), advice))
+        return findings
 
 
 def weak_classes(test: pd.DataFrame) -> list[Finding]:
     """Return a finding for each class if the whole interval of its difference to all other classes is below 0.
 
     All intervals hold together with 95 % (Bonferroni over the classes with at least `LEAST_ROWS` rows). The worst come
-    first; those beyond `MOST` are only counted. If no class can be compared, a finding says so. Raises ArtifactError
-    as `check_rows` does.
+    first; those beyond `MOST` are only counted. If no class can be compared, a finding says so.
     """
-    check_rows(test)
-    check = "class_accuracy"
     compared = _compare(test, {"label": test["label"]}, np.zeros(len(test), int))
-    findings = [_class_finding(check, weak) for weak in compared.worst[:MOST]]
-    findings += compared.others(check, "classes that are right less often than the others")
-    return findings + compared.not_made(
-        check, f"Take more test images: at least {LEAST_ROWS} of each of two classes or more."
+    return compared.findings(
+        "class_accuracy",
+        _class_finding,
+        "classes that are right less often than the others",
+        f"Take more test images: at least {LEAST_ROWS} of each of two classes or more.",
     )
 
 
@@ -125,27 +120,16 @@ def weak_values(test: pd.DataFrame, attributes: pd.DataFrame) -> list[Finding]:
     compared within their class, so that a value is not blamed for its classes; all numbers are of classes with images
     both with and without the value. Intervals and order are as in `weak_classes`. A finding names the attributes that
     cannot be compared.
-
-    Raises ArtifactError if `attributes` have another number of rows, and as `check_rows` does.
     """
-    check_rows(test)
     check = "attribute_accuracy"
-    if len(attributes) != len(test):
-        raise ArtifactError(
-            f"There are {len(test):,} test predictions, but attributes of {len(attributes):,} images. Run the "
-            "calibrate pipeline again."
-        )
     if attributes.columns.empty:
         return [not_checked(check, "the image table has no attributes", ATTRIBUTES_ADVICE)]
     classes, _ = pd.factorize(test["label"])
     compared = _compare(test, {str(name): attributes[name] for name in attributes}, classes)
-    findings = [_value_finding(check, weak) for weak in compared.worst[:MOST]]
-    findings += compared.others(
+    return compared.findings(
         check,
+        _value_finding,
         "values of attributes that are right less often than others",
-    )
-    return findings + compared.not_made(
-        check,
         f"A comparison needs {LEAST_ROWS} test images with a value, in classes that hold other values too: add such "
         "images, or leave the attribute out.",
     )

@@ -62,21 +62,16 @@ def fit_abstention(
         _last_of_run(refuted, bdtr(np.minimum(forgiven, counts), counts, target_error) <= level)
         for forgiven in FORGIVEN
     )
-    abstention: Abstention = {
-        "threshold": None,
+    answers = lowest >= 0
+    return {
+        "threshold": GRID[lowest] if answers else None,
         "target_error": target_error,
         "certainty": certainty,
         "rows": len(confidence),
-        "coverage": 0.0,
-        "error": None,
-        "error_bound": None,
+        "coverage": float(counts[lowest] / len(confidence)) if answers else 0.0,
+        "error": float(wrong[lowest] / counts[lowest]) if answers else None,
+        "error_bound": float(bdtri(wrong[lowest], counts[lowest], level)) if answers else None,
     }
-    if lowest >= 0:
-        abstention["threshold"] = GRID[lowest]
-        abstention["coverage"] = float(counts[lowest] / len(confidence))
-        abstention["error"] = float(wrong[lowest] / counts[lowest])
-        abstention["error_bound"] = float(bdtri(wrong[lowest], counts[lowest], level))
-    return abstention
 
 
 def _last_of_run(refuted: Bool[np.ndarray, " t"], begun: Bool[np.ndarray, " t"]) -> int:

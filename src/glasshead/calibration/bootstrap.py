@@ -83,6 +83,10 @@ class Estimate:
     high: float | None
     n: int
 
+    def columns(self, name: str, prefix: str) -> dict[str, float | None]:
+        """Return the value as `name`, and the ends of its interval as `<prefix>low` and `<prefix>high`."""
+        return {name: self.value, f"{prefix}low": self.low, f"{prefix}high": self.high}
+
 
 def mean_of(values: Float[np.ndarray, " n"]) -> Statistic:
     """Return the mean of `values` as a statistic."""

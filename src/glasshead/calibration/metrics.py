@@ -8,7 +8,7 @@ whose rows sum to 1 unless said otherwise; anything else raises ValueError. Bins
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from scipy.special import log_softmax, ndtr
 
 from glasshead.calibration.bootstrap import Statistic, mean_of
@@ -57,20 +57,6 @@ def brier(probabilities: Probabilities, labels: Labels) -> Statistic:
     _check(probabilities, labels)
     onehot = np.eye(probabilities.shape[1])[labels]
     return mean_of(((probabilities - onehot) ** 2).sum(axis=1))
-
-
-def selective_risk(answered: Bool[np.ndarray, " n"], wrong: Bool[np.ndarray, " n"]) -> Statistic:
-    """Fraction of the answered rows that is wrong, in [0, 1]; undefined if none is answered.
-
-    Geifman & El-Yaniv 2017, arXiv:1705.08500, whose coverage is the fraction of rows that is answered.
-    """
-
-    def combine(means: np.ndarray) -> np.ndarray:
-        risk = np.full(means.shape[:-1], np.nan)
-        np.divide(means[..., 0], means[..., 1], out=risk, where=means[..., 1] > 0)
-        return risk
-
-    return Statistic(np.stack([answered & wrong, answered], axis=1).astype(float), combine)
 
 
 def ece(probabilities: Probabilities, labels: Labels, n_bins: int = N_BINS) -> Statistic:

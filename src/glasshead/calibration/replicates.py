@@ -30,8 +30,6 @@ def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Es
     Pairing by seed removes the luck that both runs share; without any, the interval holds all the same. Raises
     ValueError if the runs cannot be paired.
     """
-    if len(values) != len(reference):
-        raise ValueError(f"{len(values)} runs cannot be paired with {len(reference)}")
     return mean_over_runs([value - other for value, other in zip(values, reference, strict=True)])
 
 
@@ -52,14 +50,12 @@ def compare_accuracies(
     difference_high: to the runs of `reference`, paired in order; verdict. Without a reference, the last four are null.
     """
     accuracy = mean_over_runs(values)
-    difference = paired_difference(values, reference) if reference is not None else None
-    return {
-        "seeds": accuracy.n,
-        "accuracy": accuracy.value,
-        "low": accuracy.low,
-        "high": accuracy.high,
-        "difference": difference and difference.value,
-        "difference_low": difference and difference.low,
-        "difference_high": difference and difference.high,
-        "verdict": difference and verdict(difference),
-    }
+    columns = {"seeds": accuracy.n} | accuracy.columns("accuracy", "")
+    if reference is None:
+        return columns | dict.fromkeys(
+            ("difference", "difference_low", "difference_high", "verdict")
+        )
+    difference = paired_difference(values, reference)
+    return (
+        columns | difference.columns("difference", "difference_") | {"verdict": verdict(difference)}
+    )

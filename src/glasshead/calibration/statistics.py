@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.abstention import Abstention
-from glasshead.calibration.bootstrap import AnyStatistic, averaged, mean_of
+from glasshead.calibration.bootstrap import AnyStatistic, averaged, mean_of, ratio_of
 from glasshead.calibration.ranking import auroc, average_precision, mean_gap
 from glasshead.calibration.table import IDENTITY, Head
 from glasshead.calibration.temperature import FINAL, probabilities_at
@@ -69,14 +69,15 @@ def sigmoid_statistics(
 
 
 def abstention_statistics(test: pd.DataFrame, abstention: Abstention) -> Statistics:
-    """Return the fraction of test images that are answered, and the fraction of wrong answers."""
+    """Return the fraction of test images that are answered, and that of the answers that is wrong.
+
+    Both are in [0, 1]; the latter is undefined if none is answered. Geifman & El-Yaniv 2017, arXiv:1705.08500, call
+    them coverage and selective risk.
+    """
     threshold = abstention["threshold"]
-    answered = (test["confidence"] > (1 if threshold is None else threshold)).to_numpy(bool)
-    wrong = (test["label"] != test["predicted"]).to_numpy(bool)
-    return {
-        "coverage": mean_of(answered.astype(float)),
-        "selective_risk": measures.selective_risk(answered, wrong),
-    }
+    answered = (test["confidence"] > (1 if threshold is None else threshold)).to_numpy(float)
+    wrong = (test["label"] != test["predicted"]).to_numpy(float)
+    return {"coverage": mean_of(answered), "selective_risk": ratio_of(answered * wrong, answered)}
 
 
 def baseline_statistics(test: pd.DataFrame, baselines: pd.DataFrame) -> Statistics:

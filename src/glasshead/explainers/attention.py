@@ -6,25 +6,22 @@ from functools import reduce
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Explanation
 from glasshead.explainers.layers import (
     as_grid,
+    explain_by_grid,
     recorded,
     transformer_layers,
-    upsampled,
     with_gradients,
 )
-from glasshead.explainers.passes import Budget, frozen, in_passes
+from glasshead.explainers.passes import Budget, Images, Targets
 
 
 def attention_rollout(
-    classifier: nn.Module,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
-    budget: Budget,
+    classifier: nn.Module, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
     """Return attention rollout (n, h, w), at least 0: the fraction of each patch in the class token.
 
@@ -45,10 +42,7 @@ def attention_rollout(
 
 
 def gradient_weighted_attention(
-    classifier: nn.Module,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
-    budget: Budget,
+    classifier: nn.Module, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
     """Return relevance (n, h, w), at least 0, of patches for the target logit. Chefer et al. 2021, arXiv:2103.15679.
 
@@ -99,6 +93,4 @@ def _follow(
         with attention_weights(layers) as seen:
             return as_grid(relevance(batch, target, seen)[:, 0, 1:])
 
-    with frozen(classifier):
-        grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)
-    return Explanation(upsampled(grid, images).cpu().numpy())
+    return explain_by_grid(compute, classifier, images, targets, budget)

@@ -4,19 +4,17 @@ import hashlib
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from scipy.ndimage import sobel
-from torch import Tensor
 
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.passes import Budget, Model
+from glasshead.explainers.passes import Budget, Images, Model, Targets
 from glasshead.seeds import generator
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 def centre_gaussian(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+    classifier: Model, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
     """Return the same map (n, h, w) for all images: a Gaussian in the centre, a quarter of the side wide."""
     n, _, h, w = images.shape
@@ -26,7 +24,7 @@ def centre_gaussian(
 
 
 def edge_detector(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+    classifier: Model, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
     """Return the magnitude (n, h, w), at least 0, of the Sobel gradient of each image's luma."""
     luma = torch.einsum("nchw,c->nhw", images.cpu(), torch.tensor(LUMA)).numpy()
@@ -35,9 +33,7 @@ def edge_detector(
     )
 
 
-def random_map(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
-) -> Explanation:
+def random_map(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
     """Return uniform noise (n, h, w) in [0, 1) that depends on `seed` and the image only."""
     names = [hashlib.sha256(image.tobytes()).hexdigest() for image in images.cpu().numpy()]
     draws = [generator(budget.seed, "explain", "random", name) for name in names]

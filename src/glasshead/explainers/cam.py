@@ -1,26 +1,23 @@
 """Class activation maps: where the features that raise the target logit are."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from glasshead.explainers.attribution import Explanation
 from glasshead.explainers.layers import (
     as_grid,
     cam_layer,
+    explain_by_grid,
     recorded,
     transformer_layers,
-    upsampled,
     with_gradients,
 )
-from glasshead.explainers.passes import Budget, frozen, in_passes
+from glasshead.explainers.passes import Budget, Images, Targets
 
 
 def grad_cam(
-    classifier: nn.Module,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
-    budget: Budget,
+    classifier: nn.Module, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
     """Return Grad-CAM (n, h, w), at least 0, of the layer the classifier names. Selvaraju et al. 2017.
 
@@ -37,16 +34,11 @@ def grad_cam(
         weights = gradients.mean(dim=(2, 3))
         return torch.einsum("bcrs,bc->brs", features, weights).relu()
 
-    with frozen(classifier):
-        grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)
-    return Explanation(upsampled(grid, images).cpu().numpy())
+    return explain_by_grid(compute, classifier, images, targets, budget)
 
 
 def patch_grad_cam(
-    classifier: nn.Module,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
-    budget: Budget,
+    classifier: nn.Module, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
     """Return Grad-CAM (n, h, w), at least 0, of a CLIP vision transformer's patch tokens.
 
@@ -63,6 +55,4 @@ def patch_grad_cam(
         weights = gradients[:, 1:].mean(dim=1)
         return as_grid(torch.einsum("bpd,bd->bp", tokens[:, 1:], weights).relu())
 
-    with frozen(classifier):
-        grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)
-    return Explanation(upsampled(grid, images).cpu().numpy())
+    return explain_by_grid(compute, classifier, images, targets, budget)

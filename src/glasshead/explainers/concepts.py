@@ -1,17 +1,20 @@
-"""Explanations of a bottleneck by its concepts: what each subtask adds to a decision."""
+"""Explanations of a bottleneck by its concepts, what each adds to a decision, and of one concept as a classifier."""
 
 import logging
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from glasshead.errors import ParameterError
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS, Function, Game
 from glasshead.explainers.shapley import exact_shapley, kernel_shapley, permutation_shapley
 from glasshead.explainers.two_layer import as_two_layer
+from glasshead.models.classifier import Concept
+from glasshead.models.heads import GlassHeads
 
 logger = logging.getLogger(__name__)
 
@@ -20,37 +23,13 @@ Players = Literal["subtasks", "values"]
 Output = Literal["probability", "logit"]
 
 
-@runtime_checkable
-class Subtask(Protocol):
-    """A named concept and the names of its values."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def values(self) -> Sequence[str]: ...
-
-
-@runtime_checkable
-class Bottleneck(Protocol):
-    """What explanations by concepts need of a classifier; `concepts` is empty if it has none."""
-
-    @property
-    def concepts(self) -> Sequence[Subtask]: ...
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def meta_learner(self) -> nn.Module: ...  # concept probabilities to class logits
-    def concept_probabilities(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]: ...
-    def logits_from_concepts(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]: ...
-
-
-def subtask_columns(subtasks: Sequence[Subtask]) -> list[range]:
+def subtask_columns(subtasks: Sequence[Concept]) -> list[range]:
     """Return each subtask's columns among the concatenated concept probabilities."""
     ends = np.cumsum([len(subtask.values) for subtask in subtasks]).tolist()
     return [range(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
 
 
-def player_columns(subtasks: Sequence[Subtask], players: Players) -> dict[str, range]:
+def player_columns(subtasks: Sequence[Concept], players: Players) -> dict[str, range]:
     """Return each player by name with its columns: a subtask, or a single probability `<subtask>/<value>`."""
     columns = subtask_columns(subtasks)
     if players == "subtasks":
@@ -65,7 +44,7 @@ def player_columns(subtasks: Sequence[Subtask], players: Players) -> dict[str, r
 
 
 def concept_game(
-    classifier: Bottleneck,
+    classifier: GlassHeads,
     concepts: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     targets: Int[Tensor, " n"],
@@ -101,7 +80,7 @@ def shapley_values(game: Game, engine: Engine, max_coalitions: int, seed: int) -
     return estimate(game, max_coalitions, seed)
 
 
-def _output_function(classifier: Bottleneck, output: Output) -> Function:
+def _output_function(classifier: GlassHeads, output: Output) -> Function:
     """Return the function from concept probabilities to outputs, as a faster TwoLayer where possible."""
     temperature = classifier.temperature if output == "probability" else None
     if (network := as_two_layer(classifier.meta_learner, temperature)) is not None:
@@ -111,3 +90,36 @@ def _output_function(classifier: Bottleneck, output: Output) -> Function:
         return (classifier.logits_from_concepts(features) / classifier.temperature).softmax(dim=1)
 
     return probabilities if output == "probability" else classifier.logits_from_concepts
+
+
+class ConceptLogits(nn.Module):
+    """Images → the logits of one concept's answers: pixels → CLIP → the head of that subtask.
+
+    Attributes:
+        classes: the concept's answers in logit order.
+
+    Raises ParameterError for a classifier that lacks this concept.
+    """
+
+    def __init__(self, classifier: GlassHeads, concept: str) -> None:
+        super().__init__()
+        names = [known.name for known in classifier.concepts]
+        if concept not in names:
+            raise ParameterError(
+                f"The classifier has no concept {concept!r}. Choose one of {', '.join(names)}."
+            )
+        index = names.index(concept)
+        self.classifier, self.classes = classifier, classifier.concepts[index].values
+        self._columns = list(subtask_columns(classifier.concepts)[index])
+
+    def cam_layer(self) -> nn.Module:
+        """Return the classifier's last convolutional map."""
+        return self.classifier.cam_layer()
+
+    def transformer_layers(self) -> list[nn.Module]:
+        """Return the classifier's transformer layers, if it has any."""
+        return self.classifier.transformer_layers()
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b v"]:
+        """Return the raw logits of the concept's answers."""
+        return self.classifier.concept_logits(self.classifier.embed(images))[:, self._columns]

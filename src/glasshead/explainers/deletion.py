@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from glasshead.errors import ParameterError
 from glasshead.explainers.maps import where_finite
-from glasshead.explainers.passes import in_passes
+from glasshead.explainers.passes import Images, Targets, in_passes
 
 # images (b, 3, h, w) in [0, 1] to probabilities (b, k), such as a Classifier's
 Probabilities = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
@@ -20,9 +20,9 @@ Probabilities = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 
 def pixel_auc(
     probabilities: Probabilities,
-    before: Float[Tensor, "n 3 h w"],
-    after: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
+    before: Images,
+    after: Images,
+    targets: Targets,
     maps: Float[np.ndarray, "n h w"],
     steps: int = 32,
     batch_size: int = 32,
@@ -44,9 +44,9 @@ def pixel_auc(
 
 def pixel_curves(
     probabilities: Probabilities,
-    before: Float[Tensor, "n 3 h w"],
-    after: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
+    before: Images,
+    after: Images,
+    targets: Targets,
     maps: Float[np.ndarray, "n h w"],
     steps: int,
     batch_size: int,

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float32, Float64, Int
 from torch import Tensor, nn
 
 from glasshead.explainers.maps import Explainer, divide, where_finite
-from glasshead.explainers.passes import Model, target_logits
+from glasshead.explainers.passes import Images, Model, Targets, target_logits
 from glasshead.seeds import generator, stream_seed, torch_seeded
 
 
@@ -36,8 +36,8 @@ class Noise:
 
 def noise_response(
     model: Model,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
+    images: Images,
+    targets: Targets,
     numbers: Int[np.ndarray, " n"],
     noise: Noise,
     batch_size: int = 32,
@@ -81,8 +81,8 @@ def infidelity(
 def max_sensitivity(
     explainer: Explainer,
     model: nn.Module,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
+    images: Images,
+    targets: Targets,
     seed: int,
     radius: float = 0.02,
     samples: int = 10,
@@ -112,10 +112,7 @@ def max_sensitivity(
 
 
 def _explain_repeated(
-    explainer: Explainer,
-    model: nn.Module,
-    targets: Int[Tensor, " n"],
-    inputs: Tensor | tuple[Tensor, ...],
+    explainer: Explainer, model: nn.Module, targets: Targets, inputs: Tensor | tuple[Tensor, ...]
 ) -> tuple[Tensor]:
     """Return maps as captum wants them; `inputs` are the images, or each of them repeated."""
     images = inputs if isinstance(inputs, Tensor) else inputs[0]

@@ -10,13 +10,15 @@ from itertools import islice
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from glasshead.explainers.attribution import Attribution, Explanation
 from glasshead.explainers.passes import (
     Budget,
+    Images,
     Model,
+    Targets,
     frozen,
     in_passes,
     target_gradients,
@@ -31,17 +33,13 @@ ROUND_PASSES = 8  # passes that are prepared at a time
 Points = Iterable[tuple[Tensor, Tensor | float]]
 
 
-def saliency(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
-) -> Explanation:
+def saliency(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
     """Return the gradients (n, 3, h, w) of the target logits by the pixels. Simonyan et al. 2013, arXiv:1312.6034."""
     gradients = _gradient_sum(classifier, images, targets, [(images, 1.0)], budget)
     return Explanation(gradients.cpu().numpy())
 
 
-def smoothgrad(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
-) -> Explanation:
+def smoothgrad(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
     """Return the mean gradients (n, 3, h, w) at images with noise. Smilkov et al. 2017, arXiv:1706.03825.
 
     Reads `samples` and `noise`. Noisy pixels are not clipped to [0, 1], as that would bias the noise. All images share
@@ -59,7 +57,7 @@ def smoothgrad(
 
 
 def integrated_gradients(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+    classifier: Model, images: Images, targets: Targets, budget: Budget
 ) -> Attribution:
     """Return the Integrated Gradients (n, 3, h, w) of the target logits. Sundararajan et al. 2017, arXiv:1703.01365.
 
@@ -77,7 +75,7 @@ def integrated_gradients(
 
 
 def gradient_shap(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
+    classifier: Model, images: Images, targets: Targets, budget: Budget
 ) -> Attribution:
     """Return expected gradients (n, 3, h, w): the SHAP values' estimate of Lundberg & Lee 2017, arXiv:1705.07874.
 

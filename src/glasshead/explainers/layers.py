@@ -11,6 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from glasshead.errors import ExplanationError, ParameterError
+from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.passes import Budget, Images, Targets, frozen, in_passes
 
 
 @contextmanager
@@ -66,12 +68,19 @@ def transformer_layers(classifier: nn.Module) -> list[Any]:
     return layers
 
 
-def upsampled(
-    grid: Float[Tensor, "n rows columns"], images: Float[Tensor, "n 3 h w"]
-) -> Float[Tensor, "n h w"]:
-    """Return maps of the images' size, bilinear."""
+def explain_by_grid(
+    compute: Callable[[Tensor, Tensor], Float[Tensor, "b rows columns"]],
+    classifier: nn.Module,
+    images: Images,
+    targets: Targets,
+    budget: Budget,
+) -> Explanation:
+    """Return what `compute` makes of images and targets, one pass at a time, as maps of the images' size, bilinear."""
+    with frozen(classifier):
+        grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)
     size = images.shape[2:]
-    return F.interpolate(grid[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    maps = F.interpolate(grid[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    return Explanation(maps.cpu().numpy())
 
 
 def as_grid(patches: Float[Tensor, "n p"]) -> Float[Tensor, "n side side"]:

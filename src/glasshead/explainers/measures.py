@@ -34,7 +34,6 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
     "relevance_mass_accuracy": "higher",
     "iou": "higher",
     "mass_on_mark": "higher",
-    "seconds_per_image": "lower",
 }
 
 
@@ -74,11 +73,6 @@ def summarise(
     for name, numbers in values.items():
         measures[name]["n"] = int((~np.isnan(numbers)).sum())
     return measures
-
-
-def without_interval(name: str, value: float, n: int) -> Measure:
-    """Return a measure of n images without resamples, such as seconds per image."""
-    return Measure(value=value, low=None, high=None, better=BETTER[name], n=n)
 
 
 def _measures(

@@ -1,26 +1,22 @@
-"""All methods that explain images by pixels, by name, with the classifiers that each applies to."""
+"""All methods that explain images by pixels, by name, with the classifiers that each applies to; their stored maps."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from glasshead.errors import ExplanationError
 from glasshead.explainers.attention import attention_rollout, gradient_weighted_attention
-from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.attribution import Explanation, explanation_of
 from glasshead.explainers.baselines import centre_gaussian, edge_detector, random_map
 from glasshead.explainers.cam import grad_cam, patch_grad_cam
-from glasshead.explainers.gradients import (
-    gradient_shap,
-    integrated_gradients,
-    saliency,
-    smoothgrad,
-)
+from glasshead.explainers.gradients import gradient_shap, integrated_gradients, saliency, smoothgrad
 from glasshead.explainers.layers import cam_layer, transformer_layers
-from glasshead.explainers.passes import Budget
+from glasshead.explainers.passes import Budget, Images, Targets
 from glasshead.explainers.perturbation import lime, occlusion
 from glasshead.explainers.propagation import lrp, propagable
 
@@ -46,11 +42,7 @@ class Method:
     applies_to: Applies = lambda classifier: None
 
     def __call__(
-        self,
-        classifier: nn.Module,
-        images: Float[Tensor, "n 3 h w"],
-        targets: Int[Tensor, " n"],
-        budget: Budget,
+        self, classifier: nn.Module, images: Images, targets: Targets, budget: Budget
     ) -> Explanation:
         """Return the explanation of the raw logit of each image's target.
 
@@ -126,3 +118,33 @@ METHODS: dict[str, Method] = {
 def real_methods(names: Iterable[str]) -> list[str]:
     """Return the `names` that are not baselines, which never look at the classifier."""
     return [name for name in names if METHODS[name].family != "baseline"]
+
+
+@dataclass(frozen=True)
+class MethodMaps:
+    """A method's maps (r, h, w) of the images in `rows` (r,), which are indices of all explained images."""
+
+    rows: Int[np.ndarray, " r"]
+    maps: Float[np.ndarray, "r h w"]
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether no value is negative: such a method shows how much a pixel matters, not for what."""
+        return not (self.maps < 0).any()
+
+    def of(self, row: int) -> Float[np.ndarray, "h w"] | None:
+        """Return the map of image `row`, or None if the method did not explain it."""
+        matches = np.flatnonzero(self.rows == row)
+        return self.maps[matches[0]] if len(matches) else None
+
+
+def method_maps(arrays: Mapping[str, np.ndarray]) -> dict[str, MethodMaps]:
+    """Return the maps of each method in the order of `arrays["methods"]`, without baselines.
+
+    `arrays` holds for each method m its values as m, the explained rows as m/rows, and m/base and m/output if values
+    add up to their difference.
+    """
+    rows = {name: arrays[f"{name}/rows"] for name in real_methods(arrays["methods"].tolist())}
+    return {
+        name: MethodMaps(own, explanation_of(arrays, name, own).maps) for name, own in rows.items()
+    }

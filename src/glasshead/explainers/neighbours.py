@@ -1,6 +1,5 @@
 """Explanation by examples: the train images most similar to each image, of its class and of others."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,8 +37,10 @@ def nearest_by_class(
         EmbeddingError: an embedding is not finite or zero.
     """
     queries = _normalised(embeddings, "the images to explain")
-    same, other = _nobody(len(queries), count), _nobody(len(queries), count)
-    for start, candidates in _blocks(pool, block):
+    shape = len(queries), count
+    same = other = Neighbours(np.full(shape, NOBODY), np.full(shape, np.nan))
+    for start in range(0, len(pool), block):
+        candidates = _normalised(pool[start : start + block], "the train split", start)
         similarity = queries @ candidates.T
         of_class = classes[:, None] == pool_classes[None, start : start + len(candidates)]
         rows = np.arange(start, start + len(candidates))
@@ -57,13 +58,6 @@ def shared_concepts(
     return same & has_neighbour[:, :, None]
 
 
-def _blocks(
-    pool: Float[np.ndarray, "m d"], block: int
-) -> Iterator[tuple[int, Float[np.ndarray, "b d"]]]:
-    for start in range(0, len(pool), block):
-        yield start, _normalised(pool[start : start + block], "the train split", start)
-
-
 def _normalised(
     embeddings: Float[np.ndarray, "n d"], whose: str, start: int = 0
 ) -> Float[np.ndarray, "n d"]:
@@ -76,10 +70,6 @@ def _normalised(
         )
     unit: Float[np.ndarray, "n d"] = embeddings / norm
     return unit
-
-
-def _nobody(rows: int, count: int) -> Neighbours:
-    return Neighbours(np.full((rows, count), NOBODY), np.full((rows, count), np.nan))
 
 
 def _merge(

@@ -15,6 +15,8 @@ from glasshead.errors import ExplanationError
 
 # images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module is in evaluation mode
 Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
+Images = Float[Tensor, "n 3 h w"]  # in [0, 1], at the classifier's input size
+Targets = Int[Tensor, " n"]  # of each image, the index of the logit that is explained
 
 
 def in_passes(
@@ -28,9 +30,7 @@ def in_passes(
     Raises ExplanationError if a single row does not fit into memory.
     """
     fitting = FittingBatches(
-        tensors[0].device.type,
-        ExplanationError,
-        "Use a smaller classifier, or explain on the CPU.",
+        tensors[0].device.type, ExplanationError, "Use a smaller classifier, or explain on the CPU."
     )
     compute = partial(fitting, function)
     batches = [tensor.split(size) for tensor in tensors]
@@ -52,7 +52,7 @@ def target_gradients(
 
 
 def target_logits(
-    model: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], size: int
+    model: Model, images: Images, targets: Targets, size: int
 ) -> Float64[Tensor, " n"]:
     """Return the target logit of each image from plain forward passes."""
 

@@ -6,15 +6,13 @@ from torch import Tensor
 
 from glasshead.errors import ExplanationError
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.passes import Budget, Model, in_passes
+from glasshead.explainers.passes import Budget, Images, Model, Targets, in_passes
 from glasshead.seeds import stream_seed, torch_seeded
 
 RIDGE = 1e-3  # regularisation of LIME's linear model, which shrinks nothing that matters
 
 
-def occlusion(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
-) -> Explanation:
+def occlusion(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
     """Return by how much (n, h, w) hiding each pixel lowers the target logit. Zeiler & Fergus 2013, arXiv:1311.2901.
 
     A square of `patch` pixels in the `baseline` grey moves by `stride`; a pixel gets the mean over all squares that
@@ -43,9 +41,7 @@ def occlusion(
     return Explanation(drops.float().cpu().numpy())
 
 
-def lime(
-    classifier: Model, images: Float[Tensor, "n 3 h w"], targets: Int[Tensor, " n"], budget: Budget
-) -> Explanation:
+def lime(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
     """Return the weight (n, h, w) of each square in a linear model of the target logit. Ribeiro et al. 2016.
 
     Squares of `patch` pixels are shown or hidden in the `baseline` grey with equal odds, in `lime_samples` samples that
@@ -75,7 +71,7 @@ def lime(
     return Explanation(torch.stack(maps).float().numpy())
 
 
-def square_regions(images: Float[Tensor, "n 3 h w"], patch: int) -> Int[Tensor, "h w"]:
+def square_regions(images: Images, patch: int) -> Int[Tensor, "h w"]:
     """Return the number of the square that each pixel is in, row by row; the last ones may be cut."""
     h, w = images.shape[2:]
     rows, columns = (torch.arange(side, device=images.device) // patch for side in (h, w))

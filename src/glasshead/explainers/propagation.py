@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, fx, nn
 from torch.fx.experimental.optimization import fuse
 
 from glasshead.errors import ExplanationError
 from glasshead.explainers.attribution import Attribution
-from glasshead.explainers.passes import Budget, in_passes, target_logits
+from glasshead.explainers.passes import Budget, Images, Targets, in_passes, target_logits
 
 # Layers that captum has rules for, and what only moves values about.
 LAYERS = (
@@ -21,12 +21,7 @@ LAYERS = (
 MOVES = ("flatten", torch.flatten)
 
 
-def lrp(
-    classifier: nn.Module,
-    images: Float[Tensor, "n 3 h w"],
-    targets: Int[Tensor, " n"],
-    budget: Budget,
-) -> Attribution:
+def lrp(classifier: nn.Module, images: Images, targets: Targets, budget: Budget) -> Attribution:
     """Return the relevance (n, 3, h, w) of the normalised pixels for the target logit, by the epsilon rule.
 
     Batch norms are folded into the convolutions before them. The base is 0. The gap is the relevance of biases, not an

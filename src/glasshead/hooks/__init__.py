@@ -11,13 +11,11 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 from glasshead.hooks.identity import IdentityHooks
-from glasshead.hooks.parameters import ParameterHooks
+from glasshead.hooks.parameters import ParameterHooks, SeedHooks
 from glasshead.hooks.record import RecordHooks
-from glasshead.hooks.seeding import SeedHooks
 
-with warnings.catch_warnings(
-    record=True
-):  # MLflow warns of a class of kedro-mlflow's, past any filter
+# MLflow warns of a class of kedro-mlflow's, past any filter.
+with warnings.catch_warnings(record=True):
     from glasshead.hooks.tracking import TrackingHooks
 
 # What Kedro, kedro-mlflow and MLflow say about calls of their own.

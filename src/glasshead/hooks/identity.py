@@ -8,6 +8,7 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline.node import Node
 
+from glasshead.hooks.routes import path_of
 from glasshead.manifest import Manifest, has_training, require_same_training
 
 MANIFEST = "artefacts"  # the dataset, one a classifier
@@ -18,10 +19,9 @@ class IdentityHooks:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._trainings: dict[
-            str, str | None
-        ] = {}  # of the datasets that this run has made or read
-        self._made: dict[str, str | None] = {}  # the training of what a node that runs now makes
+        # Of the datasets that this run has made or read, and of what a node that runs now makes.
+        self._trainings: dict[str, str | None] = {}
+        self._made: dict[str, str | None] = {}
 
     @hook_impl
     def before_pipeline_run(self, catalog: DataCatalog) -> None:
@@ -53,7 +53,11 @@ class IdentityHooks:
     def _training(self, name: str) -> str | None:
         """Return the training of a dataset; None of one that precedes it, such as the rows it is fitted on."""
         path = self._path(name)
-        if name not in self._trainings and path and (path.is_file() or _is_classifier(path)):
+        if (
+            name not in self._trainings
+            and path
+            and (path.is_file() or (path / "classifier.json").is_file())
+        ):
             manifest = self._manifest(name)
             assert manifest is not None
             self._trainings[name] = manifest.training(path)
@@ -68,12 +72,8 @@ class IdentityHooks:
         return Manifest(path) if path and name != own else None
 
     def _path(self, name: str) -> Path | None:
-        return getattr(self._catalog.get(name), "_filepath", None)
+        return path_of(self._catalog, name)
 
 
 def _classifier(names: list[str]) -> str:
     return next((name.rsplit(".", 1)[0] for name in names if "." in name), "")
-
-
-def _is_classifier(path: Path) -> bool:
-    return (path / "classifier.json").is_file()

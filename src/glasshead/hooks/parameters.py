@@ -1,4 +1,4 @@
-"""Refuses what no pipeline reads: Kedro itself would pass a mistyped name over in silence."""
+"""Refuses what no pipeline reads, as Kedro itself would pass a mistyped name over in silence; seeds each node."""
 
 import difflib
 from typing import Any
@@ -7,8 +7,10 @@ from kedro.framework.hooks import hook_impl
 from kedro.framework.project import pipelines
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
+from kedro.pipeline.node import Node
 
 from glasshead.errors import ParameterError
+from glasshead.seeds import seed_everything, stream_seed
 
 
 class ParameterHooks:
@@ -49,3 +51,12 @@ class ParameterHooks:
                 f"Heads read one vector an image, and embed.output={output} gives one for each place of it. Set it to "
                 "projected or pooled, or embed alone, with --pipelines=ingest,preprocess,embed."
             )
+
+
+class SeedHooks:
+    """Seed before every node, by its name: a node draws the same whether the run began at it or before."""
+
+    @hook_impl
+    def before_node_run(self, node: Node, catalog: DataCatalog) -> None:
+        """Seed the global generators on the node's own stream of `params:seed`."""
+        seed_everything(stream_seed(catalog.load("params:seed"), node.name))

@@ -1,11 +1,13 @@
-"""Runs and the processes they belong to: who is still at work, and how a process is told to stop."""
+"""MLflow's store, created in one step; runs and their processes: who is still at work, and how one is told to stop."""
 
 import logging
 import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -15,6 +17,7 @@ from mlflow import MlflowClient
 logger = logging.getLogger(__name__)
 
 PROCESS_TAG = "glasshead.process"
+SQLITE = "sqlite:///"
 
 
 def process_tag() -> str:
@@ -51,3 +54,23 @@ def exit_on_sigterm() -> None:
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
+
+
+def create_store(uri: str) -> None:
+    """Create the database of an SQLite `uri`, whole or not at all; an existing one and other stores are left alone.
+
+    MLflow builds its tables in place, where runs that start together break each other's half-built ones.
+    """
+    path = Path(uri.removeprefix(SQLITE))
+    if not uri.startswith(SQLITE) or path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        fresh = Path(folder) / path.name
+        MlflowClient(f"{SQLITE}{fresh}").search_experiments()
+        try:
+            os.link(fresh, path)
+        except FileExistsError:
+            pass  # another run was first
+        except OSError:  # a file system without hard links
+            os.replace(fresh, path)

@@ -1,4 +1,4 @@
-"""What a run says about itself: names and tags."""
+"""What a run says about itself, its names and tags; and child runs: each variant of a comparison is nested under it."""
 
 import subprocess
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from kedro.pipeline import Pipeline
-from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT
+from mlflow import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from glasshead.hooks.processes import PROCESS_TAG, process_tag
 
@@ -15,6 +16,7 @@ CHOICES = {  # what runs are told apart and filtered by, where they choose it
     "taxonomy": "params:preprocess.taxonomy",
     "backbone": "params:backbone.name",
 }
+OUTCOMES = {"FINISHED": "success", "FAILED": "failure", "KILLED": "interrupted"}
 
 
 def run_name(subject: str, choices: Mapping[str, str], started: str) -> str:
@@ -66,3 +68,45 @@ def git_tags(project: Path) -> dict[str, str]:
     except (OSError, subprocess.SubprocessError):
         return {}
     return {MLFLOW_GIT_COMMIT: commit, "git.changed": str(bool(changes)).lower()}
+
+
+class ChildRuns:
+    """The child runs of one pipeline's run, by comparison and variant; they share what it chooses and its start."""
+
+    def __init__(
+        self, parent_id: str, experiment_id: str, choices: Mapping[str, str], started: str
+    ) -> None:
+        self._parent_id, self._experiment_id = parent_id, experiment_id
+        self._choices, self._started = choices, started
+        self._open: dict[tuple[str, str], str] = {}
+
+    def run_id(self, comparison: str, variant: str) -> str:
+        """Return the id of a variant's run, which is opened if need be."""
+        key = comparison, variant
+        if key not in self._open:
+            tags = {
+                MLFLOW_PARENT_RUN_ID: self._parent_id,
+                MLFLOW_RUN_NAME: run_name(variant, self._choices, self._started),
+                PROCESS_TAG: process_tag(),
+                "classifier": f"{comparison}.{variant}",
+                "comparison": comparison,
+                "variant": variant,
+                **self._choices,
+            }
+            run = MlflowClient().create_run(self._experiment_id, tags=tags)
+            self._open[key] = run.info.run_id
+        return self._open[key]
+
+    def finish(self, comparison: str, variant: str) -> None:
+        """Close the run of a variant that has all its results."""
+        self._end(self._open.pop((comparison, variant)), "FINISHED")
+
+    def close(self, status: str) -> None:
+        """Close the runs that still lack results with the status of the pipeline's run."""
+        while self._open:
+            self._end(self._open.popitem()[1], status)
+
+    def _end(self, run_id: str, status: str) -> None:
+        client = MlflowClient()
+        client.set_terminated(run_id, status)
+        client.set_tag(run_id, "outcome", OUTCOMES[status])

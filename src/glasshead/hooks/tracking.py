@@ -23,12 +23,10 @@ from omegaconf import OmegaConf
 from pydantic import BaseModel
 
 from glasshead.hooks import routes
-from glasshead.hooks.children import OUTCOMES, ChildRuns
 from glasshead.hooks.headlines import headline_parameters
-from glasshead.hooks.processes import close_orphans, exit_on_sigterm
+from glasshead.hooks.processes import close_orphans, create_store, exit_on_sigterm
 from glasshead.hooks.record import RECORD
-from glasshead.hooks.store import create_store
-from glasshead.hooks.tags import choices_of, run_name, run_tags, subject_of
+from glasshead.hooks.tags import OUTCOMES, ChildRuns, choices_of, run_name, run_tags, subject_of
 
 logger = logging.getLogger(__name__)
 
@@ -154,11 +152,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @hook_impl
     def on_pipeline_error(
-        self,
-        error: Exception,
-        run_params: dict[str, Any],
-        pipeline: Pipeline,
-        catalog: DataCatalog,
+        self, error: Exception, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
         """Close the run as failed."""
         self._log_whole()
@@ -195,10 +189,8 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _begin(self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog) -> None:
-        choices, started = (
-            choices_of(pipeline, self._parameters),
-            time.strftime("%Y-%m-%d %H:%M:%S"),
-        )
+        choices = choices_of(pipeline, self._parameters)
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
         run = self.mlflow_config.tracking.run
         run.name = run.name or run_name(subject_of(run_params["pipeline_names"]), choices, started)
         exit_on_sigterm()

@@ -6,8 +6,8 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from glasshead import __version__
-from glasshead.reporting.abstention import abstention_note
 from glasshead.reporting.findings import ListedFinding
+from glasshead.reporting.notes import abstention_note
 from glasshead.reporting.page import markdown
 from glasshead.reporting.report import OtherResults, notes_on
 from glasshead.reporting.run_record import Reproduction, training_time

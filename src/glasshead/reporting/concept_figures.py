@@ -1,24 +1,29 @@
-"""Figures of what concepts add to decisions: by image, over all images, and in pairs.
+"""Figures of what concepts add to decisions, by image, over all images and in pairs, and of concepts set by hand.
 
 `shapley` holds the arrays of `explain_concepts`, in the order of `examples`.
 """
 
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
 from glasshead.reporting.figures import SteadyLayout, message_figure, new_figure, plain
 from glasshead.reporting.panels import (
+    AGAINST,
+    FOR,
     Arrays,
     likeliest_value,
     panels,
     plot_concept_bars,
     plot_image,
-    rows_of,
     verdict,
 )
 from glasshead.reporting.shap_plots import shap_plots, turn_short_arrows
@@ -31,6 +36,12 @@ NO_INTERACTIONS = (
     f"{MAX_EXACT_PLAYERS} players at most."
 )
 DISPLAYED = 16  # players; shap.plots adds up the others
+Measures = Mapping[str, Mapping[str, Any]]
+GREEN = "#009E73"  # Okabe and Ito's
+CURVES = {
+    "intervention/uncertainty": (FOR, "o", "the most uncertain first"),
+    "intervention/random": (AGAINST, "s", "in random order"),
+}
 
 
 def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley: Arrays) -> Figure:
@@ -40,7 +51,7 @@ def plot_shapley_images(examples: pd.DataFrame, example_images: Arrays, shapley:
     figure, cells, foot = panels(len(shown), width=4.6, height=0.8 + 0.19 * min(players, DISPLAYED))
     figure.suptitle(f"What each concept adds to the {unit} of the predicted class", fontsize=14)
     limit = max(float(np.abs(shapley["values"][shown]).max(initial=0)), 0.01)
-    for index, cell, example in zip(shown, cells, rows_of(examples.iloc[shown]), strict=False):
+    for index, cell, example in zip(shown, cells, examples.iloc[shown].itertuples(), strict=False):
         picture, bars = cell.subplots(1, 2, width_ratios=(1, 1.8))
         plot_image(picture, example_images["pixels"][index])
         base, output = shapley["base"][index], shapley["output"][index]
@@ -142,7 +153,7 @@ def _waterfall(examples: pd.DataFrame, shapley: Arrays, row: int, title: str) ->
     turn_short_arrows(figure.axes[0])
     # room for f(x), which shap shifts right
     figure.set_layout_engine(SteadyLayout(rect=(0, 0, 0.97, 1)))
-    example = next(rows_of(examples.iloc[[row]]))
+    example = examples.iloc[row]
     figure.suptitle(f"{title}: {verdict(example)}")
     figure.supxlabel(
         f"{_unit(shapley)} f of {plain(example.predicted)}: from its average over background images to this image",
@@ -186,3 +197,46 @@ def _largest(shapley: Arrays) -> str:
 
 def _unit(shapley: Arrays) -> str:
     return str(shapley["unit"])
+
+
+def plot_interventions(interventions: Measures) -> Figure:
+    """Return test accuracy against the number of corrected concepts, and of known concepts."""
+    figure = new_figure(13, 5.2)
+    corrected, known = figure.subplots(1, 2)
+    for name, (colour, marker, label) in CURVES.items():
+        _plot_curve(corrected, _steps(interventions, name), colour, marker, label)
+    corrected.set(
+        xlabel="number of concepts set to their true answer", ylabel="accuracy on the test split",
+        title="Correcting concepts",
+    )  # fmt: skip
+    corrected.xaxis.set_major_locator(MaxNLocator(integer=True))
+    corrected.legend(loc="lower right", frameon=False)
+    steps = _steps(interventions, "known_concepts")
+    _plot_curve(known, steps, GREEN, "^", "")
+    names = ["none", *(f"+ {plain(added)}" for added in steps["added"].iloc[1:])]
+    known.set_xticks(range(len(steps)), names, rotation=45, ha="right")
+    known.set(
+        xlabel="concepts known, others at their mean over train; by mean |Shapley value|",
+        ylabel="accuracy on the test split",
+        title="Knowing only some concepts",
+    )
+    figure.suptitle(
+        f"Concepts set by hand ({steps['n'].iloc[0]} test images; bands: 95 % bootstrap intervals)"
+    )
+    return figure
+
+
+def _steps(interventions: Measures, name: str) -> pd.DataFrame:
+    """Return a row for each of the measures `<name>/00`, `<name>/01`, … in this order."""
+    steps = [key for key in interventions if re.fullmatch(rf"{re.escape(name)}/\d+", key)]
+    return pd.DataFrame(
+        [interventions[key] for key in sorted(steps, key=lambda key: (len(key), key))]
+    )
+
+
+def _plot_curve(axes: Axes, steps: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+    value, low, high = (steps[bound].astype(float) for bound in ("value", "low", "high"))
+    axes.fill_between(steps.index, low, high, color=colour, alpha=0.2, linewidth=0)
+    axes.plot(steps.index, value, color=colour, marker=marker, markersize=4, label=label)
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -13,17 +13,12 @@ from PIL import Image
 from glasshead.images.table import ImageTable
 from glasshead.reporting.figures import new_figure, plain
 
-COLOURS = {
-    "train": "#0072B2",
-    "validation": "#56B4E9",
-    "calibration": "#E69F00",
-    "test": "#D55E00",
-}
+COLOURS = {"train": "#0072B2", "validation": "#56B4E9", "calibration": "#E69F00", "test": "#D55E00"}
 MAX_CLASSES = 60  # a figure of more classes would not be legible
 LARGEST = 128  # pixels a side; a larger mean image shows no more detail
 
 
-def class_balance_figure(samples: pd.DataFrame) -> Figure:
+def plot_class_balance(samples: pd.DataFrame) -> Figure:
     """Return the number of images of each class, stacked by split, the largest class on top.
 
     If there are more than 60 classes, the 30 largest and the 30 smallest are shown.

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -12,26 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from PIL.Image import Image
 
 from glasshead.calibration.metrics import ReliabilityCurve
+from glasshead.images.table import ImageTable
 from glasshead.reporting.figures import message_figure, new_figure, plain
 
 # Okabe & Ito's, told apart by colour-blind readers too.
 BEFORE, AFTER, NEUTRAL = "#D55E00", "#0072B2", "#555555"
 MAX_ANNOTATED = 25  # classes: beyond, counts would not be legible
 MARKED = (0.01, 0.1, 0.5)  # fractions of the images that the legend of reliability shows
-
-
-@runtime_checkable
-class Images(Protocol):
-    """What these figures need of an image table."""
-
-    def frame(self) -> pd.DataFrame:
-        """Return one row per image, in order, with its `image_id`."""
-
-    def pil(self, row: int) -> Image:
-        """Return the image of that row."""
 
 
 def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[str]) -> Figure:
@@ -61,12 +49,14 @@ def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[st
     return figure
 
 
-def class_recall_figure(recall: pd.DataFrame) -> Figure:
-    """Return recall with its interval, the worst class on top; `recall` has class, n, recall, low and high.
+def plot_class_recall(class_recall: pd.DataFrame) -> Figure:
+    """Return recall with its interval, the worst class on top; columns are class, n, recall, low and high.
 
     A class with undefined recall keeps its line, without a mark.
     """
-    table = recall.sort_values("recall", ascending=False, na_position="first", ignore_index=True)
+    table = class_recall.sort_values(
+        "recall", ascending=False, na_position="first", ignore_index=True
+    )
     figure = new_figure(7.5, min(1.5 + 0.34 * len(table), 16))
     axes = figure.subplots()
     axes.hlines(table.index, table["low"], table["high"], color=AFTER, linewidth=2.5, alpha=0.5)
@@ -85,9 +75,7 @@ def class_recall_figure(recall: pd.DataFrame) -> Figure:
     return figure
 
 
-def reliability_figure(
-    panels: Mapping[str, tuple[ReliabilityCurve, ReliabilityCurve]],
-) -> Figure:
+def reliability_figure(panels: Mapping[str, tuple[ReliabilityCurve, ReliabilityCurve]]) -> Figure:
     """Return a panel for each name: accuracy against confidence, before and after temperature scaling.
 
     The area of a mark shows the fraction of images in its bin.
@@ -125,7 +113,7 @@ def reliability_figure(
     return figure
 
 
-def confused_pairs_figure(pairs: pd.DataFrame, images: Images) -> Figure:
+def confused_pairs_figure(pairs: pd.DataFrame, images: ImageTable) -> Figure:
     """Return example images of each pair; `pairs` has true, predicted, count, fraction and examples."""
     if pairs.empty:
         return message_figure("No test image was misclassified")

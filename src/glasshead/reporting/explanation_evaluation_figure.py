@@ -3,6 +3,7 @@
 import math
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -45,6 +46,7 @@ FAULTS = ("not_finite", "constant")  # shown where there are any
 BETTER, WORSE = "#9ecae9", "#f6c9a8"  # tints of Okabe and Ito's blue and vermillion
 FOOT_CHARACTERS = 16  # an inch, at 8 points
 MARKS: dict[Verdict, str] = {"passes": "", "unresolved": "? ", "fails": "✗ "}
+CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 Measures = Mapping[str, Measure]
@@ -77,30 +79,18 @@ def plot_explanation_evaluation(
             if estimate is None or estimate["value"] is None:
                 continue
             rivals = [
-                explanations[other][measure]
-                for other in baselines
-                if measure in explanations[other]
+                own[measure]
+                for other, own in explanations.items()
+                if other in baselines and measure in own
             ]
-            colour = (
-                _colour(estimate, rivals) if name in methods and measure in COMPARED else "white"
-            )
-            axes.add_patch(
-                Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=colour, linewidth=0)
-            )
-            axes.text(
-                column, row - 0.13, _short(estimate["value"]), ha="center", va="center", fontsize=9
-            )
+            is_compared = name in methods and measure in COMPARED
+            colour = _colour(estimate, rivals) if is_compared else "white"
+            corner = column - 0.5, row - 0.5
+            axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, linewidth=0))
+            axes.text(column, row - 0.13, _short(estimate["value"]), fontsize=9, **CENTRED)
             if estimate["low"] is not None:
                 interval = f"{_short(estimate['low'])} to {_short(estimate['high'])}"
-                axes.text(
-                    column,
-                    row + 0.25,
-                    interval,
-                    ha="center",
-                    va="center",
-                    fontsize=6,
-                    color="#444444",
-                )
+                axes.text(column, row + 0.25, interval, fontsize=6, color="#444444", **CENTRED)
     _label(axes, [*methods, *baselines], shown, explanations)
     axes.axhline(len(methods) - 0.5, color="black", linewidth=1)
     figure.supxlabel(foot, fontsize=8, x=0.01, ha="left")
@@ -110,10 +100,7 @@ def plot_explanation_evaluation(
 def _label(
     axes: Axes, names: list[str], shown: list[str], explanations: Mapping[str, Measures]
 ) -> None:
-    directions = [_direction(measure, explanations) for measure in shown]
-    labels = [
-        f"{COLUMNS[measure]} {arrow}" for measure, arrow in zip(shown, directions, strict=True)
-    ]
+    labels = [f"{COLUMNS[measure]} {_direction(measure, explanations)}" for measure in shown]
     axes.set_xticks(range(len(shown)), labels, fontsize=8)
     axes.xaxis.tick_top()
     marks = [MARKS[randomisation_verdict(explanations[name]["randomisation"])] for name in names]
@@ -173,25 +160,21 @@ def _foot(
         "Value and 95 % bootstrap interval; ↑ higher or ↓ lower is better. Blue: better than every baseline (below the "
         "line); vermillion: worse than the best of them; intervals apart."
     ]
-    verdicts = {
-        name: randomisation_verdict(explanations[name]["randomisation"]) for name in methods
-    }
-    failing = [name for name, verdict in verdicts.items() if verdict == "fails"]
-    open_ones = [name for name, verdict in verdicts.items() if verdict == "unresolved"]
-    lines.append(
+    failing, open_ones = (
+        ", ".join(
+            name
+            for name in methods
+            if randomisation_verdict(explanations[name]["randomisation"]) == verdict
+        )
+        for verdict in ("fails", "unresolved")
+    )
+    check = (
         "✗ fails the randomisation check: its maps stay similar when weights are shuffled, with a rank correlation of "
         f"{MAX_SIMILARITY} or more"
-        + (
-            f" ({', '.join(failing)})."
-            if failing
-            else "; every baseline fails, no method here does."
-        )
-        + (
-            f" ?: {MAX_SIMILARITY} is inside the interval ({', '.join(open_ones)})."
-            if open_ones
-            else ""
-        )
     )
+    check += f" ({failing})." if failing else "; every baseline fails, no method here does."
+    check += f" ?: {MAX_SIMILARITY} is inside the interval ({open_ones})." if open_ones else ""
+    lines.append(check)
     most = max(
         explanations[name]["insertion_auc"]["n"] for name in attributions["methods"].tolist()
     )

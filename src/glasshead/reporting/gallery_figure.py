@@ -1,86 +1,137 @@
-"""The gallery: every shown image beside its map by each method.
+"""Shown images beside maps: the gallery of methods, and why each concept has its answer.
 
 In figures of explained images, `examples` and `example_images["pixels"]` (n, 3, h, w) uint8 have the same order, and
 maps refer to images by their row in it.
 """
 
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from glasshead.explainers.methods import method_maps
 from glasshead.explainers.randomisation import Measures, sanity_check
-from glasshead.explainers.stored import MethodMaps, method_maps
-from glasshead.reporting.figures import message_figure
+from glasshead.reporting.figures import Sheet, message_figure, plain
 from glasshead.reporting.map_plotting import method_title, plot_map, plot_scale
-from glasshead.reporting.panels import Arrays, verdict
-from glasshead.reporting.sheet import Sheet
+from glasshead.reporting.panels import AGAINST, Arrays, verdict
 
-LABEL, CELL, GAP, MARGIN = 1.35, 0.88, 0.05, 0.25  # inches
-WIDEST = 16.5
-NAME = 14  # characters
-LINE = 0.125
+LABEL, CELL, MARGIN = 1.35, 0.88, 0.25  # inches
 FOOT = 0.95
-CAPTION = "True class; for mistakes (✗) the predicted class; calibrated confidence."
+LINE = 0.125
+NAME = 14  # characters
+GALLERY_CAPTION = "True class; for mistakes (✗) the predicted class; calibrated confidence."
+ANSWERS_CAPTION = (
+    "Under each map: the likeliest value and its raw probability; ✗ where it is wrong."
+)
+NO_MAPS = (
+    "No concept's answer is explained by pixels: either the classifier has no concepts, "
+    "or no method of explain.concepts.maps applies to it."
+)
+
+
+class Layout(NamedTuple):
+    """Where rows of images stand, in inches: the height above them and of each, the gap of columns, blocks of rows."""
+
+    head: float
+    row: float
+    gap: float
+    widest: float
+    most_blocks: int
+
+
+# (sheet, number among the shown images, row among the explained ones, x of the first map, y) plots an image's maps
+PlotMaps = Callable[[Sheet, int, int, float, float], None]
 
 
 def plot_explanation_gallery(
-    examples: pd.DataFrame,
-    example_images: Arrays,
-    attributions: Arrays,
-    explanations: Measures,
+    examples: pd.DataFrame, example_images: Arrays, attributions: Arrays, explanations: Measures
 ) -> Figure:
     """Return a row for each shown image: verdict, image, and the map of each method."""
-    shown = np.flatnonzero(examples["shown"])
-    methods = _shown_methods(attributions, shown)
+    shown, pixels = np.flatnonzero(examples["shown"]), example_images["pixels"]
+    methods = {
+        name: maps
+        for name, maps in method_maps(attributions).items()
+        if np.isin(maps.rows, shown).any()
+    }
     if not methods:
         return message_figure("No pixel method has explained any of the shown images.")
-    titles = {name: method_title(name, maps, explanations, 13) for name, maps in methods.items()}
-    head = 0.75 + LINE * (1 + max(title.count("\n") + 1 for title in titles.values()))
-    width = LABEL + (len(methods) + 1) * (CELL + GAP) + MARGIN
-    blocks = np.array_split(shown, max(1, min(3, len(shown), int(WIDEST // width))))
-    sheet = Sheet(
-        max(width * len(blocks), 8.5) + MARGIN,
-        head + len(blocks[0]) * (CELL + GAP) + FOOT,
-    )
-    sheet.text(MARGIN, 0.2, "Why the predicted class? Each image by each method", 14)
-    sheet.text(MARGIN, 0.46, CAPTION, 9)
-    for block_index, block in enumerate(blocks):
-        left = MARGIN + block_index * width
-        _plot_titles(sheet, titles, left, head)
-        for line, row in enumerate(block.tolist()):
-            top = head + line * (CELL + GAP)
-            label = verdict(examples.iloc[row], NAME, between="\n").replace(" taken for ", "\nas ")
-            sheet.text(left, top + CELL / 2, label, 8.5, va="center")
-            _plot_row(
-                sheet, example_images["pixels"][row], methods, explanations, row, left + LABEL, top
-            )
+    titles = [method_title(name, maps, explanations, 13) for name, maps in methods.items()]
+    head = 0.75 + LINE * (1 + max(title.count("\n") + 1 for title in titles))
+    layout = Layout(head, row=CELL + 0.05, gap=0.05, widest=16.5, most_blocks=3)
+
+    def plot_maps(sheet: Sheet, index: int, row: int, left: float, top: float) -> None:
+        for column, (name, maps) in enumerate(methods.items()):
+            x, check = left + column * (CELL + layout.gap), sanity_check(name, explanations)
+            plot_map(sheet, pixels[row], maps.of(row), check, x, top, CELL)
+
+    title = "Why the predicted class? Each image by each method"
+    sheet = _plot_images((title, GALLERY_CAPTION), examples, pixels, titles, layout, plot_maps)
     plot_scale(sheet, MARGIN, sheet.height - FOOT + 0.2)
     return sheet.figure
 
 
-def _shown_methods(attributions: Arrays, shown: np.ndarray) -> dict[str, MethodMaps]:
-    methods = method_maps(attributions)
-    return {name: maps for name, maps in methods.items() if np.isin(maps.rows, shown).any()}
+def plot_answer_maps(
+    examples: pd.DataFrame, example_images: Arrays, answer_maps: Arrays, explanations: Measures
+) -> Figure:
+    """Return a row for each shown image: verdict, image, and a map of each concept's answer with its raw probability.
+
+    Wrong answers are marked and vermillion. The maps come from `explain_answers`.
+    """
+    if not len(answer_maps["subtasks"]):
+        return message_figure(NO_MAPS)
+    method, count = str(answer_maps["method"]), int(answer_maps["all"])
+    subtasks = [plain(name, NAME) for name in answer_maps["subtasks"].tolist()]
+    layout = Layout(head=1.0, row=CELL + 0.25, gap=0.08, widest=22.0, most_blocks=2)
+    check, pixels = sanity_check(method, explanations), example_images["pixels"]
+
+    def plot_maps(sheet: Sheet, index: int, row: int, left: float, top: float) -> None:
+        for column in range(len(subtasks)):
+            x, values = left + column * (CELL + layout.gap), answer_maps["maps"][index, column]
+            plot_map(sheet, pixels[row], values, check, x, top, CELL)
+            answer = plain(str(answer_maps["answers"][index, column]), 11)
+            right = bool(answer_maps["right"][index, column])
+            probability = answer_maps["probabilities"][index, column]
+            text = f"{'' if right else '✗ '}{answer} {probability:.2f}"
+            colour = "black" if right else AGAINST
+            sheet.text(x + CELL / 2, top + CELL + 0.02, text, 7, ha="center", color=colour)
+
+    title = f"Why each concept's answer? Maps by {method.replace('_', ' ')}"
+    if count > len(subtasks):
+        title += f", the {len(subtasks)} concepts that count most of {count}"
+    sheet = _plot_images((title, ANSWERS_CAPTION), examples, pixels, subtasks, layout, plot_maps)
+    plot_scale(sheet, MARGIN, sheet.height - FOOT + 0.2, of="the answer")
+    return sheet.figure
 
 
-def _plot_titles(sheet: Sheet, titles: dict[str, str], left: float, bottom: float) -> None:
-    for column, title in enumerate(["image", *titles.values()]):
-        middle = left + LABEL + column * (CELL + GAP) + CELL / 2
-        weight = "bold" if "✗" in title else "normal"
-        style = {"ha": "center", "va": "bottom", "weight": weight}
-        sheet.text(middle, bottom - 0.05, title, 7.5, **style)
-
-
-def _plot_row(
-    sheet: Sheet,
+def _plot_images(
+    heading: tuple[str, str],
+    examples: pd.DataFrame,
     pixels: np.ndarray,
-    methods: dict[str, MethodMaps],
-    measures: Measures,
-    row: int,
-    left: float,
-    top: float,
-) -> None:
-    sheet.image(pixels.transpose(1, 2, 0), left, top, CELL)
-    for column, (name, maps) in enumerate(methods.items(), start=1):
-        x = left + column * (CELL + GAP)
-        plot_map(sheet, pixels, maps.of(row), sanity_check(name, measures), x, top, CELL)
+    titles: Sequence[str],
+    layout: Layout,
+    plot_maps: PlotMaps,
+) -> Sheet:
+    """Return a sheet with a row for each shown image: verdict, picture and maps, under the `titles` of maps."""
+    width = LABEL + (len(titles) + 1) * (CELL + layout.gap) + MARGIN
+    shown = np.flatnonzero(examples["shown"])
+    count = min(layout.most_blocks, len(shown), int(layout.widest // width))
+    blocks = np.array_split(np.arange(len(shown)), max(1, count))
+    height = layout.head + len(blocks[0]) * layout.row + FOOT
+    sheet = Sheet(max(width * len(blocks), 8.5) + MARGIN, height)
+    sheet.text(MARGIN, 0.2, heading[0], 14)
+    sheet.text(MARGIN, 0.46, heading[1], 9)
+    for block_index, block in enumerate(blocks):
+        left = MARGIN + block_index * width
+        for column, title in enumerate(["image", *titles]):
+            middle = left + LABEL + column * (CELL + layout.gap) + CELL / 2
+            style = {"ha": "center", "va": "bottom", "weight": "bold" if "✗" in title else "normal"}
+            sheet.text(middle, layout.head - 0.05, title, 7.5, **style)
+        for line, index in enumerate(block.tolist()):
+            row, top = int(shown[index]), layout.head + line * layout.row
+            label = verdict(examples.iloc[row], NAME, between="\n").replace(" taken for ", "\nas ")
+            sheet.text(left, top + CELL / 2, label, 8.5, va="center")
+            sheet.image(pixels[row].transpose(1, 2, 0), left + LABEL, top, CELL)
+            plot_maps(sheet, index, row, left + LABEL + CELL + layout.gap, top)
+    return sheet

@@ -8,11 +8,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 
 from glasshead.explainers.maps import map_faults
+from glasshead.explainers.methods import MethodMaps
 from glasshead.explainers.randomisation import Measures, SanityCheck, sanity_check
-from glasshead.explainers.stored import MethodMaps
-from glasshead.reporting.figures import plain
+from glasshead.reporting.figures import Sheet, plain
 from glasshead.reporting.panels import AGAINST, FOR
-from glasshead.reporting.sheet import Sheet
 
 SIGNED = LinearSegmentedColormap.from_list("against_for", [AGAINST, "white", FOR])
 MAP_PERCENTILE = 99

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
@@ -29,11 +28,6 @@ def panels(
     halves = figure.subfigures(2, 1, squeeze=False, height_ratios=(height * rows, foot))
     grid, bottom = halves[:, 0]
     return figure, iter(grid.subfigures(rows, columns, squeeze=False, hspace=0.03).flat), bottom
-
-
-def rows_of(examples: pd.DataFrame) -> Iterator[Any]:
-    """Yield each example with its columns as attributes."""
-    return examples.itertuples(index=False)
 
 
 def verdict(example: Any, longest: int = LONGEST, between: str = ", ") -> str:

@@ -55,7 +55,11 @@ def fitted(pngs: Mapping[str, bytes], most: int) -> dict[str, Picture]:
     """Return pictures of at most `most` bytes together: the largest are re-encoded, then shrunk, until they fit."""
     pictures = {name: picture(png) for name, png in pngs.items()}
     while sum(len(encoded.data) for encoded in pictures.values()) > most:
-        large = {name: encoded for name, encoded in pictures.items() if _can_shrink(encoded)}
+        large = {
+            name: encoded
+            for name, encoded in pictures.items()
+            if encoded.media_type == "image/png" or max(encoded[2:]) > SMALLEST
+        }
         if not large:
             break
         name = max(large, key=lambda name: len(large[name].data))
@@ -65,10 +69,6 @@ def fitted(pngs: Mapping[str, bytes], most: int) -> dict[str, Picture]:
             pngs[name], int(side * SHRINK) if shrunk_before else min(side, LONGEST)
         )
     return pictures
-
-
-def _can_shrink(image: Picture) -> bool:
-    return image.media_type == "image/png" or max(image.width, image.height) > SMALLEST
 
 
 def _as_webp(png: bytes, longest: int) -> Picture:

@@ -10,11 +10,10 @@ import pandas as pd
 
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.randomisation import sanity_check
-from glasshead.reporting.abstention import abstention_note
 from glasshead.reporting.findings import SHOWN_ROWS, ShownFinding, size_of
+from glasshead.reporting.notes import abstention_note, robustness_notes
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import Picture, fitted, thumbnail
-from glasshead.reporting.robustness_notes import robustness_notes
 from glasshead.reporting.run_record import Reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics
 from glasshead.reporting.wording import records
@@ -171,8 +170,10 @@ def report_page(subject: ReportContent, most: int) -> str:
     own = {name: pictures[f"own/{name}"] for name in subject.figures}
     with_tables = {"explanations"} if subject.explanations else set()
     with_tables |= {"review"} if subject.to_review is not None else set()
-    groups = grouped(own, FIGURES, with_tables)
+    groups = grouped(own, with_tables)
     described, reproduction = subject.summary["classifier"], subject.reproduction
+    # Without the classes, which have their own table.
+    described_alone = {name: value for name, value in described.items() if name != "classes"}
     absent = {
         "gallery": subject.examples is None,
         "robustness": subject.robustness is None,
@@ -216,7 +217,7 @@ def report_page(subject: ReportContent, most: int) -> str:
             "images with each label": subject.summary["labels"],
         },
         data_figures=_captioned("data", pictures),
-        provenance=_provenance(described),
+        provenance=described_alone | {"concepts": dict(described["concepts"])},
         versions=reproduction.versions,
         record=as_table(reproduction.nodes),
         commands=reproduction.commands,
@@ -239,15 +240,13 @@ def as_table(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
 
 
 def grouped(
-    pictures: Mapping[str, Picture],
-    known: Mapping[str, tuple[str, Mapping[str, str]]],
-    with_tables: Set[str],
+    pictures: Mapping[str, Picture], with_tables: Set[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return pictures under the anchors of `known`, which has the form of FIGURES; "further" takes unlisted ones.
+    """Return pictures under the anchors of FIGURES; "further" takes those that it does not list.
 
     Anchors without pictures are left out, except those `with_tables`.
     """
-    captions = {anchor: listed for anchor, (_, listed) in known.items()}
+    captions = {anchor: dict(listed) for anchor, (_, listed) in FIGURES.items()}
     listed_names = {name for listed in captions.values() for name in listed}
     captions["further"] = {
         name: name.replace("_", " ") for name in pictures if name not in listed_names
@@ -261,12 +260,6 @@ def grouped(
         for anchor, listed in captions.items()
     }
     return {anchor: shown for anchor, shown in groups.items() if shown or anchor in with_tables}
-
-
-def _provenance(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the description of a classifier without its classes, which have their own table."""
-    rest = {name: value for name, value in described.items() if name != "classes"}
-    return rest | {"concepts": dict(described["concepts"])}
 
 
 def _gallery(examples: pd.DataFrame | None, pixels: np.ndarray | None) -> list[dict[str, Any]]:

@@ -9,7 +9,13 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glasshead.reporting.figures import message_figure, new_figure, plain
+from glasshead.reporting.figures import (
+    message_figure,
+    name_lines,
+    new_figure,
+    plain,
+    plot_intervals,
+)
 
 # Okabe & Ito's, told apart with any colour vision
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.55"
@@ -47,7 +53,7 @@ Metrics = Mapping[str, Mapping[str, Any]]
 Ranked = tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
 
 
-def risk_history_figure(training_history: pd.DataFrame) -> Figure:
+def plot_training_history(training_history: pd.DataFrame) -> Figure:
     """Return losses, gap, ranking and localisation by epoch, where the training history has them."""
     figure = new_figure(10, 5.6)
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
@@ -55,14 +61,8 @@ def risk_history_figure(training_history: pd.DataFrame) -> Figure:
             values = pd.to_numeric(training_history[column])
             if values.notna().any():
                 marker = "o" if len(training_history) == 1 else None
-                axes.plot(
-                    training_history["epoch"],
-                    values,
-                    line,
-                    color=colour,
-                    label=label,
-                    marker=marker,
-                )
+                style = {"color": colour, "label": label, "marker": marker}
+                axes.plot(training_history["epoch"], values, line, **style)
         _finish(axes, title, "epoch")
         if axes.lines:
             axes.legend(frameon=False, fontsize=8)
@@ -113,19 +113,11 @@ def plot_localisation(metrics: Metrics) -> Figure:
     figure = new_figure(9, 2.6)
     grid = figure.subplots(1, 2, sharey=True)
     for axes, (measure, title) in zip(grid, MEASURES.items(), strict=True):
-        for line, ending in enumerate(MAPS):
-            estimate = metrics[f"{measure}{ending}"]
-            colour = BLUE if not ending else GREY
-            if estimate["low"] is not None:
-                axes.plot(
-                    [estimate["low"], estimate["high"]], [line, line], color=colour, linewidth=2
-                )
-            axes.plot(estimate["value"], line, "o", color=colour)
+        table = pd.DataFrame([metrics[f"{measure}{ending}"] for ending in MAPS])
+        plot_intervals(axes, table[["value", "low", "high"]], BLUE, *[GREY] * (len(MAPS) - 1))
         _finish(axes, "", f"{title}, 95 % interval")
         axes.set_xlim(0, 1.02)
-        axes.grid(axis="x", color="0.9")
-    grid[0].set_yticks(range(len(MAPS)), list(MAPS.values()))
-    grid[0].invert_yaxis()
+    name_lines(grid[0], MAPS.values(), 40)
     return figure
 
 
@@ -138,15 +130,10 @@ def risk_ablation_figure(table: pd.DataFrame, measures: Sequence[str]) -> Figure
     figure = new_figure(2.2 + 2.3 * len(measures), 1 + 0.32 * len(table))
     grid = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(grid, measures, strict=True):
-        columns = table[[measure, f"{measure}_low", f"{measure}_high"]].astype(float)
-        for line, (value, low, high) in enumerate(columns.to_numpy()):
-            axes.plot([low, high], [line, line], color=BLUE, linewidth=2)
-            axes.plot(value, line, "o", color=BLUE)
-        axes.axvline(columns.to_numpy()[0, 0], color=GREY, linewidth=0.8)
-        axes.grid(axis="x", color="0.9")
+        plot_intervals(axes, table[[measure, f"{measure}_low", f"{measure}_high"]], BLUE)
+        axes.axvline(table[measure].iloc[0], color=GREY, linewidth=0.8)
         _finish(axes, "", measure.replace("_", " "))
-    grid[0].set_yticks(range(len(table)), [plain(name, 40) for name in table["variant"]])
-    grid[0].invert_yaxis()
+    name_lines(grid[0], table["variant"], 40)
     return figure
 
 

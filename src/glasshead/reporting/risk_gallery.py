@@ -11,8 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
-from glasshead.reporting.figures import message_figure, plain
-from glasshead.reporting.sheet import Sheet
+from glasshead.reporting.figures import Sheet, message_figure, plain
 
 HEAT = colormaps["RdYlBu_r"]  # blue low, yellow, red high; told apart with any colour vision
 BEYOND = 0.01  # fraction of heat beyond the ends of the colours

@@ -1,7 +1,6 @@
 """The verdicts on a sigmoid output and its maps, by rules on measured numbers."""
 
 from collections.abc import Sequence
-from typing import TypedDict
 
 from glasshead.audit.findings import Finding
 from glasshead.reporting.verdicts import (
@@ -12,12 +11,10 @@ from glasshead.reporting.verdicts import (
     numbers_found,
     stands_against,
 )
-from glasshead.reporting.wording import Estimate, clipped, estimated, number
+from glasshead.reporting.wording import clipped, estimated, number
 
 LOCALISATION = ("iou", "pointing_game")
-OF_ANSWERS = (
-    "confident_mistakes",
-)  # checks of whether the score is right, not of what it rests on
+OF_ANSWERS = ("confident_mistakes",)  # checks of whether scores are right, not of what they rest on
 
 
 def sigmoid_verdicts(
@@ -67,18 +64,14 @@ def finds_the_risk(metrics: Metrics, right_from: float) -> Verdict:
 
 def points_at_the_cause(metrics: Metrics) -> Verdict:
     """Compare the maps with a Gaussian in the centre."""
-    return {
-        "question": "Do its maps point at the cause?",
-        **_compared(metrics, "_centre", "a Gaussian in the centre"),
-    }
+    question = "Do its maps point at the cause?"
+    return _compared(question, metrics, "_centre", "a Gaussian in the centre")
 
 
 def beats_grad_cam(metrics: Metrics) -> Verdict:
     """Compare the maps with Grad-CAM of a usual classifier."""
-    return {
-        "question": "Do they point better than Grad-CAM?",
-        **_compared(metrics, "_grad_cam", "Grad-CAM of a usual classifier on the same features"),
-    }
+    named = "Grad-CAM of a usual classifier on the same features"
+    return _compared("Do they point better than Grad-CAM?", metrics, "_grad_cam", named)
 
 
 def is_of_answers(finding: Finding) -> bool:
@@ -109,14 +102,7 @@ def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
     }
 
 
-class _Compared(TypedDict):
-    answer: Answer
-    reason: str
-    rule: str
-    numbers: dict[str, Estimate]
-
-
-def _compared(metrics: Metrics, rival: str, named: str) -> _Compared:
+def _compared(question: str, metrics: Metrics, rival: str, named: str) -> Verdict:
     answer: Answer = "unknown"
     reason = (
         "No masks of test images with the risk are known, so its maps cannot be compared with any."
@@ -133,6 +119,7 @@ def _compared(metrics: Metrics, rival: str, named: str) -> _Compared:
             f"of {hits}; {named} has {its_iou} and {its_hits}."
         )
     return {
+        "question": question,
         "answer": answer,
         "reason": reason,
         "rule": f"Yes if the intervals of both IoU and pointing game lie above those of {named}; no if one of them "

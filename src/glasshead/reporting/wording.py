@@ -17,10 +17,8 @@ def number(value: Any) -> str:
         return "undefined"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
-    return f"{value:,}" if isinstance(value, int) else _significant(value)
-
-
-def _significant(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:,.0f}" if abs(value) >= 100 and math.isfinite(value) else f"{value:.3g}"
 
 

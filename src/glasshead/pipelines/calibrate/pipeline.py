@@ -5,27 +5,20 @@ from kedro.pipeline import Pipeline
 from glasshead.calibration.scaling import fit_temperatures, select_calibration
 from glasshead.calibration.table import apply_temperatures
 from glasshead.calibration.temperature import Output
-from glasshead.pipelines.calibrate.nodes import (
-    calibrate_classifier,
-    fit_threshold,
-)
+from glasshead.pipelines.calibrate.nodes import calibrate_classifier, fit_threshold
 from glasshead.templates import step, steps
 
 
 def create_pipeline(output: Output = "softmax") -> Pipeline:
     """logits, uncalibrated → temperatures, predictions, classifier, and abstention of a softmax output."""
-    if output == "sigmoid":
-        return _calibrated()
-    threshold = step(
-        fit_threshold, "calibration_logits temperatures params:calibrate", "abstention"
-    )
-    return _calibrated("abstention") + Pipeline([threshold])
-
-
-def _calibrated(*abstention: str) -> Pipeline:
-    return steps(
+    abstention = ["abstention"] if output == "softmax" else []
+    calibrated = steps(
         (select_calibration, "logits", "calibration_logits"),
         (fit_temperatures, "calibration_logits params:calibrate", "temperatures"),
         (apply_temperatures, "logits temperatures", "predictions"),
         (calibrate_classifier, ["uncalibrated", "temperatures", *abstention], "classifier"),
     )
+    threshold = step(
+        fit_threshold, "calibration_logits temperatures params:calibrate", "abstention"
+    )
+    return calibrated + Pipeline([threshold] if abstention else [])

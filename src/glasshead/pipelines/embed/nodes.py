@@ -1,12 +1,15 @@
 """Nodes of `embed`."""
 
 import logging
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import BaseModel, NonNegativeInt, PositiveInt
 
+from glasshead.device import Device
 from glasshead.embedding.local import embed_images as embed_here
 from glasshead.embedding.on_ray import embed_images_on_ray
+from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import ArtifactError
 from glasshead.images.table import ImageTable
@@ -14,9 +17,33 @@ from glasshead.images.taxonomy import Taxonomy, write_prompts
 from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import load_encoder, processor_settings
 from glasshead.models.text import load_text_encoder
-from glasshead.pipelines.embed.params import EmbedParams
+from glasshead.models.towers import Output
 
 logger = logging.getLogger(__name__)
+
+
+class RayParams(BaseModel, extra="forbid", frozen=True):
+    """The Ray engine: `address` of a cluster, None to start Ray here; `max_retries` after a worker died."""
+
+    address: str | None = None
+    workers: PositiveInt | Literal["auto"] = "auto"
+    max_retries: NonNegativeInt = 1
+
+
+class EmbedParams(BaseModel, extra="forbid", frozen=True):
+    """`batch_size`: images in a forward pass. `shard_rows`: images in a shard; a killed run loses at most one shard.
+
+    `output`: which output of the image encoder is stored.
+    """
+
+    engine: Literal["local", "ray"] = "local"
+    batch_size: PositiveInt | Literal["auto"] = "auto"
+    shard_rows: PositiveInt = 1024
+    precision: Precision | Literal["auto"] = "auto"
+    dtype: Literal["float32", "float16"] = "float32"
+    device: Device = "auto"
+    output: Output = "projected"
+    ray: RayParams = RayParams()
 
 
 def embed_images(

@@ -8,17 +8,10 @@ from glasshead.templates import steps
 
 def create_pipeline() -> Pipeline:
     """images, samples, processor, embedding_store → embeddings, embed_summary."""
-    return steps(
-        (
-            embed_images,
-            "images samples processor embedding_store params:backbone params:embed",
-            "embeddings embed_summary",
-        ),
-    )
+    inputs = "images samples processor embedding_store params:backbone params:embed"
+    return steps((embed_images, inputs, "embeddings embed_summary"))
 
 
 def texts_pipeline() -> Pipeline:
     """taxonomy, images → text_embeddings."""
-    return steps(
-        (embed_texts, "taxonomy images params:backbone", "text_embeddings"),
-    )
+    return steps((embed_texts, "taxonomy images params:backbone", "text_embeddings"))

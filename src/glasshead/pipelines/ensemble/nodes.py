@@ -1,14 +1,22 @@
 """Nodes of `ensemble`."""
 
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from glasshead import __version__
+from glasshead.device import Device
 from glasshead.errors import ParameterError
 from glasshead.images.fitting import check_fitted_on, fitting_digest
 from glasshead.images.table import ImageTable
 from glasshead.models.ensemble import Ensemble
 from glasshead.models.store import ClassifierStore
-from glasshead.pipelines.ensemble.params import EnsembleParams
+
+
+class EnsembleParams(BaseModel, extra="forbid", frozen=True):
+    """The calibrated classifiers that are averaged, by name, and where they compute."""
+
+    members: tuple[str, ...] = Field(default=("cnn", "transfer"), min_length=2)
+    device: Device = "auto"
 
 
 def average_classifiers(

@@ -128,11 +128,6 @@ def plot_confusion_matrix(test: pd.DataFrame) -> Figure:
     return figures.confusion_matrix_figure(counts.to_numpy(int), classes)
 
 
-def plot_class_recall(class_recall: pd.DataFrame) -> Figure:
-    """Return the recall of each class with its interval."""
-    return figures.class_recall_figure(class_recall)
-
-
 def plot_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> Figure:
     """Return the reliability of the classifier and each head, before and after its temperature."""
 
@@ -156,10 +151,8 @@ def measure_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> pd.Da
     """
     n_bins, head = parameters.n_bins, read_heads(test)[FINAL]
     curve = measures.reliability_curve(calibrated_of(head), head.labels, n_bins)
-    accuracy, n = (
-        pd.Series(curve.accuracy),
-        pd.Series(curve.fraction * len(test)).round().astype(int),
-    )
+    accuracy = pd.Series(curve.accuracy)
+    n = pd.Series(curve.fraction * len(test)).round().astype(int)
     edges = measures.equal_width_edges(n_bins)
     bins = np.clip((curve.confidence * n_bins).astype(int), 0, n_bins - 1)
     low, high = _wilson_interval(accuracy, n)
@@ -187,7 +180,7 @@ def plot_curves(test: pd.DataFrame) -> Figure:
 
 
 def plot_confused_pairs(
-    confused_pairs: pd.DataFrame, images: figures.Images, parameters: EvaluateParams
+    confused_pairs: pd.DataFrame, images: ImageTable, parameters: EvaluateParams
 ) -> Figure:
     """Return the most confused pairs with example images."""
     return figures.confused_pairs_figure(confused_pairs.head(parameters.n_pairs), images)

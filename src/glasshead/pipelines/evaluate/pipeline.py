@@ -10,13 +10,13 @@ from glasshead.pipelines.evaluate.nodes import (
     find_confused_pairs,
     measure_class_recall,
     measure_reliability,
-    plot_class_recall,
     plot_confused_pairs,
     plot_confusion_matrix,
     plot_curves,
     plot_reliability,
     select_test,
 )
+from glasshead.reporting.evaluation_figures import plot_class_recall
 from glasshead.reporting.risk_figures import plot_localisation
 from glasshead.templates import steps
 
@@ -26,66 +26,40 @@ def create_pipeline(output: Output = "softmax") -> Pipeline:
 
     And baselines and abstention; of a sigmoid output, localisation and shortcut_findings.
     """
-    return _of_labels() if output == "sigmoid" else _of_classes()
-
-
-def _of_classes() -> Pipeline:
-    tables = {"confused_pairs": "confused_pairs", "reliability": "reliability"}
-    return (
-        _measured(baselines="baselines", abstention="abstention")
-        + _findings(tables)
-        + steps(
-            (measure_class_recall, "test_predictions", "class_recall"),
-            (find_confused_pairs, "test_predictions params:evaluate", "confused_pairs"),
-            (measure_reliability, "test_predictions params:evaluate", "reliability"),
-            (plot_confusion_matrix, "test_predictions", "confusion_matrix_figure"),
-            (plot_class_recall, "class_recall", "class_recall_figure"),
-            (plot_confused_pairs, "confused_pairs images params:evaluate", "confused_pairs_figure"),
-        )
-    )
-
-
-def _of_labels() -> Pipeline:
-    return (
-        _measured(localisation="localisation")
-        + _findings({"further": "shortcut_findings"})
-        + steps(
+    if output == "sigmoid":
+        common = _common({"localisation": "localisation"}, {"further": "shortcut_findings"})
+        return common + steps(
             (plot_curves, "test_predictions", "curves_figure"),
             (plot_localisation, "metrics", "localisation_figure"),
         )
+    measured = {"baselines": "baselines", "abstention": "abstention"}
+    checked = {"confused_pairs": "confused_pairs", "reliability": "reliability"}
+    return _common(measured, checked) + steps(
+        (measure_class_recall, "test_predictions", "class_recall"),
+        (find_confused_pairs, "test_predictions params:evaluate", "confused_pairs"),
+        (measure_reliability, "test_predictions params:evaluate", "reliability"),
+        (plot_confusion_matrix, "test_predictions", "confusion_matrix_figure"),
+        (plot_class_recall, "class_recall", "class_recall_figure"),
+        (plot_confused_pairs, "confused_pairs images params:evaluate", "confused_pairs_figure"),
+    )
+
+
+def _common(measured: dict[str, str], checked: dict[str, str]) -> Pipeline:
+    """Return what every output has: test table, reliability, metrics of `measured` too, findings of `checked` too."""
+    test = {"test": "test_predictions", "samples": "samples"}
+    fitted = {
+        "temperatures": "temperatures",
+        "parameters": "params:evaluate",
+        "seed": "params:seed",
+    }
+    return steps(
+        (select_test, "images samples logits predictions", "test_predictions"),
+        (compute_metrics, test | fitted | measured, "metrics"),
+        (plot_reliability, "test_predictions params:evaluate", "reliability_figure"),
+        (find_faults, test | {"metrics": "metrics"} | checked, "findings"),
     )
 
 
 def gate_pipeline(after: list[str]) -> Pipeline:
     """Return the gate alone, which waits for the datasets `after`."""
-    inputs = ["metrics", "params:evaluate", *after]
-    return steps(
-        (check_gate, inputs, None),
-    )
-
-
-def _measured(**measured: str) -> Pipeline:
-    """Return what every output has: its test table, its metrics from that and `measured`, its reliability."""
-    return steps(
-        (select_test, "images samples logits predictions", "test_predictions"),
-        (
-            compute_metrics,
-            {
-                "test": "test_predictions",
-                "samples": "samples",
-                "temperatures": "temperatures",
-                "parameters": "params:evaluate",
-                "seed": "params:seed",
-                **measured,
-            },
-            "metrics",
-        ),
-        (plot_reliability, "test_predictions params:evaluate", "reliability_figure"),
-    )
-
-
-def _findings(tables: dict[str, str]) -> Pipeline:
-    inputs = {"test": "test_predictions", "samples": "samples", "metrics": "metrics", **tables}
-    return steps(
-        (find_faults, inputs, "findings"),
-    )
+    return steps((check_gate, ["metrics", "params:evaluate", *after], None))

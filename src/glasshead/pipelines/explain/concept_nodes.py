@@ -1,5 +1,6 @@
-"""Nodes of `explain` for bottlenecks: what each concept adds to decisions, and what setting it by hand changes."""
+"""Nodes of `explain` for bottlenecks: what concepts add, what setting them changes, which pixels answers rest on."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -8,15 +9,16 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from glasshead.calibration.bootstrap import bootstrap_intervals, mean_of
+from glasshead.device import choose_device, computing_on
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.coalitions import MAX_EXACT_PLAYERS
 from glasshead.explainers.concepts import (
-    Subtask,
+    ConceptLogits,
     concept_game,
     player_columns,
     shapley_values,
@@ -24,16 +26,22 @@ from glasshead.explainers.concepts import (
 )
 from glasshead.explainers.flips import measure_flips
 from glasshead.explainers.interventions import intervention_curve, known_concepts_curve
+from glasshead.explainers.methods import METHODS
+from glasshead.explainers.passes import in_passes
 from glasshead.explainers.shapley import SampledAttribution, shapley_interactions
-from glasshead.pipelines.explain.nodes import Arrays, Explainable, class_indices, identity
+from glasshead.models.classifier import Concept, as_images
+from glasshead.models.heads import GlassHeads
+from glasshead.pipelines.explain.nodes import Arrays, class_indices, identity
 from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.seeds import generator, stream_seed
+
+logger = logging.getLogger(__name__)
 
 Curves = dict[str, Float[np.ndarray, "k n"] | Bool[np.ndarray, "k n"]]
 
 
 def explain_concepts(
-    classifier: Explainable,
+    classifier: GlassHeads,
     embeddings: Embeddings,
     samples: pd.DataFrame,
     examples: pd.DataFrame,
@@ -74,7 +82,7 @@ def explain_concepts(
 
 
 def intervene(
-    classifier: Explainable,
+    classifier: GlassHeads,
     embeddings: Embeddings,
     samples: pd.DataFrame,
     shapley: Arrays,
@@ -99,11 +107,15 @@ def intervene(
     concepts = _concept_probabilities(classifier, embeddings, test["content_hash"])
     known = _concept_probabilities(classifier, embeddings, train)
     answers, labels = true_answers(subtasks, test), class_indices(classifier.classes, test["label"])
-    order = rank_subtasks(subtasks, shapley)
-    curves = _intervention_curves(
-        classifier, concepts, answers, labels, parameters.concepts.random_orders, seed
-    )
-    curves["known_concepts"] = known_concepts_curve(classifier, concepts, known, labels, order)
+    order, inputs = rank_subtasks(subtasks, shapley), (classifier, concepts, answers, labels)
+    draws = range(parameters.concepts.random_orders)
+    seeds = [stream_seed(seed, "explain", "orders", draw) for draw in draws]
+    random = [intervention_curve(*inputs, "random", order_seed) for order_seed in seeds]
+    curves: Curves = {  # how often each image is right with 0, 1, … subtasks corrected or known
+        "intervention/uncertainty": intervention_curve(*inputs, "uncertainty"),
+        "intervention/random": np.mean(random, axis=0),
+        "known_concepts": known_concepts_curve(classifier, concepts, known, labels, order),
+    }
     measures = _measure_curves(curves, parameters.n_resamples, seed)
     for step, task in enumerate(order, start=1):
         measures[f"known_concepts/{step:02d}"]["added"] = subtasks[task].name
@@ -112,7 +124,7 @@ def intervene(
 
 
 def _explain(
-    classifier: Explainable,
+    classifier: GlassHeads,
     concepts: Float[Tensor, "n c"],
     background: Float[Tensor, "b c"],
     predicted: Int[Tensor, " n"],
@@ -139,13 +151,13 @@ def _attributed(explained: Attribution) -> Arrays:
 
 @torch.no_grad()
 def _concept_probabilities(
-    classifier: Explainable, embeddings: Embeddings, content_hash: pd.Series
+    classifier: GlassHeads, embeddings: Embeddings, content_hash: pd.Series
 ) -> Float[Tensor, "n c"]:
     values = embeddings.of(content_hash, classifier.encoder_key)
     return classifier.concept_probabilities(torch.from_numpy(values))
 
 
-def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor, "n s"]:
+def true_answers(subtasks: Sequence[Concept], test: pd.DataFrame) -> Int[Tensor, "n s"]:
     """Return the value index of each subtask; ArtifactError if `test` lacks some."""
     columns = [f"target/{task.name}" for task in subtasks]
     for task, name in zip(subtasks, columns, strict=True):
@@ -157,7 +169,7 @@ def true_answers(subtasks: Sequence[Subtask], test: pd.DataFrame) -> Int[Tensor,
     return torch.from_numpy(np.ascontiguousarray(test[columns], np.int64))
 
 
-def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
+def rank_subtasks(subtasks: Sequence[Concept], shapley: Arrays) -> list[int]:
     """Return subtasks by falling mean |Shapley value|, summed over the players of each subtask."""
     totals = [
         shapley["values"][:, np.unique(shapley["concept_player"][columns])].sum(axis=1)
@@ -165,26 +177,6 @@ def rank_subtasks(subtasks: Sequence[Subtask], shapley: Arrays) -> list[int]:
     ]
     importance = np.abs(totals).mean(axis=1)
     return np.argsort(-importance, kind="stable").tolist()
-
-
-def _intervention_curves(
-    classifier: Explainable,
-    concepts: Float[Tensor, "n c"],
-    answers: Int[Tensor, "n s"],
-    labels: Int[Tensor, " n"],
-    random_orders: int,
-    seed: int,
-) -> Curves:
-    """Return (subtasks + 1, n) how often each image is classified correctly with 0, 1, … corrected subtasks."""
-    inputs = classifier, concepts, answers, labels
-    seeds = [stream_seed(seed, "explain", "orders", draw) for draw in range(random_orders)]
-    drawn: list[Bool[np.ndarray, "k n"]] = [
-        intervention_curve(*inputs, "random", order_seed) for order_seed in seeds
-    ]
-    return {
-        "intervention/uncertainty": intervention_curve(*inputs, "uncertainty"),
-        "intervention/random": np.mean(drawn, axis=0),
-    }
 
 
 def _measure_curves(curves: Curves, n_resamples: int, seed: int) -> dict[str, dict[str, Any]]:
@@ -199,3 +191,75 @@ def _measure_curves(curves: Curves, n_resamples: int, seed: int) -> dict[str, di
     }
     estimates = bootstrap_intervals(statistics, n_resamples, seed)
     return {name: asdict(estimate) for name, estimate in estimates.items()}
+
+
+def explain_answers(
+    classifier: GlassHeads,
+    example_images: Arrays,
+    examples: pd.DataFrame,
+    samples: pd.DataFrame,
+    shapley: Arrays,
+    parameters: ExplainParams,
+    seed: int,
+) -> Arrays:
+    """Return a map of the pixels for the likeliest value of each concept, for the images that figures show.
+
+    Arrays: image_id (n,); method (), the first of `concepts.maps` that applies, "" for none; subtasks (s,), the
+    `concepts.mapped` of `all` () with the largest mean |Shapley value|, none without a method; maps (n, s, h, w)
+    float32 of the value's raw logit; answers (n, s), the values; probabilities (n, s), raw; right (n, s), whether the
+    answers are true.
+
+    Raises ArtifactError if `samples` lack answers to the subtasks.
+    """
+    shown = examples["shown"].to_numpy()
+    pixels = torch.from_numpy(example_images["pixels"][shown])
+    ids = examples.loc[shown, "image_id"]
+    method = _first_applicable(classifier, parameters.concepts.maps)
+    chosen = rank_subtasks(classifier.concepts, shapley) if method and classifier.concepts else []
+    subtasks = [classifier.concepts[index] for index in chosen[: parameters.concepts.mapped]]
+    targets = true_answers(subtasks, samples.set_index("image_id").loc[ids])
+    device = choose_device(parameters.device, "explain.device")
+    budget = parameters.budget.model_copy(update={"seed": seed})
+    maps = np.zeros((len(pixels), len(subtasks), *pixels.shape[2:]), np.float32)
+    likeliest = np.zeros((len(pixels), len(subtasks)), int)
+    probabilities = np.zeros((len(pixels), len(subtasks)), np.float32)
+    with computing_on(classifier, device):
+        images = as_images(pixels.to(device))
+        for column, task in enumerate(subtasks):
+            concept = ConceptLogits(classifier, task.name)
+            best = _probabilities(concept, images, budget.batch_size).max(dim=1)
+            maps[:, column] = METHODS[method](concept, images, best.indices, budget).maps
+            likeliest[:, column] = best.indices.cpu()
+            probabilities[:, column] = best.values.cpu()
+    answers = [
+        np.array(task.values, dtype=str)[likeliest[:, column]]
+        for column, task in enumerate(subtasks)
+    ]
+    return {
+        "image_id": np.array(ids, dtype=str),
+        "method": np.array(method),
+        "subtasks": np.array([task.name for task in subtasks], dtype=str),
+        "all": np.array(len(classifier.concepts)),
+        "maps": maps,
+        "answers": np.stack(answers, axis=1) if answers else np.zeros((len(pixels), 0), dtype=str),
+        "probabilities": probabilities,
+        "right": likeliest == targets.numpy(),
+    }
+
+
+def _first_applicable(classifier: nn.Module, methods: Sequence[str]) -> str:
+    """Return the first method that applies to the classifier, or ""."""
+    reasons = {name: METHODS[name].applies_to(classifier) for name in methods}
+    for name, reason in reasons.items():
+        if not reason:
+            return name
+        logger.info("Concepts are not explained by %s: %s", name, reason)
+    return ""
+
+
+def _probabilities(concept: ConceptLogits, images: Tensor, size: int) -> Tensor:
+    @torch.no_grad()
+    def compute(batch: Tensor) -> Tensor:
+        return concept(batch).softmax(dim=1)
+
+    return in_passes(compute, size, images)

@@ -11,18 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from glasshead.embedding.store import Embeddings
-from glasshead.explainers.concepts import subtask_columns
-from glasshead.explainers.neighbours import (
-    NOBODY,
-    Neighbours,
-    nearest_by_class,
-    shared_concepts,
-)
+from glasshead.explainers.neighbours import NOBODY, Neighbours, nearest_by_class, shared_concepts
 from glasshead.explainers.randomisation import Measures
 from glasshead.images.table import ImageTable
-from glasshead.pipelines.explain.gallery_params import VIEWS
-from glasshead.pipelines.explain.nodes import Arrays, Explainable
-from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.models.heads import GlassHeads
+from glasshead.pipelines.explain.nodes import Arrays
+from glasshead.pipelines.explain.params import VIEWS, ExplainParams
 from glasshead.reporting.mistake_figures import mistakes_figure
 from glasshead.reporting.view_figures import explanation_views_figure
 
@@ -32,7 +26,7 @@ THUMBNAIL = 160  # pixels of the longer side, at most
 
 
 def find_neighbours(
-    classifier: Explainable,
+    classifier: GlassHeads,
     embeddings: Embeddings,
     samples: pd.DataFrame,
     examples: pd.DataFrame,
@@ -153,17 +147,12 @@ def _nearest(
 
 @torch.no_grad()
 def _likeliest_values(
-    classifier: Explainable, embeddings: Float[np.ndarray, "n d"]
+    classifier: GlassHeads, embeddings: Float[np.ndarray, "n d"]
 ) -> Int[np.ndarray, "n s"]:
     """Return the index of each subtask's likeliest value."""
     concepts = classifier.concept_probabilities(torch.from_numpy(embeddings))
-    slices = [
-        slice(columns.start, columns.stop) for columns in subtask_columns(classifier.concepts)
-    ]
-    answers: Int[np.ndarray, "n s"] = np.stack(
-        [concepts[:, columns].argmax(dim=1).numpy() for columns in slices], axis=1
-    )
-    return answers
+    by_subtask = concepts.split([len(task.values) for task in classifier.concepts], dim=1)
+    return torch.stack([own.argmax(dim=1) for own in by_subtask], dim=1).numpy()
 
 
 def _thumbnails(images: ImageTable, image_ids: pd.Series) -> dict[str, UInt8[np.ndarray, "h w 3"]]:

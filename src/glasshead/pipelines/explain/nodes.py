@@ -3,25 +3,22 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from glasshead.device import choose_device, computing_on
 from glasshead.errors import ArtifactError
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
-from glasshead.explainers.concepts import Bottleneck
 from glasshead.explainers.evaluation import ExplainedImages, measure_method
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
-from glasshead.explainers.measures import Measure, completeness, summarise, without_interval
+from glasshead.explainers.measures import Measure, completeness, summarise
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.passes import Budget
 from glasshead.explainers.randomisation import randomised_copy
@@ -35,18 +32,6 @@ logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
 GAP_WARNING = 0.05  # fraction of the explained change of a logit
-
-
-class Explainable(Bottleneck, Protocol):
-    """What explanations need of a classifier."""
-
-    @property
-    def classes(self) -> Sequence[str]: ...
-    @property
-    def encoder_key(self) -> str: ...  # asked for only where there are concepts
-    def prepare(self, pictures: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]: ...
-    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]: ...
-    def __call__(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]: ...
 
 
 def choose_examples(
@@ -76,7 +61,7 @@ def choose_examples(
 
 
 def prepare_examples(
-    classifier: Explainable, images: ImageTable, examples: pd.DataFrame, planted: pd.DataFrame
+    classifier: Classifier, images: ImageTable, examples: pd.DataFrame, planted: pd.DataFrame
 ) -> Arrays:
     """Return the images as the classifier sees them, with the masks of objects and marks.
 
@@ -186,9 +171,9 @@ def measure_explanations(
                 METHODS[name], classifier, randomised, subject.at(rows), explained, budget,
                 parameters.evaluation, parameters.n_resamples, seed,
             )  # fmt: skip
-            seconds = float(attributions[f"{name}/seconds"])
-            explanations[name]["seconds_per_image"] = without_interval(
-                "seconds_per_image", seconds, len(attributions[f"{name}/rows"])
+            seconds, count = attributions[f"{name}/seconds"], len(attributions[f"{name}/rows"])
+            explanations[name]["seconds_per_image"] = Measure(
+                value=float(seconds), low=None, high=None, better="lower", n=count
             )
             logger.info("%s measured in %.1f s", name, time.perf_counter() - started)
             maps[name] = np.full((len(examples), *explained.maps.shape[1:]), np.nan)

@@ -1,14 +1,53 @@
 """Parameters of `explain`."""
 
-from pydantic import BaseModel, PositiveInt, field_validator
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, Field, PositiveInt, field_validator
 
 from glasshead.device import Device
-from glasshead.explainers.concepts import Engine
+from glasshead.explainers.concepts import Engine, Output, Players
 from glasshead.explainers.evaluation import EvaluationParams
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.passes import Budget
-from glasshead.pipelines.explain.concept_params import ConceptParams
-from glasshead.pipelines.explain.gallery_params import VIEWS, Views
+
+Classes = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _check_disjoint(sides: tuple[Classes, Classes]) -> tuple[Classes, Classes]:
+    both = sorted(set(sides[0]) & set(sides[1]))
+    if both:
+        raise ValueError(f"{', '.join(both)} cannot stand on both sides of a view")
+    return sides
+
+
+View = Annotated[tuple[Classes, Classes], AfterValidator(_check_disjoint)]
+Views = dict[str, View]  # name to the classes of either side
+
+RIGID = ("airplane", "automobile", "ship", "truck")
+ORGANIC = ("bird", "cat", "deer", "dog", "frog", "horse")
+VIEWS: Views = {
+    "rigid against organic": (RIGID, ORGANIC),
+    "cat and dog": (("cat",), ("dog",)),
+    "plane and bird": (("airplane",), ("bird",)),
+}
+
+
+class ConceptParams(BaseModel, extra="forbid", frozen=True):
+    """How a bottleneck is explained.
+
+    Attributes:
+        players, output: what is explained by what: subtasks or values, probability or logit.
+        random_orders: the number of random orders in which concepts are corrected.
+        maps: pixel methods for the answers of concepts; the first that applies is used.
+        mapped: the number of concepts with such maps, the most important ones.
+    """
+
+    players: Players = "subtasks"
+    output: Output = "probability"
+    random_orders: PositiveInt = 5
+    maps: tuple[Literal[tuple(METHODS)], ...] = ("gradient_weighted_attention", "grad_cam")  # type: ignore[valid-type]
+    mapped: PositiveInt = 12
+
 
 DEFAULT_METHODS: dict[str, int | None] = {
     name: None for name in METHODS if name not in ("lime", "gradient_shap")

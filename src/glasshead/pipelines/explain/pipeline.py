@@ -2,18 +2,21 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.explain.answer_nodes import explain_answers
-from glasshead.pipelines.explain.concept_nodes import explain_concepts, intervene
-from glasshead.pipelines.explain.gallery_pipeline import gallery_pipeline
+from glasshead.pipelines.explain.concept_nodes import explain_answers, explain_concepts, intervene
+from glasshead.pipelines.explain.gallery_nodes import (
+    find_neighbours,
+    plot_explanation_views,
+    plot_mistakes,
+)
 from glasshead.pipelines.explain.nodes import (
     choose_examples,
     explain_pixels,
     measure_explanations,
     prepare_examples,
 )
-from glasshead.reporting.answer_maps_figure import plot_answer_maps
 from glasshead.reporting.concept_figures import (
     plot_interactions,
+    plot_interventions,
     plot_shapley_beeswarm,
     plot_shapley_global,
     plot_shapley_images,
@@ -21,7 +24,7 @@ from glasshead.reporting.concept_figures import (
     plot_shapley_right,
 )
 from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
-from glasshead.reporting.intervention_figures import plot_interventions
+from glasshead.reporting.gallery_figure import plot_answer_maps, plot_explanation_gallery
 from glasshead.templates import steps
 
 
@@ -37,6 +40,7 @@ def create_pipeline(*, concepts: bool) -> Pipeline:
 
 def pixels_pipeline(measured: list[str]) -> Pipeline:
     """Return the nodes for any classifier; what else is `measured` comes in beside its pixels."""
+    explained = ["classifier", "example_images", "examples", "attributions"]
     return steps(
         (choose_examples, "images samples predictions params:explain params:seed", "examples"),
         (prepare_examples, "classifier images examples planted", "example_images"),
@@ -47,15 +51,7 @@ def pixels_pipeline(measured: list[str]) -> Pipeline:
         ),
         (
             measure_explanations,
-            [
-                "classifier",
-                "example_images",
-                "examples",
-                "attributions",
-                "params:explain",
-                "params:seed",
-                *measured,
-            ],
+            [*explained, "params:explain", "params:seed", *measured],
             "explanations",
         ),
         (plot_explanation_evaluation, "explanations attributions", "explanation_report_figure"),
@@ -75,6 +71,7 @@ def concepts_pipeline() -> Pipeline:
             "classifier embeddings samples shapley params:explain params:seed",
             "interventions flips",
         ),
+        (find_neighbours, "classifier embeddings samples examples params:explain", "neighbours"),
         (plot_shapley_images, "examples example_images shapley", "shapley_images_figure"),
         (plot_shapley_global, "shapley", "shapley_global_figure"),
         (plot_shapley_beeswarm, "shapley", "shapley_beeswarm_figure"),
@@ -97,5 +94,20 @@ def answers_pipeline() -> Pipeline:
             plot_answer_maps,
             "examples example_images answer_maps explanations",
             "answer_maps_figure",
+        ),
+    )
+
+
+def gallery_pipeline(*, concepts: bool) -> Pipeline:
+    """examples, their images, attributions and their measures → figures; `concepts` have neighbours too."""
+    explained = ["examples", "example_images", "attributions", "explanations"]
+    shapley, neighbours = (["shapley"], ["neighbours"]) if concepts else ([], [])
+    return steps(
+        (plot_explanation_gallery, explained, "explanation_gallery_figure"),
+        (plot_mistakes, [*explained, "images", *shapley, *neighbours], "mistakes_figure"),
+        (
+            plot_explanation_views,
+            [*explained, "images", "params:explain", *shapley],
+            "explanation_views_figure",
         ),
     )

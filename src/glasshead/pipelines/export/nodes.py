@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
+from pydantic import BaseModel, Field, PositiveInt
 
 from glasshead.calibration import metrics as measures
 from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean_of
+from glasshead.calibration.params import Fraction
 from glasshead.calibration.table import LABEL
 from glasshead.calibration.temperature import Output
 from glasshead.device import torch_threads
@@ -20,7 +22,6 @@ from glasshead.errors import GateError, SplitError
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier
-from glasshead.pipelines.export.params import ExportParams
 from glasshead.seeds import generator
 from glasshead.serving import export
 from glasshead.serving.export import FromPixels, in_batches, run_onnx, run_torch
@@ -29,6 +30,35 @@ logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, Any]]
 GATED = ("onnx", "program")  # these must equal the classifier; int8 cannot
+
+
+class LatencyParams(BaseModel, extra="forbid", frozen=True):
+    """Batch sizes, repetitions for each, and threads."""
+
+    batches: tuple[PositiveInt, ...] = (1, 64)
+    repeats: PositiveInt = 100
+    threads: PositiveInt = 1
+
+
+class ExportParams(BaseModel, extra="forbid", frozen=True):
+    """ONNX's opset, the required agreement, and how it is measured.
+
+    Attributes:
+        opset: the version of ONNX's operators; a runtime must support it.
+        images: test images sampled at random, on which exports are compared.
+        minimum_agreement: the fraction of them with the classifier's class that ONNX and the program must reach.
+        maximum_difference: the largest difference allowed in any probability.
+        n_bins: bins of ECE.
+        n_resamples: resamples of the bootstrap.
+    """
+
+    opset: int = Field(default=18, ge=18, le=23)
+    images: PositiveInt = 1000
+    minimum_agreement: Fraction = 0.999
+    maximum_difference: Fraction = 1e-4
+    n_bins: PositiveInt = 15
+    n_resamples: PositiveInt = 1000
+    latency: LatencyParams = LatencyParams()
 
 
 def export_onnx(classifier: Classifier, parameters: ExportParams) -> bytes:
@@ -91,13 +121,10 @@ def measure_exports(
         for measure, statistic in _quality(probabilities, labels, parameters.n_bins).items()
     }
     quality |= {
-        f"onnx_int8/{measure}_cost": _difference(
-            quality[f"{worse}/{measure}"], quality[f"{better}/{measure}"]
-        )
-        for measure, worse, better in (
-            ("accuracy", "classifier", "onnx_int8"),
-            ("nll", "onnx_int8", "classifier"),
-        )
+        "onnx_int8/accuracy_cost": _difference(
+            quality["classifier/accuracy"], quality["onnx_int8/accuracy"]
+        ),
+        "onnx_int8/nll_cost": _difference(quality["onnx_int8/nll"], quality["classifier/nll"]),
     }
     metrics: Metrics = {
         "classifier": {},

@@ -8,6 +8,5 @@ from glasshead.templates import steps
 
 def create_pipeline() -> Pipeline:
     """The chosen source → images, quarantine, planted, ingest_counts."""
-    return steps(
-        (read_images, "params:ingest params:seed", "images quarantine planted ingest_counts"),
-    )
+    outputs = "images quarantine planted ingest_counts"
+    return steps((read_images, "params:ingest params:seed", outputs))

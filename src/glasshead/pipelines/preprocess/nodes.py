@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from glasshead.errors import ArtifactError
 from glasshead.images.splits import assign_splits, check_splits
@@ -14,10 +15,32 @@ from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy, add_targets, parse_taxonomy
 from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import processor_settings
-from glasshead.pipelines.preprocess.params import PreprocessParams
-from glasshead.reporting.data_figures import class_balance_figure, mean_images, mean_images_figure
+from glasshead.reporting.data_figures import mean_images, mean_images_figure
 
 logger = logging.getLogger(__name__)
+
+Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class PreprocessParams(BaseModel, extra="forbid", frozen=True):
+    """Fractions are of the images outside the source's test split; `test_fraction` is used if there is none.
+
+    `taxonomy`: a file in conf/base/taxonomies. `mean_image_rows`: images averaged for each class.
+    """
+
+    taxonomy: str = "concepts"
+    validation_fraction: Fraction = 0.1
+    calibration_fraction: Fraction = 0.1
+    test_fraction: Fraction = 0.2
+    mean_image_rows: PositiveInt = 500
+
+    @model_validator(mode="after")
+    def _some_rows_are_left_to_train_on(self) -> Self:
+        if self.validation_fraction + self.calibration_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "validation_fraction, calibration_fraction and test_fraction add up to 1 or more"
+            )
+        return self
 
 
 def choose_taxonomy(
@@ -74,11 +97,6 @@ def report_duplicates(samples: pd.DataFrame) -> pd.DataFrame:
         copies = duplicates["content_hash"].nunique()
         logger.warning("%d images are in more than one split: see duplicates.csv", copies)
     return duplicates.reset_index(drop=True)
-
-
-def plot_class_balance(samples: pd.DataFrame) -> Figure:
-    """Return the number of images by class and split as a figure."""
-    return class_balance_figure(samples)
 
 
 def plot_mean_images(

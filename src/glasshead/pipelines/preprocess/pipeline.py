@@ -6,11 +6,11 @@ from glasshead.pipelines.preprocess.nodes import (
     build_samples,
     check_samples,
     choose_taxonomy,
-    plot_class_balance,
     plot_mean_images,
     report_duplicates,
     resolve_processor,
 )
+from glasshead.reporting.data_figures import plot_class_balance
 from glasshead.templates import steps
 
 

@@ -2,35 +2,45 @@
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import BaseModel
 
-from glasshead.device import choose_device
+from glasshead.device import Device, choose_device
 from glasshead.errors import SourceError
 from glasshead.images.captions import FACTS, UNKNOWN, all_words, encode_facts, write_caption
-from glasshead.images.scenes import CLASSES
+from glasshead.images.scenes import CLASSES, ScenesParams
 from glasshead.images.sources.params import IngestParams
 from glasshead.images.sources.read import read_source
 from glasshead.images.splits import assign_splits
 from glasshead.images.table import ImageTable
-from glasshead.models.nano_clip import NanoClip, build_processor
+from glasshead.models.nano_clip import NanoClip, NanoClipParams, build_processor
 from glasshead.models.probe import fit_linear_probe
 from glasshead.models.text import zero_shot_logits
-from glasshead.pipelines.pretrain.params import PretrainParams
 from glasshead.reporting.nano_clip_model_card import nano_clip_model_card
 from glasshead.seeds import seed_everything, stream_seed
-from glasshead.training.contrastive import Pairs, train_clip
+from glasshead.training.contrastive import ContrastiveParams, Pairs, train_clip
 
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-FRACTION = (
-    0.1  # of each class for validation, and as much for calibration: the default of preprocess
-)
+# Of each class for validation, and as much for calibration: the default of preprocess.
+FRACTION = 0.1
 PROBE_STRENGTHS = (0.01, 0.1, 1.0)
+
+
+class PretrainParams(BaseModel, extra="forbid", frozen=True):
+    """Data, shape and recipe. `parquet` adds the train split of a folder in the Hugging Face image layout."""
+
+    scenes: ScenesParams = ScenesParams(train=10000, test=1000)
+    parquet: Path | None = None
+    model: NanoClipParams = NanoClipParams()
+    training: ContrastiveParams = ContrastiveParams()
+    device: Device = "auto"
 
 
 def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:
@@ -98,13 +108,9 @@ def train_nano_clip(
 
     def report(step: int, loss: float) -> None:
         if (step + 1) % 100 == 0:
-            logger.info(
-                "pretrain: step %d of %d, loss %.3f, %.0f s",
-                step + 1,
-                steps,
-                loss,
-                time.perf_counter() - started,
-            )
+            elapsed = time.perf_counter() - started
+            message = "pretrain: step %d of %d, loss %.3f, %.0f s"
+            logger.info(message, step + 1, steps, loss, elapsed)
 
     losses = train_clip(
         model.to(device),
@@ -122,13 +128,9 @@ def train_nano_clip(
         "train_images": len(train),
     }
     windows = [losses[start : start + 50] for start in range(0, len(losses), 50)]
-    log = pd.DataFrame(
-        {
-            "epoch": np.arange(1, len(windows) + 1),
-            "train_loss": [float(np.mean(w)) for w in windows],
-        }
-    )
-    return nano, log, facts
+    means = [float(np.mean(window)) for window in windows]
+    history = pd.DataFrame({"epoch": np.arange(1, len(windows) + 1), "train_loss": means})
+    return nano, history, facts
 
 
 def measure_nano_clip(nano_clip: NanoClip, pairs: Arrays) -> dict[str, Any]:

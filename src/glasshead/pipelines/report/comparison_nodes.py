@@ -2,21 +2,18 @@
 
 import logging
 
+from glasshead.datasets.results import Results
 from glasshead.errors import ArtifactError
-from glasshead.pipelines.report.nodes import ResultsFolder
-from glasshead.pipelines.report.params import ReportParams
+from glasshead.pipelines.report.nodes import ReportParams
 from glasshead.reporting.comparison_report import Compared, comparison_page
 from glasshead.reporting.findings import sorted_findings
 
 logger = logging.getLogger(__name__)
 
-SAME = (
-    "data",
-    "fitting_rows",
-)  # entries of the provenance that compared classifiers have in common
+SAME = ("data", "fitting_rows")  # of the provenance, which compared classifiers have in common
 
 
-def compare_classifiers(results: ResultsFolder, parameters: ReportParams) -> str:
+def compare_classifiers(results: Results, parameters: ReportParams) -> str:
     """Return the page that compares the classifiers of `report.compare`; it names those without a report.
 
     Raises ArtifactError if there is no report, if metrics belong to another training than the report, or if two
@@ -45,7 +42,7 @@ def compare_classifiers(results: ResultsFolder, parameters: ReportParams) -> str
     return comparison_page(compared, missing, parameters.most)
 
 
-def _compared(name: str, results: ResultsFolder) -> Compared | None:
+def _compared(name: str, results: Results) -> Compared | None:
     summary, metrics, findings = (
         results.load(f"{name}/{result}.json") for result in ("summary", "metrics", "findings")
     )

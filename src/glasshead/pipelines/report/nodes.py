@@ -1,14 +1,17 @@
 """Nodes of `report`, which judge and show the results of other pipelines."""
 
-from typing import Any, Protocol
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from glasshead.audit.findings import Finding
+from glasshead.calibration.params import Fraction
 from glasshead.calibration.table import LABEL, class_columns
+from glasshead.datasets.results import Results
 from glasshead.images.table import ImageTable, check_predictions
-from glasshead.pipelines.report.params import ReportParams
+from glasshead.models.classifier import Classifier
 from glasshead.reporting.card import model_card
 from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
 from glasshead.reporting.report import OtherResults, ReportContent, report_page
@@ -21,43 +24,27 @@ Record = dict[str, dict[str, Any]]
 DEFAULT = "heads"  # the classifier that the bare names of pipelines mean
 AUDITOR = "risk"  # the folder of its results
 
+Megabytes = Annotated[float, Field(ge=4, le=15)]
 
-class ResultsFolder(Protocol):
-    """A folder of results, some of which may be missing."""
+
+class ReportParams(BaseModel, extra="forbid", frozen=True):
+    """The accuracy that is called right, the size of a report, entries of the model card, classifiers to compare."""
+
+    right_from: Fraction = 0.9
+    megabytes: Megabytes = 15
+    licence: str = "apache-2.0"
+    intended_use: str | None = None
+    compare: tuple[str, ...] = Field(default=("heads", "cnn", "transfer", "ensemble"), min_length=1)
 
     @property
-    def name(self) -> str:
-        """The folder's own name."""
-
-    def load(self, name: str) -> Any | None:
-        """Return a result, or None if it does not exist."""
-
-    def figures(self, name: str) -> dict[str, bytes]:
-        """Return the PNGs in a folder by name."""
-
-    def training(self, name: str) -> str | None:
-        """Return the training of a result, or None if it is unknown."""
-
-
-class Described(Protocol):
-    """What a report needs of a classifier."""
-
-    output: str
-    classes: tuple[str, ...]
-
-    def describe(self) -> dict[str, Any]:
-        """Return everything but the weights."""
-
-    def weights_digest(self) -> str:
-        """Return the hash of the weights."""
-
-    def training_id(self) -> str:
-        """Return the id of its training."""
+    def most(self) -> int:
+        """The largest size of a page in bytes."""
+        return int(self.megabytes * 1_000_000)
 
 
 def judge_classifier(
-    own_results: ResultsFolder,
-    classifier: Described,
+    own_results: Results,
+    classifier: Classifier,
     images: ImageTable,
     samples: pd.DataFrame,
     ingest_counts: dict[str, Any],
@@ -94,8 +81,8 @@ def judge_classifier(
 
 
 def write_report(
-    own_results: ResultsFolder,
-    results: ResultsFolder,
+    own_results: Results,
+    results: Results,
     run_record: Record,
     findings: list[Finding],
     images: ImageTable,
@@ -144,8 +131,8 @@ def write_report(
 
 
 def write_model_card(
-    own_results: ResultsFolder,
-    results: ResultsFolder,
+    own_results: Results,
+    results: Results,
     run_record: Record,
     findings: list[Finding],
     summary: dict[str, Any],
@@ -165,7 +152,7 @@ def write_model_card(
 
 
 def _findings(
-    own: list[Finding], results: ResultsFolder, summary: dict[str, Any]
+    own: list[Finding], results: Results, summary: dict[str, Any]
 ) -> dict[str, list[Any] | None]:
     """Return the findings by subject: those on the classifier, and those of the risk auditor on the same images."""
     listed: dict[str, list[Any] | None] = {"this classifier": own}
@@ -197,7 +184,7 @@ def _answers_in_words(predictions: pd.DataFrame, image_ids: list[str]) -> dict[s
     }
 
 
-def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
+def _checked(subject: str, listed: list[Any] | None, own: Results) -> str:
     if listed is None:
         how = _commands(subject, own)
         return f"Checks of {subject}: none known to be on these images. Run {how}."
@@ -207,7 +194,7 @@ def _checked(subject: str, listed: list[Any] | None, own: ResultsFolder) -> str:
     return f"Checks of {subject}: run, {what}{f'; {missed} not made' if missed else ''}."
 
 
-def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | str | None:
+def _robustness(own: Results, summary: dict[str, Any]) -> OtherResults | str | None:
     """Return the results of `robustness`, or why there are none; None if there is no such pipeline."""
     if summary["classifier"]["output"] != "softmax":
         return None
@@ -221,9 +208,7 @@ def _robustness(own: ResultsFolder, summary: dict[str, Any]) -> OtherResults | s
     return OtherResults(table=table, figures={} if figure is None else {"robustness": figure})
 
 
-def _risk(
-    own: ResultsFolder, results: ResultsFolder, summary: dict[str, Any]
-) -> OtherResults | str | None:
+def _risk(own: Results, results: Results, summary: dict[str, Any]) -> OtherResults | str | None:
     """Return the results of `risk`, or why there are none; None in the report on a sigmoid output."""
     if summary["classifier"]["output"] != "softmax":
         return None
@@ -231,7 +216,7 @@ def _risk(
     return f"{left}: {_commands(AUDITOR, own)}." if isinstance(left, str) else left
 
 
-def _audited_risk(summary: dict[str, Any], results: ResultsFolder) -> OtherResults | str:
+def _audited_risk(summary: dict[str, Any], results: Results) -> OtherResults | str:
     """Return the results of `risk` on the classifier's images, or why there are none."""
     metrics, risk = (results.load(f"{AUDITOR}/{name}.json") for name in ("metrics", "summary"))
     if metrics is None:
@@ -258,12 +243,12 @@ def _data_of(summary: dict[str, Any]) -> str | None:
     return digest
 
 
-def _commands(pipeline: str, own: ResultsFolder) -> str:
+def _commands(pipeline: str, own: Results) -> str:
     """Return the commands that run a pipeline, and then the report alone."""
     again = f"kedro run --pipelines={_stage(own, 'report')}"
     return f"kedro run --pipelines={pipeline}, then {again}, each with the --params of this run"
 
 
-def _stage(own: ResultsFolder, stage: str) -> str:
+def _stage(own: Results, stage: str) -> str:
     """Return the name of the pipeline that is a stage of this classifier."""
     return stage if own.name == DEFAULT else f"{own.name}_{stage}"

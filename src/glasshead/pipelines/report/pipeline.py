@@ -38,9 +38,7 @@ def create_pipeline(made: Iterable[str]) -> Pipeline:
 
 def comparison_pipeline() -> Pipeline:
     """results → comparison_report."""
-    return steps(
-        (compare_classifiers, "results params:report", "comparison_report"),
-    )
+    return steps((compare_classifiers, "results params:report", "comparison_report"))
 
 
 def _named(*datasets: str) -> dict[str, str]:

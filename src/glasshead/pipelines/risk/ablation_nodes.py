@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glasshead.calibration.bootstrap import Estimate
 from glasshead.calibration.ranking import auroc, mean_gap
 from glasshead.calibration.replicates import mean_over_runs, paired_difference, verdict
 from glasshead.embedding.spatial import open_spatial
@@ -19,9 +18,8 @@ from glasshead.models.clip import load_encoder
 from glasshead.models.risk import POOLINGS, RiskAuditor
 from glasshead.models.store import VariantStore
 from glasshead.models.variants import fit_each, name_of
-from glasshead.pipelines.risk.nodes import fit_auditor
+from glasshead.pipelines.risk.nodes import fit_auditor, risk_rows
 from glasshead.pipelines.risk.params import RiskParams
-from glasshead.pipelines.risk.rows import risk_rows
 from glasshead.reporting.risk_figures import risk_ablation_figure
 from glasshead.training.risk import mean_over_risks, risk_outputs
 
@@ -138,11 +136,12 @@ def compare_variants(runs: pd.DataFrame, parameters: RiskParams) -> pd.DataFrame
             "seeds": len(groups[name]),
         }
         for measure in MEASURES:
-            row |= _with_interval(measure, mean_over_runs(groups[name][measure].tolist()))
+            reached = mean_over_runs(groups[name][measure].tolist())
+            row |= reached.columns(measure, f"{measure}_")
         for measure in COMPARED if name != REFERENCE else ():
             values, reference = (groups[group][measure].tolist() for group in (name, REFERENCE))
             difference = paired_difference(values, reference)
-            row |= _with_interval(f"{measure}_difference", difference)
+            row |= difference.columns(f"{measure}_difference", f"{measure}_difference_")
             row[f"{measure}_verdict"] = None if pd.isna(difference.value) else verdict(difference)
         rows.append(row)
     return pd.DataFrame(rows)
@@ -158,7 +157,3 @@ def _with_losses(parameters: RiskParams, weights: dict[str, float]) -> RiskParam
     losses = parameters.training.losses.model_copy(update=weights)
     training = parameters.training.model_copy(update={"losses": losses})
     return parameters.model_copy(update={"training": training})
-
-
-def _with_interval(name: str, estimate: Estimate) -> dict[str, float | None]:
-    return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}

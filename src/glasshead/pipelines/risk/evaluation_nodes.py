@@ -1,19 +1,39 @@
-"""Nodes of `risk` that compare its maps with masks, and list images to review."""
+"""Nodes of `risk` that compare its maps with masks, and list and show images."""
 
 import logging
 
 import numpy as np
 import pandas as pd
+import torch
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from torch import Tensor
 
 from glasshead.calibration.table import LABEL, class_columns
 from glasshead.errors import SplitError
-from glasshead.explainers.risk_maps import COLUMNS, hold_against_masks, load_localisation_images
+from glasshead.explainers.risk_maps import (
+    COLUMNS,
+    enlarged,
+    hold_against_masks,
+    load_localisation_images,
+)
+from glasshead.images.fitting import table_rows
 from glasshead.images.table import ImageTable
 from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.params import RiskParams
+from glasshead.reporting.figures import plain
+from glasshead.reporting.risk_gallery import Heated, risk_gallery_figure, scale_of
 from glasshead.seeds import generator
 
 logger = logging.getLogger(__name__)
+Arrays = dict[str, np.ndarray]
+SCALED = 2000  # test images whose maps determine the scale of colours
+TITLES = (
+    "Highest risk, test images",
+    "Lowest risk, test images",
+    "Most uncertain, test images",
+    "First to look at, images of all splits",
+)
 
 
 def locate_risk(
@@ -86,8 +106,7 @@ def positives(test: pd.DataFrame, risk: str, parameters: RiskParams, seed: int) 
     if len(rows) <= parameters.localisation_images:
         return rows
     return rows.sample(
-        parameters.localisation_images,
-        random_state=generator(seed, "risk", "located", risk),
+        parameters.localisation_images, random_state=generator(seed, "risk", "located", risk)
     ).sort_index()
 
 
@@ -96,3 +115,67 @@ def _test_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     if test.empty:
         raise SplitError("the test split is empty, so there is nothing to evaluate")
     return test
+
+
+def plot_galleries(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    predictions: pd.DataFrame,
+    maps: Arrays,
+    to_review: pd.DataFrame,
+    parameters: RiskParams,
+) -> tuple[Figure, Figure, Figure, Figure]:
+    """Return galleries of the test images with the highest, lowest and most uncertain scores.
+
+    The last gallery shows the first images to review, of all splits.
+    """
+    test = predictions[predictions["split"] == "test"]
+    scaled = test.iloc[:: max(1, -(-len(test) // SCALED))]
+    scale = scale_of(_place_logits(auditor, _grids(maps, scaled)).numpy())
+    blocks: dict[str, dict[str, list[Heated]]] = {title: {} for title in TITLES}
+    for risk_index, risk in enumerate(auditor.classes):
+        probability = test[f"probability/{risk}"].to_numpy()
+        ids = to_review.loc[to_review["risk"] == risk, "image_id"].head(parameters.shown)
+        chosen = [
+            test.iloc[np.argsort(key, kind="stable")[: parameters.shown]]
+            for key in (-probability, probability, np.abs(probability - 0.5))
+        ]
+        chosen.append(predictions.set_index("image_id", drop=False).loc[ids])
+        for title, rows in zip(TITLES, chosen, strict=True):
+            blocks[title][risk] = _heated(auditor, images, rows, maps, risk_index, risk)
+    highest, lowest, uncertain, review = (
+        risk_gallery_figure(title, own, scale) for title, own in blocks.items()
+    )
+    return highest, lowest, uncertain, review
+
+
+def _heated(
+    auditor: RiskAuditor,
+    images: ImageTable,
+    chosen: pd.DataFrame,
+    maps: Arrays,
+    risk_index: int,
+    risk: str,
+) -> list[Heated]:
+    rows = table_rows(images, chosen)
+    if not len(rows):
+        return []
+    pixels = auditor.prepare([images.pil(int(row)) for row in rows]).numpy()
+    large = enlarged(_grids(maps, chosen), auditor.input_size)
+    heat = _place_logits(auditor, large)[:, risk_index].numpy()
+    captions = [
+        f"{plain(row['image_id'], 30)}: {plain(row['label'])}\nP = {row[f'probability/{risk}']:.3f}"
+        for _, row in chosen.iterrows()
+    ]
+    return [Heated(*image) for image in zip(pixels, heat, captions, strict=True)]
+
+
+def _grids(maps: Arrays, chosen: pd.DataFrame) -> Float[Tensor, "n r h w"]:
+    """Return the stored risk maps of these images."""
+    stored = pd.Index(maps["image_id"]).get_indexer(pd.Index(chosen["image_id"]))
+    return torch.from_numpy(maps["maps"][stored].astype(np.float32))
+
+
+@torch.inference_mode()
+def _place_logits(auditor: RiskAuditor, maps: Float[Tensor, "n r h w"]) -> Float[Tensor, "n r h w"]:
+    return auditor.place_logits(maps)

@@ -6,25 +6,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from glasshead import __version__
+from glasshead.calibration.table import LABEL, class_columns
 from glasshead.device import torch_threads
-from glasshead.embedding.spatial import open_spatial, store_spatial
+from glasshead.embedding.spatial import SpatialFeatures, open_spatial, store_spatial
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError
 from glasshead.explainers.risk_maps import localiser
-from glasshead.images.fitting import fitting_digest
+from glasshead.images.fitting import fitting_digest, table_rows
 from glasshead.images.risks import add_risk_labels, check_both_sides
 from glasshead.images.table import ImageTable
 from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import load_encoder
-from glasshead.models.risk import RiskAuditor, RiskHead
+from glasshead.models.risk import RiskAuditor, RiskHead, as_map
 from glasshead.pipelines.risk.params import RiskParams
-from glasshead.pipelines.risk.rows import risk_rows
 from glasshead.seeds import stream_seed, torch_seeded
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.history import History, Progress
-from glasshead.training.risk import risk_outputs, train_risk_head
+from glasshead.training.risk import RiskRows, risk_outputs, train_risk_head
 from glasshead.training.risk_advice import advise
 from glasshead.training.risk_losses import RiskLossWeights
 
@@ -191,3 +194,15 @@ def _log_outcome(
     logits, activations, _ = risk_outputs(head, validation, parameters.training.batch_size)
     for line in advise(parameters.names, logits, activations, train.labels, parameters.training):
         logger.warning("%s", line)
+
+
+def risk_rows(images: ImageTable, targets: pd.DataFrame, features: SpatialFeatures) -> RiskRows:
+    """Return the rows of `targets`, in their order; ArtifactError if they are not of `images`."""
+    image_rows = table_rows(images, targets)
+
+    def take(rows: np.ndarray) -> Float[Tensor, "b d h w"]:
+        return as_map(features(image_rows[rows]))
+
+    columns = [LABEL + risk for risk in class_columns(targets, LABEL)]
+    labels = torch.from_numpy(targets[columns].to_numpy(np.float32, copy=True))
+    return RiskRows(take, labels)

@@ -9,48 +9,33 @@ from glasshead.pipelines.risk.ablation_nodes import (
     plot_ablation,
 )
 from glasshead.pipelines.risk.audit_nodes import find_shortcuts
-from glasshead.pipelines.risk.evaluation_nodes import list_for_review, locate_risk
-from glasshead.pipelines.risk.figure_nodes import plot_galleries, plot_training_history
+from glasshead.pipelines.risk.evaluation_nodes import list_for_review, locate_risk, plot_galleries
 from glasshead.pipelines.risk.nodes import fit_auditor, fit_reference, predict_risk, store_features
+from glasshead.reporting.risk_figures import plot_training_history
 from glasshead.templates import SELECTION, step, steps
 
-FEATURES = ["embedding_store", "embed_summary"]
+FEATURES = "embedding_store embed_summary"
 
 
 def create_pipeline() -> Pipeline:
     """images, samples, embedding_store → uncalibrated, reference, logits, maps, training_history and its figure."""
-    fitted_on = [
-        "images",
-        "fitting_samples",
-        *FEATURES,
-        "params:backbone",
-        "params:risk",
-        "params:seed",
-    ]
+    fitted_on = f"images fitting_samples {FEATURES} params:backbone params:risk params:seed"
     return features_pipeline() + steps(
         (fit_auditor, fitted_on, "uncalibrated training_history"),
-        (fit_reference, ["uncalibrated", *fitted_on], "reference"),
-        (
-            predict_risk,
-            ["uncalibrated", "images", "samples", *FEATURES, "params:risk"],
-            "logits maps",
-        ),
+        (fit_reference, f"uncalibrated {fitted_on}", "reference"),
+        (predict_risk, f"uncalibrated images samples {FEATURES} params:risk", "logits maps"),
         (plot_training_history, "training_history", "training_history_figure"),
     )
 
 
 def features_pipeline() -> Pipeline:
     """Return what training needs: the rows that it may see, and the frozen features."""
-    return Pipeline(
-        [
-            SELECTION,
-            step(
-                store_features,
-                "images fitting_samples embedding_store params:backbone params:risk",
-                "embed_summary",
-            ),
-        ]
+    store = step(
+        store_features,
+        "images fitting_samples embedding_store params:backbone params:risk",
+        "embed_summary",
     )
+    return Pipeline([SELECTION, store])
 
 
 def proof_pipeline() -> Pipeline:
@@ -81,10 +66,10 @@ def proof_pipeline() -> Pipeline:
 
 def ablation_pipeline() -> Pipeline:
     """images, samples, embedding_store → variants, histories, runs, ablation and its figure."""
-    read = ["images", "variants", *FEATURES, "params:backbone", "params:risk"]
+    read = f"images variants {FEATURES} params:backbone params:risk"
     return features_pipeline() + steps(
-        (fit_variants, [*read, "fitting_samples", "params:seed"], "histories"),
-        (measure_variants, [*read, "samples", "histories"], "runs"),
+        (fit_variants, f"{read} fitting_samples params:seed", "histories"),
+        (measure_variants, f"{read} samples histories", "runs"),
         (compare_variants, "runs params:risk", "ablation"),
         (plot_ablation, "ablation", "ablation_figure"),
     )

@@ -1,5 +1,1 @@
 """Measure a classifier on test images with noise, blur, compression and adversarial changes."""
-
-from glasshead.pipelines.robustness.pipeline import create_pipeline
-
-__all__ = ["create_pipeline"]

@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
+from pydantic import BaseModel, Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from glasshead.audit.attacks import UNIT, Attack, fgsm, pgd
 from glasshead.audit.corruptions import CORRUPTIONS, Corrupt
 from glasshead.audit.robustness import CLEAN, Condition, robustness_table
-from glasshead.device import FittingBatches, choose_device
+from glasshead.device import Device, FittingBatches, choose_device
 from glasshead.errors import ParameterError, SplitError
 from glasshead.explainers.passes import frozen
 from glasshead.images.fitting import check_fitted_on, select_fitting_samples
@@ -23,12 +25,41 @@ from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
 from glasshead.models.inference import logits_of
-from glasshead.pipelines.robustness.params import RobustnessParams
 from glasshead.seeds import generator
 
 logger = logging.getLogger(__name__)
 
 Logits = Float[np.ndarray, "n k"]
+
+Strengths = tuple[NonNegativeFloat, ...]
+Qualities = tuple[Annotated[int, Field(ge=1, le=100)], ...]
+
+
+class RobustnessParams(BaseModel, extra="forbid", frozen=True):
+    """The number of test images, and the strengths of each perturbation; an empty list skips it.
+
+    Attributes:
+        images: sampled at random from the test split, the same for all perturbations.
+        gaussian_noise: standard deviations in 1/255.
+        gaussian_blur: standard deviations in percent of the shorter side.
+        jpeg: qualities from 1 to 100.
+        fgsm, pgd: epsilons in 1/255.
+        pgd_steps: steps of each PGD attack.
+        batch_size: images in one pass of an attack; halved if a GPU runs out of memory.
+        n_resamples: resamples of the bootstrap.
+        device: where the classifier computes.
+    """
+
+    images: PositiveInt = 300
+    gaussian_noise: Strengths = (4, 8, 16, 32, 64)
+    gaussian_blur: Strengths = (1, 2, 4, 8)
+    jpeg: Qualities = (80, 50, 20, 10, 5)
+    fgsm: Strengths = (1, 2, 4, 8)
+    pgd: Strengths = (1, 2, 4, 8)
+    pgd_steps: PositiveInt = 10
+    batch_size: PositiveInt = 32
+    n_resamples: PositiveInt = 1000
+    device: Device = "auto"
 
 
 def measure_robustness(

@@ -1,6 +1,1 @@
 """Train a convolutional network from scratch, and compare augmentations in such trainings."""
-
-from glasshead.pipelines.train_cnn.ablation_pipeline import ablation_pipeline
-from glasshead.pipelines.train_cnn.pipeline import create_pipeline
-
-__all__ = ["ablation_pipeline", "create_pipeline"]

@@ -11,9 +11,8 @@ from glasshead.errors import ParameterError
 from glasshead.images.table import ImageTable
 from glasshead.models.store import VariantStore
 from glasshead.models.variants import fit_each
-from glasshead.pipelines.train_cnn.nodes import fit_cnn
-from glasshead.pipelines.train_cnn.params import TrainCNNParams
-from glasshead.reporting.comparison_figures import comparison_figure
+from glasshead.pipelines.train_cnn.nodes import TrainCNNParams, fit_cnn
+from glasshead.reporting.training_figures import comparison_figure
 from glasshead.training.augment import PRESETS
 
 REPLICATES = 3  # the seeds of each augmentation: the run's own and those after it

@@ -2,31 +2,47 @@
 
 import json
 from functools import partial
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from glasshead import __version__
-from glasshead.device import choose_device, torch_threads
+from glasshead.device import Device, choose_device, torch_threads
 from glasshead.images.fitting import fitting_digest, labelled_pixels, predict_majority, table_rows
 from glasshead.images.pixels import PixelSource, common_side
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
-from glasshead.models.cnn import SMALLEST, CNNClassifier, build_cnn
+from glasshead.models.cnn import SMALLEST, Architecture, CNNClassifier, build_cnn
 from glasshead.models.inference import flip_tta, logits_of
-from glasshead.models.processor import resize_and_crop
-from glasshead.pipelines.train_cnn.params import TrainCNNParams
+from glasshead.models.processor import Resampling, resize_and_crop
 from glasshead.seeds import stream_seed
-from glasshead.training.augment import Augmentation
+from glasshead.training.augment import PRESETS, Augmentation, NamedAugmentation
 from glasshead.training.batches import Batches, channel_statistics, choose_batches, evenly_spaced
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
+from glasshead.training.params import TrainingParams
 
 WHITENED = 2000 * 32**2  # pixels of train images that the first filters are fitted on
 MEGABYTE = 2**20
 SHIFT = 1  # pixels, of test-time augmentation
 
-Fitted = tuple[CNNClassifier, pd.DataFrame, pd.DataFrame]
+
+class TrainCNNParams(BaseModel, extra="forbid", frozen=True):
+    """The network, what it sees, and how it is trained."""
+
+    architecture: Architecture = "fast_cnn"
+    width: PositiveFloat = 0.25
+    image_size: Literal["auto"] | Annotated[int, Field(ge=SMALLEST)] = "auto"
+    largest_size: Annotated[int, Field(ge=SMALLEST)] = 64
+    resize: Resampling = "bilinear"
+    augmentation: NamedAugmentation = PRESETS["baseline"]
+    training: TrainingParams = TrainingParams()
+    test_time_augmentation: Literal["none", "flip", "flip_and_shift"] = "flip"
+    memory_mb: PositiveInt = 4096
+    threads: PositiveInt | None = 1
+    device: Device = "auto"
 
 
 def fit_cnn(
@@ -35,7 +51,7 @@ def fit_cnn(
     checkpoints: CheckpointFolder,
     parameters: TrainCNNParams,
     seed: int,
-) -> Fitted:
+) -> tuple[CNNClassifier, pd.DataFrame, pd.DataFrame]:
     """Return the uncalibrated classifier, its training history by epoch, and its log of steps.
 
     A stopped training of the same data, parameters and seed continues from `checkpoints`; a finished one is not

@@ -1,9 +1,14 @@
-"""The graph of `train_cnn`, a template: only `fitting_samples` reaches a fit."""
+"""The graphs of `train_cnn`, a template, and `cnn_ablation`: only `fitting_samples` reaches a fit."""
 
 from kedro.pipeline import Pipeline
 
+from glasshead.pipelines.train_cnn.ablation_nodes import (
+    compare_augmentations,
+    fit_variants,
+    plot_ablation,
+)
 from glasshead.pipelines.train_cnn.nodes import fit_cnn, predict_baselines
-from glasshead.templates import step, training_on_pixels
+from glasshead.templates import comparison_on_pixels, step, training_on_pixels
 
 
 def create_pipeline() -> Pipeline:
@@ -17,3 +22,17 @@ def create_pipeline() -> Pipeline:
         predict_baselines, "uncalibrated images fitting_samples params:train_cnn", "baselines"
     )
     return training_on_pixels(fit, "params:train_cnn", baselines)
+
+
+def ablation_pipeline() -> Pipeline:
+    """images, samples → variants, histories, runs, ablation and its figure."""
+    nodes = [
+        step(
+            fit_variants,
+            "images fitting_samples variants params:cnn_ablation params:seed",
+            "histories",
+        ),
+        step(compare_augmentations, "runs", "ablation"),
+        step(plot_ablation, "ablation", "ablation_figure"),
+    ]
+    return comparison_on_pixels(nodes, "params:cnn_ablation")

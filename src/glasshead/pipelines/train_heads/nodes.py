@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from glasshead import __version__
 from glasshead.device import torch_threads
@@ -20,11 +21,20 @@ from glasshead.models.clip import load_encoder_with_key
 from glasshead.models.heads import Bottleneck, GlassHeads
 from glasshead.models.probe import LinearProbe, fit_linear_probe
 from glasshead.models.text import has_text_tower, load_text_encoder, zero_shot_logits
-from glasshead.pipelines.train_heads.params import TrainHeadsParams
 from glasshead.seeds import generator, seed_everything, stream_seed
-from glasshead.training.bottleneck import BottleneckData, train_bottleneck
+from glasshead.training.bottleneck import BottleneckData, BottleneckTraining, train_bottleneck
 
 logger = logging.getLogger(__name__)
+
+
+class TrainHeadsParams(BaseModel, extra="forbid", frozen=True):
+    """Shape and training of the bottleneck, and of the baselines beside it."""
+
+    hidden: PositiveInt = 64
+    meta_hidden: PositiveInt = 512
+    training: BottleneckTraining = BottleneckTraining()
+    probe_strengths: tuple[PositiveFloat, ...] = Field(default=(0.01, 0.1, 1.0), min_length=1)
+    random_concept_seeds: PositiveInt = 3
 
 
 def fit_heads(

@@ -2,11 +2,7 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.train_heads.nodes import (
-    fit_heads,
-    predict_baselines,
-    predict_logits,
-)
+from glasshead.pipelines.train_heads.nodes import fit_heads, predict_baselines, predict_logits
 from glasshead.templates import HISTORY, SELECTION, step
 
 

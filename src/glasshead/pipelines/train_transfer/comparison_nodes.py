@@ -1,7 +1,7 @@
 """Nodes of `transfer_comparison`: strategies, networks and interpolations, compared over several seeds."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,27 +12,68 @@ from glasshead.calibration.replicates import compare_accuracies, mean_over_runs
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.interpolation import Interpolation, high_frequency_fraction
+from glasshead.models.stages import Architecture
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
 from glasshead.models.variants import fit_each, name_of
-from glasshead.pipelines.train_transfer.nodes import fit_transfer
+from glasshead.pipelines.train_transfer.nodes import fit_transfer, pretrain_parent
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
-from glasshead.pipelines.train_transfer.parent import pretrain_parent
-from glasshead.pipelines.train_transfer.variants import (
-    RECIPES,
-    REFERENCE,
-    STRATEGIES,
-    STUDIED,
-    VARIANTS,
-    Recipe,
-    Variant,
-    reference_of,
-)
-from glasshead.reporting.transfer_figures import convergence_figure, interpolation_figure
+from glasshead.reporting.training_figures import convergence_figure
+from glasshead.training.phases import Strategy
 
+REPLICATES = 3  # the seeds of each recipe: the run's own and those after it
 MEASURED = 512  # test images whose frequencies are looked at
 CHUNK = 64  # of them at once
 COMPARED = ("difference", "difference_low", "difference_high", "verdict")
+
+
+class Recipe(NamedTuple):
+    """What is compared; all recipes share everything else."""
+
+    architecture: Architecture
+    strategy: Strategy
+    interpolation: Interpolation
+
+    def __str__(self) -> str:
+        return f"{self.architecture}_{self.strategy}_{self.interpolation}"
+
+
+class Variant(NamedTuple):
+    """One training of a recipe; the replicate is added to the run's seed."""
+
+    architecture: Architecture
+    strategy: Strategy
+    interpolation: Interpolation
+    replicate: int
+
+
+STRATEGIES: dict[Architecture, tuple[Strategy, ...]] = {
+    "resnet18": ("frozen", "last_3", "last_4", "full", "two_phase"),
+    "resnet50": ("frozen", "full", "two_phase"),
+}
+REFERENCE = Recipe("resnet18", "two_phase", "bilinear")
+STUDIED: tuple[Interpolation, ...] = ("bilinear", "bicubic", "none")
+
+RECIPES = [
+    *(
+        Recipe(architecture, strategy, REFERENCE.interpolation)
+        for architecture, strategies in STRATEGIES.items()
+        for strategy in strategies
+    ),
+    *(
+        REFERENCE._replace(interpolation=name)
+        for name in STUDIED
+        if name != REFERENCE.interpolation
+    ),
+]
+VARIANTS = [Variant(*recipe, replicate) for recipe in RECIPES for replicate in range(REPLICATES)]
+
+
+def reference_of(recipe: Recipe) -> Recipe | None:
+    """Return the same strategy on the reference's network, or for a recipe on that network, the reference."""
+    if recipe.architecture != REFERENCE.architecture:
+        return recipe._replace(architecture=REFERENCE.architecture)
+    return REFERENCE if recipe != REFERENCE else None
 
 
 def pretrain_parents(
@@ -104,10 +145,7 @@ def plot_comparison(histories: pd.DataFrame) -> Figure:
 
 
 def study_interpolation(
-    comparison: pd.DataFrame,
-    variants: VariantStore,
-    images: ImageTable,
-    samples: pd.DataFrame,
+    comparison: pd.DataFrame, variants: VariantStore, images: ImageTable, samples: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the accuracy and the fine detail kept, for each interpolation, with the reference model and strategy.
 
@@ -131,11 +169,6 @@ def study_interpolation(
         _fine_detail(pixels, len(test), classifier.backbone_size, name) for name in STUDIED
     )
     return chosen.join(pd.DataFrame(fractions))
-
-
-def plot_interpolation(interpolation: pd.DataFrame) -> Figure:
-    """Return accuracy and high-frequency fraction of each interpolation with their intervals."""
-    return interpolation_figure(interpolation)
 
 
 def _parameters_of(
@@ -168,11 +201,6 @@ def _fine_detail(
         for rows in torch.arange(count).split(CHUNK)
     ]
     fraction = torch.cat(fractions)
-    estimate = mean_over_runs(
-        fraction[fraction.isfinite()].tolist()
-    )  # a single colour has no frequencies
-    return {
-        "high_frequency_fraction": estimate.value,
-        "high_frequency_low": estimate.low,
-        "high_frequency_high": estimate.high,
-    }
+    # A single colour has no frequencies.
+    estimate = mean_over_runs(fraction[fraction.isfinite()].tolist())
+    return estimate.columns("high_frequency_fraction", "high_frequency_")

@@ -1,4 +1,4 @@
-"""Nodes of `train_transfer`. Fits see only `fitting_samples`, the train and validation rows."""
+"""Nodes of `train_transfer`: pretrain a parent if asked to, and fine-tune. Fits see only `fitting_samples`."""
 
 import json
 from typing import Any
@@ -7,20 +7,75 @@ import pandas as pd
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
+from glasshead.images.drawn import DrawnScenes
 from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
 from glasshead.images.pixels import common_side
+from glasshead.images.scenes import CLASSES, Split
 from glasshead.images.table import ImageTable
 from glasshead.models.pretrained import build_transfer
+from glasshead.models.store import ClassifierStore
 from glasshead.models.transfer import TransferClassifier
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.seeds import stream_seed
 from glasshead.training.augment import Augmentation
-from glasshead.training.batches import choose_batches
+from glasshead.training.batches import StreamedBatches, choose_batches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
 from glasshead.training.phases import build_phases
 
-Fitted = tuple[TransferClassifier, pd.DataFrame, pd.DataFrame]
+SPLITS: tuple[Split, Split] = ("train", "test")
+
+OWN = "own"
+
+
+def pretrain_parent(
+    transfer_parents: ClassifierStore, parameters: TrainTransferParams, seed: int
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return where the backbone's weights come from, as {"pretrained": …}, and the training history of these weights.
+
+    If `network.pretrained` is own, the parent is the Classifier in `transfer_parents` named after the architecture. It
+    is trained on scenes, continuing a stopped training; a finished one is not trained again. Any other value is passed
+    on, and nothing is trained.
+
+    Raises:
+        ArtifactError: a checkpoint or the Classifier cannot be written.
+        ParameterError: parameters that do not fit each other or this machine.
+        TrainingError: the loss is not finite, or one image alone does not fit into memory.
+    """
+    network = parameters.network
+    if network.pretrained != OWN:
+        return {"pretrained": network.pretrained}, pd.DataFrame({"epoch": pd.Series(dtype=int)})
+    recipe, name = parameters.parent, network.architecture
+    number = stream_seed(seed, "transfer_parent")
+    train, validation = (
+        StreamedBatches(drawn, drawn.labels)
+        for drawn in (DrawnScenes(recipe.scenes, number, split) for split in SPLITS)
+    )
+    parent = build_transfer(
+        network.model_copy(update={"pretrained": "none", "interpolation": "bilinear"}),
+        CLASSES,
+        recipe.scenes.size,
+        {
+            "data": {"scenes": recipe.scenes.model_dump(mode="json")},
+            "glasshead": __version__,
+            "seed": seed,
+        },
+        number,
+    )
+    with torch_threads(parameters.threads):
+        history = fit(
+            parent,
+            train,
+            validation,
+            recipe.training,
+            number,
+            device=parameters.device,
+            checkpoints=CheckpointFolder(transfer_parents.path / name / "checkpoints"),
+            identity=json.dumps([parent.describe(), recipe.augmentation.model_dump(mode="json")]),
+            augmentation=Augmentation(recipe.augmentation, len(CLASSES)),
+        )
+    transfer_parents.save(name, parent)
+    return {"pretrained": str(transfer_parents.folder(name))}, pd.DataFrame(history.epochs)
 
 
 def fit_transfer(
@@ -30,7 +85,7 @@ def fit_transfer(
     checkpoints: CheckpointFolder,
     parameters: TrainTransferParams,
     seed: int,
-) -> Fitted:
+) -> tuple[TransferClassifier, pd.DataFrame, pd.DataFrame]:
     """Return the uncalibrated classifier, its training history by epoch, and its log of steps.
 
     The backbone's weights come from `parent`. A stopped training of the same data, parameters and seed continues from

@@ -1,10 +1,12 @@
-"""When a classifier abstains, in a sentence."""
+"""Sentences on what a classifier does: when it abstains, and how it stands changed images."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 from glasshead.reporting.verdicts import Metrics
-from glasshead.reporting.wording import estimated, number
+from glasshead.reporting.wording import alike, estimated, number, records
 
 
 def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
@@ -27,3 +29,22 @@ def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
             "." if wrong["value"] is None else f"; of those answers, {estimated(wrong)} are wrong."
         )
     return note
+
+
+CLEAN = "clean"
+
+
+def robustness_notes(table: pd.DataFrame) -> list[str]:
+    """Return a sentence on each perturbation, at the strength that costs the most accuracy.
+
+    `table` has perturbation, strength, unit, accuracy, low, high, difference (to clean images), confidence and n.
+    """
+    changed = table[table["perturbation"] != CLEAN]
+    worst = changed.loc[changed.groupby("perturbation", sort=False)["accuracy"].idxmin()]
+    return [
+        f"Under {row['perturbation']} of {number(row['strength'])} ({row['unit']}), the worst measured, its accuracy "
+        f"is {estimated(row | {'value': row['accuracy']})}, "
+        f"{alike(row['difference'], row)} from that on the same {row['n']} images unchanged, "
+        f"at a mean confidence of {alike(row['confidence'], row)}."
+        for row in records(worst)
+    ]
