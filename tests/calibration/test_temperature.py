@@ -73,8 +73,8 @@ def test_temperature_leaves_logits_and_order_alone():
     ("logits", "labels", "reason"),
     [
         (np.eye(3)[[0, 1, 2, 0]], np.array([0, 1, 2, 0]), "all 4 calibration rows.*right"),
-        (np.zeros((4, 3)), np.array([0, 1, 2, 0]), "no more than chance"),
-        (np.eye(2)[[0, 1, 0]], np.array([1, 0, 1]), "no more than chance"),
+        (np.zeros((4, 3)), np.array([0, 1, 2, 0]), "no better than chance"),
+        (np.eye(2)[[0, 1, 0]], np.array([1, 0, 1]), "no better than chance"),
         (np.array([[1.0, np.nan]]), np.array([0]), "NaN or infinity"),
         (np.array([[np.inf, 0.0]]), np.array([1]), "NaN or infinity"),
         (np.zeros((0, 3)), np.zeros(0, dtype=int), "no calibration rows"),

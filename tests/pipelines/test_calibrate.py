@@ -155,7 +155,7 @@ def test_fitting_is_reached_through_the_calibration_rows_alone():
 @pytest.mark.parametrize("missing", [["ship"], CLASSES])
 def test_a_class_without_calibration_rows_is_named(logits, missing):
     lacking = logits[(logits["split"] != "calibration") | ~logits["label"].isin(missing)]
-    with pytest.raises(SplitError, match=f"no image of class {', '.join(missing)};"):
+    with pytest.raises(SplitError, match=f"no image of class {', '.join(missing)}\\."):
         select_calibration(lacking)
 
 

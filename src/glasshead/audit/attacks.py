@@ -1,7 +1,8 @@
-"""Adversarial images: each pixel value is changed by at most epsilon to make the classifier miss the label.
+"""Adversarial images: each pixel value changes by at most epsilon, so that the classifier gives a wrong class.
 
-Both attacks are captum's, know the classifier and the label, and raise the margin loss. Pixels stay in [0, 1] but are
-not rounded to bytes. Attacks are not random: results depend neither on a seed nor on the batches.
+Both attacks are captum's. They are white-box attacks (they use the classifier's gradients and the true label) and raise
+the margin loss. Pixels stay in [0, 1] but are not rounded to bytes. Attacks are not random: results depend neither on a
+seed nor on the batches.
 """
 
 import warnings
@@ -15,15 +16,15 @@ from torch import Tensor
 Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 # (model, images in [0, 1], labels) to the attacked images
 Attack = Callable[[Model, Float[Tensor, "b 3 h w"], Int[Tensor, " b"]], Float[Tensor, "b 3 h w"]]
-UNIT = "1/255"  # of epsilons as parameters and tables name them; the functions take fractions of the range
-REACH = 2.5  # the steps of PGD together, in epsilons
+UNIT = "1/255"  # unit of epsilon in parameters and tables; the functions take epsilon as a fraction of the pixel range
+REACH = 2.5  # sum of the step sizes of PGD, in epsilons
 
 
 def margin_loss(logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """Return by how many logits the best other class exceeds the label; positive values are mistakes.
+    """Return the largest logit of a wrong class minus the label's logit; positive values are mistakes.
 
-    Its gradient does not vanish for confident classifiers, as that of cross-entropy does, which would look robust.
-    Carlini and Wagner 2017, arXiv:1608.04644, f6.
+    The gradient of cross-entropy vanishes for confident classifiers, which would make them look robust; the gradient of
+    the margin does not. Carlini and Wagner 2017, arXiv:1608.04644, f6.
     """
     columns = labels[:, None]
     own = logits.gather(1, columns)[:, 0]
@@ -34,7 +35,7 @@ def margin_loss(logits: Float[Tensor, "b k"], labels: Int[Tensor, " b"]) -> Floa
 def fgsm(
     model: Model, images: Float[Tensor, "b 3 h w"], labels: Int[Tensor, " b"], epsilon: float
 ) -> Float[Tensor, "b 3 h w"]:
-    """Return `images` after one step of `epsilon` up the sign of the gradient.
+    """Return `images` after one step of size `epsilon` along the sign of the loss gradient.
 
     Goodfellow et al. 2015, arXiv:1412.6572.
     """
@@ -52,9 +53,9 @@ def pgd(
     epsilon: float,
     steps: int,
 ) -> Float[Tensor, "b 3 h w"]:
-    """Return `images` after `steps` steps of `REACH` epsilon / steps, each brought back to within `epsilon`.
+    """Return `images` after `steps` steps of size `REACH` * epsilon / steps, each projected back to within `epsilon`.
 
-    It starts at the image itself: Kurakin et al. 2017, arXiv:1607.02533; step size of Madry et al. 2018,
+    The attack starts at the image itself: Kurakin et al. 2017, arXiv:1607.02533; step size of Madry et al. 2018,
     arXiv:1706.06083.
     """
     from captum.robust import PGD

@@ -1,4 +1,4 @@
-"""Findings on attributes that should not matter but are related to a risk, in the scores or in the data."""
+"""Findings on attributes that should not matter, but that go with a risk in the scores or in the data."""
 
 import numpy as np
 import pandas as pd
@@ -9,10 +9,10 @@ from glasshead.calibration.bootstrap import bootstrap_intervals
 from glasshead.calibration.ranking import auroc
 from glasshead.seeds import generator
 
-EXPLAINED = 0.1  # fraction of the scores' variance within a label, that counts
-MUCH = 0.3
-UNLIKELY = 0.01  # probability of as much among shuffled rows
-PREDICTS = 0.6  # AUROC of the attribute alone, that counts
+EXPLAINED = 0.1  # least fraction of the scores' variance within a label, for a finding
+MUCH = 0.3  # fraction of that variance, for a finding of high severity
+UNLIKELY = 0.01  # largest p-value of the permutation test, for a finding
+PREDICTS = 0.6  # AUROC that the attribute alone must exceed, for a finding
 SHUFFLES = 500
 SHOWN = 20
 
@@ -28,8 +28,9 @@ def score_finding(
 ) -> Finding | None:
     """Return a finding if an attribute explains the scores of images with the same label.
 
-    `scores` are logits, from which the mean of each label is subtracted. The explained fraction of the variance is
-    corrected for the number of values (Kelley 1935) and compared with that of rows shuffled within each label.
+    `scores` are logits; the mean logit of images with the same label is subtracted first. The fraction of variance that
+    the attribute explains is corrected for the number of its values (Kelley 1935). A permutation test compares this
+    fraction with those after shuffling the rows within each label.
     """
     rest = scores - np.where(has_risk, *(_mean(scores[group]) for group in (has_risk, ~has_risk)))
     codes, names = pd.factorize(pd.Series(values), sort=True)
@@ -67,9 +68,10 @@ def data_finding(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding if an attribute alone predicts a risk, by the rate of the risk in train rows of each value.
+    """Return a finding if an attribute alone predicts a risk.
 
-    `train` and `test` hold the attribute's values and which rows have the risk.
+    The prediction for a test row is the rate of the risk among train rows with the same attribute value. `train` and
+    `test` are pairs: the attribute's values, and which rows have the risk.
     """
     overall = float(train[1].mean())
     rates = pd.Series(train[1].astype(float)).groupby(train[0].astype(str)).mean()
@@ -99,9 +101,10 @@ def data_finding(
 
 
 def explained_fraction(values: Float[np.ndarray, " n"], codes: Int[np.ndarray, " n"]) -> float:
-    """Return ε², the fraction of variance between groups, at most 1 and unbiased for groups that do not differ.
+    """Return ε², the fraction of variance between groups: at most 1, and 0 on average for groups that do not differ.
 
-    It is 1 - (within / (n - k)) / (total / (n - 1)), and 0 for a single group, constant values or groups of one row.
+    ε² = 1 - (within / (n - k)) / (total / (n - 1)), from sums of squares over n rows in k groups. It is 0 for a single
+    group, for constant values, and if each group has one row.
     """
     counts = np.bincount(codes[codes >= 0])
     kept = codes >= 0

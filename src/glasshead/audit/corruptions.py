@@ -1,7 +1,7 @@
 """Corruptions of a photograph at any strength: noise, blur and compression.
 
-After Hendrycks and Dietterich 2019, arXiv:1903.12261, but applied before the picture is resized, as by a camera or a
-web site, and in units that do not depend on the picture.
+After Hendrycks and Dietterich 2019, arXiv:1903.12261, but applied before the picture is resized, as a camera or a web
+site would, and in units that do not depend on the picture.
 """
 
 import io
@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from glasshead.images.decode import decode_rgb
 
-# (RGB picture, strength, draws) to the corrupted picture, of the same size
+# (RGB picture, strength, random generator) to the corrupted picture, of the same size
 Corrupt = Callable[[Image.Image, float, np.random.Generator], Image.Image]
 
 
@@ -27,9 +27,10 @@ class Corruption(NamedTuple):
 def add_gaussian_noise(
     picture: Image.Image, strength: float, draw: np.random.Generator
 ) -> Image.Image:
-    """Add independent noise of standard deviation `strength`, in 1/255 of the range, to each pixel and channel.
+    """Add independent Gaussian noise to each pixel and channel; `strength` is its standard deviation in 1/255.
 
-    The same draws at another strength give the same noise, scaled. Values are clipped and rounded to whole ones.
+    A generator in the same state gives the same noise at every strength, only scaled. Values are rounded to integers
+    and clipped to 0 to 255.
     """
     pixels = np.asarray(picture, dtype=np.float32)
     noisy = pixels + strength * draw.standard_normal(pixels.shape, dtype=np.float32)
@@ -42,7 +43,7 @@ def blur(picture: Image.Image, strength: float, draw: np.random.Generator) -> Im
 
 
 def compress(picture: Image.Image, strength: float, draw: np.random.Generator) -> Image.Image:
-    """Save and read as JPEG of quality `strength`, 1 to 100, colour at half the resolution."""
+    """Encode and decode the picture as JPEG of quality `strength`, 1 to 100, with 4:2:0 chroma subsampling."""
     sink = io.BytesIO()
     picture.save(sink, "JPEG", quality=int(strength), subsampling="4:2:0")
     return decode_rgb(sink.getvalue())

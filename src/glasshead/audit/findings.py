@@ -21,8 +21,8 @@ class Finding(TypedDict):
         severity: high, medium or low; low if the check could not be made.
         summary: what was found, in one or two sentences with numbers.
         evidence: the numbers, as JSON values.
-        rows: ids of the images that show it, the clearest first.
-        advice: what to do about it.
+        rows: ids of the images that show the problem, the clearest first.
+        advice: what to do about the problem.
     """
 
     check: str
@@ -34,7 +34,7 @@ class Finding(TypedDict):
 
 
 def not_checked(check: str, reason: str, advice: str) -> Finding:
-    """Return the finding that a check could not be made, and what it needs."""
+    """Return a finding which says that a check could not be made, and what to do so that it can."""
     return Finding(
         check=check,
         severity="low",

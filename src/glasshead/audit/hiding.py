@@ -1,10 +1,10 @@
-"""Hide areas of images by painting them in the colour around them."""
+"""Hide areas of images by filling each with the mean colour around it."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import binary_dilation
 
-RING = 2  # pixels around what is hidden, whose mean colour it gets
+RING = 2  # width in pixels of the ring around a mask; its mean colour fills the mask
 
 
 def hide(
@@ -18,7 +18,7 @@ def hide(
 
 
 def elsewhere(masks: Bool[np.ndarray, "n h w"]) -> Bool[np.ndarray, "n h w"]:
-    """Return masks mirrored left to right: equally large and near to the edge, but elsewhere."""
+    """Return masks mirrored left to right: of the same size and distance from the edge, at another place."""
     return masks[:, :, ::-1].copy()
 
 
@@ -37,7 +37,7 @@ def squares_at(
 
 
 def striking_colour(pixels: UInt8[np.ndarray, "n 3 h w"], masks: Bool[np.ndarray, "n h w"]) -> str:
-    """Return as #rrggbb the median over images of the masked pixel that differs most from its surroundings."""
+    """Return as #rrggbb the median, over images, of the masked pixel least like the ring around the mask."""
     colours = []
     for image, mask in zip(pixels, masks, strict=True):
         inside = image[:, mask].astype(float)

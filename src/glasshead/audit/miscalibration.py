@@ -7,7 +7,7 @@ import pandas as pd
 from glasshead.audit.findings import Finding, Severity
 from glasshead.audit.mistakes import mistakes_of, surest
 
-HIGH, MEDIUM = 0.05, 0.02  # of ECE beyond what chance explains
+HIGH, MEDIUM = 0.05, 0.02  # least ECE minus `consistency` for each severity
 ADVICE = {
     "over": (
         "Let it abstain below a threshold (calibrate.target_error), and calibrate on images like those in use "
@@ -26,12 +26,12 @@ def miscalibration(
     ece: Mapping[str, float | None],
     consistency: float | None,
 ) -> Finding | None:
-    """Return a finding if ECE exceeds `consistency`, below which a calibrated classifier stays in 95 % of test sets.
+    """Return a finding if ECE exceeds `consistency`, which a calibrated classifier exceeds in 5 % of test sets.
 
     `reliability` has from, to, n, confidence, accuracy, low and high of each bin. The finding names the bin that adds
-    most to ECE, preferably one whose confidence lies outside the interval of its accuracy. Its rows are that bin's
-    mistakes if the bin is overconfident, else its correct images. Severity is high or medium if ECE exceeds
-    `consistency` by `HIGH` or `MEDIUM`, else low.
+    most to ECE, preferably one whose confidence lies outside the interval of its accuracy. The finding's rows are the
+    mistakes in that bin if the bin is overconfident, else the correct images in it. Severity: high if ECE exceeds
+    `consistency` by at least `HIGH`, medium by at least `MEDIUM`, else low.
     """
     if ece["value"] is None or consistency is None or ece["value"] <= consistency:
         return None

@@ -13,13 +13,13 @@ from scipy.stats import binom, poisson
 from glasshead.audit.findings import Finding, Severity
 
 CONFIDENT = 0.95
-LEAST_MISTAKES = 5  # for them to be more than single images
-UNLIKELY = 0.01  # probability of as many mistakes if confidences are right
+LEAST_MISTAKES = 5  # fewer are treated as single images
+UNLIKELY = 0.01  # largest p-value of as many mistakes, if confidences are right, for a medium or high severity
 SHOWN = 50
-LARGE_LEAK = 0.1  # of accuracy
+LARGE_LEAK = 0.1  # fall of accuracy, for a finding of high severity
 FAMILY_LEVEL = 0.05  # probability of a false alarm among all pairs of classes
-MUCH = 0.1  # of a class
-PAIRS = 3  # of confused classes, that are named
+MUCH = 0.1  # fraction of a class's images, for a finding of medium severity
+PAIRS = 3  # pairs of confused classes that the finding names
 
 
 def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | None:
@@ -61,10 +61,11 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
 
 
 def confused_classes(pairs: pd.DataFrame, classes: int) -> Finding | None:
-    """Return a finding on the pairs to which more mistakes of a class go than chance explains, the most frequent first.
+    """Return a finding on the pairs of classes that are confused more often than chance explains.
 
-    Chance spreads a class's mistakes evenly over the other `classes`: a binomial test, at 5 % for all pairs together
-    (Bonferroni), and `LEAST_MISTAKES` images at least. Severity: medium if a pair takes `MUCH` of its class, else low.
+    By chance, the mistakes on a class would spread evenly over all other classes (there are `classes` in total). A
+    binomial test compares each pair with that, at a level of 5 % for all pairs together (Bonferroni); a pair also needs
+    at least `LEAST_MISTAKES` images. Severity: medium if a pair holds at least `MUCH` of its true class, else low.
 
     `pairs`, the most frequent first, has true, predicted, count, fraction (of the true class) and examples, a JSON
     list of image ids.
@@ -95,9 +96,10 @@ def confused_classes(pairs: pd.DataFrame, classes: int) -> Finding | None:
 
 
 def concept_leakage(metrics: Mapping[str, Mapping[str, Any]]) -> Finding | None:
-    """Return a finding if accuracy falls with arg-max concepts, as soft concepts then carry more than their names.
+    """Return a finding if accuracy falls when each concept is reduced to its most probable value (arg-max).
 
-    Mahinpei et al. 2021, arXiv:2106.13314. None without concepts, or if the intervals overlap.
+    The concept probabilities then carry information beyond the concepts' names: Mahinpei et al. 2021, arXiv:2106.13314.
+    None without concepts, or if the intervals overlap.
     """
     soft, hard = metrics["accuracy"], metrics.get("accuracy_hard_concepts")
     if hard is None or hard["high"] is None or soft["low"] is None or hard["high"] >= soft["low"]:
@@ -120,7 +122,7 @@ def concept_leakage(metrics: Mapping[str, Mapping[str, Any]]) -> Finding | None:
 
 
 def mistakes_of(test: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that are wrong."""
+    """Return the rows whose prediction is wrong."""
     return test[test["predicted"] != test["label"]]
 
 

@@ -12,7 +12,7 @@ from glasshead.calibration.bootstrap import Statistic, bootstrap_intervals, mean
 
 
 class Condition(NamedTuple):
-    """A perturbation of the images, and its strength in a unit."""
+    """A perturbation of the images, its strength, and the unit of that strength."""
 
     perturbation: str
     strength: float
@@ -29,12 +29,12 @@ def robustness_table(
     n_resamples: int,
     seed: int,
 ) -> pd.DataFrame:
-    """Return a row for each condition, in order; `CLEAN` is the reference, and all resamples hold the same images.
+    """Return a row for each condition, in order; `CLEAN`, the unchanged images, is the reference.
 
     Columns: perturbation, strength, unit; accuracy, low, high; difference, difference_low, difference_high, from the
     accuracy on clean images, paired by image; ece, ece_low, ece_high (top-label); confidence, confidence_low,
-    confidence_high, the mean probability of the predicted class; n images. Intervals are 95 % bootstrap intervals,
-    null for fewer than two images.
+    confidence_high, the mean probability of the predicted class; n images. Intervals are 95 % bootstrap intervals, null
+    for fewer than two images; each resample takes the same images under every condition.
     """
     clean = metrics.accuracy(probabilities[CLEAN], labels).terms[:, 0]
     statistics = {

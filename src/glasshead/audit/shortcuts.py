@@ -1,4 +1,4 @@
-"""Findings on risk beside the object, and on marks that a risk rests on."""
+"""Findings on risk scores that rest on places beside the object, or on marks in the image."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +12,7 @@ from glasshead.calibration.bootstrap import Estimate, bootstrap_intervals, mean_
 
 LEAST_DROP = 0.02  # of accuracy, for a finding
 LARGE_DROP = 0.1
-# Of the images with the risk: fewer with their highest risk beside the object are ignored.
+# Least fraction of the images with the risk that must have their highest risk beside the object.
 LEAST_FRACTION = 0.05
 LEAST_IMAGES = 5
 SHOWN = 20  # rows of a finding
@@ -20,10 +20,11 @@ SHOWN = 20  # rows of a finding
 
 @dataclass(frozen=True)
 class Audited:
-    """Images with their risk maps, their heat in [0, 1], and functions of the model.
+    """Images with their risk maps, the calibrated probability at each place (`heat`), and functions of the model.
 
-    `score` gives P(risk) (n,) of pixels (n, 3, h, w). `attribute` gives the size of each pixel's attribution (n, h, w).
-    Both are needed: features of a place may hold what is seen elsewhere, so that its heat has another cause.
+    `score` maps pixels (n, 3, h, w) to P(risk), (n,). `attribute` maps pixels to the magnitude of each pixel's
+    attribution, (n, h, w). Heat alone does not show the cause: the features at one place may depend on pixels at
+    another.
     """
 
     image_ids: np.ndarray
@@ -40,7 +41,7 @@ class Audited:
         return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     def without(self, masks: Bool[np.ndarray, "n h w"]) -> "Removal":
-        """Return what hiding the pixels of `masks` does to the scores."""
+        """Return the scores before and after hiding the pixels of `masks`."""
         hidden, control = hide(self.pixels, masks), hide(self.pixels, elsewhere(masks))
         return Removal(
             self.image_ids,
@@ -58,8 +59,8 @@ class Audited:
 class Removal:
     """P(risk) before and after hiding a place, and after hiding another place of the same size.
 
-    `on_place` is the fraction of the map's mass on the place, `area` its fraction of the pixels. `attributed` computes
-    its fraction of the pixels' attribution.
+    `on_place` is the fraction of the map's mass on the hidden place, `area` the fraction of the pixels that it covers,
+    and `attributed` computes the fraction of the attribution on its pixels.
     """
 
     image_ids: np.ndarray
@@ -75,7 +76,7 @@ class Removal:
         return len(self.before)
 
     def estimates(self, n_resamples: int, seed: int) -> dict[str, Estimate]:
-        """Return accuracies at P = 0.5, their drop, the drop beyond that for another place, mass and area."""
+        """Return accuracies at P = 0.5, their drop, that drop less the drop for another place, mass and area."""
         right, without, control = (
             ((probability >= 0.5) == self.has_risk).astype(float)
             for probability in (self.before, self.after, self.elsewhere)
@@ -100,7 +101,7 @@ class Removal:
 def fraction_on(
     heat: Float[np.ndarray, "n h w"], masks: Bool[np.ndarray, "n h w"]
 ) -> Float[np.ndarray, " n"]:
-    """Return the fraction of the heat (at least 0) inside `masks`; NaN without heat."""
+    """Return the fraction of the heat inside `masks`; NaN where an image has no heat. Heat must not be negative."""
     whole = heat.sum(axis=(1, 2))
     fraction = np.full(len(whole), np.nan)
     np.divide((heat * masks).sum(axis=(1, 2)), whole, out=fraction, where=whole > 0)
@@ -115,10 +116,10 @@ def object_finding(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return a finding if more mass of the risk map lies beside the object than of a Gaussian in the centre.
+    """Return a finding if the risk map has more mass beside the object than a Gaussian in the centre has.
 
-    `outside` and `centre` are the fractions of either map's mass outside the object, of as many highest pixels as the
-    object has.
+    `outside` (risk map) and `centre` (Gaussian) hold for each image the fraction of the map's mass outside the object,
+    over the map's highest pixels, as many as the object has.
     """
     estimates = bootstrap_intervals(
         {
@@ -154,10 +155,10 @@ def look_beside(
     n_resamples: int,
     seed: int,
 ) -> Finding | None:
-    """Return the finding `mark_beside_object` if `subject`, a score in words, rests on something beside the object.
+    """Return the finding `mark_beside_object` if the score rests on something beside the object.
 
-    In each image with the risk, a square of `side` pixels around the highest place is hidden if it does not touch the
-    mask. None if there are few such images.
+    `subject` is the name of the score in the text. In each image with the risk, a square of `side` pixels around the
+    map's maximum is hidden, if the square does not touch the object's mask. None if there are few such images.
     """
     height, width = audited.maps.shape[1:]
     highest = audited.maps.reshape(len(audited.maps), -1).argmax(axis=1)
@@ -180,7 +181,7 @@ def look_beside(
 def look_at_marks(
     subject: str, audited: Audited, marks: Bool[np.ndarray, "n h w"], n_resamples: int, seed: int
 ) -> Finding | None:
-    """Return the finding `planted_mark` if `subject`, a score in words, rests on known marks."""
+    """Return the finding `planted_mark` if the score, named `subject` in the text, rests on the known `marks`."""
     colour = striking_colour(audited.pixels, marks)
     what = f"a planted mark, {colour}, in {len(marks)} test images"
     return mark_finding(subject, audited.without(marks), what, "planted_mark", n_resamples, seed)
@@ -191,8 +192,8 @@ def mark_finding(
 ) -> Finding | None:
     """Return a finding if hiding a place costs more accuracy than hiding another place.
 
-    `subject` and `what` say in words what rests on what. None for too few images, or if the additional drop is below
-    two points or its interval holds 0.
+    In the text, `subject` names the score and `what` the place that it rests on. None for too few images, if the
+    additional drop in accuracy is below two percentage points, or if its interval contains 0.
     """
     if len(removal) < LEAST_IMAGES:
         return None

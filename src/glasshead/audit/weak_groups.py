@@ -12,16 +12,17 @@ from glasshead.audit.findings import ATTRIBUTES_ADVICE, Finding, Severity, not_c
 from glasshead.audit.mistakes import LEAST_MISTAKES, mistakes_of, surest
 from glasshead.calibration.differences import GroupCounts, count_groups, stratified_differences
 
-LEAST_ROWS = 20  # of a group in strata that hold others too, for it to be compared
-MOST = 20  # findings of a check, before the others are only counted
-HIGH, MEDIUM = 0.1, 0.05  # of accuracy
+LEAST_ROWS = 20  # comparable test rows that a group needs for a comparison
+MOST = 20  # findings that a check lists; it only counts the others
+HIGH, MEDIUM = 0.1, 0.05  # least difference in accuracy for each severity
 
 
 @dataclass(frozen=True)
 class WeakGroup:
-    """A value of a column, its test rows in strata that also hold other values, and its difference in accuracy.
+    """A group of test rows (one value of one column) whose accuracy is below that of the other rows.
 
-    `value`, `low` and `high` of the difference are fractions. It is one of `comparisons` comparisons.
+    `test` holds the group's rows in strata that also hold other values. `value`, `low` and `high` are the difference in
+    accuracy and its interval, as fractions. The interval is corrected for `comparisons` comparisons.
     """
 
     column: str
@@ -34,24 +35,24 @@ class WeakGroup:
 
     @property
     def mistakes(self) -> pd.DataFrame:
-        """The rows that are wrong."""
+        """The rows whose prediction is wrong."""
         return mistakes_of(self.test)
 
     @property
     def accuracy(self) -> str:
-        """The accuracy in words."""
+        """The accuracy in percent, as text."""
         return f"{100 - 100 * len(self.mistakes) / len(self.test):.1f} %"
 
     @property
     def distance(self) -> str:
-        """The difference in percentage points with its interval, in words."""
+        """The difference with its interval, in percentage points, as text."""
         return (
             f"{-100 * self.value:.1f} points ({-100 * self.high:.1f}–{-100 * self.low:.1f}) below"
         )
 
     @property
     def severity(self) -> Severity:
-        """High or medium by the end of the interval that is nearest to 0, else low."""
+        """High or medium if the end of the interval nearest to 0 is at least `HIGH` or `MEDIUM` below 0, else low."""
         return "high" if -self.high >= HIGH else "medium" if -self.high >= MEDIUM else "low"
 
     @property
@@ -78,9 +79,10 @@ class Comparison:
     def findings(
         self, check: str, describe: Callable[[str, WeakGroup], Finding], others: str, advice: str
     ) -> list[Finding]:
-        """Return what `describe` says of the `MOST` worst groups, the number of `others`, and what is not compared.
+        """Return findings on the `MOST` worst groups, one that counts the others, and one on columns not compared.
 
-        The finding that counts the others is as severe as the worst of them. `advice` is on what is not compared.
+        `describe` makes a group's finding. The finding that counts the others, called `others` in the text, is as
+        severe as the worst of them. `advice` goes with the finding on the columns that were not compared.
         """
         findings = [describe(check, weak) for weak in self.worst[:MOST]]
         if self.total > MOST:
@@ -99,10 +101,10 @@ class Comparison:
 
 
 def weak_classes(test: pd.DataFrame) -> list[Finding]:
-    """Return a finding for each class if the whole interval of its difference to all other classes is below 0.
+    """Return a finding for each class whose accuracy is below that of the other classes: its whole interval is below 0.
 
-    All intervals hold together with 95 % (Bonferroni over the classes with at least `LEAST_ROWS` rows). The worst come
-    first; those beyond `MOST` are only counted. If no class can be compared, a finding says so.
+    The intervals hold simultaneously with 95 % (Bonferroni over the classes with at least `LEAST_ROWS` rows). The worst
+    come first; those beyond `MOST` are only counted. If no class can be compared, a finding says so.
     """
     compared = _compare(test, {"label": test["label"]}, np.zeros(len(test), int))
     return compared.findings(
@@ -117,9 +119,9 @@ def weak_values(test: pd.DataFrame, attributes: pd.DataFrame) -> list[Finding]:
     """Return a finding for each attribute value whose accuracy is below that of other images of the same classes.
 
     `attributes` has the rows of `test` and a column for each attribute. Rows without a value are left out. Images are
-    compared within their class, so that a value is not blamed for its classes; all numbers are of classes with images
-    both with and without the value. Intervals and order are as in `weak_classes`. A finding names the attributes that
-    cannot be compared.
+    compared within their class, so that a value common in difficult classes is not blamed for them; all numbers cover
+    only classes that have images both with and without the value. Intervals and order are as in `weak_classes`. A
+    finding names the attributes that cannot be compared.
     """
     check = "attribute_accuracy"
     if attributes.columns.empty:
@@ -175,9 +177,9 @@ def _value_finding(check: str, weak: WeakGroup) -> Finding:
 def _compare(
     test: pd.DataFrame, columns: Mapping[str, pd.Series], strata: Int[np.ndarray, " n"]
 ) -> Comparison:
-    """Compare each value of each column with the rest, from counts.
+    """Compare each value of each column with the other values, from counts.
 
-    The worst groups are those whose interval ends farthest below 0, as that end decides the severity.
+    The worst groups are those whose upper interval end is farthest below 0, as this end decides the severity.
     """
     right = (test["predicted"] == test["label"]).to_numpy(bool)
     coded = {name: pd.factorize(column) for name, column in columns.items()}

@@ -1,8 +1,8 @@
 """Abstention: the confidence that a classifier must exceed so that few of its answers are wrong.
 
-Selective classification with guaranteed risk: Geifman & El-Yaniv 2017, arXiv:1705.08500. Unlike their search, which
-corrects for every threshold, fixed-sequence testing corrects only for its few starts: thresholds are fixed beforehand
-and tested in a fixed order. Angelopoulos et al. 2021, "Learn then Test", arXiv:2110.01052.
+Selective classification with guaranteed risk: Geifman & El-Yaniv 2017, arXiv:1705.08500. Their search corrects for
+testing every threshold. The fixed-sequence testing used here corrects only for its few starting points, as thresholds
+are fixed beforehand and tested in a fixed order: Angelopoulos et al. 2021, "Learn then Test", arXiv:2110.01052.
 """
 
 from typing import TypedDict
@@ -15,20 +15,20 @@ GRID = (
     *(0.9999, 0.9995, 0.999, 0.998, 0.995, 0.99, 0.985, 0.98, 0.97, 0.96, 0.95, 0.94, 0.92),
     *(0.9, 0.88, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55, 0.5, 0.45, 0.4, 0.3, 0.2, 0.0),
 )
-# Walks down the thresholds start where this many wrong answers would still be acceptable. The first needs few rows; the
-# others are not ended by a single early mistake.
+# Each test sequence goes down the thresholds from where this many wrong answers would still be acceptable. The first
+# needs few rows; the others do not end at a single early mistake.
 FORGIVEN = (0, 2, 8)
 
 
 class Abstention(TypedDict):
     """The confidence above which a classifier answers, and its guarantee, as JSON values.
 
-    threshold: answers have a confidence above it; None: no threshold reaches the target, so it never answers.
-    target_error: the fraction of its answers, in (0, 1), that may be wrong.
+    threshold: answers have a confidence above this; None: no threshold reaches the target, so there are no answers.
+    target_error: the fraction of answers, in (0, 1), that may be wrong.
     certainty: the probability, over samples of calibration rows, that the guarantee holds.
-    rows: calibration rows.
-    coverage: the fraction of these rows that is answered.
-    error, error_bound: the fraction of wrong answers, and its tested upper bound; None without answers.
+    rows: the number of calibration rows.
+    coverage: the fraction of calibration rows that is answered.
+    error, error_bound: the fraction of these answers that is wrong, and its tested upper bound; None without answers.
     """
 
     threshold: float | None
@@ -46,13 +46,14 @@ def fit_abstention(
     target_error: float,
     certainty: float,
 ) -> Abstention:
-    """Return the lowest threshold down to which tests reject an error of answers above `target_error`.
+    """Return the lowest threshold for which tests reject that more than `target_error` of the answers are wrong.
 
-    Each walk goes down `GRID` until a binomial test, at its part of the level 1 - `certainty`, does not reject. With
-    probability `certainty` over samples of rows, at most `target_error` of the answers to new images like them are
-    wrong. It is neglected that the temperature was fitted on the same rows.
+    Each test sequence goes down `GRID` until its binomial test no longer rejects; the sequences share the significance
+    level 1 - `certainty`. With probability `certainty` over samples of calibration rows, at most `target_error` of the
+    answers to new images from the same distribution are wrong. The temperature was fitted on the same rows, which the
+    tests ignore.
     """
-    from scipy.special import bdtr, bdtri  # predictions do without
+    from scipy.special import bdtr, bdtri  # imported here, as prediction does not need scipy
 
     level = (1 - certainty) / len(FORGIVEN)
     answered = confidence > np.array(GRID)[:, None]
@@ -75,7 +76,7 @@ def fit_abstention(
 
 
 def _last_of_run(refuted: Bool[np.ndarray, " t"], begun: Bool[np.ndarray, " t"]) -> int:
-    """Return the last index of the run of `refuted` that starts where it has first `begun`; -1 without one."""
+    """Return the last index of the run of True in `refuted` from the first True of `begun` on; -1 without a run."""
     first = int(begun.argmax()) if begun.any() else len(begun)
     ends = np.flatnonzero(~refuted[first:])
     last = (first + int(ends[0]) if len(ends) else len(refuted)) - 1

@@ -1,4 +1,4 @@
-"""95 % bootstrap intervals of functions of sample means, all from the same resamples."""
+"""95 % bootstrap intervals of statistics, all from the same resamples."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from jaxtyping import Float
 from glasshead.seeds import generator
 
 INTERVAL = (0.025, 0.975)
-# With Z ~ N(0, 1) for the gap of a calibrated bin, E|Z| is 1 + √2 times what resampling adds to it.
+# The gap of a calibrated bin is Z ~ N(0, 1), up to scale; E|Z| is 1 + √2 times what resampling adds to |Z| on average.
 NULL_BIAS = 1 + np.sqrt(2)
-CHUNK_CELLS = 4_000_000  # counts held at once: 32 MB, whatever the number of rows
+CHUNK_CELLS = 4_000_000  # counts in memory at once: 32 MB, whatever the number of rows
 
 
 @dataclass(frozen=True)
 class Statistic:
-    """A statistic written as `combine(terms.mean(axis=0))`: a resample only reweighs the mean.
+    """A statistic of the form `combine(terms.mean(axis=0))`: a resample only changes the weights of the mean.
 
-    `combine` maps means `(r, f)` to values `(r,)`, NaN where undefined. `biased` marks
-    statistics in [0, 1] that grow with sampling noise, such as ECE; their intervals are corrected.
+    `combine` maps the means of r resamples, `(r, f)`, to values `(r,)`, NaN where undefined. `biased` marks statistics
+    in [0, 1] that grow with sampling noise, such as ECE; their intervals are corrected.
     """
 
     terms: Float[np.ndarray, "n f"]
@@ -38,7 +38,7 @@ class Statistic:
         return _defined(self.combine(self.terms.mean(axis=0, keepdims=True)))
 
     def resampled(self, counts: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
-        """Return the statistic of resamples that hold each row so many times."""
+        """Return the statistic of r resamples; `counts` says how often each holds each row."""
         return self.combine(counts @ self.terms / len(self))
 
 
@@ -46,7 +46,7 @@ class Statistic:
 class CountStatistic:
     """A statistic of `n` rows that is not a function of means, such as one of ranks.
 
-    `measure` maps how often each row counts, `(r, n)`, to values `(r,)`, NaN where undefined.
+    `measure` maps the counts of each row in r resamples, `(r, n)`, to values `(r,)`, NaN where undefined.
     """
 
     n: int
@@ -62,7 +62,7 @@ class CountStatistic:
         return _defined(self.measure(np.ones((1, self.n)))) if self.n else None
 
     def resampled(self, counts: Float[np.ndarray, "r n"]) -> Float[np.ndarray, " r"]:
-        """Return the statistic of resamples that hold each row so many times."""
+        """Return the statistic of r resamples; `counts` says how often each holds each row."""
         return self.measure(counts)
 
 
@@ -94,7 +94,7 @@ def mean_of(values: Float[np.ndarray, " n"]) -> Statistic:
 
 
 def ratio_of(above: Float[np.ndarray, " n"], below: Float[np.ndarray, " n"]) -> Statistic:
-    """Return the mean of `above` over the mean of `below` as a statistic, undefined where that is not above 0."""
+    """Return the mean of `above` over the mean of `below` as a statistic, undefined where the latter is not above 0."""
     return Statistic(np.stack([above, below], axis=1).astype(float), _ratio)
 
 
@@ -111,7 +111,7 @@ def _ratio(means: Float[np.ndarray, "... 2"]) -> Float[np.ndarray, "..."]:
 
 
 def averaged(statistics: Sequence[AnyStatistic]) -> AnyStatistic:
-    """Return the mean of statistics of the same rows, undefined if one of them is."""
+    """Return the mean of several statistics of the same rows; it is undefined if any of them is undefined."""
     if len(statistics) == 1:
         return statistics[0]
     biased = any(statistic.biased for statistic in statistics)
@@ -128,17 +128,17 @@ def bootstrap_intervals(
 ) -> dict[str, Estimate]:
     """Return each statistic with its 95 % interval.
 
-    Percentile intervals (Efron 1979). Where the statistic is biased, resamples sit above the value v
-    by their own bias b, and v above the truth by something between 0, where gaps are wide, and
-    `NULL_BIAS` b, where all is noise: [v - `NULL_BIAS` b - h, v + h] in [0, 1], with h from the mean
-    of the resamples to their 97.5 % quantile. None below two rows, or where over 5 % of the
-    resamples are undefined: no tail is left to read.
+    Percentile intervals (Efron 1979). A biased statistic, such as ECE, is corrected: resamples lie above the value v by
+    a bias b on average. In turn v lies above the true value by a bias between 0 (if gaps are wide) and `NULL_BIAS` b
+    (if all gaps are noise). The interval is therefore [v - `NULL_BIAS` b - h, v + h], clipped to [0, 1], where h is the
+    distance from the mean of the resamples to their 97.5 % quantile. The ends are None for fewer than two rows, or if
+    over 5 % of the resamples are undefined, as the tails are then unknown.
 
     Raises ValueError unless all statistics describe the same rows.
     """
     sizes = {len(statistic) for statistic in statistics.values()}
     if len(sizes) > 1:
-        raise ValueError(f"statistics of one bootstrap must describe the same rows, not {sizes}")
+        raise ValueError(f"Statistics of one bootstrap must describe the same rows, not {sizes}")
     draws: dict[str, list[np.ndarray]] = {name: [] for name in statistics}
     n = max(sizes, default=0)
     for counts in _resample_counts(n, n_resamples, seed):
@@ -151,7 +151,7 @@ def bootstrap_intervals(
 
 
 def _resample_counts(n: int, n_resamples: int, seed: int) -> Iterator[Float[np.ndarray, "r n"]]:
-    """Yield how often each row is in each resample, in chunks of resamples; none below two rows."""
+    """Yield how often each row is in each resample, in chunks of resamples; nothing for fewer than two rows."""
     if n < 2:
         return
     rng = generator(seed, "bootstrap")

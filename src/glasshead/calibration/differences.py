@@ -1,4 +1,4 @@
-"""Differences of a fraction between groups and the rest, within strata."""
+"""Differences between the fraction of hits in a group and in all other groups, within strata."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ class GroupCounts:
 
     Attributes:
         size: the number of groups.
-        group, stratum: of the pair, numbered from 0.
+        group, stratum: the group and the stratum of each pair, numbered from 0.
         n1, y1: rows and hits of the group in the stratum.
-        n0, y0: those of the rest in it.
+        n0, y0: rows and hits of the other groups in the stratum.
     """
 
     size: int
@@ -28,7 +28,7 @@ class GroupCounts:
 
     def by_group(self, numbers: Float[np.ndarray, " pairs"]) -> Float[np.ndarray, " groups"]:
         """Return the sum over the pairs of each group."""
-        return np.bincount(self.group, numbers, self.size).astype(float)  # int where no pairs
+        return np.bincount(self.group, numbers, self.size).astype(float)  # int without pairs
 
 
 def count_groups(
@@ -53,11 +53,12 @@ def count_groups(
 def stratified_differences(
     counts: GroupCounts, comparisons: int = 1
 ) -> Float[np.ndarray, "3 groups"]:
-    """Return each group's fraction of hits minus that of the rest, in [-1, 1], with its 95 % interval.
+    """Return each group's fraction of hits minus that of the other groups, in [-1, 1], with its 95 % interval.
 
-    Mantel–Haenszel: differences within strata, weighed by n1 n0 / (n1 + n0). Interval: Klingenberg 2014, Statistics in
-    Medicine 33:2968; of several `comparisons`, each at 1 - 0.05 / comparisons, so that all hold at once with 95 %
-    (Bonferroni). NaN for a group that shares no stratum with others.
+    Rows of the result: difference, low, high. The difference is the Mantel–Haenszel mean of the differences within
+    strata, weighted by n1 n0 / (n1 + n0). Interval: Klingenberg 2014, Statistics in Medicine 33:2968. For several
+    `comparisons`, each interval is at 1 - 0.05 / comparisons, so that all hold simultaneously with 95 % (Bonferroni).
+    NaN for a group that shares no stratum with other groups.
     """
     n1, y1, n0, y0 = counts.n1, counts.y1, counts.n0, counts.y0
     n = n1 + n0

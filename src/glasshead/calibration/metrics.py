@@ -1,8 +1,8 @@
-"""Metrics of accuracy and calibration, of probabilities `(n, k)` and integer labels `(n,)`.
+"""Metrics of accuracy and calibration, from probabilities `(n, k)` and integer labels `(n,)`.
 
-Each returns a `Statistic`, ready to bootstrap: `.value` is the number. Arguments are probabilities
-whose rows sum to 1 unless said otherwise; anything else raises ValueError. Bins of confidence are
-[a, b), the last closed at 1.
+Each metric is a function that returns a `Statistic`, ready to bootstrap; `.value` is the number. Arguments are
+probabilities whose rows sum to 1, unless a docstring says logits; anything else raises ValueError. Bins of confidence
+are [a, b); the last bin includes 1.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Probabilities = Float[np.ndarray, "n k"]
 Labels = Int[np.ndarray, " n"]
 
 N_BINS = 15
-MIN_CLASS_ROWS = 2  # with fewer, a class-wise rate can only be 0, 1 or nothing: undefined
+MIN_CLASS_ROWS = 2  # with fewer rows, a rate of the class can only be 0, 1 or undefined
 
 
 def accuracy(probabilities: Probabilities, labels: Labels) -> Statistic:
@@ -48,7 +48,7 @@ def macro_f1(probabilities: Probabilities, labels: Labels) -> Statistic:
 
 
 def nll(logits: Float[np.ndarray, "n k"], labels: Labels) -> Statistic:
-    """Mean negative log-likelihood in nats, never infinite: from LOGITS over their temperature."""
+    """Mean negative log-likelihood in nats. Takes LOGITS, divided by the temperature, and is never infinite."""
     return mean_of(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels])
 
 
@@ -69,7 +69,7 @@ def ece(probabilities: Probabilities, labels: Labels, n_bins: int = N_BINS) -> S
 def ece_equal_mass(probabilities: Probabilities, labels: Labels, n_bins: int = N_BINS) -> Statistic:
     """ECE in [0, 1] over bins of about equally many rows. Nixon et al. 2019, arXiv:1904.01685.
 
-    Rows of one confidence share a bin, so ties can merge bins. Resamples keep the sample's bins.
+    Rows of equal confidence share a bin, so ties can merge bins. Resamples use the bins of the original sample.
     """
     confidence = probabilities.max(axis=1)
     edges = np.unique(np.quantile(confidence, np.linspace(0, 1, n_bins + 1)))
@@ -80,9 +80,9 @@ def ece_equal_mass(probabilities: Probabilities, labels: Labels, n_bins: int = N
 def ece_debiased(probabilities: Probabilities, labels: Labels, n_bins: int = N_BINS) -> Statistic:
     """ECE in [0, 1] less the part that sampling noise adds to it, floored at 0.
 
-    The L1 estimator of Kumar et al. 2019, arXiv:1909.10155: with the accuracy of a bin perturbed by
-    N(0, s²), s² = accuracy (1 - accuracy) / rows, its gap g grows on average to E|N(g, s²)|; that
-    growth is taken off. In closed form, the mean of a folded normal, where the paper samples.
+    The L1 estimator of Kumar et al. 2019, arXiv:1909.10155. Noise N(0, s²) in a bin's accuracy, with s² = accuracy (1 -
+    accuracy) / rows, enlarges the bin's gap g to E|N(g, s²)| on average; this increase is subtracted. It is computed in
+    closed form, as the mean of a folded normal distribution; the paper samples it.
     """
     confidence, n = probabilities.max(axis=1), len(probabilities)
     columns = np.stack([np.ones(n), _hits(probabilities, labels), confidence], axis=1)
@@ -101,7 +101,7 @@ def ece_debiased(probabilities: Probabilities, labels: Labels, n_bins: int = N_B
 
 
 def ece_classwise(probabilities: Probabilities, labels: Labels, n_bins: int = N_BINS) -> Statistic:
-    """Mean over classes of the ECE of a class's own probability, in [0, 1].
+    """Class-wise ECE in [0, 1]: the mean over classes of the ECE of the class's probability.
 
     Kull et al. 2019, arXiv:1910.12656. Undefined if a class has fewer than two rows.
     """
@@ -127,9 +127,9 @@ def ece_consistency(
     seed: int = 0,
     quantile: float = 0.95,
 ) -> float:
-    """Return the `quantile` of the ECE of a perfectly calibrated classifier with these confidences.
+    """Return the `quantile` of the ECE that a perfectly calibrated classifier with these confidences would have.
 
-    The correctness of each of the n rows is sampled as Bernoulli(confidence). Bröcker & Smith 2007,
+    Whether each of the n rows is classified correctly is sampled as Bernoulli(confidence). Bröcker & Smith 2007,
     doi:10.1175/WAF993.1.
     """
     confidence, rng = probabilities.max(axis=1), generator(seed, "consistency")
@@ -158,7 +158,7 @@ class ReliabilityCurve:
 def reliability_curve(
     probabilities: Probabilities, labels: Labels, n_bins: int = N_BINS
 ) -> ReliabilityCurve:
-    """Return the bins that `ece` compares."""
+    """Return the reliability curve over the bins of `ece`."""
     confidence, n = probabilities.max(axis=1), len(probabilities)
     columns = np.stack([np.ones(n), confidence, _hits(probabilities, labels)], axis=1)
     sums = _in_bins(columns, confidence, equal_width_edges(n_bins)).sum(axis=0).reshape(n_bins, 3)
@@ -175,9 +175,9 @@ def _check(probabilities: np.ndarray, labels: np.ndarray) -> None:
     n, k = probabilities.shape
     sums = probabilities.sum(axis=1)
     if not (probabilities.min(initial=0) >= 0 and np.allclose(sums, 1, atol=1e-4)):
-        raise ValueError("probabilities must be non-negative and sum to 1 by row; logits do not")
+        raise ValueError("Each row of probabilities must be at least 0 and sum to 1. Pass no logits.")
     if labels.shape != (n,) or not ((labels >= 0) & (labels < k)).all():
-        raise ValueError(f"labels must be {n} integers in [0, {k})")
+        raise ValueError(f"Labels must be {n} integers in [0, {k}).")
 
 
 def _hits(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -188,7 +188,7 @@ def _hits(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _in_bins(columns: np.ndarray, values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Return `(n, bins * c)`: each row's `columns (n, c)` in the place of its value's bin, else 0."""
+    """Return `(n, bins * c)`: each row's `columns (n, c)` at the bin of its value, 0 in all other bins."""
     n, c = columns.shape
     n_bins = max(len(edges) - 1, 1)
     placed = np.zeros((n, n_bins, c))

@@ -8,12 +8,13 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class CalibrateParams(BaseModel, extra="forbid", frozen=True):
-    """What to do if no temperature is best, and how rarely answers may be wrong.
+    """What to do if the NLL has no minimum at a finite temperature, and how many answers may be wrong.
 
     Attributes:
-        without_optimum: if no temperature is best, for instance as every row is right, `keep` T = 1 with a warning, or
-            `fail`.
-        target_error: the fraction of answers that may be wrong; predictions abstain where it cannot be ensured.
+        without_optimum: if no temperature minimises the NLL, for instance because every row is classified correctly,
+            `keep` T = 1 with a warning, or `fail`.
+        target_error: the fraction of answers that may be wrong; the classifier abstains from predictions for which this
+            cannot be ensured.
         certainty: the probability with which `target_error` must hold.
     """
 
@@ -23,7 +24,7 @@ class CalibrateParams(BaseModel, extra="forbid", frozen=True):
 
 
 class EvaluateParams(BaseModel, extra="forbid", frozen=True):
-    """The gate (0 switches it off), bins, resamples, and the size of the figure of confused pairs."""
+    """Settings of `evaluate`: the accuracy gate, bins, resamples, and the size of a figure."""
 
     minimum_accuracy: Fraction = 0.65
     n_bins: PositiveInt = 15

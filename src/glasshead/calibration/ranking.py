@@ -1,4 +1,4 @@
-"""How well scores `(n,)` separate positive from negative rows: statistics of their order and gap.
+"""How well scores `(n,)` separate positive from negative rows: by their ranks and by the gap of their means.
 
 Each function returns a statistic ready to bootstrap, undefined for fewer than two positive or negative rows.
 """
@@ -13,12 +13,12 @@ from glasshead.calibration.metrics import MIN_CLASS_ROWS
 
 Scores = Float[np.ndarray, " n"]
 Positives = Bool[np.ndarray, " n"]
-# counts of positive and of negative rows, (r, g) each, by group of equal scores, the highest first, to values (r,)
+# Maps the numbers of positive and of negative rows with each distinct score, the highest first, (r, g) each, to (r,).
 Combine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def auroc(scores: Scores, positives: Positives) -> CountStatistic:
-    """Area under the ROC curve in [0, 1]: how often a positive row scores above a negative one; ties count half.
+    """Area under the ROC curve in [0, 1]: P(positive row scores above negative row); ties count one half.
 
     Hanley & McNeil 1982, doi:10.1148/radiology.143.1.7063747.
     """
@@ -46,10 +46,10 @@ def average_precision(scores: Scores, positives: Positives) -> CountStatistic:
 
 
 def mean_gap(scores: Scores, positives: Positives) -> Statistic:
-    """Mean score of positive rows minus that of negative rows, in the scores' unit."""
+    """Mean score of the positive rows minus mean score of the negative rows, in the scores' unit."""
     mine = positives.astype(float)
     terms = np.stack([mine * scores, mine, (1 - mine) * scores, 1 - mine], axis=1)
-    one_row = 1 / max(len(scores), 1)  # row, as a fraction
+    one_row = 1 / max(len(scores), 1)  # the fraction of all rows that one row is
 
     def gap(means: np.ndarray) -> np.ndarray:
         high, fraction, low, rest = np.moveaxis(means, -1, 0)

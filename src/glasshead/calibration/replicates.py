@@ -12,10 +12,10 @@ LEVEL = 0.95
 
 
 def mean_over_runs(values: Sequence[float]) -> Estimate:
-    """Return the mean with its 95 % Student t interval; no interval below two runs.
+    """Return the mean with its 95 % Student t interval; no interval for fewer than two runs.
 
-    Student 1908, doi:10.2307/2331554: exact for normal values. Bounds are not clipped: for fractions, a bound beyond
-    0 or 1 shows that there are too few runs.
+    Student 1908, doi:10.2307/2331554: exact for normally distributed values. The interval is not clipped: for
+    fractions, an end below 0 or above 1 shows that there are too few runs.
     """
     n, mean = len(values), float(np.mean(values))
     if n < 2:
@@ -27,8 +27,8 @@ def mean_over_runs(values: Sequence[float]) -> Estimate:
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
     """Return the mean of `values` minus `reference`, run by run, with its 95 % t interval.
 
-    Pairing by seed removes the luck that both runs share; without any, the interval holds all the same. Raises
-    ValueError if the runs cannot be paired.
+    Pairing by seed removes the random variation that both runs share. The interval is valid even if they share none.
+    Raises ValueError unless both have the same number of runs.
     """
     return mean_over_runs([value - other for value, other in zip(values, reference, strict=True)])
 
@@ -46,8 +46,9 @@ def compare_accuracies(
 ) -> dict[str, Any]:
     """Return the columns of a comparison of accuracies of several runs.
 
-    seeds, the number of runs; accuracy, low, high: their mean and its interval; difference, difference_low,
-    difference_high: to the runs of `reference`, paired in order; verdict. Without a reference, the last four are null.
+    Columns: seeds, the number of runs; accuracy, low, high: mean over runs and its interval; difference,
+    difference_low, difference_high: mean difference to the runs of `reference`, paired in order, and its interval;
+    verdict. Without a reference, the last four are null.
     """
     accuracy = mean_over_runs(values)
     columns = {"seeds": accuracy.n} | accuracy.columns("accuracy", "")

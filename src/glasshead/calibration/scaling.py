@@ -27,8 +27,8 @@ def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
     missing = sorted(set(exclusive) - set(rows["label"]))
     if missing:
         raise SplitError(
-            f"the calibration split ({len(rows)} rows) has no image of class {', '.join(missing)}; "
-            "add images of it or raise preprocess.calibration_fraction"
+            f"The calibration split ({len(rows)} rows) has no image of class {', '.join(missing)}. Add images of "
+            "this class or raise preprocess.calibration_fraction, and run the preprocess pipeline again."
         )
     return rows
 
@@ -36,10 +36,10 @@ def select_calibration(logits: pd.DataFrame) -> pd.DataFrame:
 def fit_temperatures(
     calibration_logits: pd.DataFrame, parameters: CalibrateParams
 ) -> dict[str, float]:
-    """Return T of the classifier as `final` and T of each subtask; for a sigmoid output, T of each class.
+    """Return the temperature T of the classifier as `final`, and of each subtask; for a sigmoid output, of each class.
 
-    If no temperature is best, T = 1 is kept with a warning. With `without_optimum: fail`, this is a CalibrationError
-    for the classifier.
+    If no temperature minimises the NLL, T = 1 is kept with a warning. With `without_optimum: fail`, the classifier's
+    own temperature raises CalibrationError instead.
     """
     strict = {FINAL} if parameters.without_optimum == "fail" else set()
     return {
@@ -51,7 +51,7 @@ def fit_temperatures(
 def score_logits(
     logits: pd.DataFrame, parameters: CalibrateParams, n_bins: int
 ) -> dict[str, float | None]:
-    """Return accuracy, nll and ece of test rows at the temperature that the calibration rows give.
+    """Return accuracy, nll and ece of test rows at the temperature fitted on the calibration rows.
 
     Raises SplitError where either split lacks rows.
     """
@@ -67,10 +67,10 @@ def _temperature(name: str, head: Head, strict: bool) -> float:
     except CalibrationError as error:
         if strict:
             raise CalibrationError(
-                f"The classifier has no best temperature: {error}, "
-                "or set calibrate.without_optimum to keep to continue with T = 1."
+                f"The classifier has no optimal temperature: {error}. Or set calibrate.without_optimum to keep: "
+                "the run then continues with T = 1."
             ) from error
-        logger.warning("%r keeps T = 1, as no temperature is best: %s", name, error)
+        logger.warning("%r keeps T = 1, as no temperature is optimal: %s", name, error)
         return 1.0
     change = f"calibration NLL {fit.nll_before:.3f} -> {fit.nll_after:.3f} on {fit.n} rows"
     logger.info("Temperature of %r: %.3f, %s", name, fit.temperature, change)

@@ -51,7 +51,7 @@ def sigmoid_statistics(
 ) -> Statistics:
     """Return the statistics of each class as `<class>/<metric>`, and their means over classes as `<metric>`.
 
-    A single class has only the latter. `gap` is in units of the raw logit.
+    If there is only one class, only the means are returned. `gap` is in units of the raw logit.
     """
     by_class = {
         name: _yes_or_no_statistics(head, temperatures[name], n_bins)
@@ -69,10 +69,9 @@ def sigmoid_statistics(
 
 
 def abstention_statistics(test: pd.DataFrame, abstention: Abstention) -> Statistics:
-    """Return the fraction of test images that are answered, and that of the answers that is wrong.
+    """Return coverage, the fraction of test images answered, and selective risk, the fraction of answers that is wrong.
 
-    Both are in [0, 1]; the latter is undefined if none is answered. Geifman & El-Yaniv 2017, arXiv:1705.08500, call
-    them coverage and selective risk.
+    Both are in [0, 1]; selective risk is undefined if no image is answered. Geifman & El-Yaniv 2017, arXiv:1705.08500.
     """
     threshold = abstention["threshold"]
     answered = (test["confidence"] > (1 if threshold is None else threshold)).to_numpy(float)
@@ -83,7 +82,7 @@ def abstention_statistics(test: pd.DataFrame, abstention: Abstention) -> Statist
 def baseline_statistics(test: pd.DataFrame, baselines: pd.DataFrame) -> Statistics:
     """Return the accuracy of each baseline; columns `<name>/<seed>` are averaged over their seeds.
 
-    The interval of an average covers other test rows, not other seeds.
+    The interval of such an average covers the variation over test rows, not over seeds.
     """
     predicted = baselines.set_index("image_id")
     hits = defaultdict(list)
@@ -97,7 +96,7 @@ def baseline_statistics(test: pd.DataFrame, baselines: pd.DataFrame) -> Statisti
 def calibrated_of(head: Head) -> Float[np.ndarray, "n k"]:
     """Return the calibrated probabilities; ValueError if the head's table was not calibrated."""
     if head.calibrated is None:
-        raise ValueError("this table holds logits alone: apply the temperatures first")
+        raise ValueError("This table holds only logits. Call apply_temperatures on it first.")
     return head.calibrated
 
 

@@ -1,9 +1,9 @@
 """The tables of logits and of calibrated probabilities: their columns, read as arrays.
 
 A softmax output has the columns `logit/<class>` and `label`, and for each subtask of a bottleneck
-`concept_logit/<subtask>/<value>` and `target/<subtask>`. A sigmoid output, which may give an image several labels, has
-`logit/<class>` and `label/<class>`, 1 with the label and 0 without. Calibration adds `probability/<class>` and
-`concept/<subtask>/<value>`.
+`concept_logit/<subtask>/<value>` and `target/<subtask>`. A sigmoid output (an image may have several labels) has
+`logit/<class>` and `label/<class>`, which is 1 for an image with the label, else 0. Calibration adds
+`probability/<class>` and `concept/<subtask>/<value>`.
 """
 
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ YES_NO = ("no", "yes")
 
 @dataclass(frozen=True)
 class Head:
-    """One softmax over `classes` and the index of the true class, of `n` rows.
+    """The logits of one softmax over `classes`, and the index of the true class, for `n` rows.
 
-    `calibrated` holds the probabilities at the fitted temperature; None in a table that was not calibrated.
+    `calibrated` holds the probabilities at the fitted temperature; None if the table was not calibrated.
     """
 
     classes: tuple[str, ...]
@@ -34,7 +34,7 @@ class Head:
 
 
 def read_heads(table: pd.DataFrame) -> dict[str, Head]:
-    """Return the classifier as `final` and then each subtask; for a sigmoid output, each class by its name.
+    """Return the head of the classes as `final`, then one for each subtask; for a sigmoid output, one for each class.
 
     A class of a sigmoid output is treated as a softmax over `no`, with logit 0, and `yes`.
     """
@@ -57,12 +57,12 @@ def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> 
 
     A sigmoid output has `label/<class>` instead of `predicted` and `confidence`.
 
-    Raises ArtifactError if `temperatures` belong to other heads than those of `logits`.
+    Raises ArtifactError unless `temperatures` and `logits` have the same heads.
     """
     heads = read_heads(logits)
     if set(heads) != set(temperatures):
         raise ArtifactError(
-            "The temperatures are of another training than the logits. Run the calibrate pipeline again."
+            "The temperatures and the logits come from different trainings. Run the calibrate pipeline again."
         )
     labels = [LABEL + name for name in class_columns(logits, LABEL)]
     columns: dict[str, object] = {}
@@ -81,26 +81,28 @@ def apply_temperatures(logits: pd.DataFrame, temperatures: dict[str, float]) -> 
 
 
 def table_of_test(logits: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the test rows with all that is measured on them: labels, targets, logits and calibrated probabilities.
+    """Return the test rows with labels, targets, logits and calibrated probabilities.
 
     Raises:
-        ArtifactError: the tables are of different images.
-        SplitError: there are no test rows.
+        ArtifactError: the two tables hold different images. SplitError: there are no test rows.
     """
     if not predictions["image_id"].equals(logits["image_id"]):
         raise ArtifactError(
-            "The predictions are of other images than the logits. Run the calibrate pipeline again."
+            "The predictions and the logits cover different images. Run the calibrate pipeline again."
         )
     raw = logits[logits.columns.difference(predictions.columns, sort=False)]
     whole = pd.concat([predictions, raw], axis=1)
     test = whole[whole["split"] == "test"].reset_index(drop=True)
     if test.empty:
-        raise SplitError("the test split is empty, so there is nothing to evaluate")
+        raise SplitError(
+            "The test split is empty, so nothing can be evaluated. Use a source with a test split, or run the "
+            "preprocess pipeline again with a larger preprocess.test_fraction."
+        )
     return test
 
 
 def class_columns(table: pd.DataFrame, prefix: str) -> tuple[str, ...]:
-    """Return what follows `prefix` in the names of the columns that start with it, in order."""
+    """Return the names of the columns that start with `prefix`, without this prefix, in order."""
     return tuple(name.removeprefix(prefix) for name in table.columns if name.startswith(prefix))
 
 

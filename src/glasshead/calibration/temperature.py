@@ -8,14 +8,14 @@ from jaxtyping import Float, Int
 
 from glasshead.errors import CalibrationError
 
-Output = Literal["softmax", "sigmoid"]  # one class an image, or several labels
-FINAL = "final"  # the temperature of the classes, beside those of concepts
+Output = Literal["softmax", "sigmoid"]  # one class, or several labels, for each image
+FINAL = "final"  # the key of the classes' temperature; the other keys are concepts
 GRADIENT_TOLERANCE = 1e-6  # nats per unit of log T
 
 
 @dataclass(frozen=True)
 class TemperatureFit:
-    """A fitted temperature and the calibration NLL (nats) at T = 1 and at it, on `n` rows."""
+    """A fitted temperature, with the calibration NLL (nats, over `n` rows) before scaling (T = 1) and after."""
 
     temperature: float
     nll_before: float
@@ -38,17 +38,17 @@ def fit_temperature(
 ) -> TemperatureFit:
     """Return the T > 0 that minimises the NLL of softmax(logits / T), by L-BFGS in float64.
 
-    Takes LOGITS, not probabilities. Raises CalibrationError if no finite positive T is best (every
-    row is right, or logits are no better than chance), if the search does not converge, or if the
-    NLL gets worse.
+    Takes LOGITS, not probabilities. Raises CalibrationError if no finite T > 0 minimises the NLL (every row is
+    classified correctly, or the logits are no better than chance), if the search does not converge, or if it makes the
+    NLL worse.
     """
-    from glasshead.calibration.metrics import nll  # scipy, which predictions do without
+    from glasshead.calibration.metrics import nll  # scipy, not needed to predict
 
     logits = np.asarray(logits, dtype=np.float64)
     _check_optimum_exists(logits, labels)
     temperature, slope = _minimise(logits, labels)
     if not (np.isfinite(temperature) and temperature > 0):
-        raise CalibrationError(f"the search for a temperature ended at {temperature}")
+        raise CalibrationError(f"the search ended at T = {temperature}, which must be above 0")
     if not slope <= GRADIENT_TOLERANCE:
         raise CalibrationError(
             f"the search for T did not converge: slope {slope:.2g} at T = {temperature:.4g}"
@@ -62,7 +62,7 @@ def fit_temperature(
 
 
 def _check_optimum_exists(logits: np.ndarray, labels: np.ndarray) -> None:
-    """Raise CalibrationError unless NLL, convex in 1 / T, has its minimum at a finite 1 / T > 0."""
+    """Raise CalibrationError unless the NLL, which is convex in 1 / T, has its minimum at a finite 1 / T > 0."""
     if not len(labels):
         raise CalibrationError("there are no calibration rows")
     if not np.isfinite(logits).all():
@@ -70,13 +70,13 @@ def _check_optimum_exists(logits: np.ndarray, labels: np.ndarray) -> None:
     own = logits[np.arange(len(labels)), labels]
     if (own - logits.mean(axis=1)).mean() <= 0:
         raise CalibrationError(
-            f"on {len(labels)} calibration rows the logits tell no more than chance, "
-            "so T would grow for ever; train longer, or look at the labels"
+            f"on {len(labels)} calibration rows the logits are no better than chance, "
+            "so the NLL falls as T grows without end. Train longer, or check the labels"
         )
     if (own >= logits.max(axis=1)).all():
         raise CalibrationError(
-            f"all {len(labels)} calibration rows are classified right, so T would shrink to 0; "
-            "use a larger calibration split"
+            f"all {len(labels)} calibration rows are classified right, so the NLL falls as T goes to 0. "
+            "Raise preprocess.calibration_fraction and run the preprocess pipeline again"
         )
 
 
@@ -85,7 +85,7 @@ def _minimise(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     import torch
     from torch.nn.functional import cross_entropy
 
-    # In units of their own spread, so that the search does not depend on the scale of the logits.
+    # Logits are divided by their mean range within a row, so that the search does not depend on their scale.
     scale = float(np.ptp(logits, axis=1).mean())
     scaled, targets = torch.from_numpy(logits / scale), torch.from_numpy(labels.astype(np.int64))
     log_t = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
