@@ -278,6 +278,6 @@ def test_the_seed_decides():
 def test_too_few_coalitions_for_an_error_bar_are_refused():
     given = features(0, 1, 18), features(1, 3, 18), singles(18), torch.tensor([0])
     game = Game(lambda x: x, *given)
-    with pytest.raises(ParameterError, match="need at least 70"):
+    with pytest.raises(ParameterError, match="at least 70"):
         permutation_shapley(game, max_coalitions=69)
     assert permutation_shapley(game, max_coalitions=70).values.shape == (1, 18)

@@ -175,7 +175,7 @@ def _check(probabilities: np.ndarray, labels: np.ndarray) -> None:
     n, k = probabilities.shape
     sums = probabilities.sum(axis=1)
     if not (probabilities.min(initial=0) >= 0 and np.allclose(sums, 1, atol=1e-4)):
-        raise ValueError("Each row of probabilities must be at least 0 and sum to 1. Pass no logits.")
+        raise ValueError("Rows of probabilities must be at least 0 and sum to 1; pass no logits.")
     if labels.shape != (n,) or not ((labels >= 0) & (labels < k)).all():
         raise ValueError(f"Labels must be {n} integers in [0, {k}).")
 

@@ -1,4 +1,4 @@
-"""Similarity of two maps of an image; NaN if one of them is not finite."""
+"""Similarity of two maps of the same image; NaN if either map holds a NaN or an infinity."""
 
 from collections.abc import Callable, Collection, Mapping
 
@@ -12,13 +12,13 @@ from glasshead.explainers.maps import divide, top_fractions, where_finite
 Maps = Float[np.ndarray, "n h w"]
 Comparison = Callable[[Maps, Maps], Float64[np.ndarray, " n"]]
 
-WINDOW = 7  # pixels, side of SSIM's window
+WINDOW = 7  # side of SSIM's window in pixels
 
 
 def rank_correlation(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
-    """Return (n,) Spearman's correlation of the pixels of two maps, in [-1, 1]; ties get their mean rank.
+    """Return (n,) Spearman's rank correlation of the pixels of two maps, in [-1, 1]; tied pixels get their mean rank.
 
-    NaN where a map is constant.
+    NaN where either map is constant.
     """
     ranks = (rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second))
     first_rank, second_rank = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
@@ -27,10 +27,10 @@ def rank_correlation(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
 
 
 def top_overlap(first: Maps, second: Maps, fraction: float = 0.1) -> Float64[np.ndarray, " n"]:
-    """Return (n,) the fraction of their highest pixels that two maps have in common, in [0, 1].
+    """Return (n,) the fraction of the highest pixels that both maps share, in [0, 1].
 
-    `fraction` in (0, 1] of the pixels, at least one, are the highest. Pixels tied at the threshold count in part, as in
-    `top_fractions`; the smaller part is in common.
+    The highest pixels of a map are a `fraction`, in (0, 1], of all its pixels, and at least one. Pixels tied at the
+    threshold count partly, as in `top_fractions`; the maps share the smaller of the two parts.
     """
     count = max(1, round(fraction * first[0].size))
     first_top, second_top = (
@@ -42,9 +42,10 @@ def top_overlap(first: Maps, second: Maps, fraction: float = 0.1) -> Float64[np.
 
 
 def structural_similarity(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
-    """Return (n,) SSIM in [-1, 1] of two maps, each scaled to at most 1 in size. Wang et al. 2004.
+    """Return (n,) SSIM in [-1, 1] of two maps, each divided by its largest magnitude. Wang et al. 2004.
 
-    The mean over uniform windows of 7 x 7 pixels around each pixel, maps mirrored at their edges; K1 = 0.01, K2 = 0.03.
+    SSIM is averaged over a uniform window of 7 x 7 pixels around each pixel; maps are mirrored at their edges. K1 =
+    0.01, K2 = 0.03.
     """
     x, y = (_scaled(maps) for maps in (first, second))
     mean_x, mean_y = _window_mean(x), _window_mean(y)
@@ -61,7 +62,7 @@ def mean_agreement(
 ) -> dict[str, Float64[np.ndarray, " n"]]:
     """Return (n,) the mean similarity of each method's maps to those of the other methods in `among`.
 
-    Undefined comparisons do not count; NaN if all are undefined.
+    Comparisons that give NaN are left out of the mean; the mean is NaN if all are.
     """
     pairs = {frozenset((name, other)) for name in maps for other in among if other != name}
     compared = {pair: compare(*(maps[name] for name in sorted(pair))) for pair in pairs}

@@ -1,4 +1,4 @@
-"""Maps from the attention of CLIP's vision transformer, followed from the patches to the class token."""
+"""Maps from the attention of CLIP's vision transformer, traced from the patches to the class token."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,12 +23,12 @@ from glasshead.explainers.passes import Budget, Images, Targets
 def attention_rollout(
     classifier: nn.Module, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
-    """Return attention rollout (n, h, w), at least 0: the fraction of each patch in the class token.
+    """Return attention rollout (n, h, w), at least 0: how much each patch contributes to the class token.
 
-    It is the product of all layers' attention, averaged over heads and with the identity for the residual path, and is
-    the same for all targets. Abnar & Zuidema 2020, arXiv:2005.00928.
+    Rollout is the product over layers of the attention matrices, averaged over heads, with the identity added for the
+    residual connection. It does not depend on the target. Abnar & Zuidema 2020, arXiv:2005.00928.
 
-    Raises ExplanationError if the classifier has no such transformer.
+    Raises ExplanationError unless the classifier has a vision transformer with a class token.
     """
 
     @torch.no_grad()
@@ -46,10 +46,10 @@ def gradient_weighted_attention(
 ) -> Explanation:
     """Return relevance (n, h, w), at least 0, of patches for the target logit. Chefer et al. 2021, arXiv:2103.15679.
 
-    Starting from the identity, each layer adds its relevance: attention times its gradient, cut at 0 and averaged over
-    heads.
+    Relevance starts as the identity matrix. Each layer multiplies its attention by the gradient with respect to it,
+    sets negative values to 0, averages over heads, and adds the product with the relevance so far.
 
-    Raises ExplanationError if the classifier has no such transformer.
+    Raises ExplanationError unless the classifier has a vision transformer with a class token.
     """
 
     def relevance(batch: Tensor, target: Tensor, seen: list[Tensor]) -> Tensor:
@@ -64,9 +64,10 @@ def gradient_weighted_attention(
 
 @contextmanager
 def attention_weights(layers: Sequence[Any]) -> Iterator[list[Tensor]]:
-    """Yield a list that each pass fills with the attention (b, heads, t, t) of `layers`.
+    """Yield a list that each forward pass fills with the attention weights (b, heads, t, t) of `layers`.
 
-    Meanwhile attention is computed without fused kernels, which do not keep it; logits differ only by rounding.
+    Inside this context, attention is computed without fused kernels, which do not return the weights; logits differ
+    only by rounding.
     """
     attentions = [layer.self_attn for layer in layers]
     for attention in attentions:
@@ -86,7 +87,7 @@ def _follow(
     targets: Tensor,
     budget: Budget,
 ) -> Explanation:
-    """Return maps of the patches' relevance for the class token; `relevance` gives that of tokens (b, t, t)."""
+    """Return maps of the patches' relevance for the class token; `relevance` is for all token pairs, (b, t, t)."""
     layers = transformer_layers(classifier)
 
     def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b side side"]:

@@ -1,4 +1,4 @@
-"""What explanations return: a value for each part of the input, and a check if values must add up."""
+"""What explanation methods return: a value for each part of the input and, where values must add up, a check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from jaxtyping import Float, Float64, Int
 class Explanation:
     """How much each part of the input matters, image by image.
 
-    values: (n, ...) a map (n, h, w), or one value a pixel and channel (n, 3, h, w), such as a gradient.
+    values: one value for each pixel, (n, h, w), or for each pixel and channel, (n, 3, h, w), such as a gradient.
     """
 
     values: Float[np.ndarray, "n ..."]
 
     @property
     def maps(self) -> Float[np.ndarray, "n h w"]:
-        """Return one value for each pixel; for channels, the largest magnitude (Simonyan et al. 2013)."""
+        """Return one value for each pixel: of several channels, the largest magnitude (Simonyan et al. 2013)."""
         maps: Float[np.ndarray, "n h w"] = self.values
         return np.abs(maps).max(axis=1) if self.values.ndim == 4 else maps
 
@@ -28,8 +28,8 @@ class Attribution(Explanation):
     """Contributions that must add up to `output - base`, image by image.
 
     values: (n, ...) signed contribution of each part of the input, in the unit of the output.
-    base: (n,) the output without knowledge of the image: on the background average or a baseline image.
-    output: (n,) the explained output; both come from plain forward passes, not from `values`.
+    base: (n,) the output for no information: the mean over background rows, or the output on a baseline image.
+    output: (n,) the explained output. `base` and `output` come from plain forward passes, not from `values`.
     """
 
     base: Float[np.ndarray, " n"]
@@ -43,7 +43,7 @@ class Attribution(Explanation):
 
     @property
     def gap(self) -> Float64[np.ndarray, " n"]:
-        """Return (n,) |sum of values + base - output|, at least 0, in the output's unit; 0 is complete."""
+        """Return (n,) |sum of values + base - output|, at least 0, in the output's unit; 0 if values add up."""
         total = self.values.reshape(len(self.values), -1).sum(axis=1, dtype=np.float64)
         gap: Float64[np.ndarray, " n"] = np.abs(total + self.base - self.output)
         return gap
@@ -52,9 +52,10 @@ class Attribution(Explanation):
 def explanation_of(
     attributions: Mapping[str, np.ndarray], method: str, rows: Int[np.ndarray, " r"]
 ) -> Explanation:
-    """Return the stored explanation by `method` of the images in `rows`, all of which it explained.
+    """Return the stored explanation by `method` for the images in `rows`; the method must have explained all of them.
 
-    `attributions` holds `<method>` (m, ...), `<method>/rows` (m,) ascending, and `/base` and `/output` (m,) or neither.
+    `attributions` holds `<method>` (m, ...) and `<method>/rows` (m,), ascending. If values must add up, it also holds
+    `<method>/base` and `<method>/output` (m,).
     """
     stored_rows = np.searchsorted(attributions[f"{method}/rows"], rows)
     values = attributions[method][stored_rows]

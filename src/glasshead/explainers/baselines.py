@@ -1,4 +1,4 @@
-"""Baselines: maps that ignore the classifier, which a method must beat."""
+"""Baselines: maps that ignore the classifier. A useful explanation method must beat them."""
 
 import hashlib
 
@@ -16,7 +16,7 @@ LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 def centre_gaussian(
     classifier: Model, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
-    """Return the same map (n, h, w) for all images: a Gaussian in the centre, a quarter of the side wide."""
+    """Return the same map (n, h, w) for all images: a Gaussian at the centre, its deviation a quarter of each side."""
     n, _, h, w = images.shape
     y, x = (np.arange(side) - (side - 1) / 2 for side in (h, w))
     bump = np.exp(-((y[:, None] / (h / 4)) ** 2 + (x / (w / 4)) ** 2) / 2)
@@ -34,7 +34,7 @@ def edge_detector(
 
 
 def random_map(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
-    """Return uniform noise (n, h, w) in [0, 1) that depends on `seed` and the image only."""
+    """Return uniform noise (n, h, w) in [0, 1) that depends only on the budget's `seed` and on the image."""
     names = [hashlib.sha256(image.tobytes()).hexdigest() for image in images.cpu().numpy()]
     draws = [generator(budget.seed, "explain", "random", name) for name in names]
     return Explanation(

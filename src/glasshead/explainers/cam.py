@@ -1,4 +1,4 @@
-"""Class activation maps: where the features that raise the target logit are."""
+"""Class activation maps: where in the image the features are that raise the target logit."""
 
 import torch
 from jaxtyping import Float
@@ -19,12 +19,12 @@ from glasshead.explainers.passes import Budget, Images, Targets
 def grad_cam(
     classifier: nn.Module, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
-    """Return Grad-CAM (n, h, w), at least 0, of the layer the classifier names. Selvaraju et al. 2017.
+    """Return Grad-CAM (n, h, w), at least 0, at the layer that `cam_layer` returns. Selvaraju et al. 2017.
 
-    Features (c, rows, columns) are weighted by their mean gradient, summed, cut at 0, and enlarged bilinearly.
-    arXiv:1610.02391.
+    Each feature channel is weighted by its mean gradient; channels are summed, negative values set to 0, and the map is
+    enlarged bilinearly. arXiv:1610.02391.
 
-    Raises ExplanationError if the classifier has no convolutional map.
+    Raises ExplanationError if the classifier has no convolutional feature map.
     """
     layer = cam_layer(classifier)
 
@@ -42,10 +42,11 @@ def patch_grad_cam(
 ) -> Explanation:
     """Return Grad-CAM (n, h, w), at least 0, of a CLIP vision transformer's patch tokens.
 
-    The features are the normalised tokens that the last layer's attention reads; patches do not matter after it. The
-    class token is dropped, and patches replace the places of a convolutional map.
+    The features are the layer-normalised tokens that the last layer's attention reads: after this layer, patch tokens
+    no longer affect the output. Patch tokens take the role of a convolutional map's positions; the class token is left
+    out.
 
-    Raises ExplanationError if the classifier has no such transformer.
+    Raises ExplanationError unless the classifier has a vision transformer with a class token.
     """
     norm = transformer_layers(classifier)[-1].layer_norm1
 

@@ -1,7 +1,8 @@
-"""Coalitions of players and their worth: the game behind Shapley values.
+"""Coalitions of Shapley players and their worth: the cooperative game behind Shapley values.
 
 The worth of a coalition S is v(S) = mean over background rows of f(x on S, background elsewhere), as in Lundberg & Lee
-2017, arXiv:1705.07874 (interventional). A player is a group of columns, such as all probabilities of one subtask.
+2017, arXiv:1705.07874 (interventional). A player is a group of feature columns that are present or absent together,
+such as all probabilities of one subtask.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,20 +14,20 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor
 
-# (m, c) features to (m, k) outputs, no randomness inside
+# (m, c) features to (m, k) outputs; deterministic
 Function = Callable[[Float[Tensor, "m c"]], Float[Tensor, "m k"]]
 Groups = Sequence[Sequence[int]]
 
 MAX_EXACT_PLAYERS = 16
-BATCH_ROWS = 2**15  # of one call of a function, unless one coalition has more
+BATCH_ROWS = 2**15  # largest number of rows in one call, unless a single coalition has more
 
 
 @dataclass(frozen=True)
 class Game:
-    """A game for each row, with groups of columns as players; ValueError unless each column belongs to one player.
+    """A game for each row, with groups of columns as players; ValueError unless each column has exactly one player.
 
     Attributes:
-        function: its output `targets` (n,) is the worth that players share.
+        function: maps features to outputs. Players share the output with the index `targets` (n,), one for each row.
         rows: (n, c) the rows to explain.
         background: (b, c) rows that stand in for absent players.
         groups: the columns of each player.
@@ -41,7 +42,7 @@ class Game:
     def __post_init__(self) -> None:
         columns = self.rows.shape[1]
         if sorted(chain.from_iterable(self.groups)) != list(range(columns)):
-            raise ValueError(f"the groups must hold each of the {columns} columns exactly once")
+            raise ValueError(f"The groups must hold each of the {columns} columns exactly once.")
 
     @property
     def membership(self) -> Bool[np.ndarray, "p c"]:
@@ -53,20 +54,20 @@ class Game:
 
 
 def coalitions(players: int) -> Bool[np.ndarray, "s p"]:
-    """Return all subsets as (2^players, players) booleans: none first, all last.
+    """Return all coalitions as (2^players, players) booleans: the empty one first, the full one last.
 
     Raises ValueError above 16 players (65,536 coalitions).
     """
     if players > MAX_EXACT_PLAYERS:
         raise ValueError(
-            f"{players} players are too many to enumerate; {MAX_EXACT_PLAYERS} at most"
+            f"{players} players have too many coalitions to enumerate; {MAX_EXACT_PLAYERS} at most."
         )
     bits = np.arange(2**players)[:, None] >> np.arange(players)
     return (bits % 2).astype(bool)
 
 
 def function_worths(game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
-    """Return (n, s) the worth of each coalition of `members` for each row, for any function."""
+    """Return the worth (n, s) of each coalition of `members` for each row. Works for any function."""
     rows, background = game.rows, game.background
     kept = torch.from_numpy(members @ game.membership).to(rows.device)  # (s, c)
     per_batch = max(1, BATCH_ROWS // len(background))

@@ -1,4 +1,4 @@
-"""Explanations of a bottleneck by its concepts, what each adds to a decision, and of one concept as a classifier."""
+"""Explain a bottleneck by what each concept adds to a decision, and one concept as a classifier of its own."""
 
 import logging
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def subtask_columns(subtasks: Sequence[Concept]) -> list[range]:
 
 
 def player_columns(subtasks: Sequence[Concept], players: Players) -> dict[str, range]:
-    """Return each player by name with its columns: a subtask, or a single probability `<subtask>/<value>`."""
+    """Return the columns of each Shapley player by name: a subtask, or a single probability `<subtask>/<value>`."""
     columns = subtask_columns(subtasks)
     if players == "subtasks":
         return {
@@ -51,12 +51,12 @@ def concept_game(
     players: Players = "subtasks",
     output: Output = "probability",
 ) -> Game:
-    """Return the game for each row's target class with the players of `player_columns`, in their order.
+    """Return the Shapley game on each row's target class; the players are those of `player_columns`, in order.
 
     `concepts` and `background` are concept probabilities.
 
     Args:
-        output: the calibrated probability of the class, or its raw logit.
+        output: what players share: the calibrated probability of the target class, or its raw logit.
     """
     function = _output_function(classifier, output)
     groups = list(player_columns(classifier.concepts, players).values())
@@ -64,16 +64,16 @@ def concept_game(
 
 
 def shapley_values(game: Game, engine: Engine, max_coalitions: int, seed: int) -> Attribution:
-    """Return the Shapley values (n, players) by an engine.
+    """Return the Shapley values (n, players), computed by `engine`.
 
-    Above 16 players, `exact` is replaced with a warning by `permutation_shapley`: estimates with standard errors from
-    at most `max_coalitions` coalitions.
+    For more than 16 players, `exact` gives way to `permutation_shapley`, with a warning: it estimates the values, with
+    standard errors, from at most `max_coalitions` coalitions.
     """
     if engine == "exact" and len(game.groups) <= MAX_EXACT_PLAYERS:
         return exact_shapley(game)
     if engine == "exact":
         logger.warning(
-            "%d players are too many for exact Shapley values; estimating them from %d coalitions.",
+            "Exact Shapley values are too costly for %d players; estimating them from %d coalitions.",
             len(game.groups), max_coalitions,
         )  # fmt: skip
     estimate = kernel_shapley if engine == "kernel" else permutation_shapley
@@ -81,7 +81,7 @@ def shapley_values(game: Game, engine: Engine, max_coalitions: int, seed: int) -
 
 
 def _output_function(classifier: GlassHeads, output: Output) -> Function:
-    """Return the function from concept probabilities to outputs, as a faster TwoLayer where possible."""
+    """Return the function from concept probabilities to outputs; a TwoLayer, which is faster, where possible."""
     temperature = classifier.temperature if output == "probability" else None
     if (network := as_two_layer(classifier.meta_learner, temperature)) is not None:
         return network
@@ -98,7 +98,7 @@ class ConceptLogits(nn.Module):
     Attributes:
         classes: the concept's answers in logit order.
 
-    Raises ParameterError for a classifier that lacks this concept.
+    Raises ParameterError if the classifier has no such concept.
     """
 
     def __init__(self, classifier: GlassHeads, concept: str) -> None:
@@ -113,7 +113,7 @@ class ConceptLogits(nn.Module):
         self._columns = list(subtask_columns(classifier.concepts)[index])
 
     def cam_layer(self) -> nn.Module:
-        """Return the classifier's last convolutional map."""
+        """Return the classifier's last convolutional layer."""
         return self.classifier.cam_layer()
 
     def transformer_layers(self) -> list[nn.Module]:

@@ -1,6 +1,6 @@
-"""Deletion and insertion: how fast a class's probability changes as pixels go or come, most important first.
+"""Deletion and insertion: how fast a class's probability changes as pixels are removed or added, highest first.
 
-Petsiuk et al. 2018, arXiv:1806.07421. Pixels of one value go in row-major order.
+Petsiuk et al. 2018, arXiv:1806.07421. Pixels with the same map value are taken in row-major order.
 """
 
 from collections.abc import Callable
@@ -27,16 +27,17 @@ def pixel_auc(
     steps: int = 32,
     batch_size: int = 32,
 ) -> Float64[np.ndarray, " n"]:
-    """Return (n,) areas under the target's probability while pixels of `before` are replaced by those of `after`.
+    """Return (n,) areas under the curve of the target's probability while pixels of `before` become those of `after`.
 
-    From the image to grey it is the deletion AUC (lower is better), from grey to the image the insertion AUC (higher is
-    better).
+    With the image as `before` and grey as `after`, this is the deletion AUC (lower is better); the other way round, the
+    insertion AUC (higher is better).
 
     Args:
-        steps: equal fractions of the pixels, replaced one after the other; the area is by the trapezoidal rule.
-        batch_size: images at once in one pass through the model.
+        steps: the number of steps, each of which replaces the same fraction of pixels; the area follows the trapezoidal
+            rule.
+        batch_size: images in one pass through the model.
 
-    NaN where a map is not finite. Raises ParameterError for fewer than one step, or more than there are pixels.
+    NaN where a map is not finite. Raises ParameterError for fewer than one step, or for more steps than pixels.
     """
     fractions, curves = pixel_curves(probabilities, before, after, targets, maps, steps, batch_size)
     return where_finite(maps, np.trapezoid(curves, fractions, axis=1))
@@ -51,7 +52,7 @@ def pixel_curves(
     steps: int,
     batch_size: int,
 ) -> tuple[Float64[np.ndarray, " s"], Float64[np.ndarray, "n s"]]:
-    """Return the fractions of pixels changed (steps + 1,), 0 to 1, and the target's probability at each of them."""
+    """Return the fractions of pixels replaced, (steps + 1,) from 0 to 1, and the target's probability at each."""
     n, _, height, width = before.shape
     pixels = height * width
     if not 1 <= steps <= pixels:

@@ -33,10 +33,10 @@ class EvaluationParams(BaseModel, extra="forbid", frozen=True):
     Attributes:
         images: test images sampled at random, the same for all methods.
         deletion_steps: steps in which pixels are deleted or inserted.
-        infidelity_samples: noisy images for each image.
+        infidelity_samples: noisy copies of each image.
         randomisation_images: images that are explained again with shuffled weights.
         sensitivity_images: images that are explained again after small changes; 0 skips this measure.
-        sensitivity_samples: changed images for each of them.
+        sensitivity_samples: changed copies of each of these images.
     """
 
     images: PositiveInt = 32
@@ -53,9 +53,9 @@ class ExplainedImages:
 
     Attributes:
         images: in [0, 1].
-        targets: the class that is explained.
-        masks, marks: of the object and of a planted mark; all False if unknown.
-        numbers, falls: see `noise_response`.
+        targets: the index of the explained class.
+        masks, marks: the pixels of the object and of a planted mark; all False if unknown.
+        numbers, falls: the number of each image, which seeds its noise, and the result of `noise_response`.
     """
 
     images: Float[Tensor, "n 3 h w"]
@@ -84,16 +84,17 @@ def measure_method(
     n_resamples: int,
     seed: int,
 ) -> dict[str, Measure]:
-    """Return all measures of the maps `explained` that `method` made of `subject`, with 95 % bootstrap intervals.
+    """Return all measures of `explained`, the maps by `method` of the images `subject`, with 95 % bootstrap intervals.
 
-    The first images of `subject` are explained again, so they should be in random order. `randomised` is the classifier
-    with shuffled weights, whose maps should differ.
+    Some measures explain only the first images of `subject` again, so the images should be in random order.
+    `randomised` is the classifier with shuffled weights; a good method gives other maps for it.
 
-    Completeness is measured for contributions that must add up, `mass_on_mark` if there are marks.
+    Completeness is measured only for methods whose contributions must add up, and `mass_on_mark` only if there are
+    marks.
     """
 
     def explain(model: nn.Module, images: Tensor, targets: Tensor) -> Float[np.ndarray, "n h w"]:
-        return method(model, images.clamp(0, 1), targets, budget).maps  # changed images leave it
+        return method(model, images.clamp(0, 1), targets, budget).maps  # changes can leave [0, 1]
 
     maps = explained.maps.astype(np.float32)
     reshuffled, perturbed = (

@@ -10,9 +10,9 @@ import pandas as pd
 def choose_balanced(
     predictions: pd.DataFrame, count: int, draw: np.random.Generator
 ) -> pd.DataFrame:
-    """Return `count` rows, half of them wrong, their labels balanced over both halves together.
+    """Return `count` rows: half of them mistakes, with labels balanced over all chosen rows.
 
-    `predictions` has label and correct. If one half has too few rows, the other fills up.
+    `predictions` has label and correct. If there are too few mistakes or too few correct rows, the other kind fills up.
     """
     shuffled = predictions.sample(frac=1, random_state=draw)
     correct, wrong = shuffled[shuffled["correct"]], shuffled[~shuffled["correct"]]
@@ -23,7 +23,7 @@ def choose_balanced(
 
 
 def _take_in_turn(rows: pd.DataFrame, count: int, seen: Mapping[Any, int]) -> pd.DataFrame:
-    """Return the first `count` rows when labels take turns; a label `seen` k times sits out its first k turns."""
+    """Return `count` rows, one of each label in turn; a label already `seen` k times skips its first k turns."""
     skipped = np.array([seen.get(label, 0) for label in rows["label"]], dtype=int)
     turn = rows.groupby("label").cumcount() + skipped
     return rows.loc[turn.sort_values(kind="stable").index[:count]]

@@ -19,9 +19,9 @@ from glasshead.seeds import generator, stream_seed, torch_seeded
 
 @dataclass(frozen=True)
 class Noise:
-    """Normal noise that is generated again from the number of an image, so that none is stored.
+    """Gaussian noise that is generated anew from an image's number whenever needed, so that none is stored.
 
-    scale: standard deviation for pixels in [0, 1]. samples: noisy images for each image.
+    scale: standard deviation, for pixels in [0, 1]. samples: noisy copies of each image.
     """
 
     seed: int
@@ -29,7 +29,7 @@ class Noise:
     scale: float = 0.1
 
     def of(self, number: int, size: Sequence[int]) -> Float32[np.ndarray, "s h w"]:
-        """Return noise for the image `number` of `size` h, w, the same for all channels."""
+        """Return the noise for image `number`, which has `size` (h, w); all channels get the same noise."""
         draw = generator(self.seed, "explain", "infidelity", number)
         return self.scale * draw.standard_normal((self.samples, *size), np.float32)
 
@@ -44,7 +44,7 @@ def noise_response(
 ) -> Float64[np.ndarray, "n s"]:
     """Return by how much each image's target logit falls when its noise is subtracted.
 
-    All methods are measured with the same response, which does not depend on them.
+    The result does not depend on the explanation method, so all methods are measured with it.
     """
     before = target_logits(model, images, targets, batch_size)
     falls = []
@@ -62,10 +62,10 @@ def infidelity(
     noise: Noise,
     falls: Float[np.ndarray, "n s"],
 ) -> Float64[np.ndarray, " n"]:
-    """Return (n,) E(noise · map - fall of the target logit)², at least 0; lower is better. See `noise_response`.
+    """Return (n,) E[(noise · map - fall of the target logit)²], at least 0; lower is better. See `noise_response`.
 
-    Each map is scaled by its best factor, so that methods with different units can be compared. NaN if a map is not
-    finite.
+    Each map is multiplied by the factor that minimises this error, so that methods with different units can be
+    compared. NaN if a map is not finite.
     """
     finite = np.nan_to_num(maps, posinf=0, neginf=0).astype(float)
     said = np.stack(
@@ -90,11 +90,11 @@ def max_sensitivity(
 ) -> Float64[np.ndarray, " n"]:
     """Return (n,) the largest ‖change of the map‖ / ‖map‖ when the image changes a little; lower is better.
 
-    A map of zeros counts as of norm 1. NaN where a map is not finite.
+    A map of zeros is divided by 1 instead of its norm. NaN where a map is not finite.
 
     Args:
         radius: the largest change of a pixel value in [0, 1], sampled uniformly.
-        samples: changed images for each image, which depend on `seed` and `batch_size`.
+        samples: changed copies of each image; they depend on `seed` and `batch_size`.
     """
     from captum.metrics import sensitivity_max
 
@@ -114,8 +114,8 @@ def max_sensitivity(
 def _explain_repeated(
     explainer: Explainer, model: nn.Module, targets: Targets, inputs: Tensor | tuple[Tensor, ...]
 ) -> tuple[Tensor]:
-    """Return maps as captum wants them; `inputs` are the images, or each of them repeated."""
+    """Return maps as captum wants them; `inputs` are the images, or copies in which each image is repeated."""
     images = inputs if isinstance(inputs, Tensor) else inputs[0]
     repeated = targets.repeat_interleave(len(images) // len(targets))
-    with torch.enable_grad():  # captum turns gradients off
+    with torch.enable_grad():  # captum turns gradients off around this call
         return (torch.from_numpy(explainer(model, images, repeated)),)

@@ -1,4 +1,4 @@
-"""Which concepts decide: every value of every concept is set to probability 0 and to 1."""
+"""Which concepts decide: each value of each concept is set to probability 0 and then to 1."""
 
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -25,9 +25,10 @@ def measure_flips(
 ) -> pd.DataFrame:
     """Return a row for each value of each subtask at probability 0 and at 1, in this order.
 
-    Columns: subtask, value, probability; fraction of the n rows whose predicted class changes, with its 95 % bootstrap
-    interval low to high; to, the class that most of these change to (the first of equals), and to_fraction of them,
-    both missing if none changes. Other values of the subtask share the remaining probability.
+    Columns: subtask, value, probability; fraction, of the n rows, whose predicted class changes; low and high, its 95 %
+    bootstrap interval; to, the class that most of these rows change to (the first of equals); to_fraction, the fraction
+    of these rows that changes to it. The last two are missing if no row changes. The other values of the subtask share
+    the remaining probability.
     """
     before, columns = predict_classes(classifier, concepts), subtask_columns(classifier.concepts)
     after = {

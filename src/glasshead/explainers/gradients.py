@@ -1,8 +1,8 @@
 """Attributions from gradients through a whole classifier.
 
 All methods take any differentiable classifier in evaluation mode and `images` (n, 3, h, w) in [0, 1] on its device, and
-explain the raw logit of `targets` (n,). Captum's put all steps or samples of an image into one pass, or take one image
-at a time; these fill passes of any size.
+explain the raw logit of `targets` (n,). Captum's own versions put all steps or samples of an image into one pass, or
+take one image at a time; the functions here use batches of any size.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,23 +27,23 @@ from glasshead.explainers.passes import (
 from glasshead.seeds import stream_seed
 
 GREYS = (0.0, 0.5, 1.0)  # GradientSHAP's background: black, grey and white images
-ROUND_PASSES = 8  # passes that are prepared at a time
+ROUND_PASSES = 8  # passes prepared at once
 
-# points on a path with the factor that each one's gradient counts with
+# points on a path, each with the weight of its gradient
 Points = Iterable[tuple[Tensor, Tensor | float]]
 
 
 def saliency(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
-    """Return the gradients (n, 3, h, w) of the target logits by the pixels. Simonyan et al. 2013, arXiv:1312.6034."""
+    """Return gradients (n, 3, h, w) of target logits with respect to pixels. Simonyan et al. 2013, arXiv:1312.6034."""
     gradients = _gradient_sum(classifier, images, targets, [(images, 1.0)], budget)
     return Explanation(gradients.cpu().numpy())
 
 
 def smoothgrad(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
-    """Return the mean gradients (n, 3, h, w) at images with noise. Smilkov et al. 2017, arXiv:1706.03825.
+    """Return gradients (n, 3, h, w) averaged over noisy copies of each image. Smilkov et al. 2017, arXiv:1706.03825.
 
-    Reads `samples` and `noise`. Noisy pixels are not clipped to [0, 1], as that would bias the noise. All images share
-    the noise, so that maps differ only by images and classifiers.
+    Reads `samples` and `noise` from the budget. Noisy pixels are not clipped to [0, 1], as clipping would bias the
+    noise. All images get the same noise, so that maps differ only because of the images and the classifier.
     """
     draw = _generator(budget, "smoothgrad")
     points = (
@@ -61,7 +61,8 @@ def integrated_gradients(
 ) -> Attribution:
     """Return the Integrated Gradients (n, 3, h, w) of the target logits. Sundararajan et al. 2017, arXiv:1703.01365.
 
-    Reads `steps`, the points of the Gauss-Legendre rule on the straight path from the `baseline` image.
+    Reads from the budget `steps`, the points of the Gauss-Legendre rule on the straight path, and `baseline`, the grey
+    image where the path starts.
     """
     nodes, weights = np.polynomial.legendre.leggauss(budget.steps)  # on [-1, 1]
     way = images - budget.baseline
@@ -77,11 +78,11 @@ def integrated_gradients(
 def gradient_shap(
     classifier: Model, images: Images, targets: Targets, budget: Budget
 ) -> Attribution:
-    """Return expected gradients (n, 3, h, w): the SHAP values' estimate of Lundberg & Lee 2017, arXiv:1705.07874.
+    """Return expected gradients (n, 3, h, w), an estimate of SHAP values. Lundberg & Lee 2017, arXiv:1705.07874.
 
-    The mean of `samples` gradients, each at a random point between the image and one of `GREYS`, the same for all
-    images. The base is the mean over `GREYS`. The gap is a sampling error, which more samples reduce. Erion et al.
-    2021, arXiv:1906.10670.
+    The mean of `samples` gradients times (image - grey), each at a random point between the image and one of `GREYS`;
+    all images share the random choices. The base is the mean output over `GREYS`. The gap is a sampling error, which
+    more samples reduce. Erion et al. 2021, arXiv:1906.10670.
     """
     draw = _generator(budget, "gradient_shap")
     chosen = torch.randint(len(GREYS), (budget.samples,), generator=draw).tolist()
@@ -100,7 +101,7 @@ def gradient_shap(
 def _gradient_sum(
     classifier: Model, images: Tensor, targets: Tensor, points: Points, budget: Budget
 ) -> Float[Tensor, "n 3 h w"]:
-    """Return the sum of the gradients at `points`, (n, 3, h, w) each, times their factors."""
+    """Return the weighted sum of the gradients at `points`, which are (n, 3, h, w) each."""
     total = torch.zeros_like(images)
     count = -(-ROUND_PASSES * budget.batch_size // len(images))
     rounds = iter(points)
@@ -125,7 +126,7 @@ def _grey_logits(classifier: Model, images: Tensor, level: float) -> Tensor:
 def _attribution(
     classifier: Model, images: Tensor, targets: Tensor, values: Tensor, base: Tensor, budget: Budget
 ) -> Attribution:
-    """Return `values` with base and output from separate passes, so that their gap is a real check."""
+    """Return `values` with base and output from separate forward passes, so that the gap is an independent check."""
     output = target_logits(classifier, images, targets, budget.batch_size)
     return Attribution(values.cpu().numpy(), base.cpu().numpy(), output.cpu().numpy())
 

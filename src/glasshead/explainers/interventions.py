@@ -1,6 +1,6 @@
 """Decisions of a bottleneck when concepts are set by hand. After Koh et al. 2020, arXiv:2007.04612, section 3.
 
-Concepts are probabilities (n, c) of all subtasks side by side; answers (n, s) are value indices.
+`concepts` (n, c) are the probabilities of all subtasks, concatenated; `answers` (n, s) are value indices.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ from glasshead.seeds import generator
 def set_probability(
     concepts: Float[Tensor, "n c"], columns: range, value: int, probability: float
 ) -> Float[Tensor, "n c"]:
-    """Return concepts in which a `value` of the subtask in `columns` has `probability`, in [0, 1].
+    """Return `concepts` with the `probability`, in [0, 1], of one `value` of the subtask in `columns` replaced.
 
-    Its other values share the rest in proportion, or in equal parts if their probabilities were all 0.
+    The other values of this subtask share the rest in proportion to their probabilities, or equally if these are all 0.
     """
     probabilities = concepts[:, columns.start : columns.stop].clone()
     probabilities[:, value] = 0
@@ -42,7 +42,7 @@ def correct_subtasks(
     answers: Int[Tensor, "n s"],
     corrected: Bool[Tensor, "n s"],
 ) -> Float[Tensor, "n c"]:
-    """Return concepts in which the true answer has probability 1 wherever `corrected`."""
+    """Return `concepts` in which the true answer has probability 1 wherever `corrected` is True."""
     widths = [len(task.values) for task in subtasks]
     by_subtask = zip(concepts.split(widths, dim=1), answers.T, corrected.T, widths, strict=True)
     written = [
@@ -56,7 +56,7 @@ def correct_subtasks(
 def predict_classes(
     classifier: GlassHeads, concepts: Float[Tensor, "n c"]
 ) -> Int[np.ndarray, " n"]:
-    """Return the class that each row of concepts decides for."""
+    """Return the class that the classifier predicts from each row of concepts."""
     return classifier.logits_from_concepts(concepts).argmax(dim=1).cpu().numpy()
 
 
@@ -68,9 +68,9 @@ def intervention_curve(
     order: Literal["uncertainty", "random"],
     seed: int = 0,
 ) -> Bool[np.ndarray, "k n"]:
-    """Return (subtasks + 1, n) whether each image is right when 0, 1, … of its subtasks are corrected.
+    """Return (subtasks + 1, n): whether each image is classified correctly with 0, 1, … of its subtasks corrected.
 
-    The mean over images is accuracy against the number of corrected concepts.
+    Its mean over images is accuracy as a function of the number of corrected concepts.
 
     Args:
         order: "uncertainty" corrects the subtask of the largest entropy first; "random" takes a random order for
@@ -96,10 +96,11 @@ def known_concepts_curve(
     labels: Int[Tensor, " n"],
     order: Sequence[int],
 ) -> Bool[np.ndarray, "k n"]:
-    """Return (subtasks + 1, n) whether each image is right when only the first 0, 1, … subtasks of `order` are known.
+    """Return (subtasks + 1, n): whether each image is classified correctly from the first 0, 1, … subtasks of `order`.
 
-    The others are at the mean of `background`. The mean over images is accuracy at k concepts: subtasks that decide
-    more than their answers can tell leak something else. `order` names each subtask once.
+    The other subtasks are set to their mean over `background`. The mean over images is accuracy with k known concepts:
+    if it exceeds what the answers to these k can tell, their probabilities leak other information. `order` holds each
+    subtask index once.
     """
     columns = subtask_columns(classifier.concepts)
     current = background.mean(dim=0).expand_as(concepts).clone()

@@ -1,4 +1,4 @@
-"""Outputs of a classifier's layers during a pass, and the gradients with respect to them."""
+"""Outputs of a classifier's layers during a forward pass, and gradients with respect to these outputs."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from glasshead.explainers.passes import Budget, Images, Targets, frozen, in_pass
 def recorded(
     modules: Sequence[nn.Module], pick: Callable[[Any], Tensor] = lambda output: output
 ) -> Iterator[list[Tensor]]:
-    """Yield a list that fills with what `pick` takes from the outputs of `modules`, in the order of computation."""
+    """Yield a list to which each forward pass appends `pick(output)` for each of `modules`, in order of computation."""
     seen: list[Tensor] = []
     hooks = [
         module.register_forward_hook(lambda _module, _inputs, output: seen.append(pick(output)))
@@ -35,7 +35,7 @@ def recorded(
 def with_gradients(
     classifier: nn.Module, images: Tensor, targets: Int[Tensor, " b"], seen: list[Tensor]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Return each tensor that a pass adds to `seen`, with the gradient of the target logits."""
+    """Return each tensor that a forward pass adds to `seen`, with the gradient of the target logits by this tensor."""
     with torch.enable_grad():
         logits = classifier(images.detach().requires_grad_()).gather(1, targets[:, None])
         gradients = torch.autograd.grad(logits.sum(), seen)
@@ -43,11 +43,12 @@ def with_gradients(
 
 
 def cam_layer(classifier: nn.Module) -> nn.Module:
-    """Return the layer that a classifier names for Grad-CAM; ExplanationError if there is none."""
+    """Return the layer that the classifier's `cam_layer` gives for Grad-CAM; ExplanationError if there is none."""
     find = getattr(classifier, "cam_layer", None)
     if find is None:
         raise ExplanationError(
-            f"A {type(classifier).__name__} names no convolutional map of its own (`cam_layer`)."
+            f"Grad-CAM needs a convolutional layer, which a {type(classifier).__name__} does not give: it has no "
+            "method `cam_layer`. Add one, or explain by methods without it, such as integrated_gradients."
         )
     try:
         layer: nn.Module = find()
@@ -62,8 +63,8 @@ def transformer_layers(classifier: nn.Module) -> list[Any]:
     layers = list(find())
     if not layers:
         raise ExplanationError(
-            f"A {type(classifier).__name__} of this kind reads no class token of a CLIP vision transformer: "
-            "its attention and patch tokens cannot be followed."
+            f"This method traces the class token of a CLIP vision transformer, which this "
+            f"{type(classifier).__name__} does not have. Explain by other methods, such as integrated_gradients."
         )
     return layers
 
@@ -75,7 +76,7 @@ def explain_by_grid(
     targets: Targets,
     budget: Budget,
 ) -> Explanation:
-    """Return what `compute` makes of images and targets, one pass at a time, as maps of the images' size, bilinear."""
+    """Return the grids that `compute` makes of images and targets, pass by pass, enlarged bilinearly to the images."""
     with frozen(classifier):
         grid = in_passes(compute, budget.batch_size, images, targets, parallel=False)
     size = images.shape[2:]
@@ -84,6 +85,6 @@ def explain_by_grid(
 
 
 def as_grid(patches: Float[Tensor, "n p"]) -> Float[Tensor, "n side side"]:
-    """Return the values of patches, row by row from the top left, as a square grid."""
+    """Return the values of patches, given row by row from the top left, as a square grid."""
     side = math.isqrt(patches.shape[1])
     return patches.view(-1, side, side)

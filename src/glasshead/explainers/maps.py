@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 from torch import Tensor, nn
 
-# (model, images (n, 3, h, w) in [0, 1], targets (n,)) to maps (n, h, w): how much a pixel speaks for the target
+# (model, images (n, 3, h, w) in [0, 1], targets (n,)) to maps (n, h, w): how much each pixel supports the target
 Explainer = Callable[[nn.Module, Tensor, Tensor], np.ndarray]
 
 
 def map_faults(maps: Float[np.ndarray, "n h w"]) -> dict[str, Float64[np.ndarray, " n"]]:
-    """Return faults that make maps useless, each (n,) 1 for a map with the fault, else 0.
+    """Return an array of shape (n,) for each fault that makes maps useless: 1 where a map has the fault, else 0.
 
-    not_finite: it holds a NaN or an infinity. constant: it is finite and the same everywhere.
+    not_finite: the map holds a NaN or an infinity. constant: the map is finite and has one value everywhere.
     """
     finite = _finite(maps)
     return {
@@ -23,7 +23,7 @@ def map_faults(maps: Float[np.ndarray, "n h w"]) -> dict[str, Float64[np.ndarray
 
 
 def sparsity(maps: Float[np.ndarray, "n h w"]) -> Float64[np.ndarray, " n"]:
-    """Return (n,) Gini indices of |map|, in [0, 1): 0 for all pixels alike, 1 - 1/(h w) for one pixel alone.
+    """Return (n,) the Gini index of |map|, in [0, 1): 0 if all pixels are equal, 1 - 1/(h w) if only one is not 0.
 
     Hurley & Rickard 2009, arXiv:0811.4706. NaN for a map of zeros or one that is not finite.
     """
@@ -36,7 +36,7 @@ def sparsity(maps: Float[np.ndarray, "n h w"]) -> Float64[np.ndarray, " n"]:
 def top_fractions(
     maps: Float[np.ndarray, "n h w"], counts: Int[np.ndarray, " n"]
 ) -> Float64[np.ndarray, "n h w"]:
-    """Return the fraction of each pixel that is among the `counts` highest of its map: 1, 0 or, for ties, between.
+    """Return 1 for each of the `counts` highest pixels of a map, 0 for the others, and a fraction for ties.
 
     Pixels tied at the threshold share the remaining count, so that a map's fractions add up to it and no order of
     pixels is favoured.
@@ -53,12 +53,12 @@ def top_fractions(
 def where_finite(
     maps: Float[np.ndarray, "n h w"], values: Float64[np.ndarray, " n"]
 ) -> Float64[np.ndarray, " n"]:
-    """Return `values`, NaN for the maps that are not finite."""
+    """Return `values`, with NaN for each map that is not finite."""
     return np.where(_finite(maps), values, np.nan)
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Return the quotient, NaN where the denominator is 0."""
+    """Return numerator / denominator, NaN where the denominator is 0."""
     quotient = np.full(np.shape(denominator), np.nan)
     np.divide(numerator, denominator, out=quotient, where=denominator != 0)
     return quotient

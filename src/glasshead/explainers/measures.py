@@ -15,7 +15,7 @@ from glasshead.calibration.bootstrap import (
 )
 from glasshead.explainers.attribution import Attribution
 
-# The better direction of each measure. `mass_on_mark` is of a model trained on the mark, which a map should show.
+# Which direction of each measure is better. `mass_on_mark`: a model trained on a mark uses it, so maps should show it.
 BETTER: dict[str, Literal["higher", "lower"]] = {
     "deletion_auc": "lower",
     "insertion_auc": "higher",
@@ -38,7 +38,7 @@ BETTER: dict[str, Literal["higher", "lower"]] = {
 
 
 class Measure(TypedDict):
-    """A measure of a method, null if undefined; `better` is "higher" or "lower", `n` the number of images."""
+    """A measure of a method, null if undefined; `better` is "higher" or "lower", `n` the number of images averaged."""
 
     value: float | None
     low: float | None
@@ -48,10 +48,10 @@ class Measure(TypedDict):
 
 
 def completeness(explained: Attribution, n_resamples: int, seed: int) -> dict[str, Measure]:
-    """Return how far contributions are from adding up; 0 is complete.
+    """Return how far contributions are from adding up to the output; 0 if they add up exactly.
 
     completeness_gap: mean |sum of contributions + base - output|, in the output's unit.
-    completeness_gap_relative: the same as a fraction of the mean |output - base|.
+    completeness_gap_relative: completeness_gap divided by the mean |output - base|.
     """
     step = np.abs(explained.output - explained.base)
     statistics = {

@@ -1,4 +1,4 @@
-"""All methods that explain images by pixels, by name, with the classifiers that each applies to; their stored maps."""
+"""All pixel explanation methods by name, with the classifiers that each applies to, and their stored maps."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class Method:
 
     Attributes:
         name: its name in reports and parameters.
-        family: the principle it uses.
-        explain: the function itself.
-        applies_to: returns None for a classifier that it can explain, else the reason why not.
+        family: the principle that the method uses.
+        explain: the function that explains.
+        applies_to: returns None for a classifier that the method can explain, else the reason why not.
     """
 
     name: str
@@ -50,9 +50,10 @@ class Method:
             classifier: images to logits, in evaluation mode, on the device of `images`.
             images: in [0, 1], at the classifier's input size.
             targets: an index into the logits for each image.
-            budget: how much it may compute.
+            budget: how much the method may compute.
 
-        Raises ExplanationError: the method does not apply to the classifier, or the images or targets are unfit.
+        Raises ExplanationError: the method does not apply to the classifier, or images or targets have the wrong shape,
+        type or range.
         """
         reason = self.applies_to(classifier)
         if reason:
@@ -64,7 +65,7 @@ class Method:
 def _check(images: Tensor, targets: Tensor) -> None:
     if images.ndim != 4 or images.shape[1] != 3 or not len(images):
         raise ExplanationError(
-            f"Images of shape {tuple(images.shape)} cannot be explained. Give (n, 3, h, w) with n above 0."
+            f"Images of shape {tuple(images.shape)} cannot be explained. Pass a batch (n, 3, h, w) of 1 image or more."
         )
     if not images.is_floating_point() or not ((images >= 0) & (images <= 1)).all():
         raise ExplanationError(
@@ -77,7 +78,7 @@ def _check(images: Tensor, targets: Tensor) -> None:
 
 
 def _reason(find: Callable[[nn.Module], object]) -> Applies:
-    """Return a check that gives the error message of `find`, or None."""
+    """Return a check of classifiers that returns the message of the error that `find` raises, or None."""
 
     def applies_to(classifier: nn.Module) -> str | None:
         try:
@@ -116,20 +117,20 @@ METHODS: dict[str, Method] = {
 
 
 def real_methods(names: Iterable[str]) -> list[str]:
-    """Return the `names` that are not baselines, which never look at the classifier."""
+    """Return those of `names` that are not baselines; baselines never look at the classifier."""
     return [name for name in names if METHODS[name].family != "baseline"]
 
 
 @dataclass(frozen=True)
 class MethodMaps:
-    """A method's maps (r, h, w) of the images in `rows` (r,), which are indices of all explained images."""
+    """A method's maps (r, h, w) for the images in `rows` (r,), which are indices into all explained images."""
 
     rows: Int[np.ndarray, " r"]
     maps: Float[np.ndarray, "r h w"]
 
     @property
     def unsigned(self) -> bool:
-        """Whether no value is negative: such a method shows how much a pixel matters, not for what."""
+        """Whether no value is negative: the method then shows how much a pixel matters, but not for or against what."""
         return not (self.maps < 0).any()
 
     def of(self, row: int) -> Float[np.ndarray, "h w"] | None:
@@ -141,8 +142,8 @@ class MethodMaps:
 def method_maps(arrays: Mapping[str, np.ndarray]) -> dict[str, MethodMaps]:
     """Return the maps of each method in the order of `arrays["methods"]`, without baselines.
 
-    `arrays` holds for each method m its values as m, the explained rows as m/rows, and m/base and m/output if values
-    add up to their difference.
+    For each method m, `arrays` holds its values under m and the explained rows under m/rows. If values add up to output
+    - base, it also holds m/base and m/output.
     """
     rows = {name: arrays[f"{name}/rows"] for name in real_methods(arrays["methods"].tolist())}
     return {

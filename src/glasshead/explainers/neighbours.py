@@ -1,4 +1,4 @@
-"""Explanation by examples: the train images most similar to each image, of its class and of others."""
+"""Explanation by examples: the train images most similar to each image, from its class and from other classes."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,8 @@ NOBODY = -1
 class Neighbours:
     """The nearest rows of a pool, nearest first.
 
-    rows: (n, k) indices, -1 if there are fewer than k. similarity: (n, k) cosine in [-1, 1], NaN for -1.
+    rows: (n, k) indices into the pool, -1 where there are fewer than k. similarity: (n, k) cosine in [-1, 1], NaN where
+    the index is -1.
     """
 
     rows: Int[np.ndarray, "n k"]
@@ -29,12 +30,13 @@ def nearest_by_class(
     count: int,
     block: int = 4096,
 ) -> tuple[Neighbours, Neighbours]:
-    """Return the `count` nearest rows of `pool` to each embedding: those of its own class, and those of others.
+    """Return the `count` rows of `pool` nearest to each embedding, from its own class and from all other classes.
 
-    The search is exact, by cosine similarity in the embeddings' dtype; `block` rows of the pool are compared at once.
+    The search is exact, by cosine similarity, computed in the embeddings' dtype; `block` rows of the pool are compared
+    at once.
 
     Raises:
-        EmbeddingError: an embedding is not finite or zero.
+        EmbeddingError: an embedding is all zeros, or not finite.
     """
     queries = _normalised(embeddings, "the images to explain")
     shape = len(queries), count
@@ -52,7 +54,7 @@ def nearest_by_class(
 def shared_concepts(
     answers: Int[np.ndarray, "n s"], pool_answers: Int[np.ndarray, "m s"], neighbours: Neighbours
 ) -> Bool[np.ndarray, "n k s"]:
-    """Return (n, k, subtasks) whether image and neighbour have the same answer; False without a neighbour."""
+    """Return (n, k, subtasks) whether image and neighbour have the same answer; False where there is no neighbour."""
     has_neighbour = neighbours.rows != NOBODY
     same: Bool[np.ndarray, "n k s"] = answers[:, None] == pool_answers[neighbours.rows]
     return same & has_neighbour[:, :, None]
@@ -66,7 +68,7 @@ def _normalised(
     if useless.any():
         raise EmbeddingError(
             f"{int(useless.sum())} embeddings of {whose} are zero or not finite, the first in row "
-            f"{start + int(useless.argmax())}. Run embed again."
+            f"{start + int(useless.argmax())}. Run `kedro run --pipelines=embed` again."
         )
     unit: Float[np.ndarray, "n d"] = embeddings / norm
     return unit
@@ -75,7 +77,7 @@ def _normalised(
 def _merge(
     known: Neighbours, rows: Int[np.ndarray, " b"], similarity: Float[np.ndarray, "n b"]
 ) -> Neighbours:
-    """Return the nearest among `known` and the candidates `rows`; NaN similarities are ignored."""
+    """Return the nearest of the `known` neighbours and the candidates `rows`; NaN similarities are ignored."""
     count = known.rows.shape[1]
     similarities = np.concatenate([known.similarity, similarity], axis=1)
     candidates = np.concatenate(

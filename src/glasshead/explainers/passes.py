@@ -1,4 +1,4 @@
-"""Passes through a classifier in batches that fit into memory, on a CPU one pass in each thread; their budget."""
+"""Passes through a classifier in batches that fit into memory, and the budget of explanation methods."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from glasshead.device import FittingBatches, keep_freed_memory, torch_threads
 from glasshead.errors import ExplanationError
 
-# images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module is in evaluation mode
+# images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module must be in evaluation mode
 Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 Images = Float[Tensor, "n 3 h w"]  # in [0, 1], at the classifier's input size
-Targets = Int[Tensor, " n"]  # of each image, the index of the logit that is explained
+Targets = Int[Tensor, " n"]  # for each image, the index of the explained logit
 
 
 def in_passes(
@@ -24,8 +24,8 @@ def in_passes(
 ) -> Tensor:
     """Return `function` of all rows of `tensors`, computed in batches of at most `size` rows.
 
-    If a GPU runs out of memory, the size is halved with a warning. On a CPU each pass uses one thread, and several
-    passes run at once unless `parallel` is False; results do not depend on the number of threads.
+    If a GPU runs out of memory, the batch size is halved, with a warning. On a CPU each pass uses one thread, and
+    several passes run at once unless `parallel` is False; results do not depend on the number of threads.
 
     Raises ExplanationError if a single row does not fit into memory.
     """
@@ -44,7 +44,7 @@ def in_passes(
 def target_gradients(
     model: Model, images: Float[Tensor, "b 3 h w"], targets: Int[Tensor, " b"]
 ) -> Float[Tensor, "b 3 h w"]:
-    """Return the gradients of the target logits by the pixels, in one pass."""
+    """Return the gradients of the target logits with respect to the pixels, in one pass."""
     with torch.enable_grad():
         points = images.detach().requires_grad_()
         logits = model(points).gather(1, targets[:, None])
@@ -65,7 +65,7 @@ def target_logits(
 
 @contextmanager
 def frozen(model: Model) -> Iterator[None]:
-    """Let no gradients flow to the parameters of a module, and restore that afterwards."""
+    """Compute no gradients for a module's parameters inside this context; restore their `requires_grad` afterwards."""
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
     trained = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in trained:
@@ -78,19 +78,21 @@ def frozen(model: Model) -> Iterator[None]:
 
 
 class Budget(BaseModel, extra="forbid", frozen=True):
-    """How much methods may compute, and their common settings; each method says what it reads.
+    """How much methods may compute, and settings that they share; the docstring of each method says what it reads.
 
     Attributes:
-        batch_size: images in one pass through the classifier; on a CPU, in each thread. Halved if a GPU runs out
-            of memory.
+        batch_size: images in one pass through the classifier (on a CPU, in each thread); halved if a GPU runs out of
+            memory.
         steps: points on the path of Integrated Gradients; more points reduce the gap.
-        samples: noisy images of SmoothGrad, and points of GradientSHAP.
-        lime_samples: images with hidden squares that LIME's model is fitted to; more than there are squares.
-        noise: standard deviation of SmoothGrad's noise, as a fraction of the range of pixels.
+        samples: noisy copies of each image for SmoothGrad, and points of GradientSHAP.
+        lime_samples: copies of each image with hidden patches, to which LIME's linear model is fitted; there should be
+            more of them than patches.
+        noise: standard deviation of SmoothGrad's noise, as a fraction of the pixel range.
         baseline: grey level in [0, 1] that stands for "nothing": 0 is black, 1 is white.
-        patch: side in pixels of the squares that occlusion and LIME hide; None: a quarter of the shorter side.
-        stride: pixels between the squares of occlusion; None: half of `patch`.
-        seed: of all random choices.
+        patch: side in pixels of the square patches that occlusion and LIME hide; None: a quarter of the image's shorter
+            side.
+        stride: pixels by which occlusion moves its patch; None: half of `patch`.
+        seed: seeds all random choices.
     """
 
     batch_size: PositiveInt = 32

@@ -1,4 +1,4 @@
-"""Attributions by captum from hiding parts of an image, without gradients."""
+"""Explanations by hiding parts of an image, without gradients, computed by captum."""
 
 import torch
 from jaxtyping import Float, Int
@@ -9,16 +9,16 @@ from glasshead.explainers.attribution import Explanation
 from glasshead.explainers.passes import Budget, Images, Model, Targets, in_passes
 from glasshead.seeds import stream_seed, torch_seeded
 
-RIDGE = 1e-3  # regularisation of LIME's linear model, which shrinks nothing that matters
+RIDGE = 1e-3  # L2 penalty of LIME's linear model; too small to shrink its weights noticeably
 
 
 def occlusion(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
-    """Return by how much (n, h, w) hiding each pixel lowers the target logit. Zeiler & Fergus 2013, arXiv:1311.2901.
+    """Return how much the target logit falls when a pixel is hidden, (n, h, w). Zeiler & Fergus 2013, arXiv:1311.2901.
 
-    A square of `patch` pixels in the `baseline` grey moves by `stride`; a pixel gets the mean over all squares that
-    cover it.
+    A square patch of side `patch`, filled with the `baseline` grey, moves by `stride` pixels; a pixel gets the mean
+    fall over all positions that cover it.
 
-    Raises ExplanationError if the square is larger than the images, or its stride leaves pixels uncovered.
+    Raises ExplanationError if the patch is larger than the images, or if the stride leaves pixels uncovered.
     """
     from captum.attr import Occlusion
 
@@ -26,7 +26,8 @@ def occlusion(classifier: Model, images: Images, targets: Targets, budget: Budge
     stride = budget.stride or max(1, patch // 2)
     if stride > patch:
         raise ExplanationError(
-            f"Squares of {patch} pixels every {stride} leave pixels uncovered. Set `stride` to {patch} or less."
+            f"Occlusion with patches of {patch} pixels every {stride} pixels leaves pixels uncovered. Set "
+            f"explain.budget.stride to {patch} or less."
         )
     method = Occlusion(classifier)
 
@@ -42,12 +43,12 @@ def occlusion(classifier: Model, images: Images, targets: Targets, budget: Budge
 
 
 def lime(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
-    """Return the weight (n, h, w) of each square in a linear model of the target logit. Ribeiro et al. 2016.
+    """Return the weight (n, h, w) of each patch in a linear model of the target logit. Ribeiro et al. 2016.
 
-    Squares of `patch` pixels are shown or hidden in the `baseline` grey with equal odds, in `lime_samples` samples that
-    all images share; samples are weighted by their similarity to the image. arXiv:1602.04938.
+    In each of `lime_samples` samples, every patch is either shown or filled with the `baseline` grey, with probability
+    1/2; all images share these choices. Samples are weighted by their similarity to the image. arXiv:1602.04938.
 
-    Raises ExplanationError if the square is larger than the images.
+    Raises ExplanationError if the patch is larger than the images.
     """
     from captum._utils.models.linear_model import SkLearnRidge
     from captum.attr import Lime
@@ -72,7 +73,7 @@ def lime(classifier: Model, images: Images, targets: Targets, budget: Budget) ->
 
 
 def square_regions(images: Images, patch: int) -> Int[Tensor, "h w"]:
-    """Return the number of the square that each pixel is in, row by row; the last ones may be cut."""
+    """Return the number of the patch that holds each pixel, counted row by row; the last patches may be cut off."""
     h, w = images.shape[2:]
     rows, columns = (torch.arange(side, device=images.device) // patch for side in (h, w))
     return rows[:, None] * (int(columns[-1]) + 1) + columns
@@ -83,6 +84,7 @@ def _patch(images: Tensor, budget: Budget) -> int:
     patch = budget.patch or max(1, min(h, w) // 4)
     if patch > min(h, w):
         raise ExplanationError(
-            f"Squares of {patch} pixels are larger than images of {h} × {w}. Set `patch` to {min(h, w)} or less."
+            f"Patches of {patch} pixels are larger than images of {h} × {w}. Set explain.budget.patch to "
+            f"{min(h, w)} or less."
         )
     return patch

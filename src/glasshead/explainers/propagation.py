@@ -13,7 +13,7 @@ from glasshead.errors import ExplanationError
 from glasshead.explainers.attribution import Attribution
 from glasshead.explainers.passes import Budget, Images, Targets, in_passes, target_logits
 
-# Layers that captum has rules for, and what only moves values about.
+# Layers that captum has rules for, and operations that only rearrange values.
 LAYERS = (
     nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.ReLU, nn.Dropout,
     nn.Tanh,
@@ -24,10 +24,10 @@ MOVES = ("flatten", torch.flatten)
 def lrp(classifier: nn.Module, images: Images, targets: Targets, budget: Budget) -> Attribution:
     """Return the relevance (n, 3, h, w) of the normalised pixels for the target logit, by the epsilon rule.
 
-    Batch norms are folded into the convolutions before them. The base is 0. The gap is the relevance of biases, not an
-    error of computation.
+    Batch norms are folded into the convolutions before them. The base is 0. The completeness gap is the relevance that
+    biases absorb, not a numerical error.
 
-    Raises ExplanationError if a part of the network has no rule; `propagable` names it.
+    Raises ExplanationError, with the reason from `propagable`, if a part of the network has no rule.
     """
     from captum.attr import LRP
 
@@ -60,7 +60,7 @@ def propagable(classifier: nn.Module) -> str | None:
         )
     try:
         graph = fx.symbolic_trace(network)
-    except Exception as error:  # a forward that depends on values raises almost anything
+    except Exception as error:  # tracing a forward that depends on values can raise any exception
         return f"A {type(network).__name__} is not a chain of torch's own layers: {error}."
     return _first_obstacle(graph)
 

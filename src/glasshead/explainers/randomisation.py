@@ -1,4 +1,4 @@
-"""The sanity check of maps by randomised weights. Adebayo et al. 2018, arXiv:1810.03292."""
+"""The sanity check: do maps change when the weights are randomised? Adebayo et al. 2018, arXiv:1810.03292."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -17,14 +17,14 @@ from glasshead.seeds import stream_seed
 Module = TypeVar("Module", bound=nn.Module)
 Verdict = Literal["passes", "unresolved", "fails"]
 
-# Methods that multiply by the image, such as Integrated Gradients, stay well above 0 whatever the weights are.
+# For methods that multiply by the image, such as Integrated Gradients, maps stay similar whatever the weights are.
 MAX_SIMILARITY = 0.7
 
 
 def randomised_copy(model: Module, seed: int) -> Module:
-    """Return a copy of `model` with shuffled weights, which depend on `seed`.
+    """Return a copy of `model` with its weights shuffled; `seed` determines the order.
 
-    Each parameter tensor is shuffled by itself, so that its scale is unchanged.
+    The values of each parameter tensor are shuffled within this tensor, so that their distribution is unchanged.
     """
     changed = copy.deepcopy(model)
     for name, layer in changed.named_modules():
@@ -35,10 +35,10 @@ def randomised_copy(model: Module, seed: int) -> Module:
 def map_similarity(
     trained: Float[np.ndarray, "n h w"], randomised: Float[np.ndarray, "n h w"]
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
-    """Return (n,) the similarity of |maps| to those of the trained network: Spearman's correlation and SSIM.
+    """Return the similarity (n,) of randomised to trained |maps|, twice: Spearman's rank correlation, and SSIM.
 
-    Both are in [-1, 1], 0 for a map that became constant or not finite, and NaN if the trained network's map is
-    constant or not finite.
+    Both are in [-1, 1]. They are 0 if the map of the randomised network is constant or not finite, and NaN if the map
+    of the trained network is.
     """
     trained, randomised = np.abs(trained), np.abs(randomised)
     useless = sum(map_faults(randomised).values()) > 0
@@ -58,7 +58,7 @@ def shuffle_parameters(layer: nn.Module, seed: int) -> None:
 
 
 def randomisation_verdict(randomisation: Measure, most: float = MAX_SIMILARITY) -> Verdict:
-    """Return the verdict on a method by the interval of its mean rank correlation with random weights.
+    """Return the verdict on a method, from the interval of `randomisation`, its mean rank correlation.
 
     The method passes if the interval lies below `most`, and fails above. It is unresolved if the interval holds `most`
     or is missing. It also fails if the correlation is undefined.

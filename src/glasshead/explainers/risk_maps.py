@@ -1,4 +1,4 @@
-"""Maps of risk at the size of the images, and their comparison with masks of objects."""
+"""Risk maps at the size of the images, and their comparison with masks of objects."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,13 +30,13 @@ MEASURES: dict[str, Callable[..., np.ndarray]] = {
 }
 RIVALS = ("_activation", "_centre", "_grad_cam", "_grad_cam_own")
 COLUMNS = tuple(f"{measure}{rival}" for measure in MEASURES for rival in ("", *RIVALS))
-PASS = 64  # images at once
-STEPS = 16  # of Integrated Gradients; enough for the fraction on a mark
+PASS = 64  # images in one pass
+STEPS = 16  # points of Integrated Gradients; enough for the fraction on a mark
 
 
 @dataclass(frozen=True)
 class LocalisationImages:
-    """Images with a risk and a known object: ids, pixels as the auditor reads them, masks at the same size."""
+    """Images with a risk and a known object: ids, pixels as the auditor reads them, and masks of the same size."""
 
     image_ids: np.ndarray
     pixels: UInt8[np.ndarray, "n 3 h w"]
@@ -49,7 +49,7 @@ class LocalisationImages:
 def load_localisation_images(
     images: ImageTable, rows: pd.DataFrame, prepare: Prepare, size: int
 ) -> LocalisationImages:
-    """Return the `rows` that have a mask, part of which is left after cropping.
+    """Return the images of those `rows` that have a mask of which some pixels remain after cropping.
 
     `size` is the side in pixels of prepared images.
     """
@@ -74,9 +74,10 @@ def enlarged(maps: Float[Tensor, "n r h w"], size: int) -> Float[Tensor, "n r si
 def localiser(
     images: ImageTable, targets: pd.DataFrame, prepare: Prepare, size: int, most: int
 ) -> Localise:
-    """Return a function that measures pointing_game and iou of maps of the rows of `targets`.
+    """Return a function that measures pointing_game and iou of risk maps; the maps have the rows of `targets`.
 
-    They are means over at most `most` images of each risk with a mask, evenly spaced; None without any.
+    Both are means over at most `most` images with the risk and a mask, for each risk, taken at equal steps from the
+    table; None if there are no such images.
     """
     watched: list[tuple[int, np.ndarray, np.ndarray]] = []
     order = pd.Index(targets["image_id"])
@@ -111,7 +112,7 @@ def localiser(
 def risk_maps(
     auditor: RiskAuditor, pixels: np.ndarray, risk_index: int
 ) -> tuple[Float[np.ndarray, "n h w"], Float[np.ndarray, "n h w"]]:
-    """Return the maps of one risk at the size of the images, and their probabilities at each place."""
+    """Return the maps of one risk at the size of the images, and the calibrated probabilities at each place."""
     maps = _in_passes(auditor, auditor.maps, pixels)
     with torch.inference_mode():
         probabilities = auditor.place_probabilities(maps)
@@ -134,7 +135,7 @@ def risk_probabilities(
 def risk_attribution(
     auditor: RiskAuditor, pixels: np.ndarray, risk_index: int
 ) -> Float[np.ndarray, "n h w"]:
-    """Return the size of the Integrated Gradients of one risk's logit for each pixel, through the whole auditor."""
+    """Return the magnitude of the Integrated Gradients of one risk's logit at each pixel, through the whole auditor."""
     images = as_images(torch.from_numpy(pixels))
     targets = torch.full((len(images),), risk_index)
     return np.abs(integrated_gradients(auditor, images, targets, Budget(steps=STEPS)).maps)
@@ -146,12 +147,12 @@ def hold_against_masks(
     localisation_images: LocalisationImages,
     risk_index: int,
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return how well maps of one risk agree with the masks: every measure of every map.
+    """Return how well maps of one risk agree with the masks: each measure for each kind of map, (n,).
 
-    pointing_game, iou and relevance_mass_accuracy are of the risk map. The ending `_activation` stands for the
-    activations that it is spread from, `_centre` for a centred Gaussian, `_grad_cam` for Grad-CAM of the `reference`, a
-    usual classifier on the same features, and `_grad_cam_own` for Grad-CAM of the auditor. The risk map's mass is that
-    of calibrated probabilities.
+    pointing_game, iou and relevance_mass_accuracy without a suffix measure the risk map. Suffixes name other maps:
+    `_activation`, the activations before they are spread over similar places; `_centre`, a Gaussian at the centre;
+    `_grad_cam`, Grad-CAM of the `reference`, an ordinary classifier on the same features; `_grad_cam_own`, Grad-CAM of
+    the auditor. The mass of the risk map is computed from calibrated probabilities.
     """
     maps, probabilities = risk_maps(auditor, localisation_images.pixels, risk_index)
     images = as_images(torch.from_numpy(localisation_images.pixels))
@@ -169,7 +170,7 @@ def hold_against_masks(
         for name, measure in MEASURES.items()
         for rival, values in every.items()
     }
-    # Zero has no meaning on a risk map, but it has for probabilities.
+    # Mass needs a meaningful zero, which probabilities have and the risk map's logits do not.
     return columns | {
         "relevance_mass_accuracy": relevance_mass_accuracy(probabilities, localisation_images.masks)
     }
@@ -178,7 +179,7 @@ def hold_against_masks(
 def _activation(
     auditor: RiskAuditor, pixels: np.ndarray, risk_index: int
 ) -> Float[np.ndarray, "n h w"]:
-    """Return the activations that the maps of one risk are spread from, at the size of the images."""
+    """Return the activations of one risk, before they are spread over similar places, at the size of the images."""
 
     def compute(images: Tensor) -> Tensor:
         return auditor.head.activations(auditor.features(images))
@@ -189,7 +190,7 @@ def _activation(
 def _in_passes(
     auditor: RiskAuditor, compute: Callable[[Tensor], Tensor], pixels: np.ndarray
 ) -> Float[Tensor, "n r h w"]:
-    """Return what `compute` makes of images, enlarged to their size."""
+    """Return the maps that `compute` makes of images, enlarged to the size of the images."""
 
     @torch.inference_mode()
     def in_one(batch: Tensor) -> Tensor:

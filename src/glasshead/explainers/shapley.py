@@ -1,6 +1,6 @@
-"""Exact and estimated Shapley values of groups of features; absent groups come from background rows.
+"""Exact and estimated Shapley values of groups of features; absent groups take their values from background rows.
 
-Shapley 1953; the game is that of `glasshead.explainers.coalitions`.
+Shapley 1953. `glasshead.explainers.coalitions` defines the game.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ HELD_WORTHS = 2**24  # 128 MB
 
 
 def exact_shapley(game: Game) -> Attribution:
-    """Return the Shapley values (n, players) by enumerating all coalitions; a `TwoLayer` takes a fast path.
+    """Return the Shapley values (n, players) by enumerating all coalitions; faster for a `TwoLayer`.
 
     Raises ValueError above 16 players (65,536 coalitions).
     """
@@ -28,11 +28,11 @@ def exact_shapley(game: Game) -> Attribution:
 
 
 def shapley_interactions(game: Game) -> Attribution:
-    """Return the interactions (n, players, players) by enumerating all coalitions.
+    """Return the Shapley interactions (n, players, players) by enumerating all coalitions.
 
-    Off the diagonal, both entries of a pair hold half its Shapley interaction index (Grabisch & Roubens 1999). The
-    diagonal holds the rest, so that rows add up to Shapley values (Lundberg et al. 2020, Nature Machine Intelligence 2,
-    56-67).
+    Off the diagonal, each of a pair's two entries is half of the pair's Shapley interaction index (Grabisch & Roubens
+    1999). The diagonal is chosen so that each row adds up to a Shapley value (Lundberg et al. 2020, Nature Machine
+    Intelligence 2, 56-67).
 
     Raises ValueError above 16 players.
     """
@@ -42,10 +42,10 @@ def shapley_interactions(game: Game) -> Attribution:
 def kernel_shapley(game: Game, max_coalitions: int = 4096, seed: int = 0) -> Attribution:
     """Return Shapley values from `shap.KernelExplainer`, for any number of players.
 
-    They are exact if all 2^players - 2 proper coalitions fit into `max_coalitions`. Otherwise coalitions are sampled,
-    and the values are estimates that still add up.
+    The values are exact if `max_coalitions` is at least 2^players - 2, the number of coalitions without the empty and
+    the full one. Otherwise coalitions are sampled, and the values are estimates that still add up to output - base.
     """
-    import shap  # takes seconds, and exact enumeration does without it
+    import shap  # its import takes seconds, and exact enumeration does not need it
     from shap.utils._legacy import DenseData  # shap has no public way to name groups of columns
 
     def outputs(features: Float[np.ndarray, "m c"]) -> Float64[np.ndarray, "m k"]:
@@ -63,22 +63,24 @@ def kernel_shapley(game: Game, max_coalitions: int = 4096, seed: int = 0) -> Att
 
 
 def shapley_weights(players: int) -> Float64[np.ndarray, "s p"]:
-    """Return (2^players, players): coalition worths (n, 2^players) times this are Shapley values (n, players).
+    """Return the matrix (2^players, players) that turns worths (n, 2^players) into Shapley values (n, players).
 
-    Player i gains v(S + i) - v(S) with weight |S|! (p - |S| - 1)! / p!, so v(S) counts for members and against others.
+    Player i adds v(S + i) - v(S) with weight |S|! (p - |S| - 1)! / p!, so the weight of v(S) is positive for members of
+    S and negative for others.
     """
     members = coalitions(players)
     sizes = members.sum(axis=1, keepdims=True)
-    # one entry more, for the sizes -1 and p that the branch not taken looks up
+    # one extra entry, as np.where evaluates both branches and so also looks up the sizes -1 and p
     gain = np.array([1 / (players * comb(players - 1, size)) for size in range(players)] + [0.0])
     weights: Float64[np.ndarray, "s p"] = np.where(members, gain[sizes - 1], -gain[sizes])
     return weights
 
 
 def interaction_weights(players: int) -> Float64[np.ndarray, "s p p"]:
-    """Return (2^players, players, players): worths times this are what `shapley_interactions` gives.
+    """Return the array (2^players, players, players) that turns worths into the result of `shapley_interactions`.
 
-    The index of i and j weighs v(S + ij) - v(S + i) - v(S + j) + v(S) by |S|! (p - |S| - 2)! / (p - 1)!.
+    The interaction index of i and j is the sum over S of v(S + ij) - v(S + i) - v(S + j) + v(S), weighted by |S|! (p -
+    |S| - 2)! / (p - 1)!.
     """
     members = coalitions(players)
     weights = np.zeros((len(members), players, players))
@@ -94,7 +96,7 @@ def interaction_weights(players: int) -> Float64[np.ndarray, "s p p"]:
 
 
 def coalition_worths(game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
-    """Return (n, s) the worth of each coalition of `members` for the target output of each row."""
+    """Return the worth (n, s) of each coalition of `members`, in terms of each row's target output."""
     if isinstance(game.function, TwoLayer):
         return game.function.worths(game, members)
     return function_worths(game, members)
@@ -113,7 +115,7 @@ def _weighted(weights: Float64[np.ndarray, "s ..."], game: Game) -> Attribution:
 
 
 def attribution_of(game: Game, values: Float64[np.ndarray, "n ..."]) -> Attribution:
-    """Return `values` with base and output from separate passes, so that their gap is a real check."""
+    """Return `values` with base and output from separate forward passes, so that the gap is an independent check."""
     targets = game.targets.to(game.rows.device)
     base = evaluate(game.function, game.background).mean(dim=0)[targets]
     output = evaluate(game.function, game.rows).gather(1, targets[:, None])[:, 0]
@@ -132,12 +134,14 @@ def permutation_shapley(
 ) -> SampledAttribution:
     """Return estimates of the Shapley values (n, players), with standard errors, for any number of players.
 
-    Players join in random orders, and each gets its mean addition. An order and its reverse are one sample (antithetic
-    sampling, Mitchell et al. 2022, arXiv:2104.12199), which is exact for interactions of pairs. All rows share the
-    orders. The estimates add up, as exact values do.
+    Players join in random orders; a player's value is the mean of what it adds when it joins. An order and its reverse
+    make one sample (antithetic sampling, Mitchell et al. 2022, arXiv:2104.12199), which is exact for games with
+    interactions of at most two players. All rows share the orders. Like exact values, the estimates add up to output -
+    base.
 
     Args:
-        max_coalitions: coalitions for each row; a sample takes 2 (players - 1), and two samples are needed.
+        max_coalitions: coalitions for each row. A sample takes 2 (players - 1) of them; at least two samples are
+            needed.
 
     Raises ParameterError if `max_coalitions` is too small.
     """
@@ -145,13 +149,13 @@ def permutation_shapley(
     samples = (max_coalitions - 2) // max(1, 2 * (players - 1))
     if samples < 2:
         raise ParameterError(
-            f"explain.max_coalitions = {max_coalitions} is too few for an error bar. {players} players need at least "
-            f"{4 * (players - 1) + 2}."
+            f"explain.max_coalitions = {max_coalitions} is too small to estimate standard errors. For {players} "
+            f"players, set it to at least {4 * (players - 1) + 2}."
         )
     draw = generator(seed, "shapley", "permutations")
     forward = draw.permuted(np.tile(np.arange(players), (samples, 1)), axis=1)
     orders = np.stack([forward, forward[:, ::-1]], axis=1)  # (samples, 2, players)
-    # place[..., i] is when player i joins; the coalition of step t holds who joined before
+    # position[..., i] is the step at which player i joins; the coalition of step t holds those who joined before t
     position = np.argsort(orders, axis=-1)
     steps = position[..., None, :] < np.arange(players + 1)[:, None]  # (samples, 2, p + 1, p)
     members, index = np.unique(steps.reshape(-1, players), axis=0, return_inverse=True)

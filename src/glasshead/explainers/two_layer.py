@@ -1,8 +1,9 @@
-"""Worths of coalitions for a two-layer network, such as a bottleneck's meta-learner, without mixing rows.
+"""Fast worths of coalitions for a two-layer network, such as a bottleneck's meta-learner.
 
-The input of a hidden unit is a sum over players, each from the row or from a background row. Both are computed once for
-each player and added up for each coalition. For logits, the average over the background moves inside the last layer,
-which is then applied once for each coalition instead of once for each background row.
+The input of a hidden unit is a sum over Shapley players; each player's term comes from the row if the player is
+present, else from a background row. Both terms are computed once for each player and then added up for each coalition,
+so no mixed rows are built. For logits, the average over background rows is taken before the last layer, which is then
+applied once for each coalition instead of once for each background row.
 """
 
 import inspect
@@ -19,14 +20,14 @@ from torch import Tensor, nn
 from glasshead.device import torch_threads
 from glasshead.explainers.coalitions import Game, Groups
 
-HELD = {"cpu": 2**19, "cuda": 2**28}  # hidden values held at once: what a core's cache keeps, 1 GB
-SUMS = {"cpu": 2**23, "cuda": 2**28}  # values of the rows' own parts held at once: 32 MB, 1 GB
-ROWS = 512  # whose hidden values are held at once, for the coalitions of one block
+HELD = {"cpu": 2**19, "cuda": 2**28}  # hidden values at once: a core's cache; 1 GB
+SUMS = {"cpu": 2**23, "cuda": 2**28}  # players' terms from the rows in memory at once: 32 MB; 1 GB
+ROWS = 512  # rows whose hidden values are in memory at once, for one block of coalitions
 
 
 @dataclass(frozen=True, eq=False)
 class TwoLayer:
-    """Linear, ReLU, linear: (m, c) features to (m, k) logits or, where a temperature is given, probabilities.
+    """Linear, ReLU, linear: (m, c) features to (m, k) logits or, with a temperature, probabilities.
 
     temperature: T > 0 in softmax(logits / T); None for raw logits.
     """
@@ -41,9 +42,10 @@ class TwoLayer:
         return logits if self.temperature is None else (logits / self.temperature).softmax(dim=1)
 
     def worths(self, game: Game, members: Bool[np.ndarray, "s p"]) -> Float64[np.ndarray, "n s"]:
-        """Return (n, s) the same as `function_worths`, up to rounding.
+        """Return the worths (n, s) as `function_worths` does, up to rounding.
 
-        On a CPU, each of torch's threads takes blocks of coalitions; their number does not change the result.
+        On a CPU, blocks of coalitions are spread over torch's threads; the number of threads does not change the
+        result.
         """
         rows, targets = game.rows, game.targets.to(game.rows.device)
         joined = torch.from_numpy(members).to(rows)
@@ -59,7 +61,7 @@ class TwoLayer:
             worths[chunk, block] = values.T.cpu().numpy()
 
         if kind == "cpu" and self.temperature is None:
-            _compiled()  # once, before several threads ask for it
+            _compiled()  # compile once, before several threads ask for it
         with torch_threads(1) as threads:
             for first in range(0, len(rows), ROWS):
                 chunk = slice(first, first + ROWS)
@@ -76,7 +78,7 @@ class TwoLayer:
         background: Float[Tensor, "p b h"],
         targets: Int[Tensor, " n"],
     ) -> Float64[Tensor, "s n"]:
-        """Return the worths of the coalitions `joined`, from what each player adds to the hidden units."""
+        """Return the worths of the coalitions `joined`, from the players' terms in the inputs of hidden units."""
         present = torch.tensordot(joined, own, dims=1)
         absent = torch.tensordot(1 - joined, background, dims=1) + self.first.bias
         if self.temperature is None:
@@ -85,7 +87,7 @@ class TwoLayer:
 
     @torch.no_grad()
     def _parts(self, features: Float[Tensor, "m c"], groups: Groups) -> Float[Tensor, "p m h"]:
-        """Return what each player adds to the hidden units."""
+        """Return the term that each player adds to the inputs of the hidden units."""
         weight = self.first.weight
         return torch.stack([features[:, list(g)] @ weight[:, list(g)].T for g in groups])
 
@@ -109,7 +111,7 @@ class TwoLayer:
     ) -> Float64[Tensor, "s n"]:
         """Return the target probability, averaged over the background.
 
-        With relu(x + a) = max(x, -a) + a, the last layer reads the a of all rows only once.
+        As relu(x + a) = max(x, -a) + a, the last layer is applied to each background term a once, for all rows.
         """
         s, b, h = absent.shape
         weight, bias = self.second.weight / temperature, self.second.bias / temperature
@@ -139,7 +141,7 @@ def as_two_layer(network: nn.Module, temperature: float | None = None) -> TwoLay
 def mean_relu(
     present: Float[Tensor, "s n h"], absent: Float[Tensor, "s b h"]
 ) -> Float[Tensor, "s n h"]:
-    """Return the mean over b of relu(present + absent), by compiled code on a CPU, by search elsewhere."""
+    """Return the mean over b of relu(present + absent), compiled on a CPU, by `mean_relu_by_search` elsewhere."""
     if present.device.type != "cpu":
         return mean_relu_by_search(present, absent)
     mean = torch.zeros_like(present)
@@ -150,10 +152,10 @@ def mean_relu(
 def mean_relu_by_search(
     present: Float[Tensor, "s n h"], absent: Float[Tensor, "s b h"]
 ) -> Float[Tensor, "s n h"]:
-    """Return the same in time that hardly depends on b.
+    """Return the mean over b of relu(present + absent), in time that hardly depends on b.
 
-    The function is piecewise linear in `present`: the sum of the background values above -present, plus `present` times
-    their number. With sorted values and their sums from the end, a binary search finds both.
+    The sum over b is piecewise linear in `present`: the sum of the values in `absent` above -present, plus `present`
+    times their number. A binary search in the sorted values finds both, from their cumulative sums from the end.
     """
     s, b, h = absent.shape
     ascending = absent.transpose(1, 2).contiguous().sort(dim=2).values  # (s, h, b)
@@ -185,6 +187,6 @@ def _add_mean_relu(
 @cache
 def _compiled() -> Any:
     """Return `_add_mean_relu` compiled, without the GIL."""
-    import numba  # takes a second
+    import numba  # its import takes a second
 
     return numba.njit(nogil=True)(inspect.unwrap(_add_mean_relu))
