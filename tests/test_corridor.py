@@ -104,7 +104,7 @@ def test_spatial_embeddings_for_heads_are_refused_before_any_node_runs(run: Run)
     for options in ((), ("--pipelines=embed,train_heads",)):
         result = run("--params=embed.output=spatial", *options)
         assert result.exit_code == 1
-        assert "Heads read one vector an image, and embed.output=spatial" in result.stderr
+        assert "Heads read one vector for each image, but embed.output=spatial" in result.stderr
         assert "took" not in result.stderr
 
 

@@ -1,13 +1,14 @@
 """What MLflow's tables show: at most 30 metrics a run and the parameters that people sort runs by.
 
-Everything else lies in the files that a run logs as artifacts. What is not named here goes to no table.
+Everything else lies in the files that a run logs as artifacts. Metrics and parameters that are not named here appear in
+no table.
 """
 
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-LIMIT = 30  # metrics of one run, charts of trainings included
+LIMIT = 30  # metrics of one run, including the curves of trainings
 
 METRICS = frozenset(
     {
@@ -21,7 +22,7 @@ METRICS = frozenset(
         "temperature",
         "coverage",
         "selective_risk",
-        # Baselines, and other ways to read the same network.
+        # Baselines, and other predictions from the same network.
         "accuracy_majority",
         "accuracy_linear_probe",
         "accuracy_zero_shot",
@@ -50,8 +51,8 @@ METRICS = frozenset(
         "scenes/linear_probe_accuracy",
     }
 )
-WITH_INTERVAL = ("accuracy", "ece")  # as accuracy_low and accuracy_high
-CURVES = {  # of a training history, by the column that counts
+WITH_INTERVAL = ("accuracy", "ece")  # logged as accuracy, accuracy_low and accuracy_high
+CURVES = {  # columns of a training history, by the column that counts the steps
     "step": ("loss", "gradient_norm"),
     "epoch": (
         "train_loss",
@@ -62,7 +63,7 @@ CURVES = {  # of a training history, by the column that counts
     ),
 }
 PARAMETERS = frozenset({"seed", "ingest.source", "preprocess.taxonomy", "backbone.name"})
-ENDINGS = (  # of the names of parameters that trainings share
+ENDINGS = (  # ends of the names of parameters that trainings share
     "risks",
     "members",
     "architecture",
@@ -85,7 +86,7 @@ ENDINGS = (  # of the names of parameters that trainings share
 
 
 def headline_metrics(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield name and value of the finite numbers among nested `results` that are headlines."""
+    """Yield name and value of each headline metric in nested `results` that is a finite number."""
     for name, value in _numbers(results):
         estimate, _, bound = name.rpartition("/")
         if name in METRICS:
@@ -95,14 +96,14 @@ def headline_metrics(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def headline_parameters(parameters: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the dotted name and the value, as text, of those of the nested `parameters` that are headlines."""
+    """Yield dotted name and value, as text, of each headline parameter in the nested `parameters`."""
     for name, value in leaves(parameters):
         if name in PARAMETERS or name.endswith(tuple(f".{ending}" for ending in ENDINGS)):
             yield name, str(value)
 
 
 def leaves(tree: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str, Any]]:
-    """Yield the path of each leaf of a nested mapping, and what it holds."""
+    """Yield path and value of each leaf of a nested mapping."""
     for key, node in tree.items():
         if isinstance(node, Mapping):
             for name, value in leaves(node, separator):
@@ -112,7 +113,7 @@ def leaves(tree: Mapping[str, Any], separator: str = ".") -> Iterator[tuple[str,
 
 
 def _numbers(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield path and value of each finite number; the value of an estimate has the path of the estimate."""
+    """Yield path and value of each finite number; the path of an estimate stands for its `value`."""
     for path, value in leaves(results, "/"):
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if is_number and math.isfinite(value):

@@ -1,4 +1,4 @@
-"""One identity of a training: what is made from it carries its id, and no node reads artefacts of two trainings."""
+"""Check that results belong together: artefacts carry the id of their training, and no node mixes two trainings."""
 
 import threading
 from pathlib import Path
@@ -15,43 +15,43 @@ MANIFEST = "artefacts"  # the dataset, one a classifier
 
 
 class IdentityHooks:
-    """Keep the manifest of each classifier, the namespace of its datasets, where the catalog has one."""
+    """Keep the manifest of each classifier, if the catalog has one; a classifier is the namespace of its datasets."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Of the datasets that this run has made or read, and of what a node that runs now makes.
+        # Training ids: of datasets that this run has made or read, and of the outputs of the node that is running.
         self._trainings: dict[str, str | None] = {}
         self._made: dict[str, str | None] = {}
 
     @hook_impl
     def before_pipeline_run(self, catalog: DataCatalog) -> None:
-        """Forget what an earlier run of this process has seen."""
+        """Forget the datasets of an earlier run in this process."""
         self._catalog = catalog
         self._trainings.clear()
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: DataCatalog) -> None:
-        """Raise ArtifactError where the node reads artefacts of two trainings, or one that was replaced by hand."""
+        """Raise ArtifactError if the node reads artefacts of two trainings, or a file that was replaced by hand."""
         read = {name: self._training(name) for name in node.inputs if self._manifest(name)}
         self._made[node.name] = require_same_training(read, _classifier(node.outputs or [*read]))
 
     @hook_impl
     def after_node_run(self, node: Node, outputs: dict[str, Any]) -> None:
-        """Take the training of what is made: that of what was read, or that which the node has just made."""
+        """Note the training id of the outputs: that of the inputs, or of a classifier just trained by the node."""
         own = [made.training_id() for made in outputs.values() if has_training(made)]
         training = self._made.pop(node.name) or next(iter(own), None)
         self._trainings |= dict.fromkeys(outputs, training)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
-        """Write the artefact down."""
+        """Write the artefact's SHA-256 and training id into the manifest."""
         manifest, path = self._manifest(dataset_name), self._path(dataset_name)
         if manifest and path and path.exists():
             with self._lock:
                 manifest.add(path, self._trainings.get(dataset_name))
 
     def _training(self, name: str) -> str | None:
-        """Return the training of a dataset; None of one that precedes it, such as the rows it is fitted on."""
+        """Return the training id of a dataset; None if it precedes any training, as the rows of a fit do."""
         path = self._path(name)
         if (
             name not in self._trainings
@@ -64,7 +64,7 @@ class IdentityHooks:
         return self._trainings.get(name)
 
     def _manifest(self, name: str) -> Manifest | None:
-        """Return the manifest of the classifier that a dataset belongs to, None of one that belongs to none."""
+        """Return the manifest of the classifier that a dataset belongs to; None if it belongs to none."""
         if "." not in name or name.startswith("params:"):
             return None
         own = f"{_classifier([name])}.{MANIFEST}"

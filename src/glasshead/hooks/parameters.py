@@ -1,4 +1,4 @@
-"""Refuses what no pipeline reads, as Kedro itself would pass a mistyped name over in silence; seeds each node."""
+"""Refuse parameters that no pipeline reads, as Kedro ignores mistyped names silently; seed each node."""
 
 import difflib
 from typing import Any
@@ -14,17 +14,17 @@ from glasshead.seeds import seed_everything, stream_seed
 
 
 class ParameterHooks:
-    """Check names, the seed, and what must fit together before any node runs; Pydantic types check the blocks."""
+    """Check names, the seed and settings that depend on each other before any node runs; Pydantic checks each block."""
 
     @hook_impl
     def after_catalog_created(self, parameters: dict[str, Any]) -> None:
-        """Raise ParameterError for a top-level name that no pipeline reads, or a seed that is no whole number.
+        """Raise ParameterError for a top-level name that no pipeline reads, or for a seed that is not an integer >= 0.
 
-        `parameters` is Kedro's: all of them under "parameters", and each once more under its own name.
+        `parameters` comes from Kedro: "parameters" holds all parameters, and each also has its own key.
         """
         prefix = "params:"
         known = sorted(
-            {"seed"}  # which the hooks read
+            {"seed"}  # read by the hooks, not by a pipeline
             | {
                 name.removeprefix(prefix).split(".")[0]
                 for pipeline in pipelines.values()
@@ -43,20 +43,21 @@ class ParameterHooks:
 
     @hook_impl(tryfirst=True)  # before the run is opened in MLflow
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Raise ParameterError where the run is to embed for its heads what heads cannot read."""
+        """Raise ParameterError if the run embeds images for the heads in a form that heads cannot read."""
         trains_on_them = {"params:embed", "params:train_heads"} <= pipeline.inputs()
         output = catalog["params:embed"].load().output if trains_on_them else ""
         if output in ("spatial", "attention_inputs"):
             raise ParameterError(
-                f"Heads read one vector an image, and embed.output={output} gives one for each place of it. Set it to "
-                "projected or pooled, or embed alone, with --pipelines=ingest,preprocess,embed."
+                f"Heads read one vector for each image, but embed.output={output} gives one for each patch of it. Set "
+                "embed.output to projected or pooled. To embed without training heads, run "
+                "`kedro run --pipelines=ingest,preprocess,embed`."
             )
 
 
 class SeedHooks:
-    """Seed before every node, by its name: a node draws the same whether the run began at it or before."""
+    """Seed each node by its name, so that its random numbers do not depend on which nodes ran before."""
 
     @hook_impl
     def before_node_run(self, node: Node, catalog: DataCatalog) -> None:
-        """Seed the global generators on the node's own stream of `params:seed`."""
+        """Seed the global random generators from `params:seed` and the node's name."""
         seed_everything(stream_seed(catalog.load("params:seed"), node.name))

@@ -1,4 +1,4 @@
-"""MLflow's store, created in one step; runs and their processes: who is still at work, and how one is told to stop."""
+"""Create MLflow's store in one step; find runs whose process has ended; end this process cleanly on SIGTERM."""
 
 import logging
 import os
@@ -21,12 +21,12 @@ SQLITE = "sqlite:///"
 
 
 def process_tag() -> str:
-    """Return `host/pid/start time` of this process, unique even when its pid is used again."""
+    """Return `host/pid/start time` of this process, unique even if the pid is reused."""
     return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
 def has_ended(tag: str) -> bool:
-    """True if the process of `tag` ran on this host and is gone; other hosts' processes cannot be seen."""
+    """Return whether the process of `tag` ran on this host and has ended; False for processes on other hosts."""
     host, pid, started = tag.rsplit("/", 2)
     if host != socket.gethostname():
         return False
@@ -37,16 +37,16 @@ def has_ended(tag: str) -> bool:
 
 
 def close_orphans(client: MlflowClient, experiment_id: str) -> None:
-    """Mark runs as KILLED whose process ended without saying so (SIGKILL, power cut)."""
+    """Mark runs as KILLED that still read as running although their process has ended (SIGKILL, power cut)."""
     for run in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         tag = run.data.tags.get(PROCESS_TAG)
         if tag and has_ended(tag):
             client.set_terminated(run.info.run_id, "KILLED")
-            logger.warning("Run %s was left by a process that is gone: KILLED", run.info.run_name)
+            logger.warning("Run %s is marked as KILLED: its process has ended", run.info.run_name)
 
 
 def exit_on_sigterm() -> None:
-    """Make SIGTERM end this process through its exit handlers; an existing handler is left alone."""
+    """Make SIGTERM end this process through its exit handlers, unless SIGTERM already has a handler."""
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _exit)
@@ -57,9 +57,9 @@ def _exit(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def create_store(uri: str) -> None:
-    """Create the database of an SQLite `uri`, whole or not at all; an existing one and other stores are left alone.
+    """Create the database of an SQLite `uri`, completely or not at all; leave existing and other stores alone.
 
-    MLflow builds its tables in place, where runs that start together break each other's half-built ones.
+    MLflow builds its tables in place, so runs that start at the same time would break each other's unfinished tables.
     """
     path = Path(uri.removeprefix(SQLITE))
     if not uri.startswith(SQLITE) or path.exists():
@@ -71,6 +71,6 @@ def create_store(uri: str) -> None:
         try:
             os.link(fresh, path)
         except FileExistsError:
-            pass  # another run was first
-        except OSError:  # a file system without hard links
+            pass  # another run has created it first
+        except OSError:  # the file system has no hard links
             os.replace(fresh, path)

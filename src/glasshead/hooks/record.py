@@ -1,4 +1,4 @@
-"""What ran: what each node made of what, when it last did; how long that took, by which command, and where."""
+"""The record of runs: for each node its inputs and outputs, time, duration, command and device, when it last ran."""
 
 import os
 import shlex
@@ -18,7 +18,7 @@ from glasshead.hooks.headlines import leaves
 from glasshead.hooks.tags import git_tags
 
 RECORD = "run_record"
-OPTIONS = {  # of kedro run, by what its hooks call them
+OPTIONS = {  # options of kedro run, by their names in Kedro's hooks
     "pipelines": "pipeline_names",
     "namespaces": "namespaces",
     "tags": "tags",
@@ -29,7 +29,7 @@ OPTIONS = {  # of kedro run, by what its hooks call them
 
 
 class RecordHooks:
-    """Keep the dataset `run_record`, a row a node, where the catalog has it: reports read how results came about."""
+    """Keep the dataset `run_record`, one entry for each node, if the catalog has it; reports read it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class RecordHooks:
 
     @hook_impl
     def before_pipeline_run(self, run_params: dict[str, Any], catalog: DataCatalog) -> None:
-        """Note what all nodes of the run share; the record exists from here on."""
+        """Note what all nodes of the run share, and create the record if it does not exist."""
         git = git_tags(Path(run_params["project_path"]))
         self._common = {
             "command": command(run_params),
@@ -54,7 +54,7 @@ class RecordHooks:
 
     @hook_impl
     def after_node_run(self, node: Node, catalog: DataCatalog) -> None:
-        """Write down how long it took."""
+        """Write the node's entry, with the time that the node took."""
         seconds = round(time.perf_counter() - self._started.pop(node.name), 3)
         entry = {
             "inputs": [name for name in node.inputs if not name.startswith("params:")],
@@ -72,7 +72,7 @@ class RecordHooks:
 
 
 def command(run_params: dict[str, Any]) -> str:
-    """Return the command line of a run, as far as Kedro tells it."""
+    """Return the command line of a run, as far as Kedro passes it to hooks."""
     return shlex.join(["kedro", "run", *_options(run_params)])
 
 
@@ -95,7 +95,7 @@ def _options(run_params: dict[str, Any]) -> Iterator[str]:
 
 
 def _kept(record: AbstractDataset[Any, Any]) -> dict[str, Any]:
-    """Return the record as it lies there; one that is missing or damaged begins anew."""
+    """Return the stored record, or an empty one if it is missing or damaged."""
     try:
         kept: dict[str, Any] = record.load()
     except DatasetError:

@@ -1,4 +1,4 @@
-"""How a dataset is logged to MLflow: by what its catalog entry says under `metadata: {mlflow: …}`."""
+"""Log datasets to MLflow in the way that their catalog entries name under `metadata: {mlflow: …}`."""
 
 import math
 import time
@@ -22,33 +22,33 @@ from glasshead import __version__
 from glasshead.errors import CatalogError
 from glasshead.hooks.headlines import CURVES, headline_metrics
 
-DIGEST_LENGTH = 36  # what MLflow's SQL stores hold
+DIGEST_LENGTH = 36  # characters that MLflow's SQL stores can hold
 BATCH = 1000  # MLflow's limit of metrics in one request
-VARIANTS = "variants"  # a store that tells of each variant of a comparison as it is made
+VARIANTS = "variants"  # a store that reports each variant of a comparison as it is made
 
 Route = Callable[[str, Any, Path | None], None]
 
 
 def check_kinds(entries: Mapping[str, Any]) -> None:
-    """Raise CatalogError where a catalog entry asks MLflow for what there is not."""
+    """Raise CatalogError if a catalog entry names a way of logging that does not exist."""
     for name, entry in entries.items():
         metadata = entry.get("metadata") if isinstance(entry, Mapping) else None
         kind = (metadata or {}).get("mlflow")
         if kind is not None and kind not in KINDS:
             raise CatalogError(
-                f"The catalog entry {name} has metadata.mlflow = {kind!r}, but it should be one of {', '.join(KINDS)}."
+                f"The catalog entry {name} has metadata.mlflow = {kind!r}. Set it to one of {', '.join(KINDS)}."
             )
 
 
 def kind_of(catalog: DataCatalog, dataset: str) -> str | None:
-    """Return how `dataset` is logged, None where its entry says nothing."""
+    """Return how `dataset` is logged; None if its catalog entry does not say."""
     metadata = getattr(catalog.get(dataset), "metadata", None) or {}
     kind: str | None = metadata.get("mlflow")
     return kind
 
 
 def path_of(catalog: DataCatalog, dataset: str) -> Path | None:
-    """Return the file or folder of `dataset`, None where it has none."""
+    """Return the file or folder of `dataset`; None if it has neither."""
     return getattr(catalog.get(dataset), "_filepath", None)
 
 
@@ -59,8 +59,8 @@ def log_results(run_id: str, data: Mapping[str, Any], path: Path | None) -> None
 
 
 def log_explanations(run_id: str, data: Mapping[str, Any], path: Path | None) -> None:
-    """Log the best method of explanation as a tag, and all measures as an artifact under metrics/."""
-    # torch takes seconds to import
+    """Log the name of the best explanation method as a tag, and all measures as an artifact under metrics/."""
+    # imported here, as torch takes seconds to import
     from glasshead.explainers.methods import METHODS, real_methods
     from glasshead.explainers.randomisation import best_methods
 
@@ -70,14 +70,14 @@ def log_explanations(run_id: str, data: Mapping[str, Any], path: Path | None) ->
 
 
 def log_history(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
-    """Log a training history as curves, which are named by its file, and the file under tables/."""
+    """Log a training history as curves, named after its file, and the file itself under tables/."""
     if path is not None:
         log_curves(run_id, data, path.stem)
     log_file("tables", run_id, data, path)
 
 
 def log_curves(run_id: str, history: pd.DataFrame, name: str) -> None:
-    """Log those columns of a training history that are headlines as `<name>/<column>`, over epochs or steps."""
+    """Log the headline columns of a training history as `<name>/<column>`, over epochs or steps."""
     axis = "step" if "step" in history else "epoch"
     log_metrics(
         run_id,
@@ -96,16 +96,16 @@ def log_file(folder: str, run_id: str, data: object, path: Path | None) -> None:
 
 
 def log_classifier(run_id: str, data: Any, path: Path | None) -> None:
-    """Log the Classifier's folder, and the same as an MLflow model with signature and input example.
+    """Log the Classifier's folder as artifacts, and as an MLflow model with signature and input example.
 
-    The model is a script that loads the folder ("models from code"), so that nothing is pickled; it
-    needs this package where it is served. The run must be the active one.
+    The MLflow model is a script that loads the folder ("models from code"), so nothing is pickled; serving it needs
+    this package. `run_id` must be the active run.
     """
     if path is None:
         return
     mlflow.log_artifacts(str(path), "classifier", run_id=run_id)
     size = data.input_size
-    with warnings.catch_warnings(record=True):  # that `predict` has no type hints
+    with warnings.catch_warnings(record=True):  # a warning that `predict` has no type hints
         mlflow.pyfunc.log_model(
             name="classifier",
             python_model=str(Path(__file__).with_name("served_model.py")),
@@ -121,7 +121,7 @@ def log_classifier(run_id: str, data: Any, path: Path | None) -> None:
 
 
 def log_data(run_id: str, images: Any, path: Path | None) -> None:
-    """Log an image table's digest as the input of the run, which must be the active one."""
+    """Log an image table's digest as the input of the run; `run_id` must be the active run."""
     digest = images.digest()
     source = resolve_dataset_source(str(path))
     data = MetaDataset(source, "images", digest[:DIGEST_LENGTH])  # type: ignore[abstract]

@@ -1,4 +1,4 @@
-"""What a run says about itself, its names and tags; and child runs: each variant of a comparison is nested under it."""
+"""Names and tags of MLflow runs; child runs, one for each variant of a comparison, nested under the run."""
 
 import subprocess
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_GIT_COMMIT, MLFLOW_PARENT_RUN_ID, ML
 
 from glasshead.hooks.processes import PROCESS_TAG, process_tag
 
-CHOICES = {  # what runs are told apart and filtered by, where they choose it
+CHOICES = {  # parameters by which people tell runs apart and filter them
     "source": "params:ingest.source",
     "taxonomy": "params:preprocess.taxonomy",
     "backbone": "params:backbone.name",
@@ -20,17 +20,17 @@ OUTCOMES = {"FINISHED": "success", "FAILED": "failure", "KILLED": "interrupted"}
 
 
 def run_name(subject: str, choices: Mapping[str, str], started: str) -> str:
-    """Return what was run, on what and when, such as "heads, scenes, concepts, nano-clip, 2026-11-30 13:05:39"."""
+    """Return a run's name, such as "heads, scenes, concepts, nano-clip, 2026-11-30 13:05:39"."""
     return ", ".join([subject, *(Path(choice).name for choice in choices.values()), started])
 
 
 def subject_of(pipeline_names: list[str] | None) -> str:
-    """Return the names of the pipelines that are run; the default is all of the heads."""
+    """Return the names of the pipelines that are run, joined by "+"; "heads" for the default pipeline."""
     return "+".join(pipeline_names or ["heads"]).replace("__default__", "heads")
 
 
 def choices_of(pipeline: Pipeline, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """Return what this run's nodes choose; a later stage takes what lies there, whatever the parameters say."""
+    """Return the choices that this run's nodes read from parameters; a stage alone uses what earlier stages stored."""
     read = pipeline.inputs()
     return {
         tag: str(parameters[name])
@@ -45,14 +45,14 @@ def run_tags(run_params: dict[str, Any], pipeline: Pipeline) -> dict[str, str]:
     return {
         PROCESS_TAG: process_tag(),
         "env": run_params["env"] or "base",
-        "runner": run_params["runner"].split(" ")[0].split(".")[-1],  # not its memory address
+        "runner": run_params["runner"].split(" ")[0].split(".")[-1],  # without its memory address
         "classifier": ", ".join(sorted(owners)),
         **git_tags(Path(run_params["project_path"])),
     }
 
 
 def git_tags(project: Path) -> dict[str, str]:
-    """Return the commit of the project and whether files differ from it; nothing outside a repository."""
+    """Return the project's commit and whether files differ from it; an empty dict outside a repository."""
     try:
         commit, changes = (
             subprocess.run(
@@ -71,7 +71,7 @@ def git_tags(project: Path) -> dict[str, str]:
 
 
 class ChildRuns:
-    """The child runs of one pipeline's run, by comparison and variant; they share what it chooses and its start."""
+    """The child runs of one run, by comparison and variant; they share the run's choices and its start time."""
 
     def __init__(
         self, parent_id: str, experiment_id: str, choices: Mapping[str, str], started: str
@@ -81,7 +81,7 @@ class ChildRuns:
         self._open: dict[tuple[str, str], str] = {}
 
     def run_id(self, comparison: str, variant: str) -> str:
-        """Return the id of a variant's run, which is opened if need be."""
+        """Return the id of a variant's run; open this run if it is not open."""
         key = comparison, variant
         if key not in self._open:
             tags = {
@@ -98,11 +98,11 @@ class ChildRuns:
         return self._open[key]
 
     def finish(self, comparison: str, variant: str) -> None:
-        """Close the run of a variant that has all its results."""
+        """Close the run of a variant whose results are complete."""
         self._end(self._open.pop((comparison, variant)), "FINISHED")
 
     def close(self, status: str) -> None:
-        """Close the runs that still lack results with the status of the pipeline's run."""
+        """Close all child runs that are still open, with the `status` of the parent run."""
         while self._open:
             self._end(self._open.popitem()[1], status)
 

@@ -1,6 +1,6 @@
-"""Every `kedro run` is one MLflow run whose record is complete, or says that it is not.
+"""Record every `kedro run` as one MLflow run, which is complete or marked as incomplete.
 
-Results never depend on it: a failure of tracking is noted, and the run goes on.
+Results never depend on MLflow: if tracking fails, the failure is noted and the run goes on.
 """
 
 import atexit
@@ -31,7 +31,7 @@ from glasshead.hooks.tags import OUTCOMES, ChildRuns, choices_of, run_name, run_
 logger = logging.getLogger(__name__)
 
 DATA = frozenset({"images", "samples"})
-PATIENCE = 20.0  # seconds that failing calls may cost a run before tracking is given up
+PATIENCE = 20.0  # seconds that failing calls may take in a run before tracking stops
 
 P = ParamSpec("P")
 
@@ -39,7 +39,7 @@ P = ParamSpec("P")
 def best_effort(
     method: Callable[Concatenate["TrackingHooks", P], None],
 ) -> Callable[Concatenate["TrackingHooks", P], None]:
-    """Call only while a run is open; note a failure instead of raising it, and give up after `PATIENCE`."""
+    """Call `method` only while a run is open; note failures instead of raising them; stop tracking after `PATIENCE`."""
 
     @functools.wraps(method)
     def attempt(self: "TrackingHooks", /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -56,12 +56,12 @@ def best_effort(
 
 
 class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
-    """The plugin's hook, which opens the run; this adds parameters, results, lineage and a true status.
+    """kedro-mlflow's hook, which opens the run, extended by parameters, results, lineage and a correct status.
 
-    By itself the plugin fails the pipeline when MLflow fails, and leaves an interrupted run to read as finished.
+    The plugin alone would fail the pipeline whenever MLflow fails, and would show interrupted runs as finished.
     """
 
-    run_id: Any  # the plugin's: str while a run is open, else None
+    run_id: Any  # set by the plugin: str while a run is open, else None
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,12 +70,12 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self.wasted = 0.0
         self._started: dict[str, float] = {}
         self._children: ChildRuns | None = None
-        # Registered after MLflow's own handler, so called before it.
+        # Exit handlers run in reverse order, so this one runs before MLflow's own.
         atexit.register(self.close, "KILLED")
 
     @hook_impl
     def after_context_created(self, context: KedroContext) -> None:
-        """Connect to the store named in mlflow.yml; a run that an interrupt left open here is closed first."""
+        """Connect to the store named in mlflow.yml, after closing a run that an interrupt left open in this process."""
         self.close("KILLED")
         self.run_id, self.failure, self.wasted = None, None, 0.0
         root = context.project_path
@@ -92,9 +92,9 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         save_version: str,
         load_versions: dict[str, str],
     ) -> None:
-        """Keep the catalog, which knows where results lie, and the parameters, which name the run.
+        """Keep the catalog, which knows the files of results, and the parameters, from which the run gets its name.
 
-        Raises CatalogError where an entry asks to be logged in a way that there is not.
+        Raises CatalogError if a catalog entry names a way of logging that does not exist.
         """
         routes.check_kinds(conf_catalog)
         self._catalog, self._parameters = catalog, parameters
@@ -103,10 +103,10 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def before_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Open the run and say what it is."""
+        """Open the run and log its name, tags and parameters."""
         self._pid, self._has_digest = os.getpid(), False
         self._began = time.perf_counter()
-        # Open from here on, as an interrupt may come before the run has its id.
+        # Treated as open from here on, as an interrupt may come before the run has its id.
         self.is_open = self._is_connected
         self._begin(run_params, pipeline, catalog)
         self.is_open = self.run_id is not None
@@ -121,13 +121,13 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @hook_impl
     def after_node_run(self, node: Node) -> None:
-        """Say how long the node took."""
+        """Log how long the node took."""
         seconds = time.perf_counter() - self._started.pop(node.name)
         logger.info("%s took %.1f s", node.name, seconds)
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Log the digest of the data, and listen to a comparison that tells of its variants."""
+        """Log the digest of the image table, and subscribe to a comparison that reports its variants."""
         self._log_digest(dataset_name)
         if routes.kind_of(self._catalog, dataset_name) == routes.VARIANTS:
             comparison = dataset_name.rsplit(".", 1)[0]
@@ -135,7 +135,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Log the digest of the data, and of results what their catalog entries ask for (see routes)."""
+        """Log the digest of the image table, and each result in the way that its catalog entry names (see routes)."""
         self._log_digest(dataset_name)
         self._log_result(dataset_name, data)
 
@@ -143,7 +143,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Close the run as finished, and say where the results of each classifier lie."""
+        """Close the run as finished, and log where the results of each classifier are."""
         self._log_whole()
         self.close("FINISHED")
         for name in sorted(pipeline.all_outputs()):
@@ -159,7 +159,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self.close("FAILED")
 
     def close(self, status: str) -> None:
-        """End the run if this process has one open, and say so where its record is incomplete."""
+        """End the run if this process has one open; warn if the record is incomplete."""
         if self.is_open and os.getpid() == self._pid:
             try:
                 self._end(status)
@@ -176,7 +176,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         self.failure = self.failure or str(error)
 
     def _connect(self, context: KedroContext) -> bool:
-        """Return whether the store answers; the second try is for an experiment that another run just made."""
+        """Return whether the store answers; try twice, as another run may just have created the same experiment."""
         for last in (False, True):
             try:
                 create_store(context.config_loader["mlflow"]["server"]["mlflow_tracking_uri"])
@@ -206,7 +206,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _join_run(self, node: Node, catalog: DataCatalog, is_async: bool) -> None:
-        super().before_node_run(node, catalog, {}, is_async)  # it would log parameters given here
+        super().before_node_run(node, catalog, {}, is_async)  # it logs parameters in the inputs
 
     @best_effort
     def _log_whole(self) -> None:
@@ -216,7 +216,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
     @best_effort
     def _log_digest(self, dataset: str) -> None:
-        """Log the image table as the run's input once, when it or the samples made of it are first touched."""
+        """Log the image table once as the run's input, when it or the samples are first loaded or saved."""
         if dataset not in DATA or self._has_digest or not self._catalog.exists("images"):
             return
         self._has_digest = True
@@ -232,7 +232,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def _log_variant(
         self, comparison: str, variant: str, results: Mapping[str, Any], finished: bool
     ) -> None:
-        """Log the results of a comparison's variant to its own run, which the first of them opens."""
+        """Log results of one variant of a comparison to the variant's own run; the first results open this run."""
         if self._children is None:
             return
         run_id = self._children.run_id(comparison, variant)
@@ -251,13 +251,13 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         try:
             if children:
                 children.close(status)
-        finally:  # a parent left open would read as finished when Python exits
+        finally:  # MLflow would mark a parent that is still open as finished when Python exits
             self._end_own(run_id, status)
 
     def _end_own(self, run_id: str | None, status: str) -> None:
         if self._already_active_mlflow or run_id is None:
-            return  # whoever opened that run closes it, or none was opened
-        while mlflow.active_run():  # an entry left here would read as finished when Python exits
+            return  # no run was opened, or it belongs to other code, which closes it
+        while mlflow.active_run():  # else MLflow calls them finished at exit
             mlflow.end_run(status)
         client = mlflow.MlflowClient()
         client.set_terminated(run_id, status)  # a run that another thread opened
@@ -267,7 +267,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
 
 
 def _parameters(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, Any]:
-    """Return all parameters that a run reads, with their defaults, by block; the hooks read the seed."""
+    """Return all parameters that a run reads, with defaults, by block; also the seed, which the hooks read."""
     names = {"params:seed"} | {name for name in pipeline.inputs() if name.startswith("params:")}
     values = {name.removeprefix("params:"): catalog.load(name) for name in sorted(names)}
     return {

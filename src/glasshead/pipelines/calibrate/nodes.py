@@ -15,9 +15,9 @@ logger = logging.getLogger(__name__)
 def fit_threshold(
     calibration_logits: pd.DataFrame, temperatures: dict[str, float], parameters: CalibrateParams
 ) -> Abstention:
-    """Return the confidence below which the classifier abstains to keep the target error.
+    """Return the threshold of confidence below which the classifier abstains, so that it keeps the target error.
 
-    If no threshold is shown to keep it, the classifier always abstains, with a warning.
+    If no threshold can be shown to keep the target error, the classifier always abstains, with a warning.
     """
     rows = apply_temperatures(calibration_logits, temperatures)
     correct = (rows["predicted"] == rows["label"]).to_numpy(bool)
@@ -26,13 +26,14 @@ def fit_threshold(
     )
     if fitted["threshold"] is None:
         logger.warning(
-            "Predictions always abstain: no confidence threshold keeps calibrate.target_error = %g on %d calibration "
-            "rows. Raise the target error, or add calibration rows.",
+            "The classifier always abstains: no confidence threshold keeps calibrate.target_error = %g on %d "
+            "calibration rows. Raise calibrate.target_error, or preprocess.calibration_fraction.",
             parameters.target_error, fitted["rows"],
         )  # fmt: skip
     else:
         logger.info(
-            "Answers above a confidence of %g: %.0f %% of calibration rows, error %.3f, below %.3f at %g %%",
+            "Answers above a confidence of %g: %.0f %% of calibration rows, error %.3f, "
+            "below %.3f with a certainty of %g %%",
             fitted["threshold"], 100 * fitted["coverage"], fitted["error"], fitted["error_bound"],
             100 * fitted["certainty"],
         )  # fmt: skip
@@ -42,5 +43,5 @@ def fit_threshold(
 def calibrate_classifier(
     uncalibrated: Classifier, temperatures: dict[str, float], abstention: Abstention | None = None
 ) -> Classifier:
-    """Return the classifier with its temperatures and its threshold; its logits stay raw."""
+    """Return the classifier with its temperatures and abstention threshold; its logits stay raw."""
     return uncalibrated.with_temperatures(temperatures).with_abstention(abstention)

@@ -1,4 +1,4 @@
-"""The graph of `calibrate`: only `calibration_logits` reaches the fit."""
+"""The graph of `calibrate`: the fits get only `calibration_logits`."""
 
 from kedro.pipeline import Pipeline
 
@@ -10,7 +10,7 @@ from glasshead.templates import step, steps
 
 
 def create_pipeline(output: Output = "softmax") -> Pipeline:
-    """logits, uncalibrated → temperatures, predictions, classifier, and abstention of a softmax output."""
+    """logits, uncalibrated → temperatures, predictions, classifier; for a softmax output also abstention."""
     abstention = ["abstention"] if output == "softmax" else []
     calibrated = steps(
         (select_calibration, "logits", "calibration_logits"),

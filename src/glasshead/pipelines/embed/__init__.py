@@ -1,1 +1,1 @@
-"""Encode every image with the frozen CLIP image encoder, once per content."""
+"""Encode every image with the frozen backbone; images with the same content only once."""

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class RayParams(BaseModel, extra="forbid", frozen=True):
-    """The Ray engine: `address` of a cluster, None to start Ray here; `max_retries` after a worker died."""
+    """The Ray engine: `address` of a cluster, None to start Ray on this machine; `max_retries` if a worker dies."""
 
     address: str | None = None
     workers: PositiveInt | Literal["auto"] = "auto"
@@ -31,9 +31,11 @@ class RayParams(BaseModel, extra="forbid", frozen=True):
 
 
 class EmbedParams(BaseModel, extra="forbid", frozen=True):
-    """`batch_size`: images in a forward pass. `shard_rows`: images in a shard; a killed run loses at most one shard.
+    """How images are encoded, and what is stored.
 
-    `output`: which output of the image encoder is stored.
+    batch_size: images in one forward pass.
+    shard_rows: images in a shard file; a killed run loses at most one shard.
+    output: which output of the backbone is stored.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -54,16 +56,16 @@ def embed_images(
     backbone: BackboneParams,
     params: EmbedParams,
 ) -> tuple[Embeddings, dict[str, Any]]:
-    """Return the encoder's outputs for `images`, their L2 norm kept as it is, and a summary.
+    """Return the backbone's outputs for `images`, not L2-normalised, and a summary.
 
-    Raises ArtifactError if `samples` are not the rows of `images`, or `processor` differs from the backbone's: then
-    preprocess ran on other images or with another backbone.
+    Raises ArtifactError if preprocess ran on other images (`samples` are not the rows of `images`) or with another
+    backbone (`processor` differs from that of `backbone`).
     """
     images.check_rows(samples)
     if processor != processor_settings(backbone):
         raise ArtifactError(
-            f"Preprocess resolved the image processor of {processor['backbone']!r}, which differs from that of "
-            f"{backbone.name!r}. Run the preprocess pipeline again with this backbone."
+            f"Preprocess resolved the image processor of {processor['backbone']!r}, but the configured backbone "
+            f"{backbone.name!r} has another. Run the preprocess pipeline again with this backbone."
         )
     options: dict[str, Any] = {
         "batch_size": None if params.batch_size == "auto" else params.batch_size,
@@ -83,7 +85,8 @@ def embed_texts(
 ) -> pd.DataFrame:
     """Return a row for each prompt: prompt, kind, subtask, value, embedding (d float32), encoder_key.
 
-    `kind` is class or value; a class has no subtask. Raises BackboneError if the backbone has no text tower.
+    `kind` is "class" or "value"; prompts of classes have no subtask. Raises BackboneError if the backbone has no text
+    tower.
     """
     encoder = load_text_encoder(backbone)
     prompts = write_prompts(Taxonomy.model_validate(taxonomy), images.classes)

@@ -13,7 +13,7 @@ from glasshead.models.store import ClassifierStore
 
 
 class EnsembleParams(BaseModel, extra="forbid", frozen=True):
-    """The calibrated classifiers that are averaged, by name, and where they compute."""
+    """The names of the calibrated classifiers to average, and the device that they compute on."""
 
     members: tuple[str, ...] = Field(default=("cnn", "transfer"), min_length=2)
     device: Device = "auto"
@@ -28,8 +28,8 @@ def average_classifiers(
     """Return the uncalibrated classifier that averages the members' calibrated probabilities.
 
     Raises:
-        ArtifactError: a member is missing, or was trained on other images or splits.
-        ParameterError: a member is named twice, or has other classes than the first.
+        ArtifactError: a member is missing, or was trained on other images or splits. ParameterError: a member is named
+        twice, or has other classes than the first member.
     """
     if len(set(parameters.members)) < len(parameters.members):
         raise ParameterError(

@@ -1,4 +1,4 @@
-"""The graph of `ensemble`: nothing is trained, and the calibrated members are read by name."""
+"""The graph of `ensemble`: it trains nothing and reads its calibrated members by name."""
 
 from kedro.pipeline import Pipeline
 

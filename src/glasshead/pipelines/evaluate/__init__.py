@@ -1,1 +1,1 @@
-"""Measure a calibrated classifier on the test split; the gate is a separate pipeline that runs last."""
+"""Measure a calibrated classifier on the test split; the accuracy gate is a separate pipeline that runs last."""

@@ -27,9 +27,9 @@ def find_faults(
 ) -> list[Finding]:
     """Return the findings on the classifier and `further` ones, the most severe first.
 
-    Checks of a softmax output are confident_mistakes, confused_classes, class_accuracy, miscalibration,
-    concept_leakage and attribute_accuracy, which needs attributes of the image table. The two on accuracy report it if
-    they have nothing to compare. The check of a sigmoid output is confident_mistakes of each class.
+    A softmax output is checked by confident_mistakes, confused_classes, class_accuracy, miscalibration, concept_leakage
+    and attribute_accuracy; the last needs attributes in the image table. If class_accuracy or attribute_accuracy has
+    nothing to compare, a finding says so. A sigmoid output is checked by confident_mistakes, for each class.
 
     Raises ArtifactError if `samples` lack test rows.
     """
@@ -57,7 +57,7 @@ def find_faults(
     for finding in sorted_findings:
         logger.warning("%s (%s): %s", finding["check"], finding["severity"], finding["summary"])
     if not sorted_findings:
-        logger.info("The checks of the classifier have run and found nothing")
+        logger.info("The checks of the classifier found no faults")
     return sorted_findings
 
 

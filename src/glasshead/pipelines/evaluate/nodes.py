@@ -38,8 +38,8 @@ def select_test(
     """Return the test rows with logits, labels, targets and calibrated probabilities.
 
     Raises:
-        ArtifactError: the predictions are of other logits, samples or images than the current ones.
-        SplitError: there are no test rows.
+        ArtifactError: the predictions were made from other logits, samples or images than the given ones. SplitError:
+        there are no test rows.
     """
     check_predictions(images, samples, predictions)
     return table_of_test(logits, predictions)
@@ -55,12 +55,12 @@ def compute_metrics(
     baselines: pd.DataFrame | None = None,
     localisation: pd.DataFrame | None = None,
 ) -> Metrics:
-    """Return `{metric: {value, low, high, n}}` on the test rows, all intervals from the same resamples.
+    """Return `{metric: {value, low, high, n}}` on the test rows; all intervals use the same bootstrap resamples.
 
-    `localisation` holds how well maps agree with masks: image_id, risk (the class) and a column for each measure. Its
-    means are added to the metrics; each of several classes also has its own as `<class>/<metric>`.
-    `temperature` and `ece_consistency_95` have no interval, as resampling test rows says nothing about them. `n` of
-    `temperature` counts the calibration rows.
+    `localisation` holds how well maps agree with masks: image_id, risk (the class) and a column for each measure. The
+    means of its columns are added to the metrics; if there are several classes, also the means of each class, as
+    `<class>/<metric>`. `temperature` and `ece_consistency_95` have no interval, as resampling test rows says nothing
+    about them. The `n` of `temperature` counts calibration rows.
     """
     heads = read_heads(test)
     measure = softmax_statistics if FINAL in heads else sigmoid_statistics
@@ -98,8 +98,8 @@ def measure_class_recall(test: pd.DataFrame) -> pd.DataFrame:
 def find_confused_pairs(test: pd.DataFrame, parameters: EvaluateParams) -> pd.DataFrame:
     """Return a row for each pair of confused classes, the most frequent first.
 
-    Columns: true, predicted, count, fraction (of the true class's test rows), examples (JSON list of
-    the image_ids of the most confident mistakes).
+    Columns: true; predicted; count; fraction, of the true class's test rows; examples, a JSON list of the image_ids of
+    the most confident mistakes.
     """
     mistakes = test[test["label"] != test["predicted"]].sort_values(
         ["confidence", "image_id"], ascending=[False, True]
@@ -120,7 +120,7 @@ def find_confused_pairs(test: pd.DataFrame, parameters: EvaluateParams) -> pd.Da
 
 
 def plot_confusion_matrix(test: pd.DataFrame) -> Figure:
-    """Return the counts of true against predicted class, shaded by fraction of the true class."""
+    """Return a figure of the confusion matrix: counts, shaded by the fraction of the true class."""
     classes = class_columns(test, "probability/")
     counts = pd.crosstab(test["label"], test["predicted"]).reindex(
         index=classes, columns=classes, fill_value=0
@@ -129,7 +129,7 @@ def plot_confusion_matrix(test: pd.DataFrame) -> Figure:
 
 
 def plot_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> Figure:
-    """Return the reliability of the classifier and each head, before and after its temperature."""
+    """Return a figure of the reliability of the classifier and of each head, before and after temperature scaling."""
 
     def curve(head: Head, probabilities: np.ndarray) -> measures.ReliabilityCurve:
         return measures.reliability_curve(probabilities, head.labels, parameters.n_bins)
@@ -145,7 +145,7 @@ def plot_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> Figure:
 
 
 def measure_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> pd.DataFrame:
-    """Return calibrated confidence and accuracy in each bin of `ece` that has test rows.
+    """Return calibrated confidence and accuracy in each confidence bin (as of `ece`) that has test rows.
 
     Columns: from and to, the bin's edges; n; mean confidence; accuracy; low and high, its 95 % Wilson interval.
     """
@@ -170,7 +170,7 @@ def measure_reliability(test: pd.DataFrame, parameters: EvaluateParams) -> pd.Da
 
 
 def plot_curves(test: pd.DataFrame) -> Figure:
-    """Return the ROC curve, the precision-recall curve and the logits of each class of a sigmoid output."""
+    """Return a figure with ROC curve, precision-recall curve and logits of each class of a sigmoid output."""
     return risk_curves_figure(
         {
             name: (test[f"logit/{name}"].to_numpy(), test[LABEL + name].to_numpy() == 1)
@@ -182,12 +182,12 @@ def plot_curves(test: pd.DataFrame) -> Figure:
 def plot_confused_pairs(
     confused_pairs: pd.DataFrame, images: ImageTable, parameters: EvaluateParams
 ) -> Figure:
-    """Return the most confused pairs with example images."""
+    """Return a figure of the most confused pairs of classes with example images."""
     return figures.confused_pairs_figure(confused_pairs.head(parameters.n_pairs), images)
 
 
 def check_gate(metrics: Metrics, parameters: EvaluateParams, *saved: object) -> None:
-    """Log the accuracy; raise GateError below the minimum. `saved` only ensures that results are saved first."""
+    """Log the accuracy; raise GateError below the minimum. `saved` only makes the node run after these datasets."""
     estimate, minimum = metrics["accuracy"], parameters.minimum_accuracy
     accuracy, low, high = (estimate[bound] for bound in ("value", "low", "high"))
     if accuracy is not None and low is not None and high is not None:
@@ -195,13 +195,14 @@ def check_gate(metrics: Metrics, parameters: EvaluateParams, *saved: object) -> 
     if minimum and (accuracy is None or accuracy < minimum):
         reached = "is undefined" if accuracy is None else f"is {accuracy:.3f}"
         raise GateError(
-            f"test accuracy {reached}, below evaluate.minimum_accuracy = {minimum:g}. All results were saved. Look at "
-            "confused_pairs, or set the minimum to 0 to switch the gate off"
+            f"Test accuracy {reached}, below evaluate.minimum_accuracy = {minimum:g}. All results were saved. The "
+            "figure confused_pairs shows the most confused classes. To accept this accuracy, lower "
+            "evaluate.minimum_accuracy; 0 switches this check off."
         )
 
 
 def _prefixes(heads: dict[str, Head]) -> dict[str, str]:
-    """Return the heads with their own calibration error, by the prefix of their metrics."""
+    """Return the heads whose calibration error is measured, by the prefix of their metrics."""
     if FINAL in heads:
         return {"": FINAL}
     return {f"{name}/" if len(heads) > 1 else "": name for name in heads}

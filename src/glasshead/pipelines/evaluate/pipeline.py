@@ -1,4 +1,4 @@
-"""The graph of `evaluate`, and the gate that a composition adds behind everything it saves."""
+"""The graph of `evaluate`, and the accuracy gate, which pipelines run after all their outputs are saved."""
 
 from kedro.pipeline import Pipeline
 
@@ -22,9 +22,10 @@ from glasshead.templates import steps
 
 
 def create_pipeline(output: Output = "softmax") -> Pipeline:
-    """What calibrate leaves, samples, images → metrics, findings, tables, figures.
+    """Outputs of calibrate, samples, images → metrics, findings, tables, figures.
 
-    And baselines and abstention; of a sigmoid output, localisation and shortcut_findings.
+    For a softmax output, baselines and abstention are inputs too; for a sigmoid output, localisation and
+    shortcut_findings.
     """
     if output == "sigmoid":
         common = _common({"localisation": "localisation"}, {"further": "shortcut_findings"})
@@ -45,7 +46,7 @@ def create_pipeline(output: Output = "softmax") -> Pipeline:
 
 
 def _common(measured: dict[str, str], checked: dict[str, str]) -> Pipeline:
-    """Return what every output has: test table, reliability, metrics of `measured` too, findings of `checked` too."""
+    """Return the nodes for any output; `measured` are further inputs of the metrics, `checked` of the findings."""
     test = {"test": "test_predictions", "samples": "samples"}
     fitted = {
         "temperatures": "temperatures",
@@ -61,5 +62,5 @@ def _common(measured: dict[str, str], checked: dict[str, str]) -> Pipeline:
 
 
 def gate_pipeline(after: list[str]) -> Pipeline:
-    """Return the gate alone, which waits for the datasets `after`."""
+    """Return the accuracy gate alone; it waits for the datasets `after`."""
     return steps((check_gate, ["metrics", "params:evaluate", *after], None))

@@ -1,4 +1,4 @@
-"""Nodes of `explain` for bottlenecks: what concepts add, what setting them changes, which pixels answers rest on."""
+"""Nodes of `explain` for bottlenecks: Shapley values of concepts, interventions on them, and maps of their answers."""
 
 import logging
 from collections.abc import Sequence
@@ -48,14 +48,15 @@ def explain_concepts(
     parameters: ExplainParams,
     seed: int,
 ) -> Arrays:
-    """Return what each player, a subtask or one of its values, adds to the output for the predicted class.
+    """Return what each Shapley player (a subtask, or one of its values) adds to the output for the predicted class.
 
     Arrays: image_id, predicted (n,); unit () of the output, "probability" (calibrated) or "logit"; players (p,);
     Shapley values (n, p), base and output (n,); concepts (n, c), the probabilities of the concept values; their names
-    concept_value (c,) and players concept_player (c,). The exact engine adds interactions (n, p, p), whose rows add up
-    to the values; estimates have standard_error (n, p). Absent players get their values from train rows.
+    concept_value (c,) and players concept_player (c,). The exact engine also gives interactions (n, p, p), whose rows
+    add up to the Shapley values; engines that estimate also give standard_error (n, p). Absent players take their
+    probabilities from train rows.
 
-    Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
+    Raises ArtifactError if `embeddings` are not of `samples`, or not from the classifier's backbone.
     """
     players = player_columns(classifier.concepts, parameters.concepts.players)
     content = samples.set_index("image_id")["content_hash"]
@@ -111,7 +112,7 @@ def intervene(
     draws = range(parameters.concepts.random_orders)
     seeds = [stream_seed(seed, "explain", "orders", draw) for draw in draws]
     random = [intervention_curve(*inputs, "random", order_seed) for order_seed in seeds]
-    curves: Curves = {  # how often each image is right with 0, 1, … subtasks corrected or known
+    curves: Curves = {  # how often each image is classified correctly with 0, 1, … subtasks corrected or known
         "intervention/uncertainty": intervention_curve(*inputs, "uncertainty"),
         "intervention/random": np.mean(random, axis=0),
         "known_concepts": known_concepts_curve(classifier, concepts, known, labels, order),
@@ -131,7 +132,7 @@ def _explain(
     parameters: ExplainParams,
     seed: int,
 ) -> Arrays:
-    """Return the arrays of `_attributed`, which the exact engine derives from interactions, computed once."""
+    """Return the arrays of `_attributed`; with the exact engine, Shapley values are the row sums of interactions."""
     players, output = parameters.concepts.players, parameters.concepts.output
     game = concept_game(classifier, concepts, background, predicted, players, output)
     if parameters.engine == "exact" and len(game.groups) <= MAX_EXACT_PLAYERS:
@@ -158,19 +159,19 @@ def _concept_probabilities(
 
 
 def true_answers(subtasks: Sequence[Concept], test: pd.DataFrame) -> Int[Tensor, "n s"]:
-    """Return the value index of each subtask; ArtifactError if `test` lacks some."""
+    """Return the index of each subtask's true value; ArtifactError if `test` lacks some."""
     columns = [f"target/{task.name}" for task in subtasks]
     for task, name in zip(subtasks, columns, strict=True):
         if name not in test or (test[name] >= len(task.values)).any():
             raise ArtifactError(
                 f"The samples do not fit the classifier's concept {task.name!r}: it was trained with another taxonomy. "
-                "Run the training, calibrate and evaluate pipelines again."
+                "Run its training, calibrate and evaluate pipelines again."
             )
     return torch.from_numpy(np.ascontiguousarray(test[columns], np.int64))
 
 
 def rank_subtasks(subtasks: Sequence[Concept], shapley: Arrays) -> list[int]:
-    """Return subtasks by falling mean |Shapley value|, summed over the players of each subtask."""
+    """Return subtask indices by falling mean |Shapley value|, where each subtask sums over its players."""
     totals = [
         shapley["values"][:, np.unique(shapley["concept_player"][columns])].sum(axis=1)
         for columns in subtask_columns(subtasks)
@@ -202,12 +203,12 @@ def explain_answers(
     parameters: ExplainParams,
     seed: int,
 ) -> Arrays:
-    """Return a map of the pixels for the likeliest value of each concept, for the images that figures show.
+    """Return a pixel map for the most probable value of each concept, for the images that figures show.
 
-    Arrays: image_id (n,); method (), the first of `concepts.maps` that applies, "" for none; subtasks (s,), the
-    `concepts.mapped` of `all` () with the largest mean |Shapley value|, none without a method; maps (n, s, h, w)
-    float32 of the value's raw logit; answers (n, s), the values; probabilities (n, s), raw; right (n, s), whether the
-    answers are true.
+    Arrays: image_id (n,); method (), the first of `concepts.maps` that applies, or ""; all (), the number of subtasks;
+    subtasks (s,), the `concepts.mapped` of them with the largest mean |Shapley value|, none if no method applies; maps
+    (n, s, h, w) float32 of the value's raw logit; answers (n, s), the values; probabilities (n, s), raw; right (n, s),
+    whether the answers are true.
 
     Raises ArtifactError if `samples` lack answers to the subtasks.
     """
@@ -253,7 +254,7 @@ def _first_applicable(classifier: nn.Module, methods: Sequence[str]) -> str:
     for name, reason in reasons.items():
         if not reason:
             return name
-        logger.info("Concepts are not explained by %s: %s", name, reason)
+        logger.info("The answers of concepts are not explained by %s: %s", name, reason)
     return ""
 
 

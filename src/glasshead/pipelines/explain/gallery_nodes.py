@@ -32,16 +32,16 @@ def find_neighbours(
     examples: pd.DataFrame,
     parameters: ExplainParams,
 ) -> pd.DataFrame:
-    """Return the train images nearest to each example in embedding space, of the predicted class and of another.
+    """Return the train images nearest to each example in embedding space, from the predicted class and from others.
 
-    Those of the predicted class show what the image looked like to the classifier. The others are of the true class if
-    the example is a mistake, else the nearest of any other class.
+    Neighbours from the predicted class show what the image looked like to the classifier. The other neighbours come
+    from the true class if the example is a mistake, else from any other class.
 
-    Each neighbour has a row: image_id; same_class, whether it is of the predicted class; rank from 1, the nearest;
-    neighbour_id; label; cosine in [-1, 1]; shared_concepts, the subtasks with the same answer for both images,
+    Each neighbour has a row: image_id; same_class, whether the neighbour is of the predicted class; rank from 1, the
+    nearest; neighbour_id; label; cosine in [-1, 1]; shared_concepts, the subtasks with the same answer for both images,
     separated by ", ". There are fewer rows if the train split has too few images of a class.
 
-    Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
+    Raises ArtifactError if `embeddings` are not of `samples`, or not from the classifier's backbone.
     """
     content = samples.set_index("image_id")["content_hash"]
     train = samples[samples["split"] == "train"]
@@ -89,7 +89,7 @@ def plot_mistakes(
     shapley: Arrays | None = None,
     neighbours: pd.DataFrame | None = None,
 ) -> Figure:
-    """Return a card for each misclassified image among those shown, with its concepts and neighbours, if any."""
+    """Return a figure with a card for each mistake among the shown images, with its concepts and neighbours, if any."""
     wrong = examples.loc[examples["shown"] & ~examples["correct"], "image_id"]
     if neighbours is not None:
         neighbours = neighbours[neighbours["image_id"].isin(wrong)]
@@ -108,12 +108,12 @@ def plot_explanation_views(
     parameters: ExplainParams,
     shapley: Arrays | None = None,
 ) -> Figure:
-    """Return the views for which the data has all classes; the log names the others."""
+    """Return a figure of the views whose classes the data has; the log names the views that are left out."""
     views = {}
     for name, sides in parameters.views.items():
         missing = sorted({label for side in sides for label in side} - set(images.classes))
         if missing:
-            level = logging.INFO if name in VIEWS else logging.WARNING  # these are not the user's
+            level = logging.INFO if name in VIEWS else logging.WARNING  # the user's own matter
             logger.log(
                 level, "View %r is left out, as the data has no class %s.", name, ", ".join(missing)
             )
@@ -131,7 +131,7 @@ def _nearest(
     labels: np.ndarray,
     count: int,
 ) -> Mapping[bool, Neighbours]:
-    """Return the nearest of the predicted class (True), and those of another class as in `find_neighbours` (False)."""
+    """Return the neighbours of the predicted class as True, those of other classes (see `find_neighbours`) as False."""
     predicted, truth = (examples[name].to_numpy(object) for name in ("predicted", "label"))
     same, other = nearest_by_class(queries, predicted, pool, labels, count)
     of_truth, _ = nearest_by_class(queries, truth, pool, labels, count)
@@ -149,7 +149,7 @@ def _nearest(
 def _likeliest_values(
     classifier: GlassHeads, embeddings: Float[np.ndarray, "n d"]
 ) -> Int[np.ndarray, "n s"]:
-    """Return the index of each subtask's likeliest value."""
+    """Return the index of each subtask's most probable value."""
     concepts = classifier.concept_probabilities(torch.from_numpy(embeddings))
     by_subtask = concepts.split([len(task.values) for task in classifier.concepts], dim=1)
     return torch.stack([own.argmax(dim=1) for own in by_subtask], dim=1).numpy()

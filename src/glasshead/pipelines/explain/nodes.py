@@ -31,7 +31,7 @@ from glasshead.seeds import generator
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-GAP_WARNING = 0.05  # fraction of the explained change of a logit
+GAP_WARNING = 0.05  # least gap for a warning, as a fraction of the explained change of the logit
 
 
 def choose_examples(
@@ -43,10 +43,10 @@ def choose_examples(
 ) -> pd.DataFrame:
     """Return the test rows to explain: image_id, label, predicted, confidence, correct; mistakes come first.
 
-    `shown` rows appear in figures, see `choose_balanced`. `measured` rows are sampled at random from the test split, so
-    that the evaluation on them holds for all of it.
+    `shown` rows appear in figures, see `choose_balanced`. `measured` rows are a random sample of the test split, so
+    that measures on them hold for the whole split.
 
-    Raises ArtifactError if `predictions` are of other samples or images than the current ones.
+    Raises ArtifactError if `predictions` were made from other samples or images than the given ones.
     """
     check_predictions(images, samples, predictions)
     test = predictions[predictions["split"] == "test"]
@@ -96,10 +96,10 @@ def explain_pixels(
 ) -> Arrays:
     """Return each method's explanation of the predicted class's raw logit, through the whole classifier.
 
-    Arrays: image_id, predicted (n,); methods (k,), those that apply; for each of them `<method>` (r, h, w), or
-    (r, 3, h, w) by channel, float32 in its unit; `<method>/rows` (r,), the images it explained; `<method>/seconds`,
-    wall-clock for each image after a warm-up; if contributions must add up, `<method>/base` and `/output` (r,) logits.
-    not_applicable (m, 2): the other methods, with the reason.
+    Arrays: image_id, predicted (n,); methods (k,), those that apply; for each of them `<method>` (r, h, w), or (r, 3,
+    h, w) by channel, float32 in its unit; `<method>/rows` (r,), the images it explained; `<method>/seconds`, the
+    wall-clock time for each image after a warm-up; if contributions must add up, `<method>/base` and `<method>/output`
+    (r,), both logits. not_applicable (m, 2): the other methods, with the reason.
     """
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)
@@ -143,10 +143,10 @@ def measure_explanations(
     seed: int,
     shapley: Arrays | None = None,
 ) -> dict[str, dict[str, Measure]]:
-    """Return method, measure, {value, low, high, better, n}; with concepts, also of Shapley values.
+    """Return `{method: {measure: {value, low, high, better, n}}}`; with concepts, also for Shapley values.
 
-    Methods are measured on the `measured` images, or on those of them that a slow method explained; `n` is their
-    number.
+    Methods are measured on the `measured` images; slow methods only on those that they explained. `n` counts these
+    images.
     """
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)
@@ -192,13 +192,13 @@ def class_indices(classes: Sequence[str], names: pd.Series) -> Int[Tensor, " n"]
     if unknown := names[indices < 0].tolist():
         raise ArtifactError(
             f"The classifier has no class {unknown[0]!r}: it was trained on other data. Run its training, "
-            "calibrate and evaluate pipelines again."
+            "calibrate and evaluate pipelines again on the current data."
         )
     return torch.from_numpy(indices.astype(np.int64))
 
 
 def _in_random_order(examples: pd.DataFrame, seed: int) -> Int[np.ndarray, " m"]:
-    """Return the measured rows in random order; slow methods and measures take the first."""
+    """Return the measured rows in random order; slow methods and measures use only the first ones."""
     measured = np.flatnonzero(examples["measured"])
     return generator(seed, "explain", "subsample").permutation(measured)
 
@@ -236,13 +236,14 @@ def _warn_of_gaps(name: str, explained: Explanation, budget: Budget) -> None:
     missed = explained.gap.sum() / np.abs(explained.output - explained.base).sum()
     if missed > GAP_WARNING:
         logger.warning(
-            "Integrated Gradients miss %.0f %% of the logits they explain. Raise explain.budget.steps above %d.",
+            "The contributions of Integrated Gradients miss %.0f %% of the logit changes that they explain. Raise "
+            "explain.budget.steps above %d.",
             100 * missed, budget.steps,
         )  # fmt: skip
 
 
 def identity(examples: pd.DataFrame) -> Arrays:
-    """Return image_id and predicted (n,), which identify what arrays of explanations explain."""
+    """Return image_id and predicted (n,), which say what the rows of explanation arrays belong to."""
     return {name: _strings(examples[name]) for name in ("image_id", "predicted")}
 
 

@@ -16,12 +16,12 @@ Classes = Annotated[tuple[str, ...], Field(min_length=1)]
 def _check_disjoint(sides: tuple[Classes, Classes]) -> tuple[Classes, Classes]:
     both = sorted(set(sides[0]) & set(sides[1]))
     if both:
-        raise ValueError(f"{', '.join(both)} cannot stand on both sides of a view")
+        raise ValueError(f"{', '.join(both)} cannot stand on both sides of a view; choose one side")
     return sides
 
 
 View = Annotated[tuple[Classes, Classes], AfterValidator(_check_disjoint)]
-Views = dict[str, View]  # name to the classes of either side
+Views = dict[str, View]  # name of a view to the classes of its two sides
 
 RIGID = ("airplane", "automobile", "ship", "truck")
 ORGANIC = ("bird", "cat", "deer", "dog", "frog", "horse")
@@ -36,10 +36,11 @@ class ConceptParams(BaseModel, extra="forbid", frozen=True):
     """How a bottleneck is explained.
 
     Attributes:
-        players, output: what is explained by what: subtasks or values, probability or logit.
-        random_orders: the number of random orders in which concepts are corrected.
+        players: what gets Shapley values, subtasks or single values.
+        output: what the Shapley values explain, the class's probability or its logit.
+        random_orders: the number of random orders in which interventions correct concepts.
         maps: pixel methods for the answers of concepts; the first that applies is used.
-        mapped: the number of concepts with such maps, the most important ones.
+        mapped: for how many concepts such maps are made; the most important concepts come first.
     """
 
     players: Players = "subtasks"
@@ -55,12 +56,12 @@ DEFAULT_METHODS: dict[str, int | None] = {
 
 
 class ExplainParams(BaseModel, extra="forbid", frozen=True):
-    """How many test images are explained, by which methods, and at which cost.
+    """How many test images are explained, by which methods, and with which budget.
 
     Attributes:
-        images: test images in figures; half of them mistakes, balanced over the classes.
-        methods: names in `METHODS`, each with the number of evaluation images that it explains; None: all images,
-            also those in figures.
+        images: test images in figures; half of them are mistakes, and classes are balanced.
+        methods: names in `METHODS`, each with the number of evaluation images that the method explains; None: all of
+            them, and the images in figures.
         budget: how much each method may compute; `seed` is replaced by the project's.
         evaluation: the size of the evaluation.
         background: train images that replace the concepts missing from a coalition.
@@ -68,7 +69,7 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
         n_resamples: resamples of the bootstrap.
         device: where pixels are explained; concepts are always explained on the CPU.
         neighbours: train images shown beside each explained one, of the predicted class and of another.
-        views: name to the two groups of classes that are compared.
+        views: names, each with the two groups of classes that the view compares.
     """
 
     images: PositiveInt = 24

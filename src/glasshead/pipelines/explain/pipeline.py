@@ -29,9 +29,9 @@ from glasshead.templates import steps
 
 
 def create_pipeline(*, concepts: bool) -> Pipeline:
-    """classifier, predictions, images, samples → explanations of pixels, their measures and figures.
+    """classifier, predictions, images, samples → pixel explanations, their measures and figures.
 
-    With `concepts`, for bottlenecks on `embeddings`, explanations by Shapley values of the concepts too.
+    With `concepts` (for bottlenecks, which read `embeddings`), also Shapley values of the concepts.
     """
     whole = pixels_pipeline(measured=["shapley"] if concepts else [])
     whole += gallery_pipeline(concepts=concepts)
@@ -39,7 +39,7 @@ def create_pipeline(*, concepts: bool) -> Pipeline:
 
 
 def pixels_pipeline(measured: list[str]) -> Pipeline:
-    """Return the nodes for any classifier; what else is `measured` comes in beside its pixels."""
+    """Return the nodes for any classifier; `measured` are further inputs of the node that measures explanations."""
     explained = ["classifier", "example_images", "examples", "attributions"]
     return steps(
         (choose_examples, "images samples predictions params:explain params:seed", "examples"),
@@ -99,7 +99,7 @@ def answers_pipeline() -> Pipeline:
 
 
 def gallery_pipeline(*, concepts: bool) -> Pipeline:
-    """examples, their images, attributions and their measures → figures; `concepts` have neighbours too."""
+    """examples, their images, attributions and measures → figures; with `concepts`, also of neighbours."""
     explained = ["examples", "example_images", "attributions", "explanations"]
     shapley, neighbours = (["shapley"], ["neighbours"]) if concepts else ([], [])
     return steps(

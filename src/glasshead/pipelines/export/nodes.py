@@ -29,7 +29,7 @@ from glasshead.serving.export import FromPixels, in_batches, run_onnx, run_torch
 logger = logging.getLogger(__name__)
 
 Metrics = dict[str, dict[str, Any]]
-GATED = ("onnx", "program")  # these must equal the classifier; int8 cannot
+GATED = ("onnx", "program")  # these must agree with the classifier; int8 is too coarse
 
 
 class LatencyParams(BaseModel, extra="forbid", frozen=True):
@@ -41,12 +41,13 @@ class LatencyParams(BaseModel, extra="forbid", frozen=True):
 
 
 class ExportParams(BaseModel, extra="forbid", frozen=True):
-    """ONNX's opset, the required agreement, and how it is measured.
+    """ONNX's opset, the required agreement with the classifier, and how agreement is measured.
 
     Attributes:
         opset: the version of ONNX's operators; a runtime must support it.
         images: test images sampled at random, on which exports are compared.
-        minimum_agreement: the fraction of them with the classifier's class that ONNX and the program must reach.
+        minimum_agreement: the least fraction of these images for which ONNX and the program must predict the
+            classifier's class.
         maximum_difference: the largest difference allowed in any probability.
         n_bins: bins of ECE.
         n_resamples: resamples of the bootstrap.
@@ -62,12 +63,12 @@ class ExportParams(BaseModel, extra="forbid", frozen=True):
 
 
 def export_onnx(classifier: Classifier, parameters: ExportParams) -> bytes:
-    """Return the classifier as an ONNX model; raises ExportError if that is impossible."""
+    """Return the classifier as an ONNX model; raises ExportError if the classifier cannot be exported."""
     return export.onnx_bytes(export.export_graph(classifier), classifier, parameters.opset)
 
 
 def quantise_onnx(onnx: bytes) -> bytes:
-    """Return the ONNX model with dynamic int8 matrix products."""
+    """Return the ONNX model with its matrix products in dynamic int8."""
     return export.quantised(onnx)
 
 
@@ -80,7 +81,7 @@ def export_program(
 ) -> tuple[bytes, dict[str, float]]:
     """Return the classifier as a torch.export program, and how it differs from the classifier.
 
-    The program is compared before it is saved: loading a saved program can run code pickled in it.
+    The comparison runs before the program is saved, as loading a saved program can run code pickled in it.
     """
     data = export.program_bytes(export.export_graph(classifier))
     pixels, _ = _test_pixels(classifier, images, samples, parameters, seed)
@@ -103,11 +104,11 @@ def measure_exports(
     parameters: ExportParams,
     seed: int,
 ) -> Metrics:
-    """Return for each export its largest difference from the classifier's probabilities and its agreement on classes.
+    """Return each export's largest difference from the classifier's probabilities, and its agreement on classes.
 
-    The classifier and its int8 version also have accuracy, ECE and NLL with 95 % intervals, and the cost of int8: the
-    fall of accuracy and rise of NLL (nats), paired by image. For a sigmoid output, each pair of an image and a label is
-    a row.
+    For the classifier and its int8 version there are also accuracy, ECE and NLL with 95 % intervals, and the cost of
+    int8: the fall of accuracy and the rise of NLL (nats), paired by image. For a sigmoid output, each pair of an image
+    and a label counts as one row.
     """
     check_predictions(images, samples, predictions)
     pixels, rows = _test_pixels(classifier, images, samples, parameters, seed)
@@ -144,7 +145,7 @@ def measure_latency(
 ) -> pd.DataFrame:
     """Return wall-clock milliseconds of a batch on the CPU, median and 99th percentile, by runtime and batch size.
 
-    Runtimes take turns, so that other load on the machine affects all of them.
+    Runtimes take turns, so that other load on the machine affects all of them alike.
     """
     wanted = parameters.latency
     runs = {
@@ -163,7 +164,7 @@ def measure_latency(
                 for name, run in runs.items():
                     started = time.perf_counter()
                     run(pixels)
-                    if turn:  # the first warms up
+                    if turn:  # the first turn is a warm-up and is not counted
                         seconds[name].append(time.perf_counter() - started)
             rows += [
                 _latency(name, batch, wanted.threads, timings) for name, timings in seconds.items()
@@ -172,7 +173,7 @@ def measure_latency(
 
 
 def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: object) -> None:
-    """Raise GateError if an export differs from the classifier. `saved` only ensures that it is saved first."""
+    """Raise GateError if an export differs from the classifier. `saved` only makes the node run after them."""
     for name in GATED:
         parity = export_metrics[name]
         logger.info(
@@ -184,10 +185,11 @@ def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: obje
             or parity["largest_difference"] > parameters.maximum_difference
         ):
             raise GateError(
-                f"The export {name} differs from the classifier: it has the same class for {parity['agreement']:.4f} "
-                f"of {parity['n']} test images (export.minimum_agreement = {parameters.minimum_agreement:g}), and "
-                f"differs in probabilities by up to {parity['largest_difference']:.3g} (export.maximum_difference = "
-                f"{parameters.maximum_difference:g}). Everything was saved, but do not use this export."
+                f"The export {name} differs from the classifier: it predicts the same class for a fraction of "
+                f"{parity['agreement']:.4f} of {parity['n']} test images (export.minimum_agreement = "
+                f"{parameters.minimum_agreement:g}), and its probabilities differ by up to "
+                f"{parity['largest_difference']:.3g} (export.maximum_difference = {parameters.maximum_difference:g}). "
+                "Everything was saved, but do not use this export. Another export.opset may help."
             )
 
 
@@ -198,14 +200,17 @@ def _test_pixels(
     parameters: ExportParams,
     seed: int,
 ) -> tuple[UInt8[np.ndarray, "n 3 h w"], Int[np.ndarray, " n"]]:
-    """Return randomly sampled test images, and their rows.
+    """Return randomly sampled test images, and their row indices.
 
     Raises ArtifactError if `samples` were not made of `images`, SplitError without test rows.
     """
     images.check_rows(samples)
     test = np.flatnonzero(samples["split"] == "test")
     if not len(test):
-        raise SplitError("the test split is empty, so there is nothing to compare exports on")
+        raise SplitError(
+            "The test split is empty, so exports cannot be compared. Run the preprocess pipeline again with a "
+            "larger preprocess.test_fraction."
+        )
     count = min(parameters.images, len(test))
     rows = np.sort(generator(seed, "export").choice(test, count, replace=False))
     take = PixelSource(images, rows, classifier.prepare)
@@ -213,7 +218,7 @@ def _test_pixels(
 
 
 def _true_labels(classifier: Classifier, predictions: pd.DataFrame) -> Int[np.ndarray, "n ..."]:
-    """Return class indices (n,), or for a sigmoid output which labels (n, k) images have."""
+    """Return class indices (n,); for a sigmoid output, which labels each image has, (n, k)."""
     if classifier.output == "sigmoid":
         return predictions[[LABEL + name for name in classifier.classes]].to_numpy(int)
     return pd.Index(classifier.classes).get_indexer(pd.Index(predictions["label"]))
@@ -249,7 +254,7 @@ def _quality(
 
 
 def _difference(first: Statistic, second: Statistic) -> Statistic:
-    """Return the mean difference of two means over the same rows."""
+    """Return the difference of two means over the same rows, paired by row, as a statistic."""
     return mean_of((first.terms - second.terms)[:, 0])
 
 

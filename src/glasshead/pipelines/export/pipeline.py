@@ -1,4 +1,4 @@
-"""The graph of `export`: what was measured is saved before a gate says whether the exports are the classifier."""
+"""The graph of `export`: measurements are saved before a gate checks that exports agree with the classifier."""
 
 from kedro.pipeline import Pipeline
 

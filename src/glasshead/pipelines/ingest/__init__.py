@@ -1,1 +1,1 @@
-"""Read a source into the image table; quarantine bad files."""
+"""Read a source into the image table; quarantine files that cannot be used."""

@@ -23,9 +23,12 @@ Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class PreprocessParams(BaseModel, extra="forbid", frozen=True):
-    """Fractions are of the images outside the source's test split; `test_fraction` is used if there is none.
+    """The taxonomy, and the fractions of images in each split.
 
-    `taxonomy`: a file in conf/base/taxonomies. `mean_image_rows`: images averaged for each class.
+    taxonomy: the name of a file in conf/base/taxonomies.
+    validation_fraction, calibration_fraction: fractions of the images outside the source's test split.
+    test_fraction: used only if the source has no test split.
+    mean_image_rows: images averaged for each class.
     """
 
     taxonomy: str = "concepts"
@@ -38,7 +41,7 @@ class PreprocessParams(BaseModel, extra="forbid", frozen=True):
     def _some_rows_are_left_to_train_on(self) -> Self:
         if self.validation_fraction + self.calibration_fraction + self.test_fraction >= 1:
             raise ValueError(
-                "validation_fraction, calibration_fraction and test_fraction add up to 1 or more"
+                "validation_fraction, calibration_fraction and test_fraction must add up to less than 1"
             )
         return self
 
@@ -55,7 +58,7 @@ def choose_taxonomy(
 def build_samples(
     images: ImageTable, taxonomy: dict[str, Any], parameters: PreprocessParams
 ) -> pd.DataFrame:
-    """Return a row for each image, in the table's order, with class_index, split and subtask targets."""
+    """Return a row for each image, in the order of the image table, with class_index, split and subtask targets."""
     frame = images.frame()
     splits = assign_splits(
         frame,
@@ -70,39 +73,46 @@ def build_samples(
 
 
 def check_samples(images: ImageTable, samples: pd.DataFrame, taxonomy: dict[str, Any]) -> None:
-    """Raise ArtifactError unless labels are indices of their values and images are RGB."""
+    """Raise ArtifactError unless labels and targets are valid indices and images are RGB."""
     subtasks = Taxonomy.model_validate(taxonomy).subtasks
     sizes = {f"target/{task.name}": len(task.values) for task in subtasks}
     for column, size in (sizes | {"class_index": len(images.classes)}).items():
         values = samples[column]
         if not pd.api.types.is_integer_dtype(values) or not values.between(0, size - 1).all():
-            raise ArtifactError(f"samples: column {column} is not an integer from 0 to {size - 1}")
+            raise ArtifactError(
+                f"Table `samples` has values in column {column} that are not integers from 0 to {size - 1}. Run the "
+                "preprocess pipeline again with this taxonomy."
+            )
     if unknown := [name for name in samples.filter(regex="^target/") if name not in sizes]:
-        raise ArtifactError(f"samples: the taxonomy has no subtask of column {unknown[0]}")
+        raise ArtifactError(
+            f"Table `samples` has a column {unknown[0]}, but the taxonomy has no such subtask. Run the preprocess "
+            "pipeline again with this taxonomy."
+        )
     images.check_rows(samples)
     for row in samples.groupby("class_index").head(1).index:
         pixels = np.asarray(images.pil(row))
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ArtifactError(
-                f"image {row} reads as {pixels.dtype} {pixels.shape}, not (h, w, 3)"
+                f"Image {row} of the image table is {pixels.dtype} {pixels.shape}, not uint8 (h, w, 3). Run the "
+                "ingest pipeline again."
             )
 
 
 def report_duplicates(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows whose image is byte for byte in another split too, grouped by image."""
+    """Return the rows whose image is also, byte for byte, in another split; rows with the same image are adjacent."""
     splits = samples.groupby("content_hash")["split"].transform("nunique")
     columns = ["content_hash", "image_id", "split", "label"]
     duplicates = samples.loc[splits > 1, columns].sort_values(["content_hash", "image_id"])
     if len(duplicates):
         copies = duplicates["content_hash"].nunique()
-        logger.warning("%d images are in more than one split: see duplicates.csv", copies)
+        logger.warning("%d images are in more than one split; duplicates.csv lists them", copies)
     return duplicates.reset_index(drop=True)
 
 
 def plot_mean_images(
     images: ImageTable, samples: pd.DataFrame, parameters: PreprocessParams
 ) -> Figure:
-    """Return the mean train image of each class as a figure."""
+    """Return a figure with the mean train image of each class."""
     train = samples[samples["split"] == "train"]
     rows = train.groupby("label").head(parameters.mean_image_rows)
     return mean_images_figure(mean_images(images, rows["label"]), images.classes)

@@ -28,13 +28,13 @@ from glasshead.training.contrastive import ContrastiveParams, Pairs, train_clip
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-# Of each class for validation, and as much for calibration: the default of preprocess.
+# Fraction of each class for validation, and the same for calibration: the defaults of preprocess.
 FRACTION = 0.1
 PROBE_STRENGTHS = (0.01, 0.1, 1.0)
 
 
 class PretrainParams(BaseModel, extra="forbid", frozen=True):
-    """Data, shape and recipe. `parquet` adds the train split of a folder in the Hugging Face image layout."""
+    """Data, model and training. `parquet`: a folder in Hugging Face's image layout, whose train split is added."""
 
     scenes: ScenesParams = ScenesParams(train=10000, test=1000)
     parquet: Path | None = None
@@ -46,10 +46,10 @@ class PretrainParams(BaseModel, extra="forbid", frozen=True):
 def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:
     """Return images (n, 3, s, s) uint8, facts (n, k), split (n,) and source (n,), without calibration rows.
 
-    Scenes have their own seed, so that those of `ingest` are new to the model.
+    Scenes use a seed of their own, so that the model has not seen the scenes of `ingest`.
 
     Raises:
-        SourceError: the photographs have classes without captions.
+        SourceError: the photographs have other classes than those with captions.
     """
     wanted = {"scenes": IngestParams(source="scenes", scenes=parameters.scenes)}
     if parameters.parquet is not None:
@@ -70,7 +70,8 @@ def collect_pairs(parameters: PretrainParams, seed: int) -> Arrays:
 def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
     if set(table.classes) - set(CLASSES):
         raise SourceError(
-            f"`pretrain` writes captions for {', '.join(CLASSES)}; {source} has {', '.join(table.classes)}."
+            f"`pretrain` writes captions for {', '.join(CLASSES)}, but {source} has {', '.join(table.classes)}. Give a "
+            "folder with these classes as pretrain.parquet, or none."
         )
     frame = table.frame()
     splits = assign_splits(frame, FRACTION, FRACTION)

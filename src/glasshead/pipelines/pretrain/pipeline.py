@@ -1,4 +1,4 @@
-"""The graph of `pretrain`. It writes to data/06_models; shipping weights is another, deliberate step (`make ship`)."""
+"""The graph of `pretrain`. It writes to data/06_models; `make ship` then puts the weights into the package."""
 
 from kedro.pipeline import Pipeline
 
@@ -12,7 +12,7 @@ from glasshead.templates import steps
 
 
 def create_pipeline() -> Pipeline:
-    """params → nano_clip, its training log, metrics and card."""
+    """params → nano_clip, its training history, metrics and model card."""
     return steps(
         (collect_pairs, "params:pretrain params:seed", "pretrain_pairs"),
         (

@@ -10,14 +10,14 @@ from glasshead.reporting.findings import sorted_findings
 
 logger = logging.getLogger(__name__)
 
-SAME = ("data", "fitting_rows")  # of the provenance, which compared classifiers have in common
+SAME = ("data", "fitting_rows")  # of the provenance, equal for all compared classifiers
 
 
 def compare_classifiers(results: Results, parameters: ReportParams) -> str:
-    """Return the page that compares the classifiers of `report.compare`; it names those without a report.
+    """Return the page that compares the classifiers of `report.compare`; it lists those that have no report.
 
-    Raises ArtifactError if there is no report, if metrics belong to another training than the report, or if two
-    classifiers have different outputs, images or splits.
+    Raises ArtifactError if none has a report, if a classifier's metrics and report come from different trainings, or if
+    two classifiers differ in output, images or splits.
     """
     compared = {name: own for name in parameters.compare if (own := _compared(name, results))}
     missing = [name for name in parameters.compare if name not in compared]
@@ -25,19 +25,21 @@ def compare_classifiers(results: Results, parameters: ReportParams) -> str:
         logger.warning("Classifiers without a report are not compared: %s", ", ".join(missing))
     if not compared:
         raise ArtifactError(
-            f"There is no report on any of {', '.join(parameters.compare)}. Run the pipelines with these names first."
+            f"There is no report on any of {', '.join(parameters.compare)}. First run at least one of them, such as "
+            f"`kedro run --pipelines={parameters.compare[0]}`."
         )
     first, *further = compared
     for name in further:
         if _output(compared[name]) != _output(compared[first]):
             raise ArtifactError(
-                f"The classifiers {name} and {first} cannot be compared: one predicts a class, the other labels. "
-                "Remove one from report.compare."
+                f"The classifiers {name} and {first} cannot be compared: one predicts one class for each image, the "
+                "other any number of labels. Remove one of them from report.compare."
             )
         if _trained_on(compared[name]) != _trained_on(compared[first]):
             raise ArtifactError(
-                f"The classifier {name} was trained on other images or splits than {first}. Run both pipelines "
-                "again, or remove one from report.compare."
+                f"The classifier {name} was trained on other images or splits than {first}. Run "
+                f"`kedro run --pipelines={first}` and `kedro run --pipelines={name}` again on the same images, or "
+                "remove one of them from report.compare."
             )
     return comparison_page(compared, missing, parameters.most)
 
@@ -50,7 +52,8 @@ def _compared(name: str, results: Results) -> Compared | None:
         return None
     if results.training(f"{name}/metrics.json") != summary["training"]:
         raise ArtifactError(
-            f"The report on {name} belongs to another training than its metrics. Run the pipeline {name} again."
+            f"The report on {name} belongs to another training than its metrics. Run "
+            f"`kedro run --pipelines={name}` again."
         )
     return Compared(
         summary, metrics, sorted_findings({name: findings}), results.figures(f"{name}/figures")

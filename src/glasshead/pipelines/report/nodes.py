@@ -21,14 +21,14 @@ from glasshead.reporting.verdicts import Explanations, Metrics, verdicts
 from glasshead.reporting.wording import number, records
 
 Record = dict[str, dict[str, Any]]
-DEFAULT = "heads"  # the classifier that the bare names of pipelines mean
-AUDITOR = "risk"  # the folder of its results
+DEFAULT = "heads"  # the classifier whose pipelines have names without a prefix
+AUDITOR = "risk"  # the classifier that audits a risk; also the folder of its results
 
 Megabytes = Annotated[float, Field(ge=4, le=15)]
 
 
 class ReportParams(BaseModel, extra="forbid", frozen=True):
-    """The accuracy that is called right, the size of a report, entries of the model card, classifiers to compare."""
+    """The accuracy that counts as right, the largest page, entries of the model card, and classifiers to compare."""
 
     right_from: Fraction = 0.9
     megabytes: Megabytes = 15
@@ -54,11 +54,11 @@ def judge_classifier(
     parameters: ReportParams,
     explanations: Explanations | None = None,
 ) -> dict[str, Any]:
-    """Return name, training, the classifier's description, data and splits, and the verdicts.
+    """Return a summary: name, training, the classifier's description, data and splits, and the verdicts.
 
     For a sigmoid output, `labels` counts the images of each split that have each label.
 
-    Raises ArtifactError if predictions, samples and images do not belong together.
+    Raises ArtifactError unless predictions, samples and images cover the same rows.
     """
     check_predictions(images, samples, predictions)
     if classifier.output == "sigmoid":
@@ -101,9 +101,9 @@ def write_report(
     to_review: pd.DataFrame | None = None,
     **figures: bytes,
 ) -> str:
-    """Return the page on the classifier, with its `figures` as PNG and the results of other pipelines.
+    """Return the HTML page on the classifier, with its `figures` (PNG bytes) and the results of other pipelines.
 
-    Raises ArtifactError if an image of a finding is damaged.
+    Raises ArtifactError if an image that a finding shows is damaged.
     """
     listed = _findings(findings, results, summary)
     worst_first = sorted_findings(listed)
@@ -244,7 +244,7 @@ def _data_of(summary: dict[str, Any]) -> str | None:
 
 
 def _commands(pipeline: str, own: Results) -> str:
-    """Return the commands that run a pipeline, and then the report alone."""
+    """Return the commands that run a pipeline and then only the report."""
     again = f"kedro run --pipelines={_stage(own, 'report')}"
     return f"kedro run --pipelines={pipeline}, then {again}, each with the --params of this run"
 

@@ -8,7 +8,7 @@ from glasshead.pipelines.report.comparison_nodes import compare_classifiers
 from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
 from glasshead.templates import steps
 
-SHOWN = (  # where the corridor has them
+SHOWN = (  # datasets that the report shows if the corridor makes them
     "class_recall",
     "confused_pairs",
     "example_images",
@@ -20,9 +20,9 @@ SHOWN = (  # where the corridor has them
 
 
 def create_pipeline(made: Iterable[str]) -> Pipeline:
-    """What the corridor has `made`, datasets by name → summary, report, model_card. The report shows every figure.
+    """The datasets `made` by the corridor → summary, report, model_card. The report shows every figure among them.
 
-    `results` are what other pipelines may have left, `own_results` those of this classifier's among them.
+    The input `results` holds what other pipelines may have stored, `own_results` the part of this classifier.
     """
     shown = sorted(name for name in made if name in SHOWN or name.endswith("_figure"))
     explained = [name for name in shown if name == "explanations"]
@@ -42,5 +42,5 @@ def comparison_pipeline() -> Pipeline:
 
 
 def _named(*datasets: str) -> dict[str, str]:
-    """Return datasets as arguments of the same names, and the parameters."""
+    """Return node inputs: each dataset as the argument of the same name, and the parameters."""
     return {name: name for name in datasets} | {"parameters": "params:report"}

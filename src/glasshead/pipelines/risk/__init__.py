@@ -1,1 +1,1 @@
-"""Audit a risk: learn from image labels where it is, and test whether the maps point at the cause."""
+"""Audit a risk: learn from image-level labels where in images it is, and test whether the maps show the cause."""

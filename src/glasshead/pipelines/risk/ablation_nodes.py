@@ -1,4 +1,4 @@
-"""Nodes of `risk_ablation`: what each loss and each pooling is worth, over several seeds."""
+"""Nodes of `risk_ablation`: what each loss and each pooling contributes, measured over several seeds."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from glasshead.pipelines.risk.params import RiskParams
 from glasshead.reporting.risk_figures import risk_ablation_figure
 from glasshead.training.risk import mean_over_risks, risk_outputs
 
-REPLICATES = 3  # the run's own seed and those after it
+REPLICATES = 3  # number of seeds: the run's own seed and the next ones
 LOSSES = ("bce", "ranking", "patch")
 MEASURES = ("auroc", "gap", "pointing_game", "iou")
 COMPARED = ("auroc", "iou")
@@ -31,14 +31,14 @@ REFERENCE = "as configured"
 
 
 class Variant(NamedTuple):
-    """One training of a variant; the replicate is added to the run's seed."""
+    """One training of a variant; its seed is the run's seed plus `replicate`."""
 
     variant: str
     replicate: int
 
 
 def ablations(parameters: RiskParams) -> dict[str, RiskParams]:
-    """Return the variants by name: as configured, each loss left out, each loss alone, and the other poolings."""
+    """Return the variants by name: as configured, without each loss, with each loss alone, with each other pooling."""
     weights = parameters.training.losses
     changed = {REFERENCE: parameters}
     for loss in LOSSES:
@@ -66,7 +66,7 @@ def fit_variants(
 ) -> pd.DataFrame:
     """Fit the auditors of each variant, keep them in `variants`, and return all training histories.
 
-    Raises as `fit_auditor`.
+    Raises the errors of `fit_auditor`.
     """
     data = images, fitting_samples, store, embed_summary, backbone
     trainings = {
@@ -87,11 +87,13 @@ def measure_variants(
     samples: pd.DataFrame,
     histories: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Return a row a training of `histories`: variant, replicate, and what it reaches on test rows.
+    """Return a row for each training in `histories`: variant, replicate, and its measures on test rows.
 
-    Columns of that: auroc, gap, pointing_game and iou, means over the risks. What needs masks is null without them.
+    The measures are auroc, gap, pointing_game and iou, each averaged over the risks. The last two are null without
+    masks.
 
-    Raises ArtifactError if an auditor is not in `variants`, or the features are another encoder's.
+    Raises ArtifactError if `variants` lacks an auditor, or if the features come from another backbone than the
+    auditor's.
     """
     test = samples[samples["split"] == "test"]
     targets = add_risk_labels(test, parameters.risks, images.classes).reset_index(drop=True)
@@ -119,12 +121,12 @@ def measure_variants(
 
 
 def compare_variants(runs: pd.DataFrame, parameters: RiskParams) -> pd.DataFrame:
-    """Return a row a variant, with what it reaches over its seeds.
+    """Return a row for each variant, with its measures averaged over seeds.
 
     Columns: variant, pooling, bce, ranking, patch (the weights); seeds; <measure>, <measure>_low and <measure>_high for
-    auroc, gap, pointing_game and iou: mean and 95 % t interval over seeds; and of auroc and iou <measure>_difference
-    with its interval and <measure>_verdict, against the variant as configured, paired by seed: higher, lower, or
-    unresolved where the interval holds 0. What needs masks is null without them.
+    auroc, gap, pointing_game and iou: mean and 95 % t interval over seeds. For auroc and iou also <measure>_difference,
+    the difference to the variant as configured, paired by seed, with its interval, and <measure>_verdict: higher,
+    lower, or unresolved if this interval contains 0. pointing_game and iou are null without masks.
     """
     groups = dict(iter(runs.groupby("variant")))
     rows = []
@@ -148,7 +150,7 @@ def compare_variants(runs: pd.DataFrame, parameters: RiskParams) -> pd.DataFrame
 
 
 def plot_ablation(ablation: pd.DataFrame) -> Figure:
-    """Return each variant's measures with their intervals over seeds."""
+    """Return a figure of each variant's measures with their intervals over seeds."""
     known = [measure for measure in MEASURES if ablation[measure].notna().any()]
     return risk_ablation_figure(ablation, known)
 

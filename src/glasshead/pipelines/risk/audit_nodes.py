@@ -24,7 +24,7 @@ from glasshead.models.risk import RiskAuditor
 from glasshead.pipelines.risk.evaluation_nodes import positives
 from glasshead.pipelines.risk.params import RiskParams
 
-SPOT = 1.5  # side of the square hidden beside an object, in places of the features
+SPOT = 1.5  # side of the square hidden beside an object, in cells of the feature map
 
 
 def find_shortcuts(
@@ -38,11 +38,12 @@ def find_shortcuts(
     parameters: RiskParams,
     seed: int,
 ) -> list[Finding]:
-    """Return the findings on all risks, the most severe first; a check that lacks its input reports that.
+    """Return the findings on all risks, the most severe first; if a check lacks its input, a finding says so.
 
-    risk_off_object (risk beside the object) and mark_beside_object (what it rests on there) need masks. planted_mark is
-    on marks that the source planted. Marks are also searched with the `reference`, a usual classifier, as the data may
-    invite a shortcut that the auditor resists. risk_by_attribute and data_bias need attributes of the image table.
+    Checks: risk_off_object (the map points beside the object) and mark_beside_object (the score rests on a mark there)
+    need masks. planted_mark looks at marks that the source planted. Both checks on marks also use the `reference`, an
+    ordinary classifier, as the data may offer a shortcut that the auditor does not take. risk_by_attribute and
+    data_bias need attributes in the image table.
     """
     findings: list[Finding | None] = []
     for risk_index, risk in enumerate(parameters.risks):
@@ -73,7 +74,7 @@ def _look_beside(
     parameters: RiskParams,
     seed: int,
 ) -> list[Finding | None]:
-    """Return findings on risk beside the object, and on what it rests on there."""
+    """Return findings on maps that point beside the object, and on marks there that the score rests on."""
     if not len(localisation_images):
         reason = f"there are no masks of objects in test images with {risk!r}"
         advice = "Look at the galleries of the highest and of uncertain scores: does the heat lie on the object?"
@@ -192,6 +193,6 @@ def _look_at_attributes(
 
 
 def _grid_side(auditor: RiskAuditor) -> int:
-    """Return the number of places along a side of the frozen features."""
+    """Return the number of cells along a side of the frozen feature map."""
     shape = auditor.encoder.shape
     return shape[-1] if len(shape) == 3 else round(shape[0] ** 0.5)

@@ -1,4 +1,4 @@
-"""Nodes of `risk` that compare its maps with masks, and list and show images."""
+"""Nodes of `risk` that compare risk maps with masks, list images to review, and plot galleries."""
 
 import logging
 
@@ -27,7 +27,7 @@ from glasshead.seeds import generator
 
 logger = logging.getLogger(__name__)
 Arrays = dict[str, np.ndarray]
-SCALED = 2000  # test images whose maps determine the scale of colours
+SCALED = 2000  # test images whose maps determine the colour scale
 TITLES = (
     "Highest risk, test images",
     "Lowest risk, test images",
@@ -61,17 +61,18 @@ def locate_risk(
             )
         else:
             logger.warning(
-                "No test image with %r has a mask, so its maps are not compared with any", risk
+                "No test image with the risk %r has a mask, so its maps are not compared with masks",
+                risk,
             )
     table = pd.concat(tables[1:] or tables, ignore_index=True)
     return table.astype(dict.fromkeys(COLUMNS, float))
 
 
 def list_for_review(predictions: pd.DataFrame, parameters: RiskParams) -> pd.DataFrame:
-    """Return the images of all splits to review; those whose label has the lowest probability come first.
+    """Return the images to review, from all splits; those whose label has the lowest probability come first.
 
     Each image and risk has a row: rank, image_id, split, label, risk, has_risk, probability, surprise (-log2 of the
-    label's probability, in bits) and why.
+    label's probability, in bits) and why, the reason in words.
     """
     tables = []
     for risk in class_columns(predictions, LABEL):
@@ -113,7 +114,10 @@ def positives(test: pd.DataFrame, risk: str, parameters: RiskParams, seed: int) 
 def _test_rows(predictions: pd.DataFrame) -> pd.DataFrame:
     test = predictions[predictions["split"] == "test"].reset_index(drop=True)
     if test.empty:
-        raise SplitError("the test split is empty, so there is nothing to evaluate")
+        raise SplitError(
+            "The test split is empty, so nothing can be evaluated. Run the preprocess pipeline again with a "
+            "larger preprocess.test_fraction."
+        )
     return test
 
 
@@ -127,7 +131,7 @@ def plot_galleries(
 ) -> tuple[Figure, Figure, Figure, Figure]:
     """Return galleries of the test images with the highest, lowest and most uncertain scores.
 
-    The last gallery shows the first images to review, of all splits.
+    The last gallery shows the first images of the list to review, from all splits.
     """
     test = predictions[predictions["split"] == "test"]
     scaled = test.iloc[:: max(1, -(-len(test) // SCALED))]

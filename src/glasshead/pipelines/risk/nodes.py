@@ -1,4 +1,4 @@
-"""Nodes of `risk` that train the auditor and apply it. Fits see only `fitting_samples`."""
+"""Nodes of `risk` that train the auditor and apply it. Fits read only `fitting_samples`."""
 
 import json
 import logging
@@ -34,7 +34,7 @@ from glasshead.training.risk_losses import RiskLossWeights
 logger = logging.getLogger(__name__)
 
 Arrays = dict[str, np.ndarray]
-WATCHED = 200  # validation images with each risk, on which localisation is logged
+WATCHED = 200  # validation images with each risk whose localisation is logged by epoch
 
 
 def store_features(
@@ -44,11 +44,11 @@ def store_features(
     backbone: BackboneParams,
     parameters: RiskParams,
 ) -> dict[str, Any]:
-    """Return where the spatial features come from, and why; they are encoded into `store` if they fit the budget.
+    """Return where the spatial features come from, and why. If they fit the budget, they are encoded into `store` here.
 
     Raises before anything is encoded:
-        ParameterError: a risk names what the data does not have.
-        SplitError: no train row has a risk, or all have it.
+        ParameterError: a risk names a class, column or value that the data does not have.
+        SplitError: for a risk, no train row has it, or all have it.
     """
     targets = add_risk_labels(fitting_samples, parameters.risks, images.classes)
     check_both_sides(targets, parameters.risks)
@@ -69,14 +69,13 @@ def fit_auditor(
 ) -> tuple[RiskAuditor, pd.DataFrame]:
     """Return the uncalibrated auditor and its training history, a row for each epoch.
 
-    A finished training is kept in `checkpoints`. It is not repeated for the same data, parameters and seed.
+    A finished training is kept in `checkpoints`, and is not repeated for the same data, parameters and seed.
 
     Raises:
-        ArtifactError: `fitting_samples` are not of `images`, the features are not this backbone's, or the checkpoint
-            cannot be written.
-        ParameterError: a risk names what the data does not have.
-        SplitError: no train row has a risk, or all have it.
-        TrainingError: a loss is not finite, or a batch does not fit into memory.
+        ArtifactError: `fitting_samples` are not rows of `images`, the features come from another backbone, or the
+        checkpoint cannot be written. ParameterError: a risk names a class, column or value that the data does not have.
+        SplitError: for a risk, no train row has it, or all have it. TrainingError: a loss is not finite, or a batch
+        does not fit into memory.
     """
     targets = add_risk_labels(fitting_samples, parameters.risks, images.classes)
     check_both_sides(targets, parameters.risks)
@@ -103,12 +102,12 @@ def fit_auditor(
         head.load_state_dict(weights)
         head.eval()
         return auditor, pd.DataFrame(progress.history.epochs)
-    # Followed from epoch to epoch; nothing is chosen by it, as masks are no labels of images.
+    # Only logged after each epoch. It selects nothing, as training may use image-level labels but no masks.
     localise = localiser(images, splits[1], encoder.prepare, encoder.input_size, WATCHED)
-    with torch_threads(1):  # steps are short
+    with torch_threads(1):  # steps are too short to share among threads
         history = train_risk_head(head, train, validation, parameters.training, seed, localise)
     _log_outcome(head, train, validation, history, parameters)
-    encoder.cpu()  # it may have computed features on another device
+    encoder.cpu()  # the encoder may have computed features on another device
     if checkpoints:
         progress = Progress(finished=True, history=History(history))
         checkpoints.save("last", identity, progress, head.state_dict())
@@ -125,15 +124,16 @@ def fit_reference(
     parameters: RiskParams,
     seed: int,
 ) -> RiskAuditor:
-    """Return a usual classifier on the auditor's features: average pooling and only binary cross-entropy.
+    """Return an ordinary classifier on the auditor's features: average pooling, and binary cross-entropy as only loss.
 
-    It is the reference that Grad-CAM explains. Raises as `fit_auditor`, and ArtifactError if the auditor's features
-    come from another encoder.
+    Grad-CAM of this reference is compared with the risk maps. Raises the errors of `fit_auditor`, and ArtifactError if
+    the auditor was trained on the features of another backbone.
     """
-    logger.info("Training the usual classifier on the same features, for Grad-CAM")
+    logger.info("Training the reference for Grad-CAM, an ordinary classifier on the same features")
     if auditor.encoder_key != embed_summary["encoder_key"]:
         raise ArtifactError(
-            "The auditor reads the features of another encoder. Run the risk pipeline from the start."
+            "The auditor was trained on features of another encoder than the configured backbone. Run "
+            "`kedro run --pipelines=risk` again."
         )
     usual = parameters.model_copy(
         update={
@@ -159,7 +159,7 @@ def predict_risk(
     The table has image_id, split, label, content_hash, label/<risk> and logit/<risk>. The arrays are image_id (n,),
     risks (r,) and maps (n, r, h, w) float16.
 
-    Raises ArtifactError if `samples` are not of `images`, or the features of another encoder.
+    Raises ArtifactError if `samples` are not rows of `images`, or if the features come from another backbone.
     """
     images.check_rows(samples)
     targets = add_risk_labels(samples, parameters.risks, images.classes)
@@ -197,7 +197,7 @@ def _log_outcome(
 
 
 def risk_rows(images: ImageTable, targets: pd.DataFrame, features: SpatialFeatures) -> RiskRows:
-    """Return the rows of `targets`, in their order; ArtifactError if they are not of `images`."""
+    """Return the rows of `targets`, in their order; ArtifactError if they are not rows of `images`."""
     image_rows = table_rows(images, targets)
 
     def take(rows: np.ndarray) -> Float[Tensor, "b d h w"]:

@@ -14,12 +14,12 @@ class RiskParams(BaseModel, extra="forbid", frozen=True):
     """The risks, and how their auditor is built, trained, measured and shown.
 
     Attributes:
-        risks: each gets a map and a score; a single risk may be given as text.
-        features: where the frozen features come from.
-        head: how a map becomes a logit.
+        risks: the risks to learn, each with a map and a score of its own; a single risk may be given as text.
+        features: how the frozen features are computed or loaded.
+        head: how the head turns features into a map, and the map into a logit.
         training: how the head is trained.
-        localisation_images: test images with a risk, sampled at random, whose maps are compared with masks and whose
-            marks are hidden.
+        localisation_images: the largest number of test images with a risk, sampled at random, on which maps are
+            compared with masks and marks are hidden.
         n_resamples: resamples of the bootstrap in the search for shortcuts.
         shown: images of each risk in a gallery.
         reviewed: images in the list to review.
@@ -42,7 +42,9 @@ class RiskParams(BaseModel, extra="forbid", frozen=True):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         if len(set(self.names)) < len(self.names):
-            raise ValueError(f"risk.risks: a name stands twice among {', '.join(self.names)}.")
+            raise ValueError(
+                f"risk.risks: a name stands twice among {', '.join(self.names)}. Use each once."
+            )
         return self
 
     @property

@@ -1,4 +1,4 @@
-"""The graphs of `risk` and `risk_ablation`: trainings, whose fits see `fitting_samples` alone, and what proves maps."""
+"""The graphs of `risk` and `risk_ablation`. Fits read only `fitting_samples`; other nodes test the maps."""
 
 from kedro.pipeline import Pipeline
 
@@ -29,7 +29,7 @@ def create_pipeline() -> Pipeline:
 
 
 def features_pipeline() -> Pipeline:
-    """Return what training needs: the rows that it may see, and the frozen features."""
+    """Return the nodes before training, which select the rows that it may read and store the frozen features."""
     store = step(
         store_features,
         "images fitting_samples embedding_store params:backbone params:risk",
@@ -39,7 +39,7 @@ def features_pipeline() -> Pipeline:
 
 
 def proof_pipeline() -> Pipeline:
-    """Return what maps are held against on test images, and the list of images to look at.
+    """Return the nodes that test the maps on test images, and list images to review.
 
     classifier, reference, logits, predictions, maps, images, samples, planted → localisation, shortcut_findings,
     to_review and figures.

@@ -36,18 +36,18 @@ Qualities = tuple[Annotated[int, Field(ge=1, le=100)], ...]
 
 
 class RobustnessParams(BaseModel, extra="forbid", frozen=True):
-    """The number of test images, and the strengths of each perturbation; an empty list skips it.
+    """The number of test images, and the strengths of each perturbation; an empty list skips this perturbation.
 
     Attributes:
-        images: sampled at random from the test split, the same for all perturbations.
-        gaussian_noise: standard deviations in 1/255.
-        gaussian_blur: standard deviations in percent of the shorter side.
-        jpeg: qualities from 1 to 100.
-        fgsm, pgd: epsilons in 1/255.
+        images: the number of test images, sampled at random, the same for all perturbations.
+        gaussian_noise: standard deviations of the noise, in 1/255.
+        gaussian_blur: standard deviations of the blur, in percent of the shorter side.
+        jpeg: JPEG qualities, from 1 to 100.
+        fgsm, pgd: largest changes of a pixel value (epsilon) by these attacks, in 1/255.
         pgd_steps: steps of each PGD attack.
         batch_size: images in one pass of an attack; halved if a GPU runs out of memory.
         n_resamples: resamples of the bootstrap.
-        device: where the classifier computes.
+        device: the device that the classifier computes on.
     """
 
     images: PositiveInt = 300
@@ -98,7 +98,10 @@ def measure_robustness(
 def _draw_rows(samples: pd.DataFrame, count: int, seed: int) -> Int[np.ndarray, " n"]:
     test = np.flatnonzero(samples["split"] == "test")
     if not len(test):
-        raise SplitError("the test split is empty, so there is no image to change")
+        raise SplitError(
+            "Robustness cannot be measured, as the test split is empty. Run the preprocess pipeline again with "
+            "a larger preprocess.test_fraction."
+        )
     return np.sort(generator(seed, "robustness", "images").permutation(test)[:count])
 
 
@@ -110,7 +113,7 @@ def _corrupted_logits(
     seed: int,
     device: str,
 ) -> Iterator[tuple[Condition, Logits]]:
-    """Yield the logits of clean and of corrupted pictures; an image's noise is the same at every strength."""
+    """Yield the logits of clean and corrupted pictures; an image gets the same noise at every strength, only scaled."""
     names = images.ids().to_numpy()
 
     def take(
@@ -169,7 +172,7 @@ def _attacks(parameters: RobustnessParams) -> Iterator[tuple[Condition, Attack]]
 
 @contextmanager
 def _computing(classifier: Classifier, device: str) -> Iterator[None]:
-    """Let the classifier compute on `device`, without gradients of its weights, and move it back afterwards."""
+    """Move the classifier to `device` and compute no gradients of its weights; undo both afterwards."""
     origin = next(classifier.parameters()).device
     classifier.to(device).eval()
     try:

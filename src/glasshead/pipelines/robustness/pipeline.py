@@ -8,7 +8,7 @@ from glasshead.templates import steps
 
 
 def create_pipeline() -> Pipeline:
-    """classifier, images, samples → a table of accuracy and calibration under changes, and its figure."""
+    """classifier, images, samples → a table of accuracy and calibration on changed images, and its figure."""
     return steps(
         (
             measure_robustness,

@@ -15,12 +15,12 @@ from glasshead.pipelines.train_cnn.nodes import TrainCNNParams, fit_cnn
 from glasshead.reporting.training_figures import comparison_figure
 from glasshead.training.augment import PRESETS
 
-REPLICATES = 3  # the seeds of each augmentation: the run's own and those after it
+REPLICATES = 3  # seeds of each augmentation: the run's own seed and the next ones
 BASELINE = "baseline"
 
 
 class Variant(NamedTuple):
-    """One training with an augmentation; the replicate is added to the run's seed."""
+    """One training with an augmentation; its seed is the run's seed plus `replicate`."""
 
     augmentation: str
     replicate: int
@@ -38,11 +38,12 @@ def fit_variants(
 ) -> pd.DataFrame:
     """Fit a network for each of `VARIANTS`, keep them in `variants`, and return all training histories.
 
-    Raises as `fit_cnn`, and ParameterError where the parameters choose an augmentation.
+    Raises the errors of `fit_cnn`, and ParameterError if the parameters choose an augmentation.
     """
     if "augmentation" in parameters.model_fields_set:
         raise ParameterError(
-            "A comparison of augmentations chooses them itself. Remove `augmentation` from `cnn_ablation`."
+            "The pipeline cnn_ablation compares augmentations, so its parameters cannot choose one. "
+            "Remove `augmentation` from `cnn_ablation`."
         )
     trainings = {
         variant: partial(
@@ -60,11 +61,12 @@ def fit_variants(
 
 
 def compare_augmentations(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each augmentation: its accuracy, and its difference to `baseline` with the same seeds.
+    """Return a row for each augmentation: its accuracy, and the difference to `baseline` with the same seeds.
 
     Columns: augmentation; seeds, their number; accuracy, low, high: mean on test rows and 95 % t interval over seeds;
-    difference, difference_low, difference_high: to the baseline, paired by seed, null for itself; verdict: higher,
-    lower, or unresolved if that interval holds 0; nll and ece: means after calibration; seconds: mean of training.
+    difference, difference_low, difference_high: to the baseline, paired by seed, null for the baseline itself; verdict:
+    higher, lower, or unresolved if the interval of the difference contains 0; nll and ece: means after calibration;
+    seconds: mean of training.
     """
     groups = dict(iter(runs.groupby("augmentation", sort=False)))
     reference = groups[BASELINE]["accuracy"].tolist()
@@ -77,5 +79,5 @@ def compare_augmentations(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def plot_ablation(ablation: pd.DataFrame) -> Figure:
-    """Return accuracies and differences with their intervals."""
+    """Return a figure of the accuracies and differences with their intervals."""
     return comparison_figure(ablation, "augmentation", BASELINE)

@@ -1,4 +1,4 @@
-"""Nodes of `train_cnn`. Fits see only `fitting_samples`, the train and validation rows."""
+"""Nodes of `train_cnn`. Fits read only `fitting_samples`, the train and validation rows."""
 
 import json
 from functools import partial
@@ -24,13 +24,13 @@ from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
 from glasshead.training.params import TrainingParams
 
-WHITENED = 2000 * 32**2  # pixels of train images that the first filters are fitted on
+WHITENED = 2000 * 32**2  # pixels of train images to which the first, whitening filters are fitted
 MEGABYTE = 2**20
-SHIFT = 1  # pixels, of test-time augmentation
+SHIFT = 1  # pixels by which test-time augmentation shifts images
 
 
 class TrainCNNParams(BaseModel, extra="forbid", frozen=True):
-    """The network, what it sees, and how it is trained."""
+    """The network, its input images, and how it is trained."""
 
     architecture: Architecture = "fast_cnn"
     width: PositiveFloat = 0.25
@@ -54,13 +54,13 @@ def fit_cnn(
 ) -> tuple[CNNClassifier, pd.DataFrame, pd.DataFrame]:
     """Return the uncalibrated classifier, its training history by epoch, and its log of steps.
 
-    A stopped training of the same data, parameters and seed continues from `checkpoints`; a finished one is not
+    An interrupted training on the same data, parameters and seed continues from `checkpoints`; a finished one is not
     repeated.
 
     Raises:
-        ArtifactError: `fitting_samples` are not of `images`, or a checkpoint cannot be written.
-        ParameterError: parameters that do not fit the data or this machine.
-        TrainingError: the loss is not finite, or one image alone does not fit into memory.
+        ArtifactError: `fitting_samples` are not rows of `images`, or a checkpoint cannot be written. ParameterError: a
+        parameter does not fit the data or this machine. TrainingError: the loss is not finite, or one image alone does
+        not fit into memory.
     """
     splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
@@ -98,10 +98,10 @@ def predict_baselines(
     fitting_samples: pd.DataFrame,
     parameters: TrainCNNParams,
 ) -> pd.DataFrame:
-    """Return each baseline's predictions for images that were not fitted on: image_id and a column for each baseline.
+    """Return each baseline's predictions on images outside the fit: image_id, and a column for each baseline.
 
-    majority: the most frequent train class. tta: the classifier with test-time augmentation, if it is switched on.
-    Raises ArtifactError if `fitting_samples` are not of `images`.
+    majority: the most frequent train class. tta: the classifier with test-time augmentation, if this is switched on.
+    Raises ArtifactError if `fitting_samples` are not rows of `images`.
     """
     baselines = predict_majority(images, fitting_samples)
     if parameters.test_time_augmentation == "none" or baselines.empty:
@@ -122,7 +122,7 @@ def _build(
     parameters: TrainCNNParams,
     seed: int,
 ) -> CNNClassifier:
-    """Return the untrained classifier, normalised and whitened by train images."""
+    """Return the untrained classifier; normalisation and whitening filters are computed from train images."""
     mean, std = channel_statistics(train)
     classifier = build_cnn(
         parameters.architecture,

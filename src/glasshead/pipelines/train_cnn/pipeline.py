@@ -1,4 +1,4 @@
-"""The graphs of `train_cnn`, a template, and `cnn_ablation`: only `fitting_samples` reaches a fit."""
+"""The graphs of `train_cnn`, a template, and `cnn_ablation`: fits get only `fitting_samples`."""
 
 from kedro.pipeline import Pipeline
 

@@ -1,1 +1,1 @@
-"""Train the concept bottleneck on cached embeddings, and its baselines."""
+"""Train the concept bottleneck on stored embeddings, and its baselines."""

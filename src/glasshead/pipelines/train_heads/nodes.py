@@ -1,4 +1,4 @@
-"""Nodes of `train_heads`. Fits see only `fitting_samples`, the train and validation rows."""
+"""Nodes of `train_heads`. Fits read only `fitting_samples`, the train and validation rows."""
 
 import logging
 from typing import Any
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class TrainHeadsParams(BaseModel, extra="forbid", frozen=True):
-    """Shape and training of the bottleneck, and of the baselines beside it."""
+    """Layer widths and training of the bottleneck and of its baselines."""
 
     hidden: PositiveInt = 64
     meta_hidden: PositiveInt = 512
@@ -49,15 +49,14 @@ def fit_heads(
     """Return the uncalibrated classifier and its training history, a row for each epoch.
 
     Raises:
-        ArtifactError: `embeddings` are not those of `fitting_samples` by this backbone.
-        ParameterError: `embeddings` are not vectors.
-        TrainingError: the loss is not finite.
+        ArtifactError: `embeddings` are not of `fitting_samples`, or not from this backbone. ParameterError:
+        `embeddings` are not one vector for each image. TrainingError: the loss is not finite.
     """
     shape = embeddings.values.shape[1:]
     if len(shape) != 1:
         raise ParameterError(
             f"Heads read one vector for each image, but these embeddings are {' × '.join(map(str, shape))}. Set "
-            "`embed.output` to projected or pooled, and run the embed pipeline again."
+            "`embed.output` to projected or pooled, and run `kedro run --pipelines=embed` again."
         )
     parsed = Taxonomy.model_validate(taxonomy)
     encoder = load_encoder_with_key(backbone, embeddings.encoder_key)
@@ -83,7 +82,7 @@ def predict_logits(
 ) -> pd.DataFrame:
     """Return raw logits of the classes and subtasks for all rows, with labels and targets.
 
-    Raises ArtifactError if `embeddings` are not those of `samples` by the classifier's backbone.
+    Raises ArtifactError if `embeddings` are not of `samples`, or not from the classifier's backbone.
     """
     values = torch.from_numpy(embeddings.of(samples["content_hash"], classifier.encoder_key))
     with torch.inference_mode():
@@ -115,9 +114,9 @@ def predict_baselines(
     """Return each baseline's predictions for every image: image_id and a column of class names for each baseline.
 
     majority: the most frequent train class. linear_probe: logistic regression on the same embeddings.
-    hard_concepts: the classifier's meta-learner on arg-max concepts. random_concepts/<i>: the same bottleneck trained
-    on random codes of the classes, with the taxonomy's subtasks and widths. zero_shot: the class whose prompt is
-    nearest to the image's embedding; if there is no such column, the log says why. Raises as `fit_heads`.
+    hard_concepts: the classifier's meta-learner on arg-max concepts. random_concepts/<i>: a bottleneck of the same
+    size, trained on random answers for each class instead of the taxonomy's. zero_shot: the class whose prompt is
+    nearest to the image's embedding; if this column is missing, the log says why. Raises the errors of `fit_heads`.
     """
     parsed = Taxonomy.model_validate(taxonomy)
     train, validation = _rows(embeddings, classifier.encoder_key, fitting_samples, parsed)
@@ -156,7 +155,7 @@ def predict_baselines(
 
 
 def random_codes(classes: int, widths: tuple[int, ...], rng: np.random.Generator) -> torch.Tensor:
-    """Return `(classes, subtasks)` random answers; each subtask uses every answer if there are enough classes."""
+    """Return random answers `(classes, subtasks)`; with enough classes, each subtask uses all of its answers."""
     columns = [rng.permutation(np.resize(np.arange(width), classes)) for width in widths]
     return torch.from_numpy(np.stack(columns, axis=1))
 
@@ -175,7 +174,7 @@ def _fit(
     bottleneck.standardise_by(train.embeddings)
     with torch_threads(
         1
-    ):  # steps are short, but waiting for other threads on a busy machine is not
+    ):  # steps are short; on a busy machine, waiting for other threads would take longer
         history = train_bottleneck(bottleneck, train, validation, parameters.training, seed)
     return bottleneck, history
 
@@ -208,7 +207,9 @@ def _predict_zero_shot(classifier: GlassHeads, embeddings: torch.Tensor) -> np.n
     """
     encoder, reason = classifier.encoder, ""
     if encoder.output != "projected":
-        reason = f"texts share the space of `embed.output` projected, not of {encoder.output}"
+        reason = (
+            f"text embeddings share the space of `embed.output` projected, not of {encoder.output}"
+        )
     elif not has_text_tower(encoder.backbone):
         reason = f"the backbone {encoder.backbone.name!r} has no text tower"
     else:

@@ -1,4 +1,4 @@
-"""The graph of `train_heads`: only `fitting_samples` reaches a fit."""
+"""The graph of `train_heads`: fits get only `fitting_samples`."""
 
 from kedro.pipeline import Pipeline
 

@@ -1,1 +1,1 @@
-"""Fine-tune a pretrained network, which the run may pretrain first, and compare strategies."""
+"""Fine-tune a pretrained network, which the run can pretrain itself, and compare fine-tuning strategies."""

@@ -21,14 +21,14 @@ from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.reporting.training_figures import convergence_figure
 from glasshead.training.phases import Strategy
 
-REPLICATES = 3  # the seeds of each recipe: the run's own and those after it
-MEASURED = 512  # test images whose frequencies are looked at
-CHUNK = 64  # of them at once
+REPLICATES = 3  # seeds of each recipe: the run's own seed and the next ones
+MEASURED = 512  # test images whose spatial frequencies are measured
+CHUNK = 64  # images resized at once
 COMPARED = ("difference", "difference_low", "difference_high", "verdict")
 
 
 class Recipe(NamedTuple):
-    """What is compared; all recipes share everything else."""
+    """What differs between the compared trainings; everything else is the same."""
 
     architecture: Architecture
     strategy: Strategy
@@ -39,7 +39,7 @@ class Recipe(NamedTuple):
 
 
 class Variant(NamedTuple):
-    """One training of a recipe; the replicate is added to the run's seed."""
+    """One training of a recipe; its seed is the run's seed plus `replicate`."""
 
     architecture: Architecture
     strategy: Strategy
@@ -70,7 +70,7 @@ VARIANTS = [Variant(*recipe, replicate) for recipe in RECIPES for replicate in r
 
 
 def reference_of(recipe: Recipe) -> Recipe | None:
-    """Return the same strategy on the reference's network, or for a recipe on that network, the reference."""
+    """Return the same strategy on the network of `REFERENCE`; for recipes on this network, `REFERENCE` itself."""
     if recipe.architecture != REFERENCE.architecture:
         return recipe._replace(architecture=REFERENCE.architecture)
     return REFERENCE if recipe != REFERENCE else None
@@ -84,7 +84,7 @@ def pretrain_parents(
 ) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """Return the parent of each architecture as `pretrain_parent` does, and all their training histories.
 
-    Raises as `pretrain_parent`, and ParameterError if the parameters choose what is compared.
+    Raises the errors of `pretrain_parent`, and ParameterError if the parameters set what is compared.
     """
     parents: dict[str, dict[str, Any]] = {}
     histories = []
@@ -108,7 +108,7 @@ def fit_variants(
 ) -> pd.DataFrame:
     """Fine-tune a network for each of `VARIANTS`, keep them in `variants`, and return all training histories.
 
-    Raises as `fit_transfer`, and ParameterError if the parameters choose what is compared.
+    Raises the errors of `fit_transfer`, and ParameterError if the parameters set what is compared.
     """
     trainings = {
         variant: partial(
@@ -125,21 +125,22 @@ def fit_variants(
 
 
 def compare_recipes(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return a row for each recipe: its accuracy, and its difference to its reference with the same seeds.
+    """Return a row for each recipe: its accuracy, and the difference to its reference recipe with the same seeds.
 
-    Columns: architecture, strategy, interpolation; reference, the recipe it is compared with (see `reference_of`);
-    seeds, their number; accuracy, low, high: mean on test rows and 95 % t interval over seeds; difference,
-    difference_low, difference_high: to the reference, paired by seed; verdict: higher, lower, or unresolved if that
-    interval holds 0; nll and ece: means after calibration; epochs, images_seen and seconds: means of training.
+    Columns: architecture, strategy, interpolation; reference, the recipe to compare with (see `reference_of`); seeds,
+    their number; accuracy, low, high: mean on test rows and 95 % t interval over seeds; difference, difference_low,
+    difference_high: to the reference, paired by seed; verdict: higher, lower, or unresolved if the interval of the
+    difference contains 0;
+    nll and ece: means after calibration; epochs, images_seen and seconds: means of training.
     """
     groups = dict(iter(runs.groupby(list(Recipe._fields))))
     return pd.DataFrame(_row(recipe, groups) for recipe in RECIPES)
 
 
 def plot_comparison(histories: pd.DataFrame) -> Figure:
-    """Return validation accuracy against epochs, seconds and images seen, for each strategy and network.
+    """Return a figure of validation accuracy against epochs, seconds and images seen, by strategy and network.
 
-    Only the reference's interpolation is shown.
+    Only recipes with the reference's interpolation are shown.
     """
     return convergence_figure(histories[histories["interpolation"] == REFERENCE.interpolation])
 
@@ -147,12 +148,12 @@ def plot_comparison(histories: pd.DataFrame) -> Figure:
 def study_interpolation(
     comparison: pd.DataFrame, variants: VariantStore, images: ImageTable, samples: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the accuracy and the fine detail kept, for each interpolation, with the reference model and strategy.
+    """Return accuracy and remaining fine detail for each interpolation, with the reference network and strategy.
 
     Columns: those of `comparison` on accuracy; high_frequency_fraction, high_frequency_low and _high: mean over test
-    images at the reference's size, and its 95 % t interval over images.
+    images, resized as for the reference recipe, and its 95 % t interval over images.
 
-    Raises ArtifactError if `samples` were not made of `images`.
+    Raises ArtifactError if `samples` are not rows of `images`.
     """
     images.check_rows(samples)
     classifier = variants.load(name_of(Variant(*REFERENCE, replicate=0)))
@@ -201,6 +202,6 @@ def _fine_detail(
         for rows in torch.arange(count).split(CHUNK)
     ]
     fraction = torch.cat(fractions)
-    # A single colour has no frequencies.
+    # An image of a single colour has no frequencies, so its fraction is undefined.
     estimate = mean_over_runs(fraction[fraction.isfinite()].tolist())
     return estimate.columns("high_frequency_fraction", "high_frequency_")

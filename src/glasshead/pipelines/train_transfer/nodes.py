@@ -1,4 +1,4 @@
-"""Nodes of `train_transfer`: pretrain a parent if asked to, and fine-tune. Fits see only `fitting_samples`."""
+"""Nodes of `train_transfer`: pretrain a parent if asked to, and fine-tune. Fits read only `fitting_samples`."""
 
 import json
 from typing import Any
@@ -33,14 +33,13 @@ def pretrain_parent(
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return where the backbone's weights come from, as {"pretrained": …}, and the training history of these weights.
 
-    If `network.pretrained` is own, the parent is the Classifier in `transfer_parents` named after the architecture. It
-    is trained on scenes, continuing a stopped training; a finished one is not trained again. Any other value is passed
-    on, and nothing is trained.
+    If `network.pretrained` is own, the parent is the Classifier in `transfer_parents` that is named after the
+    architecture. It is trained here on scenes; an interrupted training continues, and a finished one is not repeated.
+    Any other value is passed on, and nothing is trained.
 
     Raises:
-        ArtifactError: a checkpoint or the Classifier cannot be written.
-        ParameterError: parameters that do not fit each other or this machine.
-        TrainingError: the loss is not finite, or one image alone does not fit into memory.
+        ArtifactError: a checkpoint or the Classifier cannot be written. ParameterError: parameters do not fit each
+        other or this machine. TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
     network = parameters.network
     if network.pretrained != OWN:
@@ -88,14 +87,13 @@ def fit_transfer(
 ) -> tuple[TransferClassifier, pd.DataFrame, pd.DataFrame]:
     """Return the uncalibrated classifier, its training history by epoch, and its log of steps.
 
-    The backbone's weights come from `parent`. A stopped training of the same data, parameters and seed continues from
-    `checkpoints`; a finished one is not repeated.
+    The backbone's weights come from `parent`. An interrupted training on the same data, parameters and seed continues
+    from `checkpoints`; a finished one is not repeated.
 
     Raises:
-        ArtifactError: `fitting_samples` are not of `images`, or `parent` names no Classifier.
-        BackboneError: ImageNet's weights are not available.
-        ParameterError: parameters that do not fit each other, the data or this machine.
-        TrainingError: the loss is not finite, or one image alone does not fit into memory.
+        ArtifactError: `fitting_samples` are not rows of `images`, or `parent` names no stored Classifier.
+        BackboneError: ImageNet's weights are not available. ParameterError: parameters do not fit each other, the data
+        or this machine. TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
     splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size

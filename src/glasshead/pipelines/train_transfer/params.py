@@ -14,7 +14,7 @@ from glasshead.training.phases import StrategyParams
 
 
 class ParentParams(BaseModel, extra="forbid", frozen=True):
-    """How a parent is trained from scratch, on scenes of another seed and other colours."""
+    """How the parent network is trained from scratch, on scenes with another seed and other colours."""
 
     scenes: CleanScenesParams = CleanScenesParams(train=4800, test=600, size=64)
     augmentation: NamedAugmentation = PRESETS["baseline"]
@@ -36,15 +36,16 @@ class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
     device: Device = "auto"
 
     def varied(self, network: dict[str, Any], strategy: dict[str, Any]) -> Self:
-        """Return a copy with the fields of `network` and `strategy` of a variant in a comparison.
+        """Return a copy with the given fields of `network` and `strategy`, which a comparison varies.
 
-        Raises ParameterError if one of these fields was set, which would have no effect.
+        Raises ParameterError if one of these fields was set, as the setting would have no effect.
         """
         changes = {"network": network, "strategy": strategy}
         for block, fields in changes.items():
             if chosen := sorted(fields.keys() & getattr(self, block).model_fields_set):
                 raise ParameterError(
-                    f"A comparison chooses {block}.{chosen[0]} itself. Remove it from `transfer_comparison`."
+                    f"The pipeline transfer_comparison chooses {block}.{chosen[0]} itself. Remove {block}.{chosen[0]} "
+                    "from `transfer_comparison`."
                 )
         return self.model_copy(
             update={

@@ -1,4 +1,4 @@
-"""The graphs of `train_transfer`, a template, and `transfer_comparison`: only `fitting_samples` reaches a fit."""
+"""The graphs of `train_transfer`, a template, and `transfer_comparison`: fits get only `fitting_samples`."""
 
 from kedro.pipeline import Pipeline
 
@@ -15,7 +15,7 @@ from glasshead.templates import comparison_on_pixels, step, training_on_pixels
 
 
 def create_pipeline() -> Pipeline:
-    """images, samples, transfer_parents → parent, its history, and what a training on pixels leaves."""
+    """images, samples, transfer_parents → parent, its history, and the outputs of any training on pixels."""
     parent = step(
         pretrain_parent,
         "transfer_parents params:train_transfer params:seed",
