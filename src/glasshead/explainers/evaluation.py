@@ -87,7 +87,7 @@ def measure_method(
     """Return all measures of `explained`, the maps by `method` of the images `subject`, with 95 % bootstrap intervals.
 
     Some measures explain only the first images of `subject` again, so the images should be in random order.
-    `randomised` is the classifier with shuffled weights; a good method gives other maps for it.
+    `randomised` is the classifier with shuffled weights; a faithful method gives other maps for it.
 
     Completeness is measured only for methods whose contributions must add up, and `mass_on_mark` only if there are
     marks.

@@ -85,8 +85,8 @@ class Budget(BaseModel, extra="forbid", frozen=True):
             memory.
         steps: points on the path of Integrated Gradients; more points reduce the gap.
         samples: noisy copies of each image for SmoothGrad, and points of GradientSHAP.
-        lime_samples: copies of each image with hidden patches, to which LIME's linear model is fitted; there should be
-            more of them than patches.
+        lime_samples: copies of each image with hidden patches, to which LIME's linear model is fitted; must be more
+            than the patches of an image.
         noise: standard deviation of SmoothGrad's noise, as a fraction of the pixel range.
         baseline: grey level in [0, 1] that stands for "nothing": 0 is black, 1 is white.
         patch: side in pixels of the square patches that occlusion and LIME hide; None: a quarter of the image's shorter

@@ -14,7 +14,7 @@ from glasshead.reporting.run_record import Reproduction, training_time
 from glasshead.reporting.verdicts import Metrics
 
 TASK = "image-classification"
-CLASSES = 50  # names of classes to list
+CLASSES = 50  # most names of classes that the card lists
 INTENDED_USE = "Trying Glasshead out. No other use has been stated (`report.intended_use`)."
 
 
@@ -27,7 +27,7 @@ def model_card(
     licence: str,
     intended_use: str | None,
 ) -> str:
-    """Return the card; `robustness` is a reason where there are no results, None where none can be measured."""
+    """Return the card; `robustness` is the reason if there are no results, None if they cannot be measured."""
     described = summary["classifier"]
     body = markdown(
         "model_card.md",
@@ -54,7 +54,7 @@ def model_card(
 
 
 def card_metadata(summary: Mapping[str, Any], metrics: Metrics, licence: str) -> ModelCardData:
-    """Return what the Hugging Face hub reads: licence, data and the defined metrics."""
+    """Return the metadata that the Hugging Face hub reads: licence, data, and the metrics that are defined."""
     source = summary["data"]["source"]
     results = [
         EvalResult(

@@ -1,4 +1,4 @@
-"""The page that compares classifiers by the results in their reports."""
+"""The page that compares classifiers by the results in their own reports."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ LOWER = ("brier", "ece", "nll")
 
 @dataclass(frozen=True)
 class Compared:
-    """A classifier's summary, metrics, findings and figures by name."""
+    """A classifier's summary, metrics, findings, and figures (PNG bytes by name)."""
 
     summary: Mapping[str, Any]
     metrics: Metrics
@@ -26,7 +26,7 @@ class Compared:
 
 
 def comparison_page(classifiers: Mapping[str, Compared], missing: list[str], most: int) -> str:
-    """Return a page of at most `most` bytes, as far as re-encoding its pictures allows."""
+    """Return an HTML page of at most `most` bytes, if re-encoding its pictures can make it that small."""
     pngs = {
         f"{name}/{figure}": compared.figures[figure]
         for figure in FIGURES
@@ -57,9 +57,9 @@ def comparison_page(classifiers: Mapping[str, Compared], missing: list[str], mos
 
 
 def best(metric: str, measured: Mapping[str, Metrics]) -> str | None:
-    """Return the classifier whose interval lies beyond all others, or "unresolved" where intervals overlap.
+    """Return the classifier whose interval is better than all others, or "unresolved" if intervals overlap.
 
-    Returns None where only one classifier has the metric, or where neither more nor less of it is better.
+    Returns None if only one classifier has the metric, or if the metric has no better direction.
     """
     estimates = {
         name: own_metrics[metric] for name, own_metrics in measured.items() if metric in own_metrics

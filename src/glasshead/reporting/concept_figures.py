@@ -1,6 +1,6 @@
-"""Figures of what concepts add to decisions, by image, over all images and in pairs, and of concepts set by hand.
+"""Figures of what concepts add to decisions (by image, overall, and in pairs), and of concepts set by hand.
 
-`shapley` holds the arrays of `explain_concepts`, in the order of `examples`.
+`shapley` holds the arrays of `explain_concepts`; its rows are in the order of `examples`.
 """
 
 import re
@@ -35,9 +35,9 @@ NO_INTERACTIONS = (
     "Interactions of concepts need all coalitions: the exact engine, and "
     f"{MAX_EXACT_PLAYERS} players at most."
 )
-DISPLAYED = 16  # players; shap.plots adds up the others
+DISPLAYED = 16  # players shown; shap.plots sums the others
 Measures = Mapping[str, Mapping[str, Any]]
-GREEN = "#009E73"  # Okabe and Ito's
+GREEN = "#009E73"  # green of Okabe and Ito's colour-blind safe palette
 CURVES = {
     "intervention/uncertainty": (FOR, "o", "the most uncertain first"),
     "intervention/random": (AGAINST, "s", "in random order"),
@@ -81,7 +81,7 @@ def plot_shapley_global(shapley: Arrays) -> Figure:
 
 
 def plot_shapley_beeswarm(shapley: Arrays) -> Figure:
-    """Return each player's Shapley values, a dot for each image, coloured by the likeliest value's probability."""
+    """Return each player's Shapley values, one dot an image, coloured by the probability of the likeliest value."""
     figure = _figure(shapley)
     axes = figure.subplots()
     single = len(shapley["players"]) == len(shapley["concept_value"])
@@ -100,7 +100,7 @@ def plot_shapley_beeswarm(shapley: Arrays) -> Figure:
 
 
 def plot_shapley_mistake(examples: pd.DataFrame, shapley: Arrays) -> Figure:
-    """Return how concepts lead from the average output to that of the most confident mistake shown."""
+    """Return how concepts lead from the average output to the output for the most confident mistake shown."""
     wrong = _by_confidence(examples, examples["shown"] & ~examples["correct"])
     if not len(wrong):
         return message_figure("None of the shown images is a mistake.")
@@ -108,7 +108,7 @@ def plot_shapley_mistake(examples: pd.DataFrame, shapley: Arrays) -> Figure:
 
 
 def plot_shapley_right(examples: pd.DataFrame, shapley: Arrays) -> Figure:
-    """Return how concepts lead from the average output to that of a correct image of median confidence."""
+    """Return how concepts lead from the average output to the output for a correct image of median confidence."""
     right = _by_confidence(examples, examples["shown"] & examples["correct"])
     if not len(right):
         return message_figure("None of the shown images is classified correctly.")
@@ -119,7 +119,7 @@ def plot_interactions(shapley: Arrays) -> Figure:
     """Return a heat map of the mean absolute interaction of each pair of players; the diagonal is left out."""
     if "interactions" not in shapley:
         return message_figure(NO_INTERACTIONS)
-    # each of a pair's two entries holds one half
+    # each of a pair's two entries holds half of its interaction
     strength: Float[np.ndarray, "p p"] = 2 * np.abs(shapley["interactions"]).mean(axis=0)
     np.fill_diagonal(strength, np.nan)
     names, unit = [plain(name) for name in shapley["players"]], _unit(shapley)
@@ -151,7 +151,7 @@ def _waterfall(examples: pd.DataFrame, shapley: Arrays, row: int, title: str) ->
     with shap_plots(figure) as plots:
         plots.waterfall(_explanation(shapley, row), max_display=DISPLAYED, show=False)
     turn_short_arrows(figure.axes[0])
-    # room for f(x), which shap shifts right
+    # leaves room for the label f(x), which shap shifts to the right
     figure.set_layout_engine(SteadyLayout(rect=(0, 0, 0.97, 1)))
     example = examples.iloc[row]
     figure.suptitle(f"{title}: {verdict(example)}")
@@ -168,8 +168,8 @@ def _figure(shapley: Arrays) -> Figure:
 
 
 def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":
-    """Return what shap draws: all images, or that in `row`, whose players are named by their likeliest values."""
-    from shap import Explanation  # takes seconds
+    """Return what shap plots: all images, or only `row`, whose players are labelled with their likeliest values."""
+    from shap import Explanation  # its import takes seconds
 
     players = range(len(shapley["players"]))
     if row is not None:
@@ -190,7 +190,7 @@ def _explanation(shapley: Arrays, row: int | None = None) -> "Explanation":
 
 
 def _largest(shapley: Arrays) -> str:
-    """Return which players are shown, where not all are."""
+    """Return in words which players are shown; nothing if all are shown."""
     players = len(shapley["players"])
     return f", the {DISPLAYED} largest of {players}" if players > DISPLAYED else ""
 

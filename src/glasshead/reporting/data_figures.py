@@ -1,4 +1,4 @@
-"""Figures of `preprocess`: what the data holds, and its mean images. Colours are Okabe & Ito's."""
+"""Figures of `preprocess`: images by class and split, and mean images. Colours: Okabe & Ito's palette."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ from glasshead.images.table import ImageTable
 from glasshead.reporting.figures import new_figure, plain
 
 COLOURS = {"train": "#0072B2", "validation": "#56B4E9", "calibration": "#E69F00", "test": "#D55E00"}
-MAX_CLASSES = 60  # a figure of more classes would not be legible
-LARGEST = 128  # pixels a side; a larger mean image shows no more detail
+MAX_CLASSES = 60  # more classes would not be legible in one figure
+LARGEST = 128  # pixels of a side; a larger mean image would show no more detail
 
 
 def plot_class_balance(samples: pd.DataFrame) -> Figure:
@@ -48,17 +48,17 @@ def plot_class_balance(samples: pd.DataFrame) -> Figure:
 
 
 class MeanImage(NamedTuple):
-    """`pixels` in [0, 1], and the number of images they are the mean of."""
+    """A mean image: `pixels` in [0, 1], averaged over `n` images."""
 
     pixels: Float[np.ndarray, "h w 3"]
     n: int
 
 
 def mean_images(images: ImageTable, labels: pd.Series) -> dict[str, MeanImage]:
-    """Return the mean of the images of each label; the index of `labels` holds their rows.
+    """Return the mean image of each label; the index of `labels` holds the images' rows in the image table.
 
-    Images are read one at a time and resized to one square, whose side is the shorter one of the first image, at most
-    128 pixels.
+    Images are read one at a time and resized to a common square. Its side is the shorter side of the first image, but
+    at most 128 pixels.
     """
     sums: dict[str, np.ndarray] = {}
     side = min(*images.pil(labels.index[0]).size, LARGEST) if len(labels) else 0
@@ -74,7 +74,7 @@ def mean_images(images: ImageTable, labels: pd.Series) -> dict[str, MeanImage]:
 
 
 def mean_images_figure(means: Mapping[str, MeanImage], classes: Sequence[str]) -> Figure:
-    """Return one mean image for each of the first 60 classes."""
+    """Return a figure with the mean images of the first 60 classes."""
     shown = [name for name in classes if name in means][:MAX_CLASSES]
     columns = min(5, len(shown))
     rows = math.ceil(len(shown) / columns)

@@ -1,4 +1,4 @@
-"""Figures of `evaluate`: where a classifier is wrong, and whether it knows."""
+"""Figures of `evaluate`: where a classifier is wrong, and whether its confidence shows this."""
 
 import json
 import math
@@ -16,20 +16,20 @@ from glasshead.calibration.metrics import ReliabilityCurve
 from glasshead.images.table import ImageTable
 from glasshead.reporting.figures import message_figure, new_figure, plain
 
-# Okabe & Ito's, told apart by colour-blind readers too.
+# Okabe & Ito's palette, which colour-blind readers can tell apart.
 BEFORE, AFTER, NEUTRAL = "#D55E00", "#0072B2", "#555555"
-MAX_ANNOTATED = 25  # classes: beyond, counts would not be legible
-MARKED = (0.01, 0.1, 0.5)  # fractions of the images that the legend of reliability shows
+MAX_ANNOTATED = 25  # classes; with more, counts would not be legible
+MARKED = (0.01, 0.1, 0.5)  # fractions of images, as marks in the legend of reliability
 
 
 def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[str]) -> Figure:
-    """Return counts of true (rows) against predicted class, shaded by fraction of the true class."""
+    """Return the confusion matrix: counts of true (rows) against predicted class, shaded by fraction of the row."""
     k = len(classes)
     fraction = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     size = min(2.8 + 0.52 * k, 16)
     figure = new_figure(size + 0.8, size)
     axes = figure.subplots()
-    # The square root shows rare confusions beside a diagonal near 1.
+    # The square root makes rare confusions visible beside a diagonal near 1.
     picture = axes.imshow(fraction, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
     axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix, test images")
     axes.set_xticks(range(k), [plain(name) for name in classes], rotation=45, ha="right")
@@ -52,7 +52,7 @@ def confusion_matrix_figure(counts: Int[np.ndarray, "k k"], classes: Sequence[st
 def plot_class_recall(class_recall: pd.DataFrame) -> Figure:
     """Return recall with its interval, the worst class on top; columns are class, n, recall, low and high.
 
-    A class with undefined recall keeps its line, without a mark.
+    A class with undefined recall has a line without a mark.
     """
     table = class_recall.sort_values(
         "recall", ascending=False, na_position="first", ignore_index=True
@@ -76,9 +76,9 @@ def plot_class_recall(class_recall: pd.DataFrame) -> Figure:
 
 
 def reliability_figure(panels: Mapping[str, tuple[ReliabilityCurve, ReliabilityCurve]]) -> Figure:
-    """Return a panel for each name: accuracy against confidence, before and after temperature scaling.
+    """Return a figure with a panel for each name: accuracy against confidence, before and after temperature scaling.
 
-    The area of a mark shows the fraction of images in its bin.
+    The area of a mark shows the fraction of images in the bin.
     """
     columns = min(len(panels), 4)
     rows = math.ceil(len(panels) / columns)

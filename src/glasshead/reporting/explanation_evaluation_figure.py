@@ -42,9 +42,9 @@ COMPARED = (
     "insertion_auc",
     "infidelity",
 )
-FAULTS = ("not_finite", "constant")  # shown where there are any
+FAULTS = ("not_finite", "constant")  # columns shown only if a method has this fault
 BETTER, WORSE = "#9ecae9", "#f6c9a8"  # tints of Okabe and Ito's blue and vermillion
-FOOT_CHARACTERS = 16  # an inch, at 8 points
+FOOT_CHARACTERS = 16  # characters an inch, at 8 points
 MARKS: dict[Verdict, str] = {"passes": "", "unresolved": "? ", "fails": "✗ "}
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 ARROWS = {"higher": "↑", "lower": "↓"}
@@ -57,7 +57,8 @@ def plot_explanation_evaluation(
 ) -> Figure:
     """Return a table of all pixel methods and baselines: values with their 95 % intervals.
 
-    Blue marks values above every baseline, vermillion those below the best one, where intervals do not overlap.
+    Blue marks values better than every baseline, vermillion values worse than the best baseline, if intervals do not
+    overlap.
     """
     names = attributions["methods"].tolist()
     methods = real_methods(names)
@@ -132,7 +133,7 @@ def _direction(measure: str, explanations: Mapping[str, Measures]) -> str:
 
 
 def _colour(estimate: Measure, rivals: list[Measure]) -> str:
-    """Return the tint of a value beside the baselines; white where it is unknown or intervals overlap."""
+    """Return the tint of a value by comparison with the baselines; white if undefined or if intervals overlap."""
     known = [rival for rival in rivals if rival["low"] is not None]
     if estimate["low"] is None or not known:
         return "white"
@@ -144,7 +145,7 @@ def _colour(estimate: Measure, rivals: list[Measure]) -> str:
 
 
 def _oriented(estimate: Measure) -> tuple[float, float]:
-    """Return both ends of an interval, negated where lower is better."""
+    """Return both ends of an interval, lower one first; both are negated if lower values are better."""
     low, high = float(estimate["low"] or 0), float(estimate["high"] or 0)
     return (low, high) if estimate["better"] == "higher" else (-high, -low)
 
@@ -189,7 +190,7 @@ def _foot(
 
 
 def _short(value: float | None) -> str:
-    """Return three significant digits, with an exponent only where it is needed."""
+    """Return three significant digits, with an exponent only if needed."""
     if value is None:
         return "–"
     if value and (abs(value) < 1e-3 or abs(value) >= 1e4):

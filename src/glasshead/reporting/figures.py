@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import Bbox
 
 LONGEST = 24  # characters
-GRID = 2**20  # steps of a position; far finer than a pixel, far coarser than rounding errors
+GRID = 2**20  # positions are rounded to 1/GRID: less than a pixel, more than rounding errors
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -22,10 +22,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 class SteadyLayout(ConstrainedLayoutEngine):
-    """Constrained layout with rounded positions, so that a figure is the same picture each time it is rendered.
+    """Constrained layout with rounded positions, so that rendering a figure again gives the same pixels.
 
-    The layout's solver visits its variables in the order of their memory addresses. The last digits of its positions
-    therefore differ between two runs, and with them sometimes a pixel.
+    The solver of the layout visits its variables in the order of their memory addresses. The last digits of positions
+    therefore differ between runs, and sometimes a pixel differs with them.
     """
 
     def execute(self, fig: Figure) -> None:
@@ -56,7 +56,7 @@ def plain(label: object, longest: int = LONGEST) -> str:
 
 
 def plot_intervals(axes: Axes, table: pd.DataFrame, *colours: str) -> None:
-    """Plot value and interval, the three columns of `table`, a line a row; `colours` take turns."""
+    """Plot a line for each row of `table`, whose columns are value, low and high; `colours` take turns."""
     rows = zip(table.astype(float).to_numpy(), cycle(colours), strict=False)
     for line, ((value, low, high), colour) in enumerate(rows):
         axes.plot([low, high], [line, line], color=colour, linewidth=2)
@@ -66,7 +66,7 @@ def plot_intervals(axes: Axes, table: pd.DataFrame, *colours: str) -> None:
 
 
 def name_lines(axes: Axes, names: Collection[str], longest: int = LONGEST) -> None:
-    """Name the lines of `plot_intervals`, the first of which is on top."""
+    """Label the lines of `plot_intervals` with `names`; the first line is on top."""
     axes.set_yticks(range(len(names)), [plain(name, longest) for name in names])
     axes.invert_yaxis()
 
@@ -89,11 +89,11 @@ class Sheet:
         self._fix_limits()
 
     def image(self, pixels: np.ndarray, x: float, y: float, side: float) -> None:
-        """Plot an image (h, w, 3) in the square of `side` inches at (x, y), keeping its shape."""
+        """Plot an image (h, w, 3) into a square of `side` inches at (x, y), keeping the image's aspect ratio."""
         height, width = (side * length / max(pixels.shape[:2]) for length in pixels.shape[:2])
         x, y = x + (side - width) / 2, y + (side - height) / 2
         self._page.imshow(pixels, extent=(x, x + width, y + height, y), aspect="auto")
-        self._fix_limits()  # which imshow sets to its own
+        self._fix_limits()  # imshow changes the limits
 
     def text(self, x: float, y: float, text: str, size: float = 8, **style: Any) -> None:
         """Write `text` with its top left corner at (x, y), unless `style` says otherwise."""
@@ -105,7 +105,7 @@ class Sheet:
         self._page.add_patch(Rectangle((x, y), width, height, **style))
 
     def axes(self, x: float, y: float, width: float, height: float) -> Axes:
-        """Return axes of that size, whose labels lie outside."""
+        """Return axes of this size; their labels lie outside it."""
         bottom = self.height - y - height
         across, up = self.width, self.height
         return self.figure.add_axes((x / across, bottom / up, width / across, height / up))

@@ -12,18 +12,18 @@ from glasshead.errors import ArtifactError
 from glasshead.images.table import ImageTable
 from glasshead.reporting.pictures import Picture, miniature
 
-SHOWN_ROWS = 8  # images of a finding
-MOST_SHOWN = 400  # of all findings together: some 8 kB each
+SHOWN_ROWS = 8  # images shown for a finding
+MOST_SHOWN = 400  # images shown for all findings together, of about 8 kB each
 
 
 class ListedFinding(Finding):
-    """A finding as findings.json holds it, and the `subject` that it is about."""
+    """A finding as in findings.json, with the `subject` that it is about."""
 
     subject: str
 
 
 class ShownImage(NamedTuple):
-    """An image of a finding: its id and, where available, a small picture, its label and the model's answer."""
+    """An image of a finding: its id and, if available, a small picture, the image's label and the model's answer."""
 
     image_id: str
     picture: Picture | None = None
@@ -41,7 +41,7 @@ class ShownFinding(NamedTuple):
 def sorted_findings(findings: Mapping[str, list[Any] | None]) -> list[ListedFinding]:
     """Return the findings on all subjects, the most severe first; None stands for checks that have not run.
 
-    Raises ArtifactError where a list holds anything but findings.
+    Raises ArtifactError if a list holds anything but findings.
     """
     listed = [
         _finding(subject, content)
@@ -62,7 +62,8 @@ def with_images(
 ) -> list[ShownFinding]:
     """Return the findings with at most `MOST_SHOWN` images and the model's answers to them.
 
-    Images without an answer, and images that the table lacks, are only named. Raises ArtifactError for a damaged image.
+    For images without an answer, and images that the table lacks, only the id is given. Raises ArtifactError for a
+    damaged image.
     """
     ids = images.ids()
     row_of = {ids[row]: row for row in np.flatnonzero(ids.isin(list(answers))).tolist()}
@@ -86,7 +87,7 @@ def with_images(
 
 
 def size_of(findings: Iterable[ShownFinding]) -> int:
-    """Return the size of all pictures in bytes."""
+    """Return the total size of the findings' pictures in bytes."""
     images = (image for finding in findings for image in finding.images)
     return sum(len(image.picture.data) for image in images if image.picture)
 
@@ -97,7 +98,7 @@ def _finding(subject: str, content: Any) -> ListedFinding:
     if lacking or content["severity"] not in SEVERITIES:
         what = f"lacks {', '.join(sorted(lacking))}" if lacking else "has an unknown severity"
         raise ArtifactError(
-            f"A finding on {subject} {what}. Run the check that wrote its findings.json again."
+            f"A finding on {subject} {what}. Run the evaluate pipeline again, which writes findings.json."
         )
     finding: ListedFinding = {**content, "subject": subject}  # type: ignore[typeddict-item]
     return finding

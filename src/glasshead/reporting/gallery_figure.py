@@ -1,7 +1,7 @@
-"""Shown images beside maps: the gallery of methods, and why each concept has its answer.
+"""Images beside their maps: the gallery of methods, and maps of the answers of concepts.
 
-In figures of explained images, `examples` and `example_images["pixels"]` (n, 3, h, w) uint8 have the same order, and
-maps refer to images by their row in it.
+In figures of explained images, `examples` and `example_images["pixels"]` (n, 3, h, w) uint8 have the same order; maps
+refer to images by their row in this order.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,15 @@ NO_MAPS = (
 
 
 class Layout(NamedTuple):
-    """Where rows of images stand, in inches: the height above them and of each, the gap of columns, blocks of rows."""
+    """How rows of images are placed, side by side in blocks; lengths are in inches.
+
+    Attributes:
+        head: height above the rows.
+        row: height of a row.
+        gap: space between columns.
+        widest: the largest width of all blocks together.
+        most_blocks: the largest number of blocks.
+    """
 
     head: float
     row: float
@@ -41,14 +49,14 @@ class Layout(NamedTuple):
     most_blocks: int
 
 
-# (sheet, number among the shown images, row among the explained ones, x of the first map, y) plots an image's maps
+# plots the maps of an image: (sheet, index among shown images, row among explained images, x of the first map, y)
 PlotMaps = Callable[[Sheet, int, int, float, float], None]
 
 
 def plot_explanation_gallery(
     examples: pd.DataFrame, example_images: Arrays, attributions: Arrays, explanations: Measures
 ) -> Figure:
-    """Return a row for each shown image: verdict, image, and the map of each method."""
+    """Return a figure with a row for each shown image: verdict, image, and the map of each method."""
     shown, pixels = np.flatnonzero(examples["shown"]), example_images["pixels"]
     methods = {
         name: maps
@@ -75,9 +83,10 @@ def plot_explanation_gallery(
 def plot_answer_maps(
     examples: pd.DataFrame, example_images: Arrays, answer_maps: Arrays, explanations: Measures
 ) -> Figure:
-    """Return a row for each shown image: verdict, image, and a map of each concept's answer with its raw probability.
+    """Return a figure with a row for each shown image: verdict, image, and a map of each concept's answer.
 
-    Wrong answers are marked and vermillion. The maps come from `explain_answers`.
+    Under each map is the answer's raw probability; wrong answers are marked, in vermillion. The maps come from
+    `explain_answers`.
     """
     if not len(answer_maps["subtasks"]):
         return message_figure(NO_MAPS)
@@ -113,7 +122,7 @@ def _plot_images(
     layout: Layout,
     plot_maps: PlotMaps,
 ) -> Sheet:
-    """Return a sheet with a row for each shown image: verdict, picture and maps, under the `titles` of maps."""
+    """Return a sheet with a row for each shown image: verdict, picture and maps; `titles` head the maps."""
     width = LABEL + (len(titles) + 1) * (CELL + layout.gap) + MARGIN
     shown = np.flatnonzero(examples["shown"])
     count = min(layout.most_blocks, len(shown), int(layout.widest // width))

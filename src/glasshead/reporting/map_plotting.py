@@ -1,4 +1,4 @@
-"""Attribution maps over their images: the signed scale, its legend, and the marks of the sanity check."""
+"""Attribution maps over their images, with the signed colour scale, its legend, and marks of the sanity check."""
 
 from textwrap import fill
 
@@ -33,7 +33,7 @@ SCALE_NOTE = (
 
 
 def relative(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
-    """Return a finite map on its own scale, on which -1 and 1 are full colour."""
+    """Return a finite map divided by a high percentile of its |values|, so that -1 and 1 are full colour."""
     size = np.abs(values.astype(float))
     return values / (float(np.percentile(size, MAP_PERCENTILE)) or float(size.max()) or 1.0)
 
@@ -41,7 +41,7 @@ def relative(values: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
 def overlay(
     pixels: UInt8[np.ndarray, "3 h w"], values: Float[np.ndarray, "h w"]
 ) -> Float[np.ndarray, "h w 3"]:
-    """Return the map's colours over the grey image; larger |values| cover more of it."""
+    """Return the map's colours over the image in grey; the colour of larger |values| is more opaque."""
     scaled = np.clip(relative(values), -1, 1)
     grey = np.repeat(pixels.mean(axis=0)[:, :, None] / 255, 3, axis=2)
     density = np.abs(scaled)[:, :, None]
@@ -73,14 +73,14 @@ def plot_map(
 
 
 def method_title(name: str, explained: MethodMaps, measures: Measures, longest: int) -> str:
-    """Return the method's name, whether it is unsigned, and its mark, in lines of at most `longest` characters."""
+    """Return the method's name, whether it is unsigned, and its mark, wrapped at `longest` characters."""
     sign = " (unsigned)" if explained.unsigned else ""
     texts = plain(name.replace("_", " "), 40) + sign, MARKS[sanity_check(name, measures)]
     return "\n".join(fill(text, longest) for text in texts if text)
 
 
 def plot_scale(sheet: Sheet, x: float, y: float, of: str = "the predicted class") -> None:
-    """Plot the legend of the signed scale of maps `of` something, 3 inches wide, with its meaning beside it."""
+    """Plot the legend of the signed scale, 3 inches wide, with its meaning beside it; `of` names what maps explain."""
     bar = sheet.figure.colorbar(
         ScalarMappable(Normalize(-1, 1), SIGNED), cax=sheet.axes(x + 0.4, y, 2.2, 0.14),
         orientation="horizontal", ticks=(-1, 0, 1),

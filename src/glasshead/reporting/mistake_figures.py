@@ -17,7 +17,7 @@ from glasshead.reporting.panels import Arrays, count_subtasks, plot_concept_bars
 
 Thumbnails = Mapping[str, UInt8[np.ndarray, "h w 3"]]
 
-HEIGHT = 2.35  # inches, as all these
+HEIGHT = 2.35  # inches, like the other sizes here
 IMAGE, THUMB, GAP = 1.25, 0.84, 0.1
 BARS, BAR_LABELS = 1.2, 1.75
 NAME = 16  # characters
@@ -27,7 +27,7 @@ CONCEPTS = 5
 
 @dataclass(frozen=True)
 class Known:
-    """What the cards show; `shapley` and `neighbours` are None for a classifier without concepts."""
+    """The data that cards show; `shapley` and `neighbours` are None for a classifier without concepts."""
 
     example_images: Arrays
     methods: Mapping[str, MethodMaps]
@@ -38,14 +38,14 @@ class Known:
 
     @property
     def card_width(self) -> float:
-        """Width in inches of the columns that are not empty."""
+        """The width of a card in inches: the sum of its columns that are not empty."""
         width = (1 + MAPS) * (IMAGE + GAP)
         width += BAR_LABELS + BARS + GAP if self.shapley is not None else 0
         return width + (2 * self.near * (THUMB + GAP) + 3 * GAP if self.near else 0)
 
     @property
     def near(self) -> int:
-        """The number of neighbours of each kind that are shown."""
+        """The number of neighbours shown of each kind (same class, other class)."""
         if self.neighbours is None or not len(self.neighbours):
             return 0
         return int(self.neighbours["rank"].max())
@@ -67,7 +67,7 @@ def plot_card(sheet: Sheet, example: pd.Series, row: int, known: Known, x: float
 
 
 def _plot_maps(sheet: Sheet, row: int, known: Known, x: float, top: float) -> float:
-    """Plot image and maps; return where the next column begins."""
+    """Plot the image and its maps; return the x at which the next column begins."""
     pixels = known.example_images["pixels"][row]
     sheet.image(pixels.transpose(1, 2, 0), x, top, IMAGE)
     available = [name for name, maps in known.methods.items() if maps.of(row) is not None]
@@ -132,7 +132,7 @@ def mistakes_figure(
     neighbours: pd.DataFrame | None = None,
     thumbnails: Thumbnails | None = None,
 ) -> Figure:
-    """Return a card for each misclassified image among those shown, or a figure that says there are none.
+    """Return a figure with a card for each mistake among the shown images, or one that says there are none.
 
     Args:
         neighbours: the table of `find_neighbours`; `thumbnails` has a picture for each neighbour_id.

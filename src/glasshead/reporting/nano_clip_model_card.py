@@ -1,4 +1,4 @@
-"""The model card of nano-clip, written from what its run measured."""
+"""The model card of nano-clip, written from the measurements of its training run."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Sentences on what a classifier does: when it abstains, and how it stands changed images."""
+"""Sentences on when a classifier abstains, and on its accuracy on changed images."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from glasshead.reporting.wording import alike, estimated, number, records
 
 
 def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
-    """Return what abstention promises and what test images show; `described` is the classifier's description."""
+    """Return what abstention guarantees and what test images show; `described` describes the classifier."""
     abstention = described.get("abstention")
     if abstention is None:
         return "It never abstains: no confidence threshold was fitted."
@@ -35,7 +35,7 @@ CLEAN = "clean"
 
 
 def robustness_notes(table: pd.DataFrame) -> list[str]:
-    """Return a sentence on each perturbation, at the strength that costs the most accuracy.
+    """Return a sentence on each perturbation at the strength with the largest loss of accuracy.
 
     `table` has perturbation, strength, unit, accuracy, low, high, difference (to clean images), confidence and n.
     """

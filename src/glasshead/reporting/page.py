@@ -1,4 +1,4 @@
-"""Documents from Jinja templates: their content is escaped, and pages load nothing from outside."""
+"""Documents from Jinja templates: content is escaped, and pages load nothing from other hosts."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ FILTERS = {
 def page(template: str, **content: Any) -> str:
     """Return the HTML page `template`, with its style and script inside.
 
-    In case a label is ever not escaped, a policy in the head allows no other script and nothing from outside.
+    In case a label is ever not escaped, a content security policy forbids all other scripts and all other hosts.
     """
     style, script = (TEMPLATES.joinpath(name).read_text() for name in ("page.css", "page.js"))
     environment = _environment(autoescape=True)
@@ -37,14 +37,14 @@ def page(template: str, **content: Any) -> str:
 
 
 def markdown(template: str, **content: Any) -> str:
-    """Return the Markdown document `template`; names in it go through the filter `escaped`."""
+    """Return the Markdown document `template`; the template passes names through the filter `escaped`."""
     environment = _environment(autoescape=False)
     environment.filters |= {"escaped": escaped, "spelled": spelled}
     return _encodable(environment.get_template(template).render(**content))
 
 
 def escaped(text: Any, longest: int | None = None) -> str:
-    """Return text on one line, escaped for Markdown and the HTML inside it."""
+    """Return text on one line, escaped for Markdown and for HTML inside Markdown."""
     line = clipped(text, longest or len(str(text)) + 1)
     safe = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.translate(MARKDOWN)
@@ -64,10 +64,10 @@ def _environment(*, autoescape: bool) -> Environment:
 
 
 def _encodable(text: str) -> str:
-    """Return text with "?" for what UTF-8 cannot encode, as in file names that are not UTF-8."""
+    """Return text with "?" for each character that UTF-8 cannot encode; some file names hold such characters."""
     return text.encode(errors="replace").decode()
 
 
 def _digest(text: str) -> str:
-    """Return the hash by which a content security policy knows an inline element."""
+    """Return the SHA-256 hash by which a content security policy allows an inline element."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""Shared by the figures of explained images: colours, panels, verdicts, images, bars of concepts."""
+"""What figures of explained images share: colours, panels, verdicts, images, bars of concepts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,10 +11,10 @@ from glasshead.reporting.figures import LONGEST, new_figure, plain
 
 Arrays = dict[str, np.ndarray]
 
-# Okabe and Ito's blue and vermillion, told apart with any colour vision
+# Okabe and Ito's blue and vermillion, which colour-blind readers can tell apart
 FOR, AGAINST = "#0072B2", "#D55E00"
 COLUMNS = 4
-TWO_SIDED_95 = 1.96  # standard errors to either side of an estimate
+TWO_SIDED_95 = 1.96  # half the width of a 95 % interval, in standard errors
 
 
 def panels(
@@ -31,7 +31,7 @@ def panels(
 
 
 def verdict(example: Any, longest: int = LONGEST, between: str = ", ") -> str:
-    """Return in words whether the classifier is right, true and predicted class, and calibrated confidence."""
+    """Return as text whether the classifier is right, the true and predicted class, and the calibrated confidence."""
     label, predicted = plain(example.label, longest), plain(example.predicted, longest)
     names = f"✓ {label}" if example.correct else f"✗ {label} taken for {predicted}"
     return f"{names}{between}confidence {example.confidence:.2f}"
@@ -51,7 +51,7 @@ def plot_concept_bars(
     most: int | None = None,
     longest: int = LONGEST,
 ) -> None:
-    """Plot the `most` largest Shapley values of image `index`, the largest on top, on an axis up to `limit`.
+    """Plot the `most` largest Shapley values of image `index`, the largest on top, on an axis from -limit to limit.
 
     Labels give the concept, its likeliest value and that value's probability. Estimates have 95 % error bars.
     """
@@ -68,7 +68,7 @@ def plot_concept_bars(
     axes.bar_label(bars, fmt=signed, padding=2, fontsize=7)
     labels = [likeliest_value(shapley, index, player, longest) for player in order]
     axes.set_yticks(heights, labels, fontsize=8)
-    axes.set_xlim(-1.45 * limit, 1.45 * limit)  # room for the numbers
+    axes.set_xlim(-1.45 * limit, 1.45 * limit)  # leaves room for the numbers beside the bars
     axes.axvline(0, color="black", linewidth=0.8)
     axes.tick_params(axis="y", length=0)
     axes.tick_params(axis="x", labelsize=7)
@@ -76,7 +76,7 @@ def plot_concept_bars(
 
 
 def signed(value: float) -> str:
-    """Return two decimals with their sign, or 0.00 without one."""
+    """Return the value with a sign and two decimals; 0.00 has no sign."""
     text = f"{value:+.2f}"
     return text if float(text) else text[1:]
 
@@ -84,7 +84,7 @@ def signed(value: float) -> str:
 def likeliest_value(shapley: Arrays, index: int, player: int, longest: int = LONGEST) -> str:
     """Return the likeliest value of a player's concept on image `index`, such as "legs: four 0.80".
 
-    A player that is a single value gets that value's probability.
+    For a player that is a single value, return this value and its probability.
     """
     columns = np.flatnonzero(shapley["concept_player"] == player)
     likeliest = columns[shapley["concepts"][index, columns].argmax()]
@@ -95,5 +95,5 @@ def likeliest_value(shapley: Arrays, index: int, player: int, longest: int = LON
 
 
 def count_subtasks(shapley: Arrays) -> int:
-    """Return the number of concepts, whether players are concepts or single values such as legs/four."""
+    """Return the number of concepts, also if the players are single values such as legs/four."""
     return len({str(player).split("/")[0] for player in shapley["players"]})

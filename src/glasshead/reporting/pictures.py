@@ -1,4 +1,4 @@
-"""Pictures inside a page, as data URIs, re-encoded where the page would become too large."""
+"""Pictures inside a page, as data URIs; they are re-encoded if the page would become too large."""
 
 import base64
 import io
@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-QUALITY = 85  # of WebP
-LONGEST = 4096  # pixels that a picture keeps at most when it is first re-encoded; WebP holds 16,383
-SHRINK = 0.7  # of the sides, each further time
+QUALITY = 85  # quality of WebP, 0 to 100
+LONGEST = 4096  # most pixels of a side after the first re-encoding; WebP can hold 16,383
+SHRINK = 0.7  # factor of the sides at each further re-encoding
 SMALLEST = 64  # pixels
-MINIATURE = 136  # pixels of the longer side: what a column of small pictures is wide
+MINIATURE = 136  # pixels of the longer side; the width of a column of small pictures
 
 
 class Picture(NamedTuple):
@@ -26,7 +26,7 @@ class Picture(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """The picture as a URI that holds it."""
+        """The picture as a data URI."""
         return f"data:{self.media_type};base64,{base64.b64encode(self.data).decode()}"
 
 
@@ -52,7 +52,7 @@ def miniature(image: Image.Image) -> Picture:
 
 
 def fitted(pngs: Mapping[str, bytes], most: int) -> dict[str, Picture]:
-    """Return pictures of at most `most` bytes together: the largest are re-encoded, then shrunk, until they fit."""
+    """Return pictures of at most `most` bytes in total; the largest are re-encoded and then shrunk until they fit."""
     pictures = {name: picture(png) for name, png in pngs.items()}
     while sum(len(encoded.data) for encoded in pictures.values()) > most:
         large = {

@@ -18,9 +18,9 @@ from glasshead.reporting.run_record import Reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics
 from glasshead.reporting.wording import records
 
-RESERVED = 2_000_000  # bytes of a page for what is no picture
-PAIRS = 50  # rows of confused pairs; there may be as many as squares of classes
-METRIC_GROUPS = {  # by how a metric's name begins, behind that of its class; the first that fits
+RESERVED = 2_000_000  # bytes of a page kept free for everything but pictures
+PAIRS = 50  # most rows of confused pairs in the page; k classes can have up to k (k - 1) pairs
+METRIC_GROUPS = {  # title: prefixes of a metric's name (after a class prefix), note; the first group that fits
     "Concepts": (("subtask/",), "Accuracy and ECE of each concept by itself."),
     "Accuracy and its baselines": (
         ("accuracy", "macro_f1", "top2"),
@@ -120,7 +120,7 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class OtherResults:
-    """The results of an optional pipeline: PNGs by name, and metrics or a table."""
+    """The results of an optional pipeline: figures (PNG bytes by name), and metrics or a table."""
 
     figures: Mapping[str, bytes] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=dict)
@@ -129,10 +129,10 @@ class OtherResults:
 
 @dataclass(frozen=True)
 class ReportContent:
-    """The content of a report: `summary` as `judge_classifier` makes it, results as their pipelines leave them.
+    """The content of a report: `summary` from `judge_classifier`, and the outputs of the other pipelines.
 
-    What a classifier does not have is None or empty. `checks` says for each kind of findings whether its checks ran.
-    `robustness` and `risk` are a reason where there are no results.
+    Results that a classifier does not have are None or empty. `checks` holds a sentence for each subject of findings on
+    whether its checks ran. `robustness` and `risk` are the reason as text if there are no results.
     """
 
     summary: Mapping[str, Any]
@@ -154,7 +154,7 @@ class ReportContent:
 
 
 def report_page(subject: ReportContent, most: int) -> str:
-    """Return a page of at most `most` bytes, as far as re-encoding its pictures allows."""
+    """Return an HTML page of at most `most` bytes, if re-encoding its pictures can make it that small."""
     gallery = _gallery(subject.examples, subject.pixels)
     used = sum(len(row["picture"].data) for row in gallery) + size_of(subject.findings)
     sets = {
@@ -166,13 +166,13 @@ def report_page(subject: ReportContent, most: int) -> str:
     pngs = {
         f"{owner}/{name}": png for owner, several in sets.items() for name, png in several.items()
     }
-    pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - used)  # base64 makes four bytes of three
+    pictures = fitted(pngs, (most - RESERVED) * 3 // 4 - used)  # base64 turns three bytes into four
     own = {name: pictures[f"own/{name}"] for name in subject.figures}
     with_tables = {"explanations"} if subject.explanations else set()
     with_tables |= {"review"} if subject.to_review is not None else set()
     groups = grouped(own, with_tables)
     described, reproduction = subject.summary["classifier"], subject.reproduction
-    # Without the classes, which have their own table.
+    # Metrics of single classes are left out, as they have their own table.
     described_alone = {name: value for name, value in described.items() if name != "classes"}
     absent = {
         "gallery": subject.examples is None,
@@ -226,14 +226,14 @@ def report_page(subject: ReportContent, most: int) -> str:
 
 
 def notes_on(robustness: OtherResults | str | None) -> list[str]:
-    """Return sentences on what changed images do, or why that is unknown."""
+    """Return sentences on the results for changed images, or the reason why there are none."""
     if isinstance(robustness, str) or robustness is None or robustness.table is None:
         return [str(robustness)] if robustness else []
     return robustness_notes(robustness.table)
 
 
 def as_table(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
-    """Return columns and rows of a table as plain values, None where one is missing; both are empty for no table."""
+    """Return columns and rows of a table as plain values, None for missing ones; both are empty if `frame` is None."""
     frame = pd.DataFrame() if frame is None else frame
     plain = frame.astype(object).where(frame.notna(), None)
     return {"columns": list(frame.columns), "rows": plain.to_numpy(object).tolist()}
@@ -242,7 +242,7 @@ def as_table(frame: pd.DataFrame | None) -> dict[str, list[Any]]:
 def grouped(
     pictures: Mapping[str, Picture], with_tables: Set[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Return pictures under the anchors of FIGURES; "further" takes those that it does not list.
+    """Return pictures by the anchors of FIGURES; pictures that FIGURES does not list go to "further".
 
     Anchors without pictures are left out, except those `with_tables`.
     """
@@ -311,7 +311,7 @@ def _shown(
 
 
 def _measures(explanations: Explanations) -> dict[str, str]:
-    """Return which direction of each measure is better."""
+    """Return for each measure whether higher or lower is better."""
     return {
         name: measure["better"]
         for measures in explanations.values()

@@ -1,4 +1,4 @@
-"""Figures of a risk auditor: its training, its ranking, where its maps point, and its ablation."""
+"""Figures of a risk auditor: training history, ROC and precision-recall curves, localisation, and ablation."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,9 +17,9 @@ from glasshead.reporting.figures import (
     plot_intervals,
 )
 
-# Okabe & Ito's, told apart with any colour vision
+# Okabe & Ito's palette, which colour-blind readers can tell apart
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "0.55"
-PANELS = {  # title, and by column of the training history its label, colour and line
+PANELS = {  # title of a panel: columns of the training history, each with label, colour and line style
     "loss": {
         "train_loss": ("train, sum", BLUE, "-"),
         "validation_loss": ("validation, sum", ORANGE, "-"),
@@ -54,7 +54,7 @@ Ranked = tuple[Float[np.ndarray, " n"], Bool[np.ndarray, " n"]]
 
 
 def plot_training_history(training_history: pd.DataFrame) -> Figure:
-    """Return losses, gap, ranking and localisation by epoch, where the training history has them."""
+    """Return a figure of losses, gap, ranking and localisation by epoch, as far as the training history has them."""
     figure = new_figure(10, 5.6)
     for axes, (title, curves) in zip(figure.subplots(2, 2).flat, PANELS.items(), strict=True):
         for column, (label, colour, line) in curves.items():
@@ -72,9 +72,9 @@ def plot_training_history(training_history: pd.DataFrame) -> Figure:
 
 
 def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
-    """Return the ROC curve, the precision-recall curve and the logits of test images for each risk.
+    """Return a figure with ROC curve, precision-recall curve and logits of test images for each risk.
 
-    `ranked` holds the logits and which rows have the risk.
+    `ranked` holds for each risk the logits, and which rows have the risk.
     """
     figure = new_figure(10, 0.4 + 3.1 * len(ranked))
     grid = figure.subplots(len(ranked), 3, squeeze=False)
@@ -107,7 +107,7 @@ def risk_curves_figure(ranked: Mapping[str, Ranked]) -> Figure:
 
 
 def plot_localisation(metrics: Metrics) -> Figure:
-    """Return pointing game and IoU of the risk map beside those of other maps, with 95 % intervals."""
+    """Return a figure of pointing game and IoU, with 95 % intervals, for the risk map and other maps."""
     if metrics["iou"]["value"] is None:
         return message_figure("Not measured: no masks of test images with a risk.")
     figure = new_figure(9, 2.6)

@@ -1,4 +1,4 @@
-"""Galleries of risk: original, heatmap and overlay of images, all on one scale."""
+"""Galleries of risk: original, heatmap and overlay of each image, all on the same colour scale."""
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from glasshead.reporting.figures import Sheet, message_figure, plain
 
-HEAT = colormaps["RdYlBu_r"]  # blue low, yellow, red high; told apart with any colour vision
-BEYOND = 0.01  # fraction of heat beyond the ends of the colours
-DENSITY = 0.55  # of the heat over the image
+HEAT = colormaps["RdYlBu_r"]  # low blue, yellow, high red; colour-blind readers can tell them apart
+BEYOND = 0.01  # fraction of heat values beyond the ends of the colour scale
+DENSITY = 0.55  # opacity of the heat over the image
 SIDE, GAP, MARGIN, BETWEEN = 1.05, 0.05, 0.3, 0.35  # inches
 LINE, HEAD, TITLE, FOOT = 0.42, 0.45, 0.75, 0.75
 COLUMNS = 2
@@ -27,9 +27,9 @@ MEANING = (
 
 
 class Scale(NamedTuple):
-    """A scale of colours for logits: `most` is the reddest, 0 is yellow, -`most` is the bluest.
+    """A colour scale for logits: `most` is red, 0 is yellow, -`most` is blue.
 
-    It is logarithmic beyond 1, so that small and large logits both differ in colour.
+    The scale is logarithmic beyond 1, so that differences show among small and among large logits.
     """
 
     most: float
@@ -40,7 +40,7 @@ class Scale(NamedTuple):
         return colours
 
     def mappable(self) -> ScalarMappable:
-        """Return what a colour bar is plotted from."""
+        """Return the object from which matplotlib plots a colour bar."""
         return ScalarMappable(SymLogNorm(1, vmin=-self.most, vmax=self.most, base=10), HEAT)
 
 
@@ -53,21 +53,21 @@ class Heated(NamedTuple):
 
 
 def scale_of(heat: Float[np.ndarray, "..."]) -> Scale:
-    """Return a scale that reaches to 5 at least and leaves out the fraction `BEYOND` of the largest |logits|."""
+    """Return a scale up to at least 5, which only a fraction `BEYOND` of the |logits| exceeds."""
     return Scale(max(5.0, float(np.quantile(np.abs(heat), 1 - BEYOND)) if heat.size else 0.0))
 
 
 def heat_overlay(
     pixels: UInt8[np.ndarray, "3 h w"], colours: Float[np.ndarray, "h w 3"]
 ) -> Float[np.ndarray, "h w 3"]:
-    """Return colours over the grey image."""
+    """Return `colours` laid over the image in grey."""
     grey = np.repeat(pixels.mean(axis=0)[:, :, None] / 255, 3, axis=2)
     mixed: Float[np.ndarray, "h w 3"] = (1 - DENSITY) * grey + DENSITY * colours
     return mixed
 
 
 def risk_gallery_figure(title: str, blocks: Mapping[str, Sequence[Heated]], scale: Scale) -> Figure:
-    """Return a block for each risk: original, heatmap and overlay of its images, two images a line."""
+    """Return a figure with a block for each risk: original, heatmap and overlay of its images, two images a line."""
     if not any(blocks.values()):
         return message_figure("There are no test images to show.")
     lines = {risk: -(-len(images) // COLUMNS) for risk, images in blocks.items()}

@@ -14,7 +14,7 @@ from glasshead.reporting.verdicts import (
 from glasshead.reporting.wording import clipped, estimated, number
 
 LOCALISATION = ("iou", "pointing_game")
-OF_ANSWERS = ("confident_mistakes",)  # checks of whether scores are right, not of what they rest on
+OF_ANSWERS = ("confident_mistakes",)  # checks whether scores are right, not what they rest on
 
 
 def sigmoid_verdicts(
@@ -22,7 +22,7 @@ def sigmoid_verdicts(
 ) -> list[Verdict]:
     """Return the verdicts on each class, and one on what the checks say of all classes.
 
-    Each class has two more, on its maps, if these were compared with masks.
+    If maps were compared with masks, each class has two more verdicts, on its maps.
     """
     verdicts: list[Verdict] = []
     for name in classes:
@@ -37,7 +37,7 @@ def sigmoid_verdicts(
 
 
 def metrics_of(risk: str, risks: Sequence[str], metrics: Metrics) -> Metrics:
-    """Return the metrics of one risk, without its prefix."""
+    """Return the metrics of one risk, without the prefix `<risk>/` in their names."""
     if len(risks) == 1:
         return metrics
     prefix = f"{risk}/"
@@ -49,7 +49,7 @@ def metrics_of(risk: str, risks: Sequence[str], metrics: Metrics) -> Metrics:
 
 
 def finds_the_risk(metrics: Metrics, right_from: float) -> Verdict:
-    """Compare AUROC with what it should reach."""
+    """Return the verdict on AUROC against `right_from`, the value that it should exceed."""
     auroc = metrics["auroc"]
     return {
         "question": "Does the score find the risk?",
@@ -63,13 +63,13 @@ def finds_the_risk(metrics: Metrics, right_from: float) -> Verdict:
 
 
 def points_at_the_cause(metrics: Metrics) -> Verdict:
-    """Compare the maps with a Gaussian in the centre."""
+    """Return the verdict on the maps against a Gaussian in the centre."""
     question = "Do its maps point at the cause?"
     return _compared(question, metrics, "_centre", "a Gaussian in the centre")
 
 
 def beats_grad_cam(metrics: Metrics) -> Verdict:
-    """Compare the maps with Grad-CAM of a usual classifier."""
+    """Return the verdict on the maps against Grad-CAM of an ordinary classifier on the same features."""
     named = "Grad-CAM of a usual classifier on the same features"
     return _compared("Do they point better than Grad-CAM?", metrics, "_grad_cam", named)
 
@@ -80,7 +80,7 @@ def is_of_answers(finding: Finding) -> bool:
 
 
 def rests_on_the_risk(findings: Sequence[Finding]) -> Verdict:
-    """Judge by the findings of the checks; one without evidence was not made."""
+    """Return the verdict by the findings; a finding without evidence stands for a check that could not be made."""
     findings = [finding for finding in findings if not is_of_answers(finding)]
     made = [finding for finding in findings if finding["evidence"]]
     missed = [finding["check"] for finding in findings if not finding["evidence"]]

@@ -24,7 +24,7 @@ CURVES = {  # by column: the prefix of its interval, colour, style, label
 def plot_robustness(robustness: pd.DataFrame) -> Figure:
     """Return a panel for each perturbation of `robustness_table`, from clean images to the last strength.
 
-    It shows accuracy, mean confidence and ECE with 95 % intervals. Where confidence stays above accuracy, the
+    Panels show accuracy, mean confidence and ECE with 95 % intervals. A confidence above the accuracy means that the
     classifier does not know that it is wrong.
     """
     is_clean = robustness["perturbation"] == "clean"
@@ -44,7 +44,7 @@ def plot_robustness(robustness: pd.DataFrame) -> Figure:
 
 
 def _plot_panel(axes: Axes, name: str, rows: pd.DataFrame) -> None:
-    """Plot `rows` in their order at equal distances, as JPEG's quality falls while others' strength rises."""
+    """Plot `rows` in their order at equal distances: JPEG's quality falls, while the strength of others rises."""
     positions = range(len(rows))
     for column, (prefix, colour, style, label) in CURVES.items():
         value, low, high = (

@@ -1,4 +1,4 @@
-"""How to reproduce results, from the record that runs keep of their nodes."""
+"""How to reproduce results, from the run record, which runs keep of their nodes."""
 
 import platform
 import re
@@ -11,7 +11,7 @@ import pandas as pd
 
 from glasshead import __version__
 
-RECORD = "run_record"  # the dataset
+RECORD = "run_record"  # name of the dataset
 PACKAGES = (
     "torch",
     "torchvision",
@@ -29,7 +29,7 @@ SET_UP = "python3 -m venv .venv && .venv/bin/pip install --constraint constraint
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What it takes to reproduce the results.
+    """How to reproduce the results of a classifier.
 
     nodes: node, seconds, device, commit and command of each node that ran, slowest first.
     commands: shell lines that check out the commit, install it and run it.
@@ -43,10 +43,10 @@ class Reproduction:
 
 
 def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduction:
-    """Return what `record` says of the nodes behind the results of the classifier `name`."""
+    """Return how to reproduce the classifier `name`, from the entries of `record` on the nodes behind its results."""
     behind = sorted(
         _behind(name, record), key=lambda node: (node.startswith(f"{name}."), node)
-    )  # data first
+    )  # data stages first
     rows = [{"node": node, **record[node]} for node in behind]
     columns = ["node", "seconds", "device", "commit", "command", "changed"]
     nodes = pd.DataFrame(rows, columns=columns)
@@ -65,7 +65,8 @@ def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduc
 def _behind(name: str, record: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Return the classifier's nodes and all nodes that they depend on.
 
-    Nodes that read the record or have no outputs are left out: when a report is written, their entries are old.
+    Nodes that read the record, and nodes without outputs, are left out: when a report is written, their entries are
+    still those of an earlier run.
     """
     makers = {output: node for node, entry in record.items() for output in entry["outputs"]}
     behind = {
@@ -83,7 +84,7 @@ def _behind(name: str, record: Mapping[str, Mapping[str, Any]]) -> set[str]:
 
 
 def training_time(name: str, nodes: pd.DataFrame) -> str | None:
-    """Return "<seconds> s on <device>" of the classifier's own training; None where it is not recorded."""
+    """Return "<seconds> s on <device>" for the classifier's own training; None if it is not recorded."""
     fit = rf"{re.escape(name)}\.(train\.)?(fit|average)_(?!temperatures|threshold)"
     fits = nodes[[re.match(fit, node) is not None for node in nodes["node"]]]
     if fits.empty:

@@ -1,4 +1,4 @@
-"""shap.plots without its side effects on pyplot, on its own colours and on NumPy's global generator."""
+"""Use shap.plots without side effects on pyplot, on shap's colours and on NumPy's global generator."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from matplotlib.patches import FancyArrow
 from glasshead.reporting.panels import AGAINST, FOR
 from glasshead.seeds import numpy_seeded
 
-NUMBER = -1  # pyplot itself counts from 1
+NUMBER = -1  # a number that pyplot never uses, as it counts from 1
 LOCK = threading.Lock()
 
 
@@ -28,8 +28,8 @@ def shap_plots(figure: Figure) -> Iterator[ModuleType]:
     The state of pyplot, shap and NumPy is restored afterwards. One thread may plot at a time.
     """
     from matplotlib import pyplot
-    from shap import plots  # takes seconds
-    from shap.plots._style import get_style, set_style  # its own context manager leaks on an error
+    from shap import plots  # its import takes seconds
+    from shap.plots._style import get_style, set_style  # shap's own context leaks on errors
 
     manager = FigureCanvasAgg(figure).new_manager(figure, NUMBER)
     with LOCK, pyplot.ioff(), numpy_seeded(0):
@@ -46,10 +46,10 @@ def shap_plots(figure: Figure) -> Iterator[ModuleType]:
 
 
 def turn_short_arrows(axes: Axes) -> None:
-    """Turn arrows of a waterfall that are shorter than their heads, as shap lets them point the wrong way."""
+    """Turn waterfall arrows that are shorter than their heads, which shap makes point the wrong way."""
     for arrow in axes.patches:
         if isinstance(arrow, FancyArrow):
             forward = 1 if same_color(arrow.get_facecolor(), FOR) else -1
             corners = arrow.get_xy()  # the tip first, the end of the tail fourth
             if (corners[0, 0] - corners[3, 0]) * forward <= 0:
-                arrow.set_data(dx=forward * 1e-9)  # the head is as long as the value then
+                arrow.set_data(dx=forward * 1e-9)  # then the head is as long as the value

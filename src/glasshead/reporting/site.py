@@ -1,4 +1,4 @@
-"""Make the output of `kedro viz build` fit to publish: without local paths and without web fonts."""
+"""Prepare the output of `kedro viz build` for publishing: remove local paths and web fonts."""
 
 import json
 import re
@@ -10,9 +10,9 @@ WEB_FONTS = re.compile(r"\s*<link\b[^>]*https://fonts\.[^>]*>")
 
 
 def clean_site(site: Path, root: Path) -> None:
-    """Rewrite the output of `kedro viz build` in `site`: paths become relative to `root`, the project's folder.
+    """Rewrite the output of `kedro viz build` in `site`: make paths relative to `root`, the project's folder.
 
-    Files outside the project keep only their name. Pages no longer load fonts from other hosts.
+    Of files outside the project, only the name is kept. Pages no longer load fonts from other hosts.
     """
     for path in sorted((site / "api").rglob("*")):
         if path.is_file():
@@ -36,7 +36,7 @@ def _without_root(value: Any, root: Path) -> Any:
 
 
 def _relative(filepath: str, root: Path) -> str:
-    path = root.parent / filepath  # Kedro-Viz gives code from there, and data as an absolute path
+    path = root.parent / filepath  # code paths are relative to root.parent, data paths absolute
     return str(path.relative_to(root)) if path.is_relative_to(root) else path.name
 
 

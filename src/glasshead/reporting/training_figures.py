@@ -18,12 +18,12 @@ STRATEGIES = {
     "two_phase": "#D55E00",
 }
 RESOLVED, UNRESOLVED = "#0072B2", "0.55"
-STYLES = ("-", "--", ":", "-.")  # one a network, in the order of their names
+STYLES = ("-", "--", ":", "-.")  # line styles, one for each network in the order of names
 SCALES = {"epoch": "epochs", "seconds": "seconds of training", "images_seen": "images seen"}
 
 
 def plot_training_history(training_history: pd.DataFrame) -> Figure:
-    """Return loss (nats) and accuracy by epoch on train and validation rows, where the training history has them.
+    """Return a figure of loss (nats) and accuracy by epoch on train and validation rows, as far as recorded.
 
     A vertical line marks where a new phase begins. A single epoch is plotted as points.
     """
@@ -51,10 +51,10 @@ def plot_training_history(training_history: pd.DataFrame) -> Figure:
 
 
 def convergence_figure(curves: pd.DataFrame) -> Figure:
-    """Return validation accuracy against epochs, seconds and images seen: the mean over seeds, and each seed thin.
+    """Return a figure of validation accuracy against epochs, seconds and images seen: mean over seeds, and each seed.
 
     `curves` has a row for each epoch of each training, with architecture, strategy, replicate, epoch, seconds,
-    images_seen and validation_accuracy. Colours tell strategies apart, line styles networks.
+    images_seen and validation_accuracy. Thin lines are single seeds. Colours show strategies, line styles networks.
     """
     figure = new_figure(12, 5)
     panels = figure.subplots(1, len(SCALES), sharey=True)
@@ -85,7 +85,7 @@ def convergence_figure(curves: pd.DataFrame) -> Figure:
 
 
 def plot_interpolation(interpolation: pd.DataFrame) -> Figure:
-    """Return test accuracy and high-frequency fraction of each interpolation with 95 % intervals."""
+    """Return a figure of test accuracy and high-frequency fraction of each interpolation, with 95 % intervals."""
     figure = new_figure(8, 1.2 + 0.5 * len(interpolation))
     left, right = figure.subplots(1, 2, sharey=True)
     plot_intervals(left, interpolation[["accuracy", "low", "high"]], RESOLVED)
@@ -100,7 +100,7 @@ def plot_interpolation(interpolation: pd.DataFrame) -> Figure:
 
 
 def comparison_figure(table: pd.DataFrame, name: str, baseline: str) -> Figure:
-    """Return accuracies and differences to `baseline` with 95 % intervals; unresolved differences are grey.
+    """Return a figure of accuracies and differences to `baseline` with 95 % intervals; unresolved ones are grey.
 
     `table` has a row for each variant, named by the column `name`, with accuracy, low, high, difference,
     difference_low, difference_high and verdict. The differences of `baseline` are null.

@@ -1,4 +1,4 @@
-"""The four verdicts that open a report, each by a rule on measured numbers."""
+"""The four verdicts at the top of a report; each follows a rule on metrics."""
 
 from collections.abc import Mapping
 from typing import Literal, TypedDict
@@ -14,7 +14,7 @@ Explanations = Mapping[str, Mapping[str, Measure]]
 
 
 class Verdict(TypedDict):
-    """An answer, the reason in numbers, the rule that it follows, and the numbers by name."""
+    """A question, its answer, the reason in numbers, the rule behind the answer, and the numbers by name."""
 
     question: str
     answer: Answer
@@ -23,7 +23,7 @@ class Verdict(TypedDict):
     numbers: dict[str, Estimate]
 
 
-LEAST_IMAGES = 30  # fewer support no verdict: if all of them are right, resampling shows no spread
+LEAST_IMAGES = 30  # fewer give no verdict: if all are right, bootstrap intervals have no width
 
 
 def verdicts(metrics: Metrics, explanations: Explanations, right_from: float) -> list[Verdict]:
@@ -37,7 +37,7 @@ def verdicts(metrics: Metrics, explanations: Explanations, right_from: float) ->
 
 
 def is_right(metrics: Metrics, right_from: float) -> Verdict:
-    """Compare accuracy with what it should reach and with always predicting the most frequent class."""
+    """Return the verdict on accuracy against `right_from` and against always predicting the most frequent class."""
     numbers = numbers_found(metrics, "accuracy", "accuracy_majority")
     accuracy, majority = metrics["accuracy"], metrics.get("accuracy_majority", {})
     low, high = (max(right_from, majority.get(bound) or 0) for bound in ("low", "high"))
@@ -53,7 +53,7 @@ def is_right(metrics: Metrics, right_from: float) -> Verdict:
 
 
 def is_calibrated(metrics: Metrics) -> Verdict:
-    """Compare ECE with that of a perfectly calibrated classifier of the same confidences."""
+    """Return the verdict on ECE against that of a perfectly calibrated classifier with the same confidences."""
     names = "ece", "ece_consistency_95", "ece_debiased", "ece_uncalibrated", "temperature"
     numbers = numbers_found(metrics, *names)
     ece, most = metrics["ece"], metrics["ece_consistency_95"]
@@ -74,9 +74,10 @@ def is_calibrated(metrics: Metrics) -> Verdict:
 
 
 def looks_at_the_object(explanations: Explanations) -> Verdict:
-    """Compare where explanation methods point with where the baselines point.
+    """Return the verdict on whether explanation methods point at the object more often than baselines.
 
-    A planted mark is not part of the object, so that maps on it decide the question.
+    A planted mark is not part of the object: if a method puts more mass on the mark than every baseline does, the
+    answer is no.
     """
     named = [name for name in explanations if name in METHODS]
     methods = [name for name in real_methods(named) if sanity_check(name, explanations) == "passes"]
@@ -118,7 +119,7 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
 
 
 def beats_the_probe(metrics: Metrics) -> Verdict:
-    """Compare accuracy with that of a linear probe on the same embeddings, a black box."""
+    """Return the verdict on accuracy against that of a linear probe on the same embeddings, a black box."""
     numbers = numbers_found(metrics, "accuracy", "accuracy_linear_probe")
     accuracy, probe = metrics["accuracy"], metrics.get("accuracy_linear_probe")
     answer: Answer = "unknown"
@@ -144,7 +145,7 @@ def beats_the_probe(metrics: Metrics) -> Verdict:
 def _beyond_baselines(
     measure: str, methods: list[str], baselines: list[str], explanations: Explanations
 ) -> dict[str, Answer]:
-    """Return "yes" for each method whose measure is above all baselines, "no" for one below the best baseline."""
+    """Return "yes" for each method whose measure is above all baselines, "no" if it is below the best baseline."""
     rivals = [
         estimate
         for name in baselines
@@ -177,13 +178,13 @@ def stands_against(estimate: Estimate, low: float | None, high: float | None) ->
 
 
 def _of_enough(estimate: Estimate, answer: Answer) -> Answer:
-    """Return the answer, or "unresolved" where it rests on too few images."""
+    """Return the answer, or "unresolved" if `estimate` rests on too few images."""
     few = (estimate.get("n") or 0) < LEAST_IMAGES
     return "unresolved" if few and answer in ("yes", "no") else answer
 
 
 def numbers_found(metrics: Metrics, *names: str) -> dict[str, Estimate]:
-    """Return the metrics `names` that exist."""
+    """Return those of the metrics `names` that exist."""
     return {name: metrics[name] for name in names if name in metrics}
 
 

@@ -1,4 +1,4 @@
-"""Views: two groups of classes beside each other, with their images, maps and concepts."""
+"""Views: two groups of classes (sides) beside each other, with their images, maps and concepts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from glasshead.reporting.panels import AGAINST, Arrays
 Classes = Sequence[str]
 Sides = Sequence[Classes]  # two
 
-# Okabe and Ito's green and purple, as blue and vermillion are signs
+# Okabe and Ito's green and purple, as blue and vermillion already show signs
 COLOURS = ("#009E73", "#CC79A7")
 HATCHES = ("", "////")
-MOST = 9  # images of one side
+MOST = 9  # images shown of one side
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Explained:
     shapley: Arrays | None
 
     def of(self, classes: Classes) -> Bool[np.ndarray, " n"]:
-        """Return which images are of these classes and have a map."""
+        """Return which images have one of these classes as label, and have a map."""
         mapped = np.isin(
             np.arange(len(self.examples)),
             [row for maps in self.methods.values() for row in maps.rows],
@@ -47,7 +47,7 @@ class Explained:
         return np.flatnonzero(self.of(classes) & self.examples["predicted"].isin(other_side))
 
     def chosen(self, classes: Classes, other_side: Classes) -> Int[np.ndarray, " m"]:
-        """Return the images to show: those confused with the other side, then those in galleries, classes in turn."""
+        """Return the images to show: first those confused with the other side, then those in galleries, by class."""
         rows = np.flatnonzero(self.of(classes))
         later = ~np.isin(rows, self.confused(classes, other_side))
         hidden = ~self.examples["shown"].to_numpy()[rows]
@@ -110,9 +110,9 @@ def explanation_views_figure(
     views: Mapping[str, Sides],
     shapley: Arrays | None = None,
 ) -> Figure:
-    """Return up to 9 explained images of either side of each view, with their maps, confused images first.
+    """Return a figure with up to 9 explained images of each side of each view, with maps; confused images come first.
 
-    With concepts, also the mean |Shapley value| of each concept on either side, over images sampled at random.
+    With concepts, it also shows the mean |Shapley value| of each concept on both sides, over images sampled at random.
     """
     if not views:
         return message_figure("This data lacks classes of all views in explain.views.")

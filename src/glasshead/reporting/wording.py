@@ -8,11 +8,12 @@ import pandas as pd
 
 LONGEST = 60  # characters of a name
 
-Estimate = Mapping[str, Any]  # value, and where they are known low, high and n
+Estimate = Mapping[str, Any]  # value and, if known, low, high and n
 
 
 def number(value: Any) -> str:
-    """Return three significant digits, whole numbers whole; "undefined" for None."""
+    """Return an integer in full, a float with three significant digits or, from 100 on, rounded; "undefined" for None.
+    """
     if value is None:
         return "undefined"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -23,7 +24,7 @@ def number(value: Any) -> str:
 
 
 def alike(value: Any, estimate: Estimate) -> str:
-    """Return `value` with the digits that the interval of `estimate` supports: two of the interval's width."""
+    """Return `value` rounded to the precision of `estimate`: two significant digits of the interval's width."""
     if value is None or estimate.get("low") is None or estimate["high"] <= estimate["low"]:
         return number(value)
     decimals = 1 - math.floor(math.log10(estimate["high"] - estimate["low"]))
@@ -31,12 +32,12 @@ def alike(value: Any, estimate: Estimate) -> str:
 
 
 def central(estimate: Estimate) -> str:
-    """Return the value of an estimate with the digits that its interval supports."""
+    """Return the value of an estimate, rounded to the precision of its interval."""
     return alike(estimate["value"], estimate)
 
 
 def interval(estimate: Estimate) -> str:
-    """Return "low to high", or nothing where there is no interval."""
+    """Return "low to high", or an empty text if there is no interval."""
     if estimate.get("low") is None:
         return ""
     return f"{alike(estimate['low'], estimate)} to {alike(estimate['high'], estimate)}"
@@ -68,6 +69,6 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def clipped(text: Any, longest: int = LONGEST) -> str:
-    """Return a name on one line of at most `longest` characters, with "?" for what UTF-8 cannot encode."""
+    """Return a name on one line, of at most `longest` characters; "?" replaces what UTF-8 cannot encode."""
     line = " ".join(str(text).encode(errors="replace").decode().split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
