@@ -84,7 +84,8 @@ def table_of_test(logits: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFra
     """Return the test rows with labels, targets, logits and calibrated probabilities.
 
     Raises:
-        ArtifactError: the two tables hold different images. SplitError: there are no test rows.
+        ArtifactError: the two tables hold different images.
+        SplitError: there are no test rows.
     """
     if not predictions["image_id"].equals(logits["image_id"]):
         raise ArtifactError(

@@ -48,7 +48,7 @@ def fit_temperature(
     _check_optimum_exists(logits, labels)
     temperature, slope = _minimise(logits, labels)
     if not (np.isfinite(temperature) and temperature > 0):
-        raise CalibrationError(f"the search ended at T = {temperature}, which must be above 0")
+        raise CalibrationError(f"the search for T ended at {temperature}, which is not above 0")
     if not slope <= GRADIENT_TOLERANCE:
         raise CalibrationError(
             f"the search for T did not converge: slope {slope:.2g} at T = {temperature:.4g}"

@@ -19,7 +19,7 @@ from glasshead.explainers.passes import Budget, Images, Targets
 def grad_cam(
     classifier: nn.Module, images: Images, targets: Targets, budget: Budget
 ) -> Explanation:
-    """Return Grad-CAM (n, h, w), at least 0, at the layer that `cam_layer` returns. Selvaraju et al. 2017.
+    """Return Grad-CAM (n, h, w), at least 0, at the classifier's `cam_layer`. Selvaraju et al. 2017.
 
     Each feature channel is weighted by its mean gradient; channels are summed, negative values set to 0, and the map is
     enlarged bilinearly. arXiv:1610.02391.

@@ -1,4 +1,4 @@
-"""Deletion and insertion: how fast a class's probability changes as pixels are removed or added, highest first.
+"""Deletion and insertion: how fast a class's probability changes as a map's highest pixels are removed or added.
 
 Petsiuk et al. 2018, arXiv:1806.07421. Pixels with the same map value are taken in row-major order.
 """

@@ -42,7 +42,7 @@ def noise_response(
     noise: Noise,
     batch_size: int = 32,
 ) -> Float64[np.ndarray, "n s"]:
-    """Return by how much each image's target logit falls when its noise is subtracted.
+    """Return (n, s): how much each image's target logit falls when each sample of its noise is subtracted.
 
     The result does not depend on the explanation method, so all methods are measured with it.
     """

@@ -1,8 +1,8 @@
 """Attributions from gradients through a whole classifier.
 
-All methods take any differentiable classifier in evaluation mode and `images` (n, 3, h, w) in [0, 1] on its device, and
-explain the raw logit of `targets` (n,). Captum's own versions put all steps or samples of an image into one pass, or
-take one image at a time; the functions here use batches of any size.
+All methods take any differentiable classifier in evaluation mode, and `images` (n, 3, h, w) in [0, 1] on the
+classifier's device. They explain the raw logits of `targets` (n,). Captum's own versions put all steps or samples of an
+image into one pass, or take one image at a time; the functions here use batches of any size.
 """
 
 from collections.abc import Iterable, Iterator

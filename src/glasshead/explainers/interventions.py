@@ -21,7 +21,7 @@ from glasshead.seeds import generator
 def set_probability(
     concepts: Float[Tensor, "n c"], columns: range, value: int, probability: float
 ) -> Float[Tensor, "n c"]:
-    """Return `concepts` with the `probability`, in [0, 1], of one `value` of the subtask in `columns` replaced.
+    """Return `concepts` with one `value` of the subtask in `columns` set to `probability`, in [0, 1].
 
     The other values of this subtask share the rest in proportion to their probabilities, or equally if these are all 0.
     """

@@ -47,8 +47,8 @@ def cam_layer(classifier: nn.Module) -> nn.Module:
     find = getattr(classifier, "cam_layer", None)
     if find is None:
         raise ExplanationError(
-            f"Grad-CAM needs a convolutional layer, which a {type(classifier).__name__} does not give: it has no "
-            "method `cam_layer`. Add one, or explain by methods without it, such as integrated_gradients."
+            f"Grad-CAM needs a convolutional layer, but a {type(classifier).__name__} has no `cam_layer`. Use another "
+            "method, such as integrated_gradients."
         )
     try:
         layer: nn.Module = find()
@@ -63,8 +63,8 @@ def transformer_layers(classifier: nn.Module) -> list[Any]:
     layers = list(find())
     if not layers:
         raise ExplanationError(
-            f"This method traces the class token of a CLIP vision transformer, which this "
-            f"{type(classifier).__name__} does not have. Explain by other methods, such as integrated_gradients."
+            "Maps of attention or patch tokens need a CLIP vision transformer with a class token, which this "
+            f"{type(classifier).__name__} does not have. Use another method, such as integrated_gradients."
         )
     return layers
 

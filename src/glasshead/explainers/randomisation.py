@@ -60,8 +60,8 @@ def shuffle_parameters(layer: nn.Module, seed: int) -> None:
 def randomisation_verdict(randomisation: Measure, most: float = MAX_SIMILARITY) -> Verdict:
     """Return the verdict on a method, from the interval of `randomisation`, its mean rank correlation.
 
-    The method passes if the interval lies below `most`, and fails above. It is unresolved if the interval holds `most`
-    or is missing. It also fails if the correlation is undefined.
+    The method passes if the interval lies below `most`, and fails if it lies above `most` or if the correlation is
+    undefined. The verdict is unresolved if the interval contains `most` or is missing.
     """
     if randomisation["value"] is None:
         return "fails"
@@ -85,7 +85,7 @@ def sanity_check(name: str, measures: Measures) -> SanityCheck:
 
 
 def best_methods(names: Iterable[str], measures: Measures, most: int) -> list[str]:
-    """Return at most `most` of `names` with the best result in the sanity check, by falling insertion AUC.
+    """Return the best `most` of `names`: first by result in the sanity check, then by insertion AUC, highest first.
 
     Methods without an insertion AUC come last.
     """

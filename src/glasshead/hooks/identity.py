@@ -11,7 +11,7 @@ from kedro.pipeline.node import Node
 from glasshead.hooks.routes import path_of
 from glasshead.manifest import Manifest, has_training, require_same_training
 
-MANIFEST = "artefacts"  # the dataset, one a classifier
+MANIFEST = "artefacts"  # name of the dataset; each classifier has one
 
 
 class IdentityHooks:

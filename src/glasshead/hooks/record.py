@@ -77,7 +77,7 @@ def command(run_params: dict[str, Any]) -> str:
 
 
 def device() -> str:
-    """Return "cuda" where this process has computed on a GPU, else "cpu", with its number of cores."""
+    """Return "cuda" if this process has computed on a GPU, else "cpu" with the number of cores."""
     torch = sys.modules.get("torch")
     on_gpu = torch is not None and torch.cuda.is_initialized()
     return "cuda" if on_gpu else f"cpu, {os.cpu_count()} cores"

@@ -115,7 +115,7 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def before_node_run(
         self, node: Node, catalog: DataCatalog, inputs: dict[str, Any], is_async: bool
     ) -> None:
-        """Make the run the active one of the node's thread, and start the node's clock."""
+        """Make the run active in the node's thread, and start the node's clock."""
         self._join_run(node, catalog, is_async)
         self._started[node.name] = time.perf_counter()
 

@@ -12,8 +12,7 @@ Estimate = Mapping[str, Any]  # value and, if known, low, high and n
 
 
 def number(value: Any) -> str:
-    """Return an integer in full, a float with three significant digits or, from 100 on, rounded; "undefined" for None.
-    """
+    """Return an integer in full, a float with three significant digits, from 100 on rounded; "undefined" for None."""
     if value is None:
         return "undefined"
     if isinstance(value, bool) or not isinstance(value, int | float):

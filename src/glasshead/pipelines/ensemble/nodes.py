@@ -28,8 +28,8 @@ def average_classifiers(
     """Return the uncalibrated classifier that averages the members' calibrated probabilities.
 
     Raises:
-        ArtifactError: a member is missing, or was trained on other images or splits. ParameterError: a member is named
-        twice, or has other classes than the first member.
+        ArtifactError: a member is missing, or was trained on other images or splits.
+        ParameterError: a member is named twice, or has other classes than the first member.
     """
     if len(set(parameters.members)) < len(parameters.members):
         raise ParameterError(

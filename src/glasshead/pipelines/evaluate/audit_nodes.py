@@ -62,7 +62,7 @@ def find_faults(
 
 
 def _yes_or_no(test: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Return whether test images have the label `name`, whether the score predicts it, and with which confidence."""
+    """Return for each test image if it has the label `name`, if the score predicts this label, and the confidence."""
     probability = test[f"probability/{name}"]
     return pd.DataFrame(
         {

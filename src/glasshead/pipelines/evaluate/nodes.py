@@ -38,8 +38,8 @@ def select_test(
     """Return the test rows with logits, labels, targets and calibrated probabilities.
 
     Raises:
-        ArtifactError: the predictions were made from other logits, samples or images than the given ones. SplitError:
-        there are no test rows.
+        ArtifactError: the predictions were made from other logits, samples or images than the given ones.
+        SplitError: there are no test rows.
     """
     check_predictions(images, samples, predictions)
     return table_of_test(logits, predictions)

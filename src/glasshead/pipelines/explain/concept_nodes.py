@@ -92,15 +92,16 @@ def intervene(
 ) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
     """Return how decisions on the test split change when concepts are set by hand.
 
-    The first result holds accuracies as `{name: {value, low, high, n}}`, where k counts concepts from 00:
+    The first result holds accuracies as `{name: {value, low, high, n}}`, where k is a number of subtasks, from 00:
         intervention/uncertainty/<k>: with k subtasks corrected, those of the largest entropy first;
-        intervention/random/<k>: the same in random orders, averaged over orders (intervals cover other images only);
+        intervention/random/<k>: with k subtasks corrected in random order, averaged over orders (intervals cover the
+            variation over images, not over orders);
         intervention/<order>/mean: the mean over all k;
         known_concepts/<k>: with k subtasks known and the others at their train mean, by falling mean |Shapley value|;
             `added` names the subtask that k adds.
     The second is the table of `measure_flips`.
 
-    Raises ArtifactError if `embeddings` are not those of `samples`, or `samples` lack answers to the subtasks.
+    Raises ArtifactError if `embeddings` are not of `samples`, or if `samples` lack answers to the subtasks.
     """
     subtasks = classifier.concepts
     test = samples[samples["split"] == "test"]

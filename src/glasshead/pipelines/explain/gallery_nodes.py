@@ -113,7 +113,7 @@ def plot_explanation_views(
     for name, sides in parameters.views.items():
         missing = sorted({label for side in sides for label in side} - set(images.classes))
         if missing:
-            level = logging.INFO if name in VIEWS else logging.WARNING  # the user's own matter
+            level = logging.INFO if name in VIEWS else logging.WARNING  # VIEWS are only defaults
             logger.log(
                 level, "View %r is left out, as the data has no class %s.", name, ", ".join(missing)
             )

@@ -173,7 +173,7 @@ def measure_latency(
 
 
 def check_parity(export_metrics: Metrics, parameters: ExportParams, *saved: object) -> None:
-    """Raise GateError if an export differs from the classifier. `saved` only makes the node run after them."""
+    """Raise GateError if an export differs from the classifier. `saved` lists datasets that are saved first."""
     for name in GATED:
         parity = export_metrics[name]
         logger.info(

@@ -97,7 +97,7 @@ def _read(source: str, table: ImageTable, image_size: int) -> Arrays:
 def train_nano_clip(
     pairs: Arrays, parameters: PretrainParams, seed: int
 ) -> tuple[NanoClip, pd.DataFrame, dict[str, Any]]:
-    """Return the trained model, its training history (epoch of 50 steps, mean train_loss), and device and time."""
+    """Return the model, its training history (mean train_loss for each epoch of 50 steps), and device and time."""
     seed_everything(seed)
     nano = NanoClip.build(parameters.model, all_words())
     model: torch.nn.Module = nano.model

@@ -73,9 +73,10 @@ def fit_auditor(
 
     Raises:
         ArtifactError: `fitting_samples` are not rows of `images`, the features come from another backbone, or the
-        checkpoint cannot be written. ParameterError: a risk names a class, column or value that the data does not have.
-        SplitError: for a risk, no train row has it, or all have it. TrainingError: a loss is not finite, or a batch
-        does not fit into memory.
+            checkpoint cannot be written.
+        ParameterError: a risk names a class, column or value that the data does not have.
+        SplitError: for a risk, no train row has it, or all have it.
+        TrainingError: a loss is not finite, or a batch does not fit into memory.
     """
     targets = add_risk_labels(fitting_samples, parameters.risks, images.classes)
     check_both_sides(targets, parameters.risks)

@@ -58,9 +58,9 @@ def fit_cnn(
     repeated.
 
     Raises:
-        ArtifactError: `fitting_samples` are not rows of `images`, or a checkpoint cannot be written. ParameterError: a
-        parameter does not fit the data or this machine. TrainingError: the loss is not finite, or one image alone does
-        not fit into memory.
+        ArtifactError: `fitting_samples` are not rows of `images`, or a checkpoint cannot be written.
+        ParameterError: a parameter does not fit the data or this machine.
+        TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
     splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size

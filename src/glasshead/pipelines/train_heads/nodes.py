@@ -49,8 +49,9 @@ def fit_heads(
     """Return the uncalibrated classifier and its training history, a row for each epoch.
 
     Raises:
-        ArtifactError: `embeddings` are not of `fitting_samples`, or not from this backbone. ParameterError:
-        `embeddings` are not one vector for each image. TrainingError: the loss is not finite.
+        ArtifactError: `embeddings` are not of `fitting_samples`, or not from this backbone.
+        ParameterError: `embeddings` are not one vector for each image.
+        TrainingError: the loss is not finite.
     """
     shape = embeddings.values.shape[1:]
     if len(shape) != 1:

@@ -70,7 +70,7 @@ VARIANTS = [Variant(*recipe, replicate) for recipe in RECIPES for replicate in r
 
 
 def reference_of(recipe: Recipe) -> Recipe | None:
-    """Return the same strategy on the network of `REFERENCE`; for recipes on this network, `REFERENCE` itself."""
+    """Return the same strategy on the network of `REFERENCE`; on this network `REFERENCE`, and None for itself."""
     if recipe.architecture != REFERENCE.architecture:
         return recipe._replace(architecture=REFERENCE.architecture)
     return REFERENCE if recipe != REFERENCE else None

@@ -38,8 +38,9 @@ def pretrain_parent(
     Any other value is passed on, and nothing is trained.
 
     Raises:
-        ArtifactError: a checkpoint or the Classifier cannot be written. ParameterError: parameters do not fit each
-        other or this machine. TrainingError: the loss is not finite, or one image alone does not fit into memory.
+        ArtifactError: a checkpoint or the Classifier cannot be written.
+        ParameterError: parameters do not fit each other or this machine.
+        TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
     network = parameters.network
     if network.pretrained != OWN:
@@ -92,8 +93,9 @@ def fit_transfer(
 
     Raises:
         ArtifactError: `fitting_samples` are not rows of `images`, or `parent` names no stored Classifier.
-        BackboneError: ImageNet's weights are not available. ParameterError: parameters do not fit each other, the data
-        or this machine. TrainingError: the loss is not finite, or one image alone does not fit into memory.
+        BackboneError: ImageNet's weights are not available.
+        ParameterError: parameters do not fit each other, the data or this machine.
+        TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
     splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
