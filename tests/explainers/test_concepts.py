@@ -63,6 +63,6 @@ def test_too_many_players_are_estimated_with_error_bars(caplog):
     game = concept_game(*given, torch.tensor([0, 1]), players="values")
     found = shapley_values(game, "exact", 500, 0)
     assert isinstance(found, SampledAttribution)
-    assert "18 players are too many" in caplog.text
+    assert "too costly for 18 players" in caplog.text
     assert found.standard_error.shape == found.values.shape == (2, 18)
     np.testing.assert_allclose(found.gap, 0, atol=1e-10)

@@ -62,7 +62,7 @@ def test_every_family_is_there_under_its_name():
     ("images", "targets", "message"),
     [
         (torch.rand(3, 32, 32), torch.zeros(3, dtype=torch.long), "shape"),
-        (torch.rand(0, 3, 8, 8), torch.zeros(0, dtype=torch.long), "n above 0"),
+        (torch.rand(0, 3, 8, 8), torch.zeros(0, dtype=torch.long), "of 1 image or more"),
         (torch.rand(2, 3, 8, 8) * 255, torch.zeros(2, dtype=torch.long), "Divide pixels"),
         (torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.long), "Divide"),
         (torch.full((2, 3, 8, 8), torch.nan), torch.zeros(2, dtype=torch.long), "without NaN"),

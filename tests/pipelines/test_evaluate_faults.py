@@ -76,7 +76,7 @@ def test_each_planted_fault_is_found_the_severest_first():
 def test_without_a_fault_the_list_is_empty_and_the_log_says_so(caplog):
     with caplog.at_level(logging.INFO):
         assert find_faults(*tables(light=LIGHT), METRICS, PAIRS, RELIABILITY) == []
-    assert "The checks of the classifier have run and found nothing" in caplog.text
+    assert "The checks of the classifier found no faults" in caplog.text
 
 
 def test_without_attributes_their_check_says_that_it_was_not_made():

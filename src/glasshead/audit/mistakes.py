@@ -26,7 +26,7 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
     """Return a finding if `subject` is wrong with a confidence of at least `CONFIDENT`, the surest images first.
 
     Severity is low for fewer than `LEAST_MISTAKES` mistakes, or if their number is expected at these confidences
-    (Poisson, p > `UNLIKELY`). Otherwise it is medium, and high for at least twice the expected number.
+    (Poisson, p > `UNLIKELY`). Otherwise severity is medium, or high for at least twice the expected number.
     """
     sure = test[test["confidence"] >= CONFIDENT]
     wrong = mistakes_of(sure)

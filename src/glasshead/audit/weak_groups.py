@@ -1,4 +1,4 @@
-"""Findings on classes and attribute values whose accuracy on test rows is below that of the rest."""
+"""Findings on classes and attribute values whose accuracy on test rows is below the accuracy of the others."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -21,6 +21,6 @@ with warnings.catch_warnings(record=True):
 # Warnings of Kedro, kedro-mlflow and MLflow about their own calls, which users cannot change.
 for noise in ("register_new_resolver", "The specified dataset source can be interpreted in"):
     warnings.filterwarnings("ignore", message=noise)
-logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # it sets INFO when it is imported
+logging.getLogger("kedro_mlflow").setLevel(logging.WARNING)  # its import sets INFO
 
 __all__ = ["IdentityHooks", "ParameterHooks", "RecordHooks", "SeedHooks", "TrackingHooks"]

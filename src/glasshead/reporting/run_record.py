@@ -65,8 +65,8 @@ def reproduction(name: str, record: Mapping[str, Mapping[str, Any]]) -> Reproduc
 def _behind(name: str, record: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Return the classifier's nodes and all nodes that they depend on.
 
-    Nodes that read the record, and nodes without outputs, are left out: when a report is written, their entries are
-    still those of an earlier run.
+    Nodes that read the record, and nodes without outputs, are left out: when a report is written, their entries still
+    describe an earlier run.
     """
     makers = {output: node for node, entry in record.items() for output in entry["outputs"]}
     behind = {

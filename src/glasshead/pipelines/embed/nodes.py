@@ -59,7 +59,7 @@ def embed_images(
     """Return the backbone's outputs for `images`, not L2-normalised, and a summary.
 
     Raises ArtifactError if preprocess ran on other images (`samples` are not the rows of `images`) or with another
-    backbone (`processor` differs from that of `backbone`).
+    backbone (`processor` differs from the image processor of `backbone`).
     """
     images.check_rows(samples)
     if processor != processor_settings(backbone):

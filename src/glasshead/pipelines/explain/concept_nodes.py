@@ -93,7 +93,7 @@ def intervene(
     """Return how decisions on the test split change when concepts are set by hand.
 
     The first result holds accuracies as `{name: {value, low, high, n}}`, where k is a number of subtasks, from 00:
-        intervention/uncertainty/<k>: with k subtasks corrected, those of the largest entropy first;
+        intervention/uncertainty/<k>: with k subtasks corrected, in order of falling entropy;
         intervention/random/<k>: with k subtasks corrected in random order, averaged over orders (intervals cover the
             variation over images, not over orders);
         intervention/<order>/mean: the mean over all k;

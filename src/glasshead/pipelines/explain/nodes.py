@@ -97,9 +97,9 @@ def explain_pixels(
     """Return each method's explanation of the predicted class's raw logit, through the whole classifier.
 
     Arrays: image_id, predicted (n,); methods (k,), those that apply; for each of them `<method>` (r, h, w), or (r, 3,
-    h, w) by channel, float32 in its unit; `<method>/rows` (r,), the images it explained; `<method>/seconds`, the
-    wall-clock time for each image after a warm-up; if contributions must add up, `<method>/base` and `<method>/output`
-    (r,), both logits. not_applicable (m, 2): the other methods, with the reason.
+    h, w) by channel, float32 in the method's unit; `<method>/rows` (r,), the images that the method explained;
+    `<method>/seconds`, the wall-clock time for each image after a warm-up; if contributions must add up,
+    `<method>/base` and `<method>/output` (r,), both logits. not_applicable (m, 2): the other methods, with the reason.
     """
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)

@@ -71,8 +71,8 @@ def measure_robustness(
 ) -> pd.DataFrame:
     """Return accuracy, ECE and confidence of the calibrated classifier on clean and on changed test images.
 
-    Columns are those of `robustness_table`. Noise, blur and JPEG act on the original picture, before it is resized;
-    FGSM and PGD act on the pixels that the classifier reads.
+    The columns are described in `robustness_table`. Noise, blur and JPEG act on the original picture, before it is
+    resized; FGSM and PGD act on the pixels that the classifier reads.
 
     Raises:
         ArtifactError: the classifier was trained on other images or splits.
