@@ -43,8 +43,10 @@ class TestRun:
                 {"fate": "nonsense"},
                 "Error: preprocess.fate is 'nonsense', but should be 'finish', ",
             ),
-            ({"fate": "finish", "fat": "finish"}, "Error: There is no parameter preprocess.fat. "
-             "Correct its name or remove it.\n"),
+            (
+                {"fate": "finish", "fat": "finish"},
+                "Error: There is no parameter preprocess.fat. Correct its name or remove it.\n",
+            ),
         ],
     )
     def test_a_mistyped_parameter_is_rejected_before_any_node_runs(

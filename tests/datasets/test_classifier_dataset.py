@@ -82,7 +82,7 @@ def test_a_missing_or_damaged_classifier_says_what_to_do(tmp_path):
     for damaged in ("{", "{}", '{"format": 1}'):
         (tmp_path / "heads" / "classifier.json").write_text(damaged)
         with pytest.raises(
-            DatasetError, match="Train the classifier again|run the classifier's pipeline"
+            DatasetError, match=r"Train the classifier again|run the classifier's pipeline"
         ) as error:
             dataset.load()
         assert isinstance(error.value.__cause__, ArtifactError)
