@@ -39,7 +39,7 @@ def user_error(error: BaseException) -> GlassheadError | None:
             return cause
         if isinstance(cause, MissingConfigException):
             return ParameterError(
-                f"There is no environment with this name: {cause}. Name a folder of conf/."
+                f"There is no environment with this name: {cause}. Set --env to a folder of conf/."
             )
         if isinstance(cause, ValueError) and str(cause).startswith("Failed to find the pipeline"):
             return ParameterError(str(cause))

@@ -89,7 +89,7 @@ def require_same_training(trainings: Mapping[str, str | None], pipeline: str) ->
         if first is not None and training != known[first]:
             raise ArtifactError(
                 f"{name} and {first} come from different trainings. Run `kedro run --pipelines={pipeline}`, which "
-                "trains again and makes everything anew."
+                "trains again and makes all artefacts again."
             )
     return None if first is None else known[first]
 

@@ -76,7 +76,7 @@ class PixelImages:
         names = [str(row) for row in range(len(pixels))] if image_id is None else list(image_id)
         if len(names) != len(pixels):
             raise ParameterError(
-                f"There are {len(names)} ids for {len(pixels)} images. Give one each."
+                f"There are {len(names)} ids for {len(pixels)} images. Give one for each image."
             )
         self._pixels = pixels.contiguous()
         self._ids = pd.Series(names, dtype="str")

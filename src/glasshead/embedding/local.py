@@ -27,8 +27,8 @@ _CUDA_BATCH = 512  # images in one pass on a GPU, fewer once they do not fit int
 # images in one pass on a CPU, fewer if they are large, so that activations stay in a core's cache
 _CPU_BATCH = 32
 _CPU_VALUES = 8 * 3 * 224**2  # the most pixel values in one pass on a CPU
-_OUTPUT_BYTES = 2**26  # the most outputs that wait while a shard is written, so that threads go on
-_PINNED_BYTES = 2**31  # the most pixels that wait to be copied to a GPU
+_OUTPUT_BYTES = 2**26  # of outputs that may wait while a shard is written, so that threads go on
+_PINNED_BYTES = 2**31  # of pixels that may wait to be copied to a GPU
 _NAMED = 10  # the most images that an error names
 
 

@@ -73,7 +73,7 @@ def embed_images_on_ray(
         encoder: as for the local engine; it travels to the workers through Ray's object store.
         store: where outputs are looked up and kept; the driver alone touches it.
         address: the address of a Ray cluster; None uses the one that this process is connected to, or starts Ray here.
-        workers: the number of workers; `auto` is one for each GPU of the cluster, or for each CPU on CPUs.
+        workers: the number of workers; `auto` is one for each GPU of the cluster, or for each CPU if it uses no GPU.
         max_retries: how often a batch, and then each of its images, is tried again after its worker died.
         batch_size: images per forward pass; None chooses by the device and the size of the images.
         shard_rows: images per shard, rounded up to whole batches.
@@ -227,7 +227,7 @@ class _Crew:
         ready, _ = self._ray.wait(list(self._running), timeout=timeout)
         if not ready:
             raise EmbeddingError(
-                f"No Ray worker has started in {_START_SECONDS} s. See with `ray status` what the cluster is busy with."
+                f"No Ray worker has started in {_START_SECONDS} s. Run `ray status` to see what keeps the cluster busy."
             )
         worker, batch = self._running.pop(ready[0])
         try:

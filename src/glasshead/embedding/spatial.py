@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 MEGABYTE = 2**20
 BATCH = 64  # images in one pass when features are computed on demand
-NEXT = "Run `kedro run --pipelines=risk`, from the start and with one backbone."
+NEXT = "Run `kedro run --pipelines=risk`, which makes them with the configured backbone."
 
 Dtype = Literal["float32", "float16"]
 
@@ -65,7 +65,9 @@ def store_spatial(
     }
     logger.info("Spatial features come from the %s: %s", plan["features/from"], why)
     if not fits:
-        logger.warning("Every epoch encodes all images again; raise the budget if there is room")
+        logger.warning(
+            "Every epoch encodes all images again; raise risk.features.budget_mb if the disk has room"
+        )
         return plan
     precision = None if params.precision == "auto" else params.precision
     embeddings, summary = embed_images(

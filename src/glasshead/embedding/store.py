@@ -57,7 +57,7 @@ class StoredRows:
         positions = self._positions[rows]
         if (positions < 0).any():
             raise EmbeddingError(
-                f"{(positions[:, 0] < 0).sum()} of these rows are not in the store. Embed them first."
+                f"{(positions[:, 0] < 0).sum()} of these rows are not in the store. Run `kedro run --pipelines=embed`."
             )
         values = np.empty((len(positions), *self.shape[1:]), np.float32)
         for shard in np.unique(positions[:, 0]):

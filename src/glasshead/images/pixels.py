@@ -59,7 +59,7 @@ def masks_as_seen(
 
 
 def square_mask(box: str | None, image: Image.Image) -> Mask | None:
-    """Return the mask of the planted mark in `box`, "x,y,width,height" in the image's pixels; None if that is None."""
+    """Return the mask of the planted mark in `box`, "x,y,width,height" in the image's pixels; None for None."""
     if box is None:
         return None
     x, y, width, height = map(int, box.split(","))

@@ -22,7 +22,7 @@ from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.temperature import FINAL, Output, probabilities_at
 from glasshead.errors import ArtifactError
 
-FORMAT = 2  # of classifier.json; raised when files in the old format can no longer be read
+FORMAT = 2  # of classifier.json; increase it when older files can no longer be read
 
 
 class Concept(NamedTuple):
@@ -33,7 +33,7 @@ class Concept(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """Base of every classifier. A subclass, its `kind`, is built from `settings`, prepares images and computes logits.
+    """Base of every classifier. A subclass has a `kind`, is built from `settings`, prepares images, computes logits.
 
     Attributes:
         classes: class names in logit order.

@@ -17,7 +17,7 @@ from glasshead.models.backbone import BackboneParams, as_used, resolve_backbone,
 from glasshead.models.processor import describe, input_size, load_processor
 from glasshead.models.towers import BY_PLACE, Output, Tower, load_tower
 
-# Raised when the numbers that `ImageEncoder` returns for one image and one set of weights change.
+# Increase it when the numbers that `ImageEncoder` returns for one image and one set of weights change.
 ENCODER_CODE_VERSION = 3
 
 
@@ -44,7 +44,7 @@ def load_encoder(backbone: BackboneParams, output: Output = "projected") -> "Ima
 
 
 def load_encoder_with_key(backbone: BackboneParams, key: str) -> "ImageEncoder":
-    """Return the encoder whose key is `key`: `backbone` with the one output that gives this key.
+    """Return the encoder of `backbone` whose key is `key`, with the output that this key stands for.
 
     Raises:
         ArtifactError: no output of `backbone` gives `key`: it belongs to another backbone, or to another version.

@@ -43,7 +43,7 @@ class NanoClipParams(BaseModel, extra="forbid", frozen=True):
             raise ValueError("`image_size` must be a multiple of `patch_size`.")
         if self.width % self.heads or self.text_width % TEXT_HEADS:
             raise ValueError(
-                f"`width` must be a multiple of `heads`, and `text_width` of {TEXT_HEADS}."
+                f"`width` must be a multiple of `heads`, `text_width` a multiple of {TEXT_HEADS}."
             )
         return self
 

@@ -8,7 +8,7 @@ convolution instead of the 7x7 one with stride 2 and the max-pool, which would r
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-MULTIPLE = 8  # of which channel counts are multiples, as vector units need
+MULTIPLE = 8  # channel counts are multiples of it, which suits vector units
 SHAPES: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),

@@ -146,7 +146,8 @@ class RiskHead(nn.Module):
         mean = before.mean(dim=1, keepdim=True)
         total = before.shape[1]
         fraction = self.params.top_fraction if self.params.pooling == "top_k_mean" else 0.0
-        count = _count(fraction, total) % total or 1  # the mean over all places has no peak
+        # If all places counted, their mean would say nothing about the peak.
+        count = _count(fraction, total) % total or 1
         height = before.topk(count, dim=1).values.mean(dim=1, keepdim=True) - mean
         after = (before - mean).relu()
         for _ in range(self.params.spread):

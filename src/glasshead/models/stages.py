@@ -22,7 +22,7 @@ class Anatomy(NamedTuple):
             1/2 of the input's side, and those of stages 1 to 4 have 1/4, 1/8, 1/16 and 1/32.
         head: the linear layer that gives the logits.
         cam_layer: the module whose output is the last convolutional map, if any.
-        patch: side in pixels of the patches that the input is cut into; 1 for none.
+        patch: side in pixels of the patches that the input is cut into; 1 if it is not cut.
     """
 
     stages: dict[str, tuple[str, ...]]

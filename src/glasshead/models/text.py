@@ -17,7 +17,7 @@ from glasshead.errors import BackboneError, ParameterError
 from glasshead.models.backbone import BackboneParams, Kind, kind_of, resolve_backbone, weights_hash
 from glasshead.models.towers import from_pretrained, read_config, refuse_gaps
 
-# Raised when the numbers that `TextEncoder` returns for one prompt and one set of weights change.
+# Increase it when the numbers that `TextEncoder` returns for one prompt and one set of weights change.
 TEXT_CODE_VERSION = 1
 
 BATCH = 256  # prompts in one pass

@@ -176,7 +176,7 @@ def _checked_processor(folder: Path, image_size: int) -> CLIPImageProcessor:
     if input_size(processor) != image_size:
         raise BackboneError(
             f"The processor in {folder} crops to {input_size(processor)} pixels, but the model reads {image_size}. "
-            "Write the model's own processor there."
+            "Write the model's own processor there with `processor.save_pretrained(folder)`."
         )
     return processor
 

@@ -70,7 +70,7 @@ class Embeddings(nn.Module):
         width, side = config.hidden_size, config.patch_size
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.patch_embedding = nn.Conv2d(config.num_channels, width, side, side, bias=False)
-        positions = torch.empty(config.patches + 1, width)  # not random, which takes seconds
+        positions = torch.empty(config.patches + 1, width)  # as random ones take seconds
         self.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:

@@ -57,7 +57,7 @@ class AugmentParams(BaseModel, extra="forbid", frozen=True):
     )
     cutmix: NonNegativeFloat = Field(
         default=0.0,
-        description="alpha of Beta(alpha, alpha), arXiv:1905.04899; with mixup, a batch gets one of both",
+        description="alpha of Beta(alpha, alpha), arXiv:1905.04899; beside mixup, each batch gets one of the two",
     )
 
 
@@ -146,7 +146,7 @@ def cut_out(images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h
 
 
 def coin_of_content(images: Pixels) -> Bool[Tensor, " b"]:
-    """Return True or False for each image, a fair coin that depends only on its pixels, on every device alike."""
+    """Return True or False for each image, with equal chances; only its pixels decide, on every device alike."""
     pixels = v2.functional.to_dtype(images, torch.uint8, scale=True).flatten(1).long()
     weights = torch.arange(1, pixels.shape[1] + 1, device=images.device)
     return (pixels * weights).sum(dim=1) * GOLDEN < 0

@@ -18,7 +18,7 @@ from glasshead.training.history import Progress
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # raised when older checkpoints can no longer be resumed
+FORMAT = 1  # increase it when older checkpoints can no longer be resumed
 TENSORS, DESCRIPTION = "state.safetensors", "state.json"
 
 Tensors = Mapping[str, Tensor]

@@ -26,7 +26,7 @@ from glasshead.training.params import TrainingParams
 from glasshead.training.phases import Phase, frozen_as_before, one_phase
 from glasshead.training.run import Augmentation, Run
 
-# Raised when networks, augmentation or this loop change the weights that a training ends with.
+# Increase it when networks, augmentation or this loop change the weights that a training ends with.
 TRAINING_CODE_VERSION = 2
 
 
@@ -68,7 +68,7 @@ def fit(
     chosen = tuple(phases) if phases is not None else (one_phase(model, params.epochs),)
     if not (len(train) and len(validation)):
         raise ParameterError(
-            "There are no images to train or to validate on: a split is empty. Add some."
+            "There are no images to train or to validate on: a split is empty. Add images."
         )
     origin = next(model.parameters()).device
     model.to(where)

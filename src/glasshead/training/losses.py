@@ -18,7 +18,7 @@ ClassWeights = Literal["balanced"] | tuple[float, ...] | None
 def class_weights(
     wanted: ClassWeights, labels: Int[Tensor, " n"], classes: int, device: str = "cpu"
 ) -> Float[Tensor, " k"] | None:
-    """Return the weight of each class in the loss, scaled so that the rows' weights average 1; None if `wanted` is.
+    """Return the weight of each class in the loss, scaled so that the rows' weights average 1; None for None.
 
     "balanced" gives each class with rows the same total weight, and 0 to a class without rows.
 

@@ -114,8 +114,9 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum whose update is orthogonalised, for matrices `(m, n)` of hidden layers alone.
 
     A filter of a convolution, `(m, c, h, w)`, is the matrix `(m, c · h · w)`. With `fixed_norm`, matrices keep the
-    Frobenius norm √m, that of m orthonormal rows. If a normalisation layer follows each matrix, its scale changes no
-    output, and the learning rate is relative to weights that do not grow (Jordan 2024, airbench94_muon).
+    Frobenius norm √m, that of m orthonormal rows. If a normalisation layer follows a matrix, the matrix's scale
+    changes no output, and with a fixed scale, a learning rate does not lose effect as weights grow (Jordan 2024,
+    airbench94_muon).
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. torch.optim.Muon runs its Newton–Schulz iteration in
     bfloat16, which is some hundred times slower than float32 on CPUs without bfloat16 units; this one stays in the

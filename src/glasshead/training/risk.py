@@ -55,7 +55,7 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class RiskRows:
-    """Rows to fit or validate on: `take` returns features of rows; `labels` are 1 for each risk of a row, else 0."""
+    """Rows to fit or validate on: `take` returns features of rows; `labels` are 1 for the row's risks, else 0."""
 
     take: Take
     labels: Float[Tensor, "n r"]
