@@ -57,8 +57,8 @@ def test_a_risk_is_defined_once_under_a_plain_name(raw):
 @pytest.mark.parametrize(
     ("risk", "message"),
     [
-        (Risk(name="x", classes=("boat",)), "class 'boat'.*It has bird, car, truck"),
-        (Risk(name="x", column="sky", values=("dark",)), "column 'sky'.*It has light"),
+        (Risk(name="x", classes=("boat",)), "class 'boat'.*Known: bird, car, truck"),
+        (Risk(name="x", column="sky", values=("dark",)), "column 'sky'.*Known: light"),
         (Risk(name="x", column="light", values=("dusk",)), "value of light 'dusk'.*day, night"),
     ],
 )
