@@ -67,9 +67,9 @@ def test_what_the_data_lacks_is_named_beside_what_it_has(samples, risk, message)
         add_risk_labels(samples, (risk,), CLASSES)
 
 
-@pytest.mark.parametrize(("classes", "found"), [(("truck",), "none have"), (CLASSES, "all have")])
+@pytest.mark.parametrize(("classes", "found"), [(("truck",), "None"), (CLASSES, "All")])
 def test_train_rows_on_one_side_alone_are_refused(samples, classes, found):
     risk = Risk(name="road", classes=classes)
     table = add_risk_labels(samples, (risk,), CLASSES)
-    with pytest.raises(SplitError, match=f"Of 2 train images {found} the risk 'road'"):
+    with pytest.raises(SplitError, match=f"{found} of the 2 train images have the risk 'road'"):
         check_both_sides(table, (risk,))

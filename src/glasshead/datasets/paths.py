@@ -43,5 +43,5 @@ class StoreDataset(PathDataset[Any, Loaded], Generic[Loaded]):
     def save(self, data: Any) -> NoReturn:
         """Raise DatasetError: nodes write through the loaded object."""
         raise DatasetError(
-            f"{self._filepath} cannot be saved as a whole: its files are written through the loaded object."
+            f"The files in {self._filepath} are written one by one, through the loaded object, not saved."
         )
