@@ -43,7 +43,10 @@ class TestRun:
                 {"fate": "nonsense"},
                 "Error: preprocess.fate is 'nonsense', but should be 'finish', ",
             ),
-            ({"fate": "finish", "fat": "finish"}, "Error: There is no parameter preprocess.fat.\n"),
+            (
+                {"fate": "finish", "fat": "finish"},
+                "Error: There is no parameter preprocess.fat. Correct its name or remove it.\n",
+            ),
         ],
     )
     def test_a_mistyped_parameter_is_rejected_before_any_node_runs(
@@ -131,7 +134,7 @@ class Block(BaseModel):
             ["block.inner.batch_size is -3, but should be greater than 0, or 'auto'."],
         ),
         ({"rate": 3}, ["set block.rate below 1"]),
-        ({}, ["block.rate is missing."]),
+        ({}, ["block.rate is missing. Set it."]),
         (
             {"inner": {"path": 3}, "rate": 0.5},
             ["block.inner.path is 3, but should be a valid path."],

@@ -371,10 +371,10 @@ class TestPipelines:
         for stage, again in (("embed", "preprocess"), ("explain", "preprocess")):
             result = run(f"--pipelines={stage}")
             assert result.exit_code == 1
-            assert f"Run the {again} pipeline again" in result.stderr
+            assert f"Run `kedro run --pipelines={again}`" in result.stderr
         assert run("--pipelines=preprocess").exit_code == 0
         assert "was trained on other images" in run("--pipelines=robustness").stderr
-        assert "Run the embed pipeline again" in run("--pipelines=train_heads").stderr
+        assert "Run `kedro run --pipelines=embed`" in run("--pipelines=train_heads").stderr
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 1
         assert run("--to-nodes=heads.train.predict_baselines").exit_code == 0
         assert run("--pipelines=train_heads", "--params=seed=2").exit_code == 0

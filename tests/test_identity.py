@@ -141,6 +141,7 @@ def test_what_precedes_a_training_goes_with_any():
     assert require_same_training({"a": None, "b": "1", "c": "1"}, "x") == "1"
     assert require_same_training({"a": None}, "x") is None
     with pytest.raises(
-        ArtifactError, match=r"c and b come from different trainings\. Run the pipeline x"
+        ArtifactError,
+        match=r"c and b come from different trainings\. Run `kedro run --pipelines=x`",
     ):
         require_same_training({"a": None, "b": "1", "c": "2"}, "x")

@@ -145,8 +145,8 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("risk", "message"),
         [
-            ("lorry", "'lorry', which the data does not have. It has airplane, automobile"),
-            ("+".join(CLASSES), "Of 380 train images all have the risk"),
+            ("lorry", "'lorry', which the data does not have. Known: airplane, automobile"),
+            ("+".join(CLASSES), "All of the 380 train images have the risk"),
         ],
     )
     def test_classes(self, fails: Callable[..., None], risk: str, message: str) -> None:
@@ -158,7 +158,7 @@ class TestBadInput:
             (["truck", "truck"], "a name stands twice among truck, truck"),
             (
                 [{"name": "dark", "column": "light", "values": ["night"]}],
-                "the column 'light', which the data does not have. It has colour, habitat",
+                "the column 'light', which the data does not have. Known: colour, habitat",
             ),
         ],
     )

@@ -82,8 +82,8 @@ class TestTransfer:
         network = "train_transfer.network.width=1.0,train_transfer.network.pretrained=imagenet"
         result = run("--pipelines=transfer", f"--params={network}")
         assert result.exit_code == 1
-        assert "ImageNet weights of resnet18 cannot be had" in result.stderr
-        assert "put the file there; or set `pretrained` to the folder" in result.stderr
+        assert "ImageNet weights of resnet18 are not available" in result.stderr
+        assert "put the file there. Or set `pretrained` to the folder" in result.stderr
         assert "Traceback" not in result.stderr
 
     def test_a_folder_without_a_classifier_is_one_message(self, run: Run) -> None:

@@ -10,6 +10,7 @@ __version__ = "0.2.0"
 def load(folder: str | os.PathLike[str]) -> Any:
     """Return a `glasshead.serving.predictor.Predictor` for the Classifier in `folder`: `load(folder).predict(images)`.
 
-    torch is imported only by this call, as that takes seconds. Raises ArtifactError if there is no Classifier.
+    torch, whose import takes seconds, is imported by this call and not before. Raises ArtifactError if there is no
+    Classifier in `folder`.
     """
     return resolve_name("glasshead.serving.predictor:load")(folder)

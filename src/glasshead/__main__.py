@@ -1,4 +1,4 @@
-"""The program `glasshead`: the command `predict` without Kedro, and the project's other commands with it."""
+"""The program `glasshead`. Its command `predict` runs without Kedro; all other commands import Kedro."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from glasshead.serving.command import predict
 
 
 class Commands(click.Group):
-    """`predict`, and the commands of `glasshead.cli`, which is imported only for them, as Kedro takes seconds."""
+    """`predict` and the commands of `glasshead.cli`, which is imported only on demand, as Kedro takes seconds."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return ["predict", "run"]

@@ -16,10 +16,10 @@ from glasshead.serving.command import Command, predict
 
 
 class Run(Command):
-    """Kedro's `run`, as a command that shows errors which the user can correct as one message."""
+    """Kedro's `run`; an error that the user can correct is shown as one message, without a stack trace."""
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the pipeline. Raises ClickException for a GlassheadError anywhere in the chain of causes."""
+        """Run the pipeline. Raises ClickException if the error, or one of its causes, is a GlassheadError."""
         logging.getLogger("kedro.pipeline.node").addFilter(_is_no_error)
         try:
             with _refusals() as refused:
@@ -33,12 +33,14 @@ class Run(Command):
 
 
 def user_error(error: BaseException) -> GlassheadError | None:
-    """Return the error that the user can correct, if `error` is one or was caused by one."""
+    """Return the error that the user can correct: `error` itself or one of its causes; None if there is none."""
     for cause in _causes(error):
         if isinstance(cause, GlassheadError):
             return cause
         if isinstance(cause, MissingConfigException):
-            return ParameterError(f"There is no environment with this name: {cause}")
+            return ParameterError(
+                f"There is no environment with this name: {cause}. Set --env to a folder of conf/."
+            )
         if isinstance(cause, ValueError) and str(cause).startswith("Failed to find the pipeline"):
             return ParameterError(str(cause))
     return None
@@ -57,7 +59,10 @@ def _is_no_error(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def _refusals() -> Iterator[list[str]]:
-    """Gather a line for each wrong parameter from what Kedro's validator logs; its exception holds only text."""
+    """Yield a list that fills with a line for each wrong parameter, taken from the log of Kedro's validator.
+
+    The validator's own exception holds only text.
+    """
     lines: list[str] = []
 
     def gather(record: logging.LogRecord) -> bool:

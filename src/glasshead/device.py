@@ -1,4 +1,4 @@
-"""The device and the threads of torch, its memory, and work that is done ahead of its use."""
+"""The device, threads and memory that torch uses, and iterators that compute or copy items in advance."""
 
 import logging
 import math
@@ -45,8 +45,8 @@ def choose_device(wanted: Device, parameter: str) -> str:
 class FittingBatches:
     """Computes batches of rows on `device`, in chunks that fit into its memory.
 
-    If a chunk does not fit, it and all later ones are halved, down to single rows, with a warning. If a single row does
-    not fit, the error `failure` is raised, whose message ends with `advice`. Several threads may share one object.
+    If a chunk does not fit, that chunk and all later ones are halved, with a warning, down to single rows. If a single
+    row does not fit, an error of type `failure` is raised; its message ends with `advice`. Threads may share an object.
     """
 
     def __init__(self, device: str, failure: type[GlassheadError], advice: str) -> None:
@@ -107,10 +107,10 @@ def computing_on(model: "torch.nn.Module", device: str) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[int]:
-    """Let torch compute in `count` threads; None leaves their number as it is.
+    """Let torch compute in `count` threads inside the block; None keeps the current number.
 
-    Yields the number of threads before, which is restored afterwards. The last bits of results depend on the number, so
-    that results which must not depend on the machine are computed in one thread.
+    Yields the previous number of threads, which is restored afterwards. The last bits of a result depend on the number
+    of threads, so results that must be equal on all machines are computed in one thread.
     """
     import torch
 
@@ -125,9 +125,9 @@ def torch_threads(count: int | None) -> Iterator[int]:
 def keep_freed_memory() -> None:
     """Make glibc keep freed blocks of up to 32 MB instead of returning them to the system.
 
-    Otherwise a large tensor in a thread costs a page fault for each 4 kB, at every operation. glibc raises its
-    thresholds to the size of the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD), so this function frees
-    one. With other C libraries it has no effect.
+    Otherwise every operation of a thread on a large tensor has a page fault for each 4 kB. glibc raises its thresholds
+    to the size of the largest block that was freed (mallopt(3), M_MMAP_THRESHOLD), so this function allocates and frees
+    such a block. With other C libraries it has no effect.
     """
     bytearray(32 * 2**20 - 2**13)  # just below the largest block that glibc takes into account
 
@@ -135,7 +135,7 @@ def keep_freed_memory() -> None:
 def computed_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int
 ) -> Generator[Result]:
-    """Yield `function(item)` in order, computed by `threads` threads up to `ahead` items ahead."""
+    """Yield `function(item)` for each item in order; `threads` threads compute up to `ahead` results in advance."""
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
@@ -175,7 +175,8 @@ def copied_ahead(batches: Iterable["torch.Tensor"], device: str) -> Iterator["to
     current = next(source, None)
     under_way = None if current is None else send(current)
     while under_way is not None:
-        batch = arrived(under_way)  # before the next copy is queued, or it would wait for that too
+        # Before the next copy is queued: later, this batch would wait for that copy too.
+        batch = arrived(under_way)
         current = next(source, None)
         under_way = None if current is None else send(current)
         yield batch

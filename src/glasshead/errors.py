@@ -63,7 +63,7 @@ class ExportError(GlassheadError):
 
 
 class GateError(GlassheadError):
-    """A result is below the minimum in the parameters; it is raised after everything was saved."""
+    """A result is below the minimum set in the parameters. The error is raised after everything was saved."""
 
 
 def plain_validation(message: str) -> str:
@@ -81,11 +81,11 @@ def wrong_values(error: ValidationError, block: str) -> Iterator[str]:
         names = [str(name) for name in refusal["loc"] if not _is_type(str(name))]
         path = ".".join([block, *names])
         if refusal["type"] == "extra_forbidden":
-            yield f"There is no parameter {path}."
-        elif refusal["type"] == "value_error":  # from a validator of ours, with a whole message
+            yield f"There is no parameter {path}. Correct its name or remove it."
+        elif refusal["type"] == "value_error":  # from our validators, as a complete message
             yield str(refusal["ctx"]["error"])
         elif refusal["type"] == "missing":
-            yield f"{path} is missing."
+            yield f"{path} is missing. Set it."
         else:
             values[path] = refusal["input"]
             allowed = re.sub(r"^Input (should be|is not) | for <class .*>$", "", refusal["msg"])

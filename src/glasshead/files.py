@@ -1,4 +1,4 @@
-"""Writing of files and folders that are complete or absent: a temporary name beside them, fsync, then rename."""
+"""Atomic writing of files and folders: to a temporary name beside the target, then fsync, then rename."""
 
 import ctypes
 import os
@@ -16,15 +16,15 @@ from glasshead.errors import ArtifactError
 
 FAILPOINT = "GLASSHEAD_FAILPOINT"
 _TEMPORARY = ".glasshead-"
-_ABANDONED_AFTER = 24 * 3600  # seconds; only a killed run leaves a temporary name behind
+_ABANDONED_AFTER = 24 * 3600  # seconds until a temporary file counts as left by a killed run
 _passages: dict[str, int] = {}
 
 
 def failpoint(step: str) -> None:
     """Fail at `step` if the environment variable GLASSHEAD_FAILPOINT says so; for tests of crashes and full disks.
 
-    Its form is `<action>:<step>:<n>`. At the n-th passage of `step`, `kill` makes the process kill itself, and `enospc`
-    raises the error of a full disk. Usually the variable is not set, and nothing happens.
+    The variable is `<action>:<step>:<n>`. At the n-th passage of `step`, the action `kill` makes the process kill
+    itself, and `enospc` raises the error of a full disk. Usually the variable is not set, and nothing happens.
     """
     wanted = os.environ.get(FAILPOINT)
     if not wanted:
@@ -41,7 +41,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; it becomes `path` when the block ends without an error.
 
     A reader sees the complete old file or the complete new one, even if the process is killed. An error leaves the old
-    file intact and removes the temporary one. Raises ArtifactError if the file system refuses, such as a full disk.
+    file intact and removes the temporary one. Raises ArtifactError if the file cannot be written.
     """
     with _replacing(path) as temporary:
         yield temporary
@@ -56,7 +56,7 @@ def write_atomically(path: Path) -> Iterator[Path]:
 def replace_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path` to fill; it becomes `path` when the block ends without an error.
 
-    The old folder's content is gone afterwards. Errors are handled as in `write_atomically`.
+    It replaces an old folder with all its content. Errors are handled as in `write_atomically`.
     """
     with _replacing(path) as temporary:
         temporary.mkdir()
@@ -126,7 +126,7 @@ def _remove(path: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-@cache  # once in each process, or a folder would be searched for each of its files
+@cache  # once per folder and process, not before every file
 def _remove_abandoned(folder: Path) -> None:
     for path in folder.glob(f"{_TEMPORARY}*.tmp"):
         with suppress(OSError):

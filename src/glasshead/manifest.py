@@ -1,7 +1,7 @@
-"""The manifest of a classifier's artefacts: a file that lists each with its hash and the training it comes from.
+"""The manifest of a classifier's artefacts: a file with each artefact's hash and the training it was made from.
 
-A training has one id, the digest of its weights, data and settings (see `Classifier.training_id`). The manifest gives
-this id for everything made from the training, so that two trainings differ even if all their numbers are equal.
+A training is identified by the digest of its weights, data and settings (see `Classifier.training_id`). The manifest
+records this id for everything made from the training, so two trainings differ even if all their metrics are equal.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ NAME = "artefacts.json"
 
 
 class Entry(TypedDict):
-    """The SHA-256 of an artefact's file, and the id of its training; None for data from before the training."""
+    """The SHA-256 of an artefact's file and the id of the training it was made from; None if no training made it."""
 
     sha256: str
     training: str | None
@@ -31,14 +31,15 @@ class Manifest:
         self.path = path
 
     def entries(self) -> dict[str, Entry]:
-        """Return the entries by artefact, none if no run has written the file. ArtifactError if it is damaged."""
+        """Return the entries by artefact; none if no run has written a manifest. ArtifactError if it is damaged."""
         try:
             entries: dict[str, Entry] = json.loads(self.path.read_text())
         except FileNotFoundError:
             return {}
         except ValueError as error:
             raise ArtifactError(
-                f"{self.path} is damaged ({error}). Delete it and run the classifier's pipeline again."
+                f"{self.path} is damaged ({error}). Delete it and run the classifier's pipeline, such as `kedro run "
+                "--pipelines=heads`."
             ) from error
         return entries
 
@@ -52,15 +53,15 @@ class Manifest:
             temporary.write_text(f"{text}\n")
 
     def training(self, artefact: Path) -> str | None:
-        """Return the training that `artefact` comes from.
+        """Return the id of the training that `artefact` was made from.
 
-        Raises ArtifactError if it is not the listed file: it is of another run, a copy, or damaged.
+        Raises ArtifactError if the file's hash is not the listed one: it comes from another run, or is damaged.
         """
         entry = self.entries().get(self._key(artefact))
         if entry is None or entry["sha256"] != digest_of(artefact):
             raise ArtifactError(
-                f"{artefact} is not the file that the last run of {self.path.parent.name} wrote, according to "
-                f"{self.path}. Run the pipeline that makes it again."
+                f"{artefact} is not the file that the last run of {self.path.parent.name} wrote: {self.path} lists "
+                "another hash or none. Run the pipeline that makes this file again."
             )
         return entry["training"]
 
@@ -77,17 +78,18 @@ def digest_of(artefact: Path) -> str:
 
 
 def require_same_training(trainings: Mapping[str, str | None], pipeline: str) -> str | None:
-    """Return the training that all artefacts come from; `trainings` are by name, None for data from before a training.
+    """Return the id of the training that all artefacts were made from; None if no training made any of them.
 
-    Raises ArtifactError if two differ; the message names both and the `pipeline` to run.
+    `trainings` maps an artefact's name to the id of its training, or to None. Raises ArtifactError if two ids differ;
+    the message names both artefacts and the `pipeline` to run.
     """
     known = {name: training for name, training in trainings.items() if training is not None}
     first = next(iter(known), None)
     for name, training in known.items():
         if first is not None and training != known[first]:
             raise ArtifactError(
-                f"{name} and {first} come from different trainings. Run the pipeline {pipeline} again, starting with "
-                "its training."
+                f"{name} and {first} come from different trainings. Run `kedro run --pipelines={pipeline}`, which "
+                "trains again and makes all artefacts again."
             )
     return None if first is None else known[first]
 

@@ -1,4 +1,4 @@
-"""All pipelines by name. The pipelines of classifiers derive from the table `CLASSIFIERS`."""
+"""All pipelines by name. Those of the classifiers are built from one table, `CLASSIFIERS`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from glasshead.pipelines.train_transfer import pipeline as train_transfer
 
 @dataclass(frozen=True)
 class Kind:
-    """What differs between kinds of classifier; everything else is the same for all kinds.
+    """What distinguishes a kind of classifier; everything else is common to all kinds.
 
     Attributes:
-        training: returns the template of the training, whose outputs include uncalibrated, logits and baselines.
-        data: the data stages that run before the training.
-        concepts: whether the classifier predicts by concepts; these are then explained too.
-        output: softmax or sigmoid. For a sigmoid output there are no stages explain and robustness.
-        proof: returns the template that tests the classifier's own maps after calibrate; None if it makes no maps.
+        training: makes the template of its training, whose outputs are `uncalibrated`, `logits` and `baselines`.
+        data: the data stages (keys of `DATA`) that run before the training.
+        concepts: whether the classifier predicts through concepts; if so, the concepts are explained too.
+        output: softmax or sigmoid. A classifier with a sigmoid output has no explain and no robustness stage.
+        proof: makes the template of the checks of its risk maps, run after calibrate; None if it has no such maps.
     """
 
     training: Callable[[], Pipeline]
@@ -42,7 +42,7 @@ class Kind:
     proof: Callable[[], Pipeline] | None = None
 
 
-DEFAULT = "heads"  # the classifier whose stages have names without a prefix
+DEFAULT = "heads"  # the classifier whose stages have no prefix: `evaluate`, not `heads_evaluate`
 CLASSIFIERS = {
     "heads": Kind(
         train_heads.create_pipeline, data=("ingest", "preprocess", "embed"), concepts=True
@@ -56,7 +56,7 @@ CORRIDOR = ("train", "calibrate", "prove", "evaluate", "explain", "report")
 
 
 def group(template: Pipeline, name: str) -> Pipeline:
-    """Return `template` with its nodes in the namespace `name`, one box in Kedro-Viz; datasets keep their names."""
+    """Return `template` with its nodes in the namespace `name`, a box in Kedro-Viz; datasets keep their names."""
     return Pipeline(template, namespace=name, prefix_datasets_with_namespace=False)
 
 
@@ -73,8 +73,8 @@ SHARED = {"classifiers", "embedding_store", "results", "run_record", "transfer_p
 def register_pipelines() -> dict[str, Pipeline]:
     """Return every pipeline by name: data stages, each classifier and its stages, comparisons, and tools.
 
-    Stages of the classifier `heads` are called `<stage>`, those of other classifiers `<classifier>_<stage>`, and every
-    training `train_<classifier>`.
+    Stages of the classifier `heads` have no prefix (`evaluate`); those of others are called `<classifier>_<stage>`.
+    Trainings are called `train_<classifier>`.
     """
     pipelines = dict(DATA)
     for name, kind in CLASSIFIERS.items():
@@ -104,7 +104,7 @@ def register_pipelines() -> dict[str, Pipeline]:
 
 
 def stages_of(name: str) -> dict[str, Pipeline]:
-    """Return all stages of classifier `name`: those of its corridor, and those that only run when asked for."""
+    """Return the stages of classifier `name`: those of `CORRIDOR`, and those that run only when they are named."""
     kind = CLASSIFIERS[name]
     templates = {
         "train": kind.training(),
@@ -127,7 +127,7 @@ def stages_of(name: str) -> dict[str, Pipeline]:
 
 
 def data_stages(*names: str) -> Pipeline:
-    """Return the data stages `names`; without embed, the node that looks up the CLIP image processor is left out."""
+    """Return the data stages `names`; without `embed`, the node that looks for a CLIP backbone is left out."""
     stages = Pipeline([DATA[name] for name in names])
     if "preprocess" in names and "embed" not in names:
         stages -= stages.only_nodes_with_outputs("processor")
@@ -140,9 +140,9 @@ def for_classifier(
     stage: str | None = None,
     renamed: dict[str, str] | None = None,
 ) -> Pipeline:
-    """Return `template` in the namespace `name`, grouped as `stage`; datasets that classifiers share keep their names.
+    """Return `template` in the namespace `name`, its nodes grouped as `stage`.
 
-    Parameters keep their names too, except those in `renamed`.
+    The datasets in `SHARED` keep their names, and so do all parameters except those in `renamed`.
     """
     parameters = {entry: entry for entry in template.inputs() if entry.startswith("params:")}
     return Pipeline(

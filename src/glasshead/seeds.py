@@ -1,4 +1,4 @@
-"""Random numbers from one seed for data, initialisation and order, in independent streams with names."""
+"""Named, independent streams of random numbers from one seed, for data, initialisation and order."""
 
 import hashlib
 import random
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def stream_seed(seed: int, *names: str | int) -> int:
-    """Return a 63-bit seed that depends on `seed` and `names` alone, independent between different names."""
+    """Return a 63-bit seed that depends only on `seed` and `names`; different names give independent seeds."""
     text = "/".join(map(str, (seed, *names)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -1,4 +1,4 @@
-"""Helpers to write pipelines, and what trainings on pixels share: the nodes around a fit or a comparison."""
+"""Helpers to write pipelines as tables, and the nodes that all trainings and comparisons on pixels share."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -14,12 +14,12 @@ Names = str | list[str] | dict[str, str] | None
 
 
 def step(function: Callable[..., Any], inputs: Names, outputs: Names) -> Node:
-    """Return a node named after its function; dataset names may be one string, separated by spaces."""
+    """Return a node with its function's name; one string may name several datasets, separated by spaces."""
     return Node(function, _split(inputs), _split(outputs), name=function.__name__)
 
 
 def steps(*rows: tuple[Callable[..., Any], Names, Names]) -> Pipeline:
-    """Return a pipeline with one node for each row `(function, inputs, outputs)`."""
+    """Return the pipeline with one node for each row `(function, inputs, outputs)`."""
     return Pipeline([step(*row) for row in rows])
 
 
@@ -33,9 +33,10 @@ HISTORY = step(plot_training_history, "training_history", "training_history_figu
 
 
 def training_on_pixels(fit: Node, parameters: str, baselines: Node = MAJORITY) -> Pipeline:
-    """Return the template of a training: images, samples → outputs of `fit`, fitting_samples, logits, baselines.
+    """Return the template of a training on `images` and `samples`.
 
-    If `fit` has the output training_history, a node plots it.
+    Its outputs are those of `fit`, and `fitting_samples`, `logits` and `baselines`. If `fit` has an output
+    `training_history`, that history is plotted too.
     """
     predict = step(predict_logits, f"uncalibrated images samples {parameters}", "logits")
     histories = [HISTORY] if "training_history" in fit.outputs else []
@@ -43,7 +44,10 @@ def training_on_pixels(fit: Node, parameters: str, baselines: Node = MAJORITY) -
 
 
 def comparison_on_pixels(nodes: Iterable[Node], parameters: str) -> Pipeline:
-    """Return the template of a comparison: `nodes`, one of which outputs histories, and a node that measures runs."""
+    """Return the template of a comparison: `nodes`, one of which has the output `histories`, and a node that measures.
+
+    The last node's output `runs` holds a row for each variant.
+    """
     measure = step(
         measure_variants,
         f"images samples variants histories {parameters} params:calibrate params:evaluate",

@@ -83,6 +83,6 @@ def test_the_store_is_handed_out_but_not_saved(tmp_path):
     dataset = EmbeddingStoreDataset(filepath=str(tmp_path / "store"))
     assert not dataset.exists()
     assert isinstance(dataset.load(), EmbeddingStore)
-    with pytest.raises(DatasetError, match="not saved"):
+    with pytest.raises(DatasetError, match="through the loaded object"):
         dataset.save(EmbeddingStore(Path(tmp_path)))
     assert list(tmp_path.iterdir()) == []

@@ -165,7 +165,7 @@ def test_a_shard_that_is_gone_is_a_miss(store, caplog):
     (store.root / KEY / manifest(store)[0]["file"]).unlink()
     store.append(KEY, hashes[2:], values[2:])
     assert EmbeddingStore(store.root).rows(KEY, hashes).found.tolist() == [False, False, True, True]
-    assert "is gone: what it held counts as missing" in caplog.text
+    assert "is gone: its embeddings count as missing" in caplog.text
 
 
 @pytest.mark.parametrize("keep", [-1, 9])

@@ -99,7 +99,9 @@ def test_formats_that_are_not_allowed_are_put_aside(root, data):
 
 def test_too_many_bad_files_stop_the_run(root):
     (root / "cat" / "bad.jpg").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"1 of 3 images are unusable.*'cat/bad.jpg': empty file"):
+    with pytest.raises(
+        SourceError, match=r"1 of 3 images \(33\.3 %\) are unusable.*'cat/bad.jpg': empty file"
+    ):
         ingest(root, max_bad_fraction=0.3)
 
 

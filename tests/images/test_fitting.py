@@ -30,7 +30,7 @@ def test_rows_follow_the_samples_not_the_table(images):
 def test_what_is_not_of_the_table_is_refused(images, column):
     samples = images.frame().iloc[:2]
     changed = samples.assign(**{column: ["dog", samples[column].iloc[1]]})
-    with pytest.raises(ArtifactError, match="Run the whole pipeline of the training"):
+    with pytest.raises(ArtifactError, match="Run the classifier's whole pipeline"):
         table_rows(images, changed)
 
 

@@ -51,7 +51,7 @@ def test_the_most_frequent_shorter_side_within_bounds(images, rows, least, most,
 def test_a_damaged_image_is_named(images, monkeypatch):
     monkeypatch.setattr("glasshead.images.table.content_hash", lambda data: "another")
     source = PixelSource(images, np.arange(5), lambda found: resize_and_crop(found, 8))
-    with pytest.raises(ArtifactError, match="image train/1 in the image table is damaged"):
+    with pytest.raises(ArtifactError, match="Image train/1 in the image table is damaged"):
         source(torch.tensor([1]))
 
 

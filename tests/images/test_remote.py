@@ -380,7 +380,7 @@ class TestConnecting:
     def test_an_absent_package_is_named(self, monkeypatch, source, address, package):
         monkeypatch.setitem(sys.modules, package, None)
         with pytest.raises(
-            SourceError, match=rf"^{address} .*pip install -c constraints.txt {package}$"
+            SourceError, match=rf"^{address} .*`pip install -c constraints.txt {package}`\.$"
         ):
             read(source, address)
 
@@ -391,8 +391,8 @@ class TestConnecting:
             ("s4://bucket/images", "Protocol not known: s4"),
             ("http://127.0.0.1:9/images", "cannot be read: .*Check the address, the network"),
             ("memory://bucket/nowhere", "does not exist"),
-            ("zip:///tmp/images.zip", "write zip::file:///PATH, or"),
-            ("tar://images.tar", "write tar::file:///PATH, or"),
+            ("zip:///tmp/images.zip", "Write zip::file:///PATH, or"),
+            ("tar://images.tar", "Write tar::file:///PATH, or"),
         ],
     )
     @pytest.mark.usefixtures("memory")

@@ -57,8 +57,8 @@ def test_a_risk_is_defined_once_under_a_plain_name(raw):
 @pytest.mark.parametrize(
     ("risk", "message"),
     [
-        (Risk(name="x", classes=("boat",)), "class 'boat'.*It has bird, car, truck"),
-        (Risk(name="x", column="sky", values=("dark",)), "column 'sky'.*It has light"),
+        (Risk(name="x", classes=("boat",)), "class 'boat'.*Known: bird, car, truck"),
+        (Risk(name="x", column="sky", values=("dark",)), "column 'sky'.*Known: light"),
         (Risk(name="x", column="light", values=("dusk",)), "value of light 'dusk'.*day, night"),
     ],
 )
@@ -67,9 +67,9 @@ def test_what_the_data_lacks_is_named_beside_what_it_has(samples, risk, message)
         add_risk_labels(samples, (risk,), CLASSES)
 
 
-@pytest.mark.parametrize(("classes", "found"), [(("truck",), "none have"), (CLASSES, "all have")])
+@pytest.mark.parametrize(("classes", "found"), [(("truck",), "None"), (CLASSES, "All")])
 def test_train_rows_on_one_side_alone_are_refused(samples, classes, found):
     risk = Risk(name="road", classes=classes)
     table = add_risk_labels(samples, (risk,), CLASSES)
-    with pytest.raises(SplitError, match=f"Of 2 train images {found} the risk 'road'"):
+    with pytest.raises(SplitError, match=f"{found} of the 2 train images have the risk 'road'"):
         check_both_sides(table, (risk,))

@@ -54,7 +54,7 @@ class TestParameters:
         [("parquet", "parquet.path"), ("image_folder", "image_folder.path"), ("hub", "hub.id")],
     )
     def test_a_source_without_its_location_is_refused(self, source, name):
-        with pytest.raises(ValidationError, match=f"set ingest.{name} too"):
+        with pytest.raises(ValidationError, match=f"Set ingest.{name} too"):
             IngestParams.model_validate({"source": source})
 
     @pytest.mark.parametrize("block", ["scenes", "cifar10", "parquet", "image_folder", "hub"])
@@ -501,7 +501,7 @@ class TestWhatIsCheckedOfEverySource:
         assert ingested.quarantine["file"].tolist() == ["bad"]
         with pytest.raises(
             SourceError,
-            match=r"1 of 10 images.*max_bad_fraction allows 0\.09\..*'bad': not a readable image",
+            match=r"1 of 10 images \(10 %\).*max_bad_fraction=0\.09 allows 9 %\..*'bad': not a readable image",
         ):
             read("scenes", max_bad_fraction=0.09)
 

@@ -211,7 +211,7 @@ class TestAuditor:
 
     def test_another_encoder_under_its_name_is_refused(self, auditor):
         described = {"classes": RISKS, "provenance": {}}
-        with pytest.raises(BackboneError, match="Train the maps of risk again"):
+        with pytest.raises(BackboneError, match="Train the risk heads again"):
             RiskAuditor.from_settings(auditor.settings | {"encoder_key": "0" * 32}, described)
 
     def test_one_image_of_any_size_is_enough(self, auditor):

@@ -167,7 +167,9 @@ class TestContract:
 
     def test_a_key_of_another_encoder_is_refused(self, folders):
         key = load(folders["clip"]).key
-        with pytest.raises(ArtifactError, match=r"another encoder .*Run the embed pipeline again"):
+        with pytest.raises(
+            ArtifactError, match=r"another backbone .*Run `kedro run --pipelines=embed`"
+        ):
             load_encoder_with_key(BackboneParams(name=str(folders["siglip"])), key)
 
     def test_the_processors_settings_of_each_kind_are_spelled_out(self, folders):
@@ -213,7 +215,9 @@ class TestWhatThereIsNot:
         config = CLIPVisionConfig(num_hidden_layers=1, image_size=32, patch_size=8, **size)
         CLIPVisionModel(config).save_pretrained(tmp_path)
         shutil.copy(clip_folder / "preprocessor_config.json", tmp_path)
-        with pytest.raises(BackboneError, match="no projected output; it has pooled, spatial"):
+        with pytest.raises(
+            BackboneError, match=r"no projected output\. Choose one of pooled, spatial"
+        ):
             load(tmp_path)
         assert load(tmp_path, "pooled").shape == (16,)
 
@@ -223,13 +227,15 @@ class TestWhatThereIsNot:
         SiglipVisionModel(whole).save_pretrained(tmp_path)
         shutil.copy(siglip_folder / "preprocessor_config.json", tmp_path)
         for output in ("projected", "pooled"):
-            with pytest.raises(BackboneError, match=f"no {output} output; it has spatial"):
+            with pytest.raises(BackboneError, match=rf"no {output} output\. Choose one of spatial"):
                 load(tmp_path, output)
         assert load(tmp_path, "spatial").shape == (16, 16)
 
     def test_an_average_pooled_resnet_has_no_projection(self, save_resnet):
         folder = save_resnet("resnet50_clip_gap.openai", num_classes=0)
-        with pytest.raises(BackboneError, match="no projected output; it has pooled, spatial"):
+        with pytest.raises(
+            BackboneError, match=r"no projected output\. Choose one of pooled, spatial"
+        ):
             load(folder)
         images = torch.rand(2, 3, 64, 64)
         pooled, spatial = load(folder, "pooled"), load(folder, "spatial")
@@ -238,7 +244,9 @@ class TestWhatThereIsNot:
 
     def test_an_attention_pool_without_its_last_layer_has_no_projection(self, save_resnet):
         folder = save_resnet(num_classes=0)
-        with pytest.raises(BackboneError, match="no projected output; it has pooled, spatial"):
+        with pytest.raises(
+            BackboneError, match=r"no projected output\. Choose one of pooled, spatial"
+        ):
             load(folder)
         pooled = load(folder, "pooled")
         assert pooled(torch.rand(1, 3, 64, 64)).shape[1:] == pooled.shape
@@ -258,7 +266,7 @@ class TestDamage:
     def test_another_model_of_timm(self, tmp_path):
         model = timm.create_model("test_vit", pretrained=False, num_classes=4)
         save_for_hf(model, tmp_path, safe_serialization=True)
-        with pytest.raises(BackboneError, match=r"CLIP ResNets are supported.*VisionTransformer"):
+        with pytest.raises(BackboneError, match=r"VisionTransformer.*CLIP ResNets are supported"):
             load(tmp_path)
 
     @pytest.mark.parametrize("model_type", ["bert", "timm_wrapper", ["clip"], 3])

@@ -193,7 +193,7 @@ def test_a_grown_table_encodes_only_the_new_rows(tmp_path, backbone, passes):
 
 
 def test_samples_of_other_images_stop_the_run_before_any_encoding(tmp_path, backbone, passes):
-    with pytest.raises(ArtifactError, match="preprocess pipeline again"):
+    with pytest.raises(ArtifactError, match="--pipelines=preprocess`"):
         run(tmp_path, table(6), table(5).frame(), backbone)
     assert passes == []
 
@@ -202,7 +202,7 @@ def test_samples_of_other_images_stop_the_run_before_any_encoding(tmp_path, back
 def test_samples_with_the_same_ids_but_other_images_stop_it_too(tmp_path, backbone, column):
     samples = table(6).frame()
     samples[column] = samples[column].to_numpy()[::-1]
-    with pytest.raises(ArtifactError, match="preprocess pipeline again"):
+    with pytest.raises(ArtifactError, match="--pipelines=preprocess`"):
         run(tmp_path, table(6), samples, backbone)
 
 

@@ -181,7 +181,7 @@ class TestBadInput:
             measured(classifier, images, moved)
 
     def test_samples_of_other_images(self, classifier, images, samples):
-        with pytest.raises(ArtifactError, match="Run the preprocess pipeline again"):
+        with pytest.raises(ArtifactError, match="--pipelines=preprocess`"):
             measured(classifier, images, samples.assign(label="dark"))
 
     @pytest.mark.parametrize(

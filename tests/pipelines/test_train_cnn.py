@@ -201,7 +201,7 @@ class TestPredict:
         assert set(baselines["majority"]) == {"green"}
 
     def test_logits_of_other_samples_are_refused(self, catalog, images, samples):
-        with pytest.raises(ArtifactError, match="Run the preprocess pipeline again"):
+        with pytest.raises(ArtifactError, match="--pipelines=preprocess`"):
             predict_logits(catalog.load("uncalibrated"), images, samples.iloc[::-1], PARAMETERS)
 
 
@@ -212,7 +212,7 @@ class TestParams:
     @pytest.mark.parametrize(
         ("wrong", "message"),
         [
-            ({"augmentation": "mixupp"}, "choose one of none, baseline"),
+            ({"augmentation": "mixupp"}, "Choose one of none, baseline"),
             ({"augmentation": {"crop": 4}}, "Extra inputs"),
             ({"architecture": "vgg"}, "fast_cnn"),
             ({"image_size": 8}, "greater than or equal to 16"),

@@ -304,7 +304,7 @@ class TestReproducibility:
 
     def test_embeddings_of_another_encoder_are_refused(self, catalog, samples, backbone):
         other = make_embeddings(samples, "0" * 32)
-        with pytest.raises(ArtifactError, match=r"from another encoder.*embed pipeline again"):
+        with pytest.raises(ArtifactError, match=r"from another backbone.*--pipelines=embed`"):
             predict_logits(catalog.load("uncalibrated"), other, samples)
         images = make_images(samples)
         fitting = select_fitting_samples(images, samples)

@@ -65,5 +65,5 @@ def test_large_images_are_made_small_and_small_ones_stay_as_they_are(planted_rep
 def test_a_damaged_image_is_refused(planted_report, monkeypatch):
     images = planted_report.make_images({"a": "cat"})
     monkeypatch.setattr(images, "_hashes", images._table["label"])
-    with pytest.raises(ArtifactError, match="image a in the image table is damaged"):
+    with pytest.raises(ArtifactError, match="Image a in the image table is damaged"):
         with_images([listed(["a"])], images, {"a": ""})

@@ -1,4 +1,4 @@
-"""Kedro datasets for single files: written atomically, reproducible by byte, and never unpickled on loading."""
+"""Kedro datasets for single files: written atomically, reproducible to the byte, and loaded without unpickling."""
 
 import base64
 import csv
@@ -61,7 +61,7 @@ class AtomicFile(PathDataset[Saved, Loaded], Generic[Saved, Loaded]):
 
 
 class AtomicJSON(AtomicFile[Any, Any]):
-    """JSON with sorted keys; NumPy scalars become numbers, NaN and infinities are refused: write null."""
+    """JSON with sorted keys. NumPy scalars become numbers; NaN and infinities are refused (use null instead)."""
 
     def _encode(self, content: Any) -> bytes:
         text = json.dumps(
@@ -83,7 +83,7 @@ class AtomicJSON(AtomicFile[Any, Any]):
 
 
 class AtomicBytes(AtomicFile[bytes, bytes]):
-    """Bytes as they are, such as an ONNX model; loading runs nothing that may be in them."""
+    """Bytes as they are, such as an ONNX model; loading runs no code from them."""
 
     def _encode(self, content: bytes) -> bytes:
         return content
@@ -105,8 +105,8 @@ class AtomicText(AtomicFile[str, str]):
 class AtomicTable(AtomicFile[pd.DataFrame, pd.DataFrame]):
     """A DataFrame without its index, as `.csv` or `.parquet` by the suffix of `filepath`.
 
-    CSV keeps no types: outside the columns named in `text`, "1" comes back as a number; an empty string comes back as
-    missing; other text, "NA" too, stays text.
+    CSV keeps no types: "1" is loaded as a number, except in the columns named in `text`. An empty string is loaded as a
+    missing value; all other text, even "NA", stays text.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class AtomicArrays(AtomicFile[dict[str, np.ndarray], dict[str, np.ndarray]]):
         sink = io.BytesIO()
         with zipfile.ZipFile(sink, "w") as archive:
             for name, array in sorted(content.items()):
-                member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, whenever it is written
+                member = zipfile.ZipInfo(f"{name}.npy")  # always dated 1980, for equal bytes
                 with archive.open(member, "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, np.asanyarray(array), allow_pickle=False)
         return sink.getvalue()
@@ -210,7 +210,7 @@ class ImageTableDataset(PathDataset[ImageTable, ImageTable]):
 
 
 def _read_member(archive: zipfile.ZipFile, name: str) -> np.ndarray:
-    # Read whole, as only that checks the member's CRC.
+    # The member is read to its end: only then is its CRC checked.
     return np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
 
 

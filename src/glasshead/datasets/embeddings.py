@@ -19,7 +19,7 @@ class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
     """The `Embeddings` of an image table, as a parquet file that refers to the store in `store["filepath"]`.
 
     The file holds ids, content hashes and keys. The values stay in the store's shards, which loading maps into memory.
-    Saving and loading raise EmbeddingError if the store lacks any of them.
+    Saving and loading raise EmbeddingError if the store lacks any of these values.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
             "content_hash": pa.FixedSizeBinaryArray.from_buffers(
                 pa.binary(32), n, [None, pa.py_buffer(np.ascontiguousarray(content.hashes))]
             ),
-            # As columns, unlike metadata, they are under the pages' checksums.
+            # Columns, unlike metadata, are covered by the pages' checksums.
             "encoder_key": pa.repeat(content.encoder_key, n),
             "store_key": pa.repeat(content.store_key, n),
         }
@@ -59,7 +59,7 @@ class EmbeddingsDataset(AtomicFile[Embeddings, Embeddings]):
             absent = list(image_id[~rows.found])
             raise EmbeddingError(
                 f"{len(absent)} of {len(rows)} embeddings are not in the store {self._store}: "
-                f"{', '.join(absent[:5])}. Run the embed pipeline again."
+                f"{', '.join(absent[:5])}. Run `kedro run --pipelines=embed`."
             )
         return rows
 

@@ -45,7 +45,7 @@ class ClassifierStoreDataset(StoreDataset["ClassifierStore"]):
 
 
 class VariantStoreDataset(ClassifierStoreDataset):
-    """The Classifiers of a comparison; their store reports each variant as it is made."""
+    """The Classifiers of a comparison; the store reports each variant's results as soon as they exist."""
 
     def load(self) -> "VariantStore":
         """Return the store; no Classifier is read yet."""

@@ -1,4 +1,4 @@
-"""What the Kedro datasets here have in common: they lie at one path."""
+"""Base classes of this package's Kedro datasets, each of which lies at one path."""
 
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
@@ -42,4 +42,6 @@ class StoreDataset(PathDataset[Any, Loaded], Generic[Loaded]):
 
     def save(self, data: Any) -> NoReturn:
         """Raise DatasetError: nodes write through the loaded object."""
-        raise DatasetError(f"The files in {self._filepath} are written one by one, not saved.")
+        raise DatasetError(
+            f"The files in {self._filepath} are written one by one, through the loaded object, not saved."
+        )

@@ -20,7 +20,9 @@ def open_project(folder: Path | None = None) -> DataCatalog:
     start = (folder or Path.cwd()).resolve()
     root = find_kedro_project(start)
     if root is None:
-        raise ParameterError(f"{start} is not inside a clone of the project.")
+        raise ParameterError(
+            f"{start} is not inside a clone of the project. Give the clone's folder."
+        )
     os.chdir(root)
     config = OmegaConfigLoader("conf", base_env="base", default_run_env="local")
     return DataCatalog.from_config(config["catalog"])

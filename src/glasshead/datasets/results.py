@@ -52,9 +52,9 @@ class Results:
 
 
 class ResultsDataset(StoreDataset[Results]):
-    """The results in the folder `filepath`, for readers of files that only some runs leave there.
+    """The results in the folder `filepath`, for nodes that read files which only some runs write.
 
-    A result that the same pipeline makes is a catalog entry of its own, so that Kedro runs its node first.
+    A result that the same pipeline makes is read as its own catalog entry instead, so that Kedro makes it first.
     """
 
     def load(self) -> Results:

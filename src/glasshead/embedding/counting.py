@@ -1,4 +1,4 @@
-"""The encoder as the engines run it: on its device, in its precision, with counted operations."""
+"""The image encoder as the engines run it: on a device, in a precision, with counts of images and operations."""
 
 import copy
 import logging
@@ -23,10 +23,11 @@ _PRECISIONS: dict[str, tuple[Precision, ...]] = {  # by device, the default firs
 
 
 class CountingEncoder:
-    """An image encoder on its device, with counts of its images and operations.
+    """An image encoder on a device, which counts images and floating-point operations.
 
-    `precision` is float32 or int8 on a CPU (see `packed`), float32 or bfloat16 on a GPU; None is float32 and bfloat16.
-    Batches that do not fit into memory are halved, down to single images. Threads may share it.
+    `precision` is float32 or int8 on a CPU (see `packed`), and float32 or bfloat16 on a GPU; None is float32 on a CPU
+    and bfloat16 on a GPU. Batches that do not fit into memory are halved, down to single images. Threads may share an
+    encoder.
 
     Raises ParameterError if there is no CUDA device, or the device does not support the precision.
     """

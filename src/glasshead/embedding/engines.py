@@ -1,4 +1,4 @@
-"""Parts that both engines use: the type of their images, the progress bar, and the summary of a run."""
+"""What the local and the Ray engine share: the type of their images, the progress bar, and the summary of a run."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ class HashedImages(Protocol):
 
 @contextmanager
 def progress_bar(total: int, completed: int) -> Iterator[Callable[[Rows], Rows]]:
-    """Show a bar on stderr; yield a function that advances it by the rows of a batch, which it returns."""
+    """Show a bar on stderr; yield a function that advances the bar by the rows of a batch and returns the batch."""
     columns = (
         TextColumn("embed"),
         BarColumn(),
@@ -90,6 +90,6 @@ class Work:
 
 
 def _mean_norm(values: Any) -> float:
-    """Return the mean L2 norm of up to 10,000 outputs, or of their positions' vectors."""
+    """Return the mean L2 norm of up to 10,000 outputs; for spatial outputs, of the vectors along their last axis."""
     first = values[:10_000]
     return float(np.linalg.norm(first.reshape(-1, first.shape[-1]), axis=1).mean())

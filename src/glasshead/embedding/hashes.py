@@ -15,7 +15,7 @@ Hashes = UInt8[np.ndarray, "n 32"]
 
 
 def as_hashes(content_hash: Iterable[str]) -> Hashes:
-    """Return content hashes, SHA-256 as hex, as bytes."""
+    """Return content hashes, given as hex SHA-256, as bytes (n, 32)."""
     return np.frombuffer(bytes.fromhex("".join(content_hash)), np.uint8).reshape(-1, 32)
 
 
@@ -29,7 +29,7 @@ class HashIndex:
         self._sorted = starts[self._order]
 
     def pairs(self, wanted: UInt8[np.ndarray, "m 32"]) -> tuple[np.ndarray, np.ndarray]:
-        """Return all `(i, j)`, as two arrays, with `hashes[i] == others[j]`; j ascends."""
+        """Return all pairs `(i, j)` with `hashes[i] == wanted[j]`, as two arrays, in ascending order of j."""
         starts = _starts(wanted)
         begin, end = (np.searchsorted(self._sorted, starts, side) for side in ("left", "right"))
         count = end - begin
@@ -40,7 +40,7 @@ class HashIndex:
         return mine[equal], theirs[equal]
 
     def first(self) -> Int[np.ndarray, " k"]:
-        """Return the rows that equal no earlier row, in order."""
+        """Return, in ascending order, the rows whose hash no earlier row has."""
         candidates = self._order[1:][self._sorted[1:] == self._sorted[:-1]]
         mine, theirs = self.pairs(self._hashes[candidates])
         later = candidates[theirs]
@@ -56,8 +56,8 @@ def _starts(hashes: UInt8[np.ndarray, "n 32"]) -> np.ndarray:
 class PixelImages:
     """RGB images of one size: `pixels` (n, 3, h, w) from 0 to 255, on the CPU.
 
-    The hash of an image is the SHA-256 of its size and pixels. Raises ParameterError for other `pixels`, or if the
-    number of ids differs.
+    The hash of an image is the SHA-256 of its size and pixels. Raises ParameterError for `pixels` of another type,
+    shape or device, or if there is not one id for each image.
     """
 
     def __init__(
@@ -70,12 +70,14 @@ class PixelImages:
             or pixels.is_cuda
         ):
             raise ParameterError(
-                "Pixels to embed are uint8 (n, 3, h, w) from 0 to 255 on the CPU, not "
+                "Pixels to embed must be uint8 (n, 3, h, w) from 0 to 255 on the CPU, not "
                 f"{str(pixels.dtype).removeprefix('torch.')} {tuple(pixels.shape)} on {pixels.device}."
             )
         names = [str(row) for row in range(len(pixels))] if image_id is None else list(image_id)
         if len(names) != len(pixels):
-            raise ParameterError(f"There are {len(names)} ids for {len(pixels)} images.")
+            raise ParameterError(
+                f"There are {len(names)} ids for {len(pixels)} images. Give one for each image."
+            )
         self._pixels = pixels.contiguous()
         self._ids = pd.Series(names, dtype="str")
         size = str(tuple(pixels.shape[1:])).encode()

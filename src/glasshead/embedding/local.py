@@ -1,4 +1,4 @@
-"""The local engine, which encodes images that are not in the store on this machine."""
+"""The local engine: it encodes, on this machine, the images whose outputs are not in the store."""
 
 import logging
 import math
@@ -23,12 +23,13 @@ from glasshead.errors import ArtifactError, EmbeddingError, ImageError
 
 logger = logging.getLogger(__name__)
 
-_CUDA_BATCH = 512  # images of the first pass on a GPU; it halves where memory ends
-_CPU_BATCH = 32  # images of a pass on a CPU, fewer where they are large: activations then stay in a core's cache
-_CPU_VALUES = 8 * 3 * 224**2  # of the images of a pass on a CPU
-_OUTPUT_BYTES = 2**26  # of outputs that wait to be written, so that threads go on while a shard is
-_PINNED_BYTES = 2**31  # of pixels that wait to be copied to a GPU
-_NAMED = 10  # images named in an error
+_CUDA_BATCH = 512  # images in one pass on a GPU, fewer once they do not fit into memory
+# images in one pass on a CPU, fewer if they are large, so that activations stay in a core's cache
+_CPU_BATCH = 32
+_CPU_VALUES = 8 * 3 * 224**2  # the most pixel values in one pass on a CPU
+_OUTPUT_BYTES = 2**26  # of outputs that may wait while a shard is written, so that threads go on
+_PINNED_BYTES = 2**31  # of pixels that may wait to be copied to a GPU
+_NAMED = 10  # the most images that an error names
 
 
 @runtime_checkable
@@ -53,25 +54,25 @@ def embed_images(
     """Return the outputs of `encoder` for `images` in row order and a summary; only content new to `store` is encoded.
 
     A shard of `shard_rows` images, rounded up to whole batches, is stored once it is encoded, so that a killed run
-    loses at most one. The next run forms the same batches. On a CPU, each is computed by one thread, so that results do
-    not depend on the number of threads.
+    loses at most one shard. The next run forms the same batches. On a CPU, one thread computes each batch, so that
+    results do not depend on the number of threads.
 
     Args:
         images: the image table, or `PixelImages`.
-        encoder: an `ImageEncoder`, a module from images in [0, 1] to outputs with `key`, `shape` (of one
-            output) and `prepare`; it stays where and as it is.
+        encoder: an `ImageEncoder`, or another module from images in [0, 1] to outputs with `key`, `shape`
+            (of one output), `input_size` and `prepare`; it is neither moved nor changed.
         store: where outputs are looked up and kept.
         batch_size: images per forward pass; None chooses by the device and the size of the images.
         shard_rows: images per shard.
         device: `auto` is CUDA where there is one.
         precision: what the encoder computes in, see `CountingEncoder`.
-        dtype: `float32` or `float16`, of what is stored; float16 halves the space at a relative error of 2**-11.
+        dtype: the stored values' type, `float32` or `float16`; float16 halves the space at a relative error of 2**-11.
 
     Raises:
-        EmbeddingError: the store cannot be written, found before any encoding; an output is not
-            finite or all zero; or one image alone does not fit into memory.
-        ImageError: images cannot be decoded, or are damaged in the table; all others are in the store.
-        ParameterError: `device` is `cuda` where there is none, or it does not have the precision.
+        EmbeddingError: the store cannot be written (checked before anything is encoded); an output is not
+            finite or is all zero; or a single image does not fit into memory.
+        ImageError: images cannot be decoded, or are damaged in the table; the outputs of all others are stored.
+        ParameterError: `device` is `cuda` without a GPU, or does not support `precision`.
     """
     started = time.perf_counter()
     encoder_key: str = encoder.key  # before the encoder takes another precision
@@ -111,7 +112,7 @@ def embed_images(
                     store.append(key, hashes[rows], outputs.numpy().astype(dtype), names)
                 images.release()
         if len(missing):
-            store.open_for_writing(key)  # another run may have written in between
+            store.open_for_writing(key)  # lists what another run wrote meanwhile
     seconds = time.perf_counter() - encoding_started
     check_failures(read.failures, image_id)
 
@@ -153,7 +154,7 @@ class _Reader:
 
 @contextmanager
 def _memory_explained() -> Iterator[None]:
-    """Turn a GPU's memory errors, other than those that halve batches, into EmbeddingError."""
+    """Turn out-of-memory errors of a GPU into EmbeddingError, except those on which a batch is halved."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -182,12 +183,12 @@ def _depth(
 
 
 def missing_rows(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndarray:
-    """Return the first row of each content that the store lacks, after checking that it is writable."""
+    """Return the first row of each content that the store lacks, after checking that the store is writable."""
     first = HashIndex(hashes).first()
     missing = first[~store.rows(key, hashes).found[first]]
     if not len(missing):
         return missing
-    store.open_for_writing(key)  # which lists what a killed run had left unlisted
+    store.open_for_writing(key)  # also lists shards that a killed run left unlisted
     return first[~store.rows(key, hashes).found[first]]
 
 
@@ -199,12 +200,13 @@ def choose_batch_size(device: str, input_size: int) -> int:
 
 
 def check_failures(failures: dict[int, str], image_id: pd.Series) -> None:
-    """Raise ImageError if there are `failures`, which map rows to reasons; it names the first ones."""
+    """Raise ImageError if there are `failures` (row → reason); the message names the first ones."""
     if failures:
         named = [f"{image_id.iloc[row]} ({failures[row]})" for row in sorted(failures)[:_NAMED]]
         raise ImageError(
             f"{len(failures)} images cannot be embedded: {', '.join(named)}{', …' * (len(failures) > _NAMED)}. "
-            "All others are in the store. Remove these images from the source, and run again from ingest on."
+            "The embeddings of all others are stored. Remove these images from the source, and run "
+            "`kedro run --pipelines=ingest,preprocess,embed`."
         )
 
 

@@ -1,7 +1,7 @@
-"""The Ray engine, which encodes images that are not in the store with workers on one or several machines.
+"""The Ray engine: workers on one or several machines encode the images whose outputs are not in the store.
 
 The driver reads encoded bytes, gives each worker one batch at a time, and writes to the store. Workers need neither the
-image table, nor the store, nor the backbone's folder. docs/decisions/0006 says why they are plain actors.
+image table, nor the store, nor the backbone's folder. docs/decisions/0006 says why workers are plain actors.
 """
 
 import logging
@@ -28,8 +28,8 @@ from glasshead.images.decode import decode_rgb
 
 logger = logging.getLogger(__name__)
 
-_START_SECONDS = 300  # that all workers may take to start while none is at work
-_STARTS = 3  # workers in a row that may die before their first batch
+_START_SECONDS = 300  # the longest wait for a worker to start while none has a batch
+_STARTS = 3  # failed starts in a row after which the run fails
 
 
 @runtime_checkable
@@ -65,26 +65,26 @@ def embed_images_on_ray(
 ) -> tuple[Embeddings, dict[str, Any]]:
     """Return what `local.embed_images` returns, computed by Ray workers; only content new to `store` is encoded.
 
-    A batch whose worker dies is tried again by another one, then image by image. Images that cannot be decoded, are
-    damaged, or kill their workers are left out; all others are stored before the error that names them.
+    A batch whose worker dies is tried again by another worker, then image by image. Images that cannot be decoded, are
+    damaged, or kill their workers are left out; the outputs of all others are stored before an error names them.
 
     Args:
         images: the image table.
         encoder: as for the local engine; it travels to the workers through Ray's object store.
         store: where outputs are looked up and kept; the driver alone touches it.
-        address: of a Ray cluster; None uses the Ray that this process is connected to, or starts one here.
-        workers: how many; `auto` is one for each CPU, or GPU, of the cluster.
-        max_retries: how often a batch, and then each of its images, is tried again when its worker died.
+        address: the address of a Ray cluster; None uses the one that this process is connected to, or starts Ray here.
+        workers: the number of workers; `auto` is one for each GPU of the cluster, or for each CPU if it uses no GPU.
+        max_retries: how often a batch, and then each of its images, is tried again after its worker died.
         batch_size: images per forward pass; None chooses by the device and the size of the images.
-        shard_rows: images per shard, rounded up to what the last batch brought.
+        shard_rows: images per shard, rounded up to whole batches.
         device: `auto` is CUDA where the cluster has a GPU.
         precision: what the encoder computes in, see `CountingEncoder`.
-        dtype: `float32` or `float16`, of what is stored.
+        dtype: the stored values' type, `float32` or `float16`.
 
     Raises:
-        EmbeddingError: as the local engine, or workers do not start.
-        ImageError: images cannot be decoded, are damaged, or kill their workers; all others are in the store.
-        ParameterError: Ray is not installed, `address` does not answer, or `device` or `precision` is not to be had.
+        EmbeddingError: as in the local engine, or workers do not start.
+        ImageError: images cannot be decoded, are damaged, or kill their workers; the outputs of all others are stored.
+        ParameterError: Ray is not installed, `address` does not answer, or the cluster lacks `device` or `precision`.
     """
     started = time.perf_counter()
     ray = import_ray()
@@ -104,7 +104,7 @@ def embed_images_on_ray(
         advance = stack.enter_context(progress_bar(len(hashes), len(hashes) - len(missing)))
         failures: dict[int, str] = {}
         if len(missing):
-            if starts_here:  # but not for a run that finds all in the store
+            if starts_here:  # only now: a run that encodes nothing needs no Ray
                 stack.enter_context(ray_started(ray, workers))
             encoding_started = time.perf_counter()
             crew = stack.enter_context(_Crew(ray, encoder, work, dtype, workers))
@@ -115,7 +115,7 @@ def embed_images_on_ray(
                 images.release()
                 work.images += len(shard.rows)
                 work.flops += shard.flops
-            store.open_for_writing(key)  # another run may have written in between
+            store.open_for_writing(key)  # lists what another run wrote meanwhile
             work.encoding_seconds = time.perf_counter() - encoding_started
     check_failures(failures, image_id)
     n_cached = len(hashes) - work.images
@@ -128,14 +128,14 @@ class Worker:
     """A Ray actor: an encoder, loaded once."""
 
     def start(self, encoder: Any, device: Device, precision: Precision, dtype: str) -> None:
-        """Take the encoder to the device; on a CPU in one thread, as the local engine computes a batch."""
+        """Move the encoder to the device; on a CPU it computes in one thread, as in the local engine."""
         torch.set_num_threads(1)
         self._encoder = encoder
         self._counted = CountingEncoder(encoder, device, precision)
         self._dtype = dtype
 
     def encode(self, rows: np.ndarray, encoded: list[bytes]) -> Encoded:
-        """Decode, prepare and encode a batch; images that cannot be decoded are named by their row."""
+        """Decode, prepare and encode a batch; images that cannot be decoded are returned as failures by row."""
         decoded, failures = {}, {}
         for row, data in zip(rows.tolist(), encoded, strict=True):
             try:
@@ -154,7 +154,7 @@ class Worker:
 
 @dataclass
 class _Batch:
-    """Rows to encode together, and the number of workers that died on them."""
+    """Rows to encode together, and the number of workers that died while encoding them."""
 
     rows: np.ndarray
     deaths: int = 0
@@ -172,10 +172,10 @@ class _Crew:
         self._size = available if workers == "auto" else min(workers, available)
         if workers != "auto" and self._size < workers:
             logger.warning(
-                "%d workers instead of %d: Ray has %d %ss", available, workers, available, kind
+                "Only %d workers instead of %d: Ray has %d %ss", available, workers, available, kind
             )
         if not self._size:
-            raise EmbeddingError(f"Ray has no {kind} for a worker. Wait for its nodes, or add one.")
+            raise EmbeddingError(f"Ray has no {kind} for a worker. Wait for nodes, or add one.")
         self._actor = ray.remote(Worker).options(
             num_cpus=1,
             num_gpus=int(kind == "GPU"),
@@ -184,7 +184,7 @@ class _Crew:
             scheduling_strategy="SPREAD",
         )
         self._arguments = (ray.put(encoder), work.device, work.precision, dtype)
-        self._running: dict[Any, tuple[Any, _Batch | None]] = {}  # by the result to come
+        self._running: dict[Any, tuple[Any, _Batch | None]] = {}  # by its future result
         self._idle: list[Any] = []
         self._failed_starts = 0
 
@@ -219,15 +219,15 @@ class _Crew:
         self._running[worker.encode.remote(batch.rows, encoded)] = (worker, batch)
 
     def wait(self) -> tuple[_Batch | None, Encoded | None]:
-        """Wait for one worker; return its batch and the result: None where it died, both None where it has started.
+        """Wait for one worker; return its batch and the result: None if it died, both None if it had no batch yet.
 
-        Raises what the worker raised, and EmbeddingError where workers do not start.
+        Raises what the worker raised, and EmbeddingError if workers do not start.
         """
         timeout = None if self.is_busy else _START_SECONDS
         ready, _ = self._ray.wait(list(self._running), timeout=timeout)
         if not ready:
             raise EmbeddingError(
-                f"No Ray worker has started in {_START_SECONDS} s. `ray status` says what the cluster is busy with."
+                f"No Ray worker has started in {_START_SECONDS} s. Run `ray status` to see what keeps the cluster busy."
             )
         worker, batch = self._running.pop(ready[0])
         try:
@@ -249,8 +249,8 @@ class _Crew:
         self._failed_starts += batch is None
         if self._failed_starts >= _STARTS:
             raise EmbeddingError(
-                f"{_STARTS} Ray workers in a row died while they started: {reason} The logs of Ray say why; is the "
-                "same glasshead installed on every node?"
+                f"{_STARTS} Ray workers in a row died while they started: {reason} Ray's logs say why. Install "
+                "the same version of glasshead on every node."
             ) from error
 
 
@@ -275,7 +275,7 @@ def _encode(
         batch, result = crew.wait()
         if batch and result:
             failures |= result.failures
-            keep_busy()  # before the driver turns to the store
+            keep_busy()  # before the driver writes to the store
             yield result
         elif batch:
             batch.deaths += 1
@@ -284,11 +284,11 @@ def _encode(
             elif len(batch.rows) > 1:
                 queue.extend(_Batch(batch.rows[i : i + 1]) for i in range(len(batch.rows)))
             else:
-                failures |= dict.fromkeys(batch.rows.tolist(), f"{batch.deaths} workers died of it")
+                failures |= dict.fromkeys(batch.rows.tolist(), f"{batch.deaths} workers died on it")
 
 
 def _read(images: Images, batch: _Batch, failures: dict[int, str]) -> tuple[_Batch, list[bytes]]:
-    """Return `batch` and its encoded images, without those that are damaged in the table: they join `failures`."""
+    """Return `batch` and its encoded images; those that are damaged in the table are moved to `failures`."""
     encoded: dict[int, bytes] = {}
     for row in batch.rows.tolist():
         try:
@@ -299,7 +299,7 @@ def _read(images: Images, batch: _Batch, failures: dict[int, str]) -> tuple[_Bat
 
 
 def _gather(batches: Iterable[Encoded], shard_rows: int) -> Iterator[Encoded]:
-    """Join batches to shards of at least `shard_rows` rows, but for the last; failures are left behind."""
+    """Join batches, without their failures, to shards of at least `shard_rows` rows; the last may have fewer."""
     gathered: list[Encoded] = []
     for batch in batches:
         gathered.append(batch)

@@ -1,9 +1,9 @@
 """Linear layers with weights in the layout of the CPU's fastest kernels, in float32 or int8.
 
 PyTorch sends `nn.Linear` on a CPU to MKL, which uses half the vector width of an AMD processor with AVX-512; oneDNN,
-which PyTorch carries too, uses all of it. Its operator is the one that torch.compile calls with frozen weights
-(torch/_inductor/fx_passes/mkldnn_fusion.py). The int8 operator is that of PyTorch's dynamic quantisation: weights by
-output channel, activations by batch. docs/decisions/0004 holds the measurements.
+which PyTorch carries too, uses all of it. The float32 operator here is the one that torch.compile calls with frozen
+weights (torch/_inductor/fx_passes/mkldnn_fusion.py). The int8 operator is that of PyTorch's dynamic quantisation, which
+scales weights by output channel and activations by batch. docs/decisions/0004 holds the measurements.
 """
 
 import copy
@@ -20,8 +20,9 @@ from glasshead.models.vision_transformer import Layer
 
 Precision = Literal["float32", "int8", "bfloat16"]
 
-# What oneDNN computes after the product, as (name, algorithm), and the factor on its input: OpenAI's quick GELU,
-# x · sigmoid(1.702 x), is swish(1.702 x) / 1.702, and the factors go into the weights before and after it.
+# For each activation, what oneDNN computes after the product, as (name, algorithm), and the factor on the activation's
+# input: OpenAI's quick GELU, x · sigmoid(1.702 x), is swish(1.702 x) / 1.702. The weights before the activation take
+# the factor, those after the activation its inverse.
 ACTIVATIONS = {
     "gelu": (("gelu", "none"), 1.0),
     "gelu_pytorch_tanh": (("gelu", "tanh"), 1.0),
@@ -75,7 +76,7 @@ class PackedLinear(nn.Module):
 
     @torch.no_grad()
     def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
-        """Return outputs (..., n) of inputs (..., k), plus `added` (..., n), in which case there is no activation."""
+        """Return outputs (..., n) of inputs (..., k), plus `added` (..., n); without `added`, after the activation."""
         if added is not None:
             return torch.ops.mkldnn._linear_pointwise.binary(
                 inputs, added, self.weight, self.bias, "add"
@@ -94,7 +95,7 @@ class Int8Linear(nn.Module):
         weight = weight.detach()
         scales = weight.abs().amax(dim=1).clamp(min=1e-12).double() / 127
         zeros = torch.zeros(len(weight), dtype=torch.int64)
-        with warnings.catch_warnings():  # quantised tensors are to leave PyTorch, but 2.14 has them
+        with warnings.catch_warnings():  # PyTorch announces their removal, but 2.14 has them
             warnings.simplefilter("ignore")
             quantised = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
         self.packed: Any = torch.ops.quantized.linear_prepack(
@@ -104,15 +105,16 @@ class Int8Linear(nn.Module):
     @torch.no_grad()
     def forward(self, inputs: Tensor, added: Tensor | None = None) -> Tensor:
         """Return outputs (..., n) of inputs (..., k), plus `added` (..., n)."""
-        # Seven bits of activations: without VNNI, products of eight overflow the 16 bits they are added in.
+        # Activations get seven bits: without VNNI, products of eight-bit ones overflow the 16 bits they are added in.
         outputs: Tensor = torch.ops.quantized.linear_dynamic(inputs, self.packed, reduce_range=True)
         return outputs if added is None else outputs + added
 
 
 class PackedLayer(nn.Module):
-    """A transformer layer of CLIP's or SigLIP's: one product for queries, keys and values, sums by its kernels.
+    """A transformer layer of CLIP or SigLIP, with one product for queries, keys and values, and fused residual sums.
 
-    With `first_token_alone` it computes only that token (b, 1, d), the only one that CLIP reads of its last layer.
+    With `first_token_alone`, it computes only the first token (b, 1, d), the only one that CLIP reads from its last
+    layer.
     """
 
     def __init__(self, layer: Any, linear: type[PackedLinear] | type[Int8Linear]) -> None:
@@ -137,7 +139,7 @@ class PackedLayer(nn.Module):
             self.fc2 = linear(second.weight, second.bias)
 
     def forward(self, tokens: Tensor, attention_mask: Tensor | None = None, **_: Any) -> Tensor:
-        """Return (b, t, d), or (b, 1, d), of tokens (b, t, d)."""
+        """Return the outputs (b, t, d) of tokens (b, t, d); (b, 1, d) with `first_token_alone`."""
         b, t, d = tokens.shape
         qkv = self.qkv(self.norm1(tokens)).view(b, t, 3, self.heads, d // self.heads)
         queries, keys, values = qkv.permute(2, 0, 3, 1, 4)
@@ -151,17 +153,17 @@ class PackedLayer(nn.Module):
 
 
 class PackedPatches(nn.Module):
-    """A convolution of patches side by side, as a vision transformer begins with, by `PackedLinear`."""
+    """A convolution over adjacent patches, a vision transformer's first layer, computed by `PackedLinear`."""
 
     def __init__(self, convolution: nn.Conv2d) -> None:
         super().__init__()
         self.height, self.width = convolution.weight.shape[2:]
-        self.weight = convolution.weight  # whose dtype transformers asks for
+        self.weight = convolution.weight  # transformers reads its dtype
         self.linear = PackedLinear(convolution.weight.flatten(1), convolution.bias)
 
     @staticmethod
     def fits(convolution: nn.Conv2d) -> bool:
-        """Whether the patches of `convolution` neither overlap nor reach over the edge, in float32."""
+        """Whether `convolution` is in float32 and its patches neither overlap nor reach over the edge."""
         return (
             tuple(convolution.stride) == tuple(convolution.kernel_size)
             and convolution.padding in ("valid", (0, 0))
@@ -171,7 +173,7 @@ class PackedPatches(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return (b, d, rows, columns) of images (b, c, h, w)."""
+        """Return the patch features (b, d, rows, columns) of images (b, c, h, w)."""
         b, c, h, w = images.shape
         rows, columns = h // self.height, w // self.width
         patches = images[:, :, : rows * self.height, : columns * self.width].reshape(

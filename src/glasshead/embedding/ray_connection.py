@@ -12,19 +12,19 @@ from typing import Any, Literal
 
 from glasshead.errors import ParameterError
 
-_ANSWER_SECONDS = 10  # that the address of a cluster may take to answer
+_ANSWER_SECONDS = 10  # the longest wait for an answer from a cluster's address
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.WARNING}
 
 
 def import_ray() -> ModuleType:
-    """Return the module `ray`, with its reports home switched off; ParameterError where it is not installed."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or Ray reports home
+    """Return the module `ray`, with its usage statistics off; ParameterError if Ray is not installed."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # or Ray sends statistics home
     try:
         import ray
     except ImportError as error:
         raise ParameterError(
             "embed.engine is ray, but Ray is not installed. Run `pip install -c constraints.txt -e '.[ray]'` in the "
-            "project's folder, or set it to local."
+            "project's folder, or set embed.engine to local."
         ) from error
     return ray
 
@@ -43,9 +43,9 @@ def ray_started(ray: ModuleType, workers: int | Literal["auto"]) -> Iterator[Non
 
 @contextmanager
 def ray_connected(ray: ModuleType, address: str | None) -> Iterator[None]:
-    """Connect to the Ray at `address`; an existing connection of this process is used and kept.
+    """Connect to the Ray cluster at `address`; an existing connection of this process is used and kept.
 
-    Raises ParameterError if no Ray answers.
+    Raises ParameterError if no cluster answers.
     """
     if ray.is_initialized():
         yield
@@ -58,8 +58,8 @@ def ray_connected(ray: ModuleType, address: str | None) -> Iterator[None]:
             ray.init(address, **_QUIET)
     except (OSError, ValueError, RuntimeError) as error:
         raise ParameterError(
-            f"embed.ray.address is {address!r}, where no Ray answers: {error}. Set it to HOST:PORT of the cluster's "
-            "head node, or to null to start Ray here."
+            f"embed.ray.address is {address!r}, but no Ray answers there: {error}. Set it to HOST:PORT of the "
+            "cluster's head node, or to null to start Ray on this machine."
         ) from error
     try:
         yield

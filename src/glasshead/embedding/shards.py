@@ -1,4 +1,4 @@
-"""The files of a store: memory-mapped safetensors shards, and the manifest of complete shards."""
+"""The files of an embedding store: memory-mapped safetensors shards, and a manifest of the complete ones."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ _KINDS: dict[str, dict[str, type[np.generic]]] = {
 
 
 class OpenShard(NamedTuple):
-    """Hashes (r, 32) uint8 in memory, and values (r, ...) mapped."""
+    """A shard's hashes (r, 32) uint8, in memory, and its values (r, ...), memory-mapped."""
 
     hashes: np.ndarray
     values: np.ndarray
@@ -35,7 +35,7 @@ class OpenShard(NamedTuple):
 def open_shard(path: Path) -> OpenShard:
     """Open a shard; raises ValueError, KeyError or TypeError for other files.
 
-    Hashes are read, not mapped: the system maps pages in groups, which would load values around them.
+    Hashes are read, not mapped: the system loads mapped pages in groups, and so would load nearby values too.
     """
     with path.open("rb") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
@@ -107,9 +107,9 @@ class Shard:
 
 
 class Manifest:
-    """`manifest.json`, read again only after it was replaced, so that adding a shard is cheap.
+    """A store's `manifest.json`, read again only after it was replaced, so that adding a shard is cheap.
 
-    Shards that this object added stay known to it if another writer replaces the manifest.
+    This object remembers the shards that it added, even if another writer replaces the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,13 +121,13 @@ class Manifest:
         self._added: dict[str, Shard] = {}
 
     def shards(self) -> dict[str, Shard]:
-        """Return the shards of the manifest and those added here, by file; raises as `listed`."""
+        """Return the shards of the manifest and those added here, by file; raises the errors of `listed`."""
         return self.listed() | self._added
 
     def listed(self) -> dict[str, Shard]:
         """Return the shards of the current manifest by file; none, with a warning, if it is damaged.
 
-        Raises EmbeddingError if it cannot be read.
+        Raises EmbeddingError if the file cannot be read.
         """
         try:
             status = self._path.stat()
@@ -158,5 +158,5 @@ class Manifest:
         lines = ",\n".join(shard.line for shard in self._read.values())
         with write_atomically(self._path) as temporary:
             temporary.write_text(f'{{"shards": [\n{lines}\n]}}\n')
-            status = temporary.stat()  # renaming keeps all three
+            status = temporary.stat()  # renaming keeps inode, time and size
         self._seen = status.st_ino, status.st_mtime_ns, status.st_size

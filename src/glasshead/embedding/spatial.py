@@ -1,4 +1,4 @@
-"""Features of every place of every image, from the store if they fit a budget, else computed on demand."""
+"""Features of every place in every image: from the store if they fit a disk budget, else computed on demand."""
 
 import logging
 import math
@@ -23,8 +23,8 @@ from glasshead.models.clip import ImageEncoder
 logger = logging.getLogger(__name__)
 
 MEGABYTE = 2**20
-BATCH = 64  # images at once where features are computed when they are read
-NEXT = "Run the pipeline from the start, with the same backbone."
+BATCH = 64  # images in one pass when features are computed on demand
+NEXT = "Run `kedro run --pipelines=risk`, which makes them with the configured backbone."
 
 Dtype = Literal["float32", "float16"]
 
@@ -39,17 +39,17 @@ class SpatialParams(BaseModel, extra="forbid", frozen=True):
     device: Device = "auto"
 
 
-# rows of the image table to their features, float32: (b, places, d) of a transformer, (b, d, h, w) of a ResNet
+# from rows of the image table to their float32 features: (b, places, d) of a transformer, (b, d, h, w) of a ResNet
 SpatialFeatures = Callable[[Int[np.ndarray, " b"]], Float[Tensor, "b ..."]]
 
 
 def store_spatial(
     images: ImageTable, encoder: ImageEncoder, store: EmbeddingStore, params: SpatialParams
 ) -> dict[str, Any]:
-    """Encode missing features if those of all `images` fit the budget; return where features come from.
+    """Encode missing features if those of all `images` fit the budget; return a plan of where features come from.
 
-    `features/from` is store or encoder, and `features/why` the reason. The summary of embedding is added, if any.
-    Raises as `embed_images`.
+    In the plan, `features/from` is store or encoder, and `features/why` the reason; if images were embedded, their
+    summary is added. Raises the errors of `embed_images`.
     """
     megabytes = len(images) * math.prod(encoder.shape) * np.dtype(params.dtype).itemsize / MEGABYTE
     fits = megabytes <= params.budget_mb
@@ -65,7 +65,9 @@ def store_spatial(
     }
     logger.info("Spatial features come from the %s: %s", plan["features/from"], why)
     if not fits:
-        logger.warning("Every epoch encodes all images again; raise the budget if the disk allows")
+        logger.warning(
+            "Every epoch encodes all images again; raise risk.features.budget_mb if the disk has room"
+        )
         return plan
     precision = None if params.precision == "auto" else params.precision
     embeddings, summary = embed_images(
@@ -84,7 +86,7 @@ def open_spatial(
     """Return the features of the plan from `store_spatial`.
 
     Raises:
-        ArtifactError: they are of another encoder.
+        ArtifactError: the plan's features come from another encoder.
         EmbeddingError: the store lacks some of them.
     """
     if plan["encoder_key"] != encoder.key:

@@ -1,10 +1,10 @@
-"""The embedding cache: content hash of an image → its output, one folder of safetensors shards per encoder key.
+"""The embedding cache: an image's content hash → encoder output, in a folder of safetensors shards per encoder key.
 
     <root>/<encoder key>/manifest.json          per shard: file, sha256, rows, shape, dtype
     <root>/<encoder key>/<sha256>.safetensors   hashes (r, 32) uint8; values (r, ...) float32 or float16
 
 A shard is complete before the manifest lists it, and readers trust only the manifest. A shard's name is the SHA-256 of
-its bytes, so that one left out by a killed run or a race between two runs can be listed later.
+its bytes, so that a shard that a killed run or a race between two runs left unlisted can be listed later.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class StoredRows:
 
     def __init__(self, shards: list[np.ndarray], positions: Int[np.ndarray, "n 2"]) -> None:
         self._shards = shards
-        self._positions = positions  # shard and row in it; -1 where there is none
+        self._positions = positions  # an image's shard and row there, or -1
         self.shape = (len(positions), *(shards[0].shape[1:] if shards else ()))
 
     @property
@@ -57,7 +57,7 @@ class StoredRows:
         positions = self._positions[rows]
         if (positions < 0).any():
             raise EmbeddingError(
-                f"{(positions[:, 0] < 0).sum()} of these rows are not in the store."
+                f"{(positions[:, 0] < 0).sum()} of these rows are not in the store. Run `kedro run --pipelines=embed`."
             )
         values = np.empty((len(positions), *self.shape[1:]), np.float32)
         for shard in np.unique(positions[:, 0]):
@@ -71,14 +71,14 @@ class StoredRows:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Outputs of an image encoder for an image table, row by row; their L2 norm is the encoder's, not 1.
+    """Image-encoder outputs, one row per row of the image table, as the encoder returns them: not L2-normalised.
 
     Attributes:
         image_id: (n,) str, the table's ids in the table's order.
         hashes: the SHA-256 of each image's encoded bytes.
         values: (n, d), or (n, ...) for spatial outputs; in memory or rows of a store, float32 either way.
-        encoder_key: the key of the encoder that made them.
-        store_key: where the store keeps them: the encoder's key, the precision it computed in, the dtype stored.
+        encoder_key: the key of the encoder that made the values.
+        store_key: the store's key for the values: encoder key, precision of computation and stored dtype.
     """
 
     image_id: pd.Series | np.ndarray
@@ -97,8 +97,9 @@ class Embeddings:
         """
         if encoder_key != self.encoder_key:
             raise ArtifactError(
-                f"The embeddings come from another encoder (key {self.encoder_key[:12]}…, not {encoder_key[:12]}…). "
-                "Run the embed pipeline again with this backbone."
+                f"The stored embeddings come from another backbone (encoder key {self.encoder_key[:12]}…; the "
+                f"configured one has {encoder_key[:12]}…). Run `kedro run --pipelines=embed` with the configured "
+                "backbone."
             )
         wanted = as_hashes(content_hash)
         rows = np.full(len(wanted), -1)
@@ -107,13 +108,13 @@ class Embeddings:
         if (rows < 0).any():
             raise ArtifactError(
                 f"{(rows < 0).sum()} of {len(rows)} images have no embedding: other images were embedded. "
-                "Run the embed pipeline again."
+                "Run `kedro run --pipelines=embed`."
             )
         return self.values[rows]
 
 
 class TakenRows:
-    """The `ids` of `rows`, looked up one by one, as taking all of them is slow for long tables."""
+    """The `ids` of `rows`, looked up one by one, as looking up all at once is slow for long tables."""
 
     def __init__(self, ids: pd.Series, rows: Int[np.ndarray, " n"]) -> None:
         self._ids, self._rows = ids, rows
@@ -176,9 +177,9 @@ class EmbeddingStore:
         values: Values,
         image_id: Names | None = None,
     ) -> None:
-        """Add a shard of float32 or float16 and list it in the manifest; existing rows do no harm.
+        """Write `values`, float32 or float16, as a shard and list it; rows that the store already has do no harm.
 
-        Errors name images by `image_id`, or else by content hash.
+        Errors name images by `image_id`, or by content hash if that is None.
         Raises EmbeddingError if an output is not finite or all zero, or the store cannot be written.
         """
         check_values(values, hashes if image_id is None else image_id)
@@ -199,7 +200,8 @@ class EmbeddingStore:
     def open_for_writing(self, key: str) -> None:
         """List the shards that are complete but not in the manifest, and remove the damaged ones.
 
-        Called before the first shard and after the last, it adds what a killed or concurrent run left out.
+        To be called before the first shard is written and after the last: it lists what a killed or concurrent run
+        left unlisted.
         Raises EmbeddingError if the store cannot be written.
         """
         try:
@@ -208,8 +210,8 @@ class EmbeddingStore:
                 self._list_shards(key)
         except (OSError, ArtifactError) as error:
             raise EmbeddingError(
-                f"The embedding store {self.root} cannot be written: {error}. Make it writable, or name "
-                "another folder as `embedding_store` in the globals.yml of your --env, or else conf/local."
+                f"The embedding store {self.root} cannot be written: {error}. Make it writable, or set "
+                "`embedding_store` to another folder in conf/ENV/globals.yml (ENV is the --env of the run, or local)."
             ) from error
 
     def _manifest(self, key: str) -> Manifest:
@@ -253,7 +255,7 @@ class EmbeddingStore:
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
             fault = "gone" if isinstance(error, FileNotFoundError) else f"damaged ({error})"
             if path not in self._reported:
-                logger.warning("Shard %s is %s: what it held counts as missing", path, fault)
+                logger.warning("Shard %s is %s: its embeddings count as missing", path, fault)
             self._reported.add(path)
             self._verified.discard(path)
         except OSError as error:

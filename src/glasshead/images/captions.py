@@ -27,7 +27,7 @@ PLACES = {
 
 
 def encode_facts(frame: pd.DataFrame) -> Int[np.ndarray, "n k"]:
-    """Return the index of each fact's value for the rows of an image table's frame, or UNKNOWN if it is missing."""
+    """Return for each row of an image table's frame the index of every fact's value, UNKNOWN where it is missing."""
     columns = []
     for name, values in FACTS.items():
         column = "label" if name == "class" else f"attribute/{name}"
@@ -54,7 +54,7 @@ def write_caption(statement: Sequence[int]) -> str:
 
 
 def all_words() -> list[str]:
-    """Return captions that hold every word a caption can have."""
+    """Return captions that together contain every word a caption can have."""
     return [
         write_caption(statement) for statement in product(*map(range, map(len, FACTS.values())))
     ]

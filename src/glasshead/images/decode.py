@@ -1,8 +1,8 @@
 """The one conversion from encoded bytes to RGB pixels; every stage that looks at an image goes through it.
 
 - Formats: JPEG, PNG, BMP, GIF, WebP, TIFF and PPM. Anything else is refused before a decoder sees it.
-- Size: more than `MAX_PIXELS` are refused from the header. Truncated files are refused, never padded.
-- Frames: the first frame or page. Orientation: EXIF's is applied.
+- Size: images of more than `MAX_PIXELS` pixels are refused by their header. Truncated files are refused, never padded.
+- Frames: the first frame or page is used. Orientation: the one in EXIF is applied.
 - 16-bit samples keep their high byte, as Pillow does with 16-bit colour; a colour key on 16-bit grey is ignored.
 - Transparency (alpha channel or colour key) is composited on white.
 - Grey, palette, CMYK, YCbCr and LAB are converted by Pillow's formulas; embedded colour profiles are ignored.
@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from glasshead.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-MAX_PIXELS = 2**26  # 67 megapixels: above nearly every camera, 200 MB as RGB
+MAX_PIXELS = 2**26  # 67 megapixels: more than nearly every camera has; 200 MB as RGB
 PNG_TRAILER = b"IEND\xaeB`\x82"
 
 
@@ -68,7 +68,7 @@ def _decode(data: bytes, max_pixels: int) -> Decoded:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Return a decoded image as RGB, by the rules above; ImageError if the range of its values is unknown."""
+    """Return a decoded image as RGB, by the module's rules; ImageError if the range of its values is unknown."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         samples = np.asarray(image)
         if samples.min() < 0 or samples.max() > 0xFFFF:

@@ -20,8 +20,8 @@ def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.Data
     """Return the train and validation rows, the only ones that classifiers and baselines are fitted on.
 
     Raises:
-        ArtifactError: `samples` were not made of `images`.
-        SplitError: one of the two is empty, or a class has no train row.
+        ArtifactError: `samples` do not belong to `images`.
+        SplitError: there are no train or no validation rows, or a class has no train row.
     """
     images.check_rows(samples)
     chosen = samples[samples["split"].isin(["train", "validation"])].reset_index(drop=True)
@@ -63,7 +63,7 @@ def check_fitted_on(
 def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n"]:
     """Return the row in `images` of each sample; `samples` are some of the images, in any order.
 
-    Raises ArtifactError if a sample is not among the images, or has another label or content there.
+    Raises ArtifactError if a sample is not among the images, or its label or content differs from the image's.
     """
     identity = ["image_id", "label", "content_hash"]
     frame = images.frame()[identity]
@@ -71,15 +71,16 @@ def table_rows(images: ImageTable, samples: pd.DataFrame) -> Int[np.ndarray, " n
     known = frame.iloc[rows].to_numpy(object)
     if (rows < 0).any() or (known != samples[identity].to_numpy(object)).any():
         raise ArtifactError(
-            "The rows to train on do not match the image table. Run the whole pipeline of the training."
+            "The rows to train on do not match the image table. Run the classifier's whole pipeline, such as "
+            "`kedro run --pipelines=cnn`."
         )
     return rows
 
 
 def predict_majority(images: ImageTable, fitting_samples: pd.DataFrame) -> pd.DataFrame:
-    """Return image_id and `majority`, the most frequent train class, for the rows on which nothing was fitted.
+    """Return a baseline that always predicts the most frequent train class, for the rows that nothing was fitted on.
 
-    Raises ArtifactError if `fitting_samples` are not of `images`.
+    The columns are `image_id` and `majority`. Raises ArtifactError if `fitting_samples` do not belong to `images`.
     """
     rest = np.setdiff1d(np.arange(len(images)), table_rows(images, fitting_samples))
     train = fitting_samples.loc[fitting_samples["split"] == "train", "class_index"]
@@ -92,7 +93,7 @@ def labelled_pixels(
 ) -> tuple[PixelSource, Int[Tensor, " n"]]:
     """Return the images of `samples`, prepared by `prepare`, and their class indices, in the order of `samples`.
 
-    Raises ArtifactError as `table_rows`.
+    Raises ArtifactError like `table_rows`.
     """
     labels = samples["class_index"].to_numpy(np.int64, copy=True)
     return PixelSource(images, table_rows(images, samples), prepare), torch.from_numpy(labels)

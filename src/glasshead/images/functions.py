@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-SIDE = 32  # pixels; larger images are averaged down to it, so that an answer does not depend on resolution
+SIDE = 32  # pixels; images are first resized to it, so that answers do not depend on resolution
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -30,7 +30,7 @@ def _small(image: Image.Image) -> np.ndarray:
 
 
 def dominant_channel(pixels: np.ndarray) -> float:
-    """Index of the channel with the largest mean: 0 red, 1 green, 2 blue; the first of equals."""
+    """Index of the channel with the largest mean: 0 red, 1 green, 2 blue; the first one in a tie."""
     return float(np.argmax(pixels.mean(axis=(0, 1))))
 
 

@@ -1,4 +1,4 @@
-"""Pixels of an image table, prepared for networks when they are read, and masks resized and cropped like them."""
+"""The pixels of an image table, prepared for networks when they are read, and masks prepared in the same way."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -30,9 +30,9 @@ class PixelSource:
 
 
 def common_side(images: ImageTable, rows: Int[np.ndarray, " n"], least: int, most: int) -> int:
-    """Return the most frequent length of the shorter sides of images in pixels, clipped to `least` and `most`.
+    """Return the most frequent shorter side, in pixels, of the images in `rows`, clipped to [`least`, `most`].
 
-    Of equally frequent lengths, the shortest is returned. Images are not decoded.
+    Of equally frequent lengths, the shortest is returned. Images are not decoded: only headers are read.
     """
     sides = np.array([min(_size(images.encoded(int(row)))) for row in rows])
     lengths, counts = np.unique(sides, return_counts=True)
@@ -50,7 +50,7 @@ Mask = NDArray[np.bool_]
 def masks_as_seen(
     prepare: Prepare, masks: Sequence[Mask | None], images: Sequence[Image.Image]
 ) -> NDArray[np.bool_]:
-    """Return masks (n, h, w), resized and cropped by `prepare` like their images; None becomes False everywhere."""
+    """Return masks (n, h, w), resized and cropped by `prepare` like their images; None gives False everywhere."""
     drawn = [
         Image.fromarray(np.zeros(image.size[::-1], bool) if mask is None else mask).convert("RGB")
         for mask, image in zip(masks, images, strict=True)
@@ -59,7 +59,7 @@ def masks_as_seen(
 
 
 def square_mask(box: str | None, image: Image.Image) -> Mask | None:
-    """Return the mask of a planted mark, written "x,y,width,height" in an image's pixels; None if `box` is None."""
+    """Return the mask of the planted mark in `box`, "x,y,width,height" in the image's pixels; None for None."""
     if box is None:
         return None
     x, y, width, height = map(int, box.split(","))

@@ -1,4 +1,4 @@
-"""Risks, which rows have by their class or by the value of a column."""
+"""Risks: yes/no labels that an image has because of its class, or because of an attribute's value."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -13,9 +13,9 @@ from glasshead.images.table import ATTRIBUTE
 
 
 class Risk(BaseModel, extra="forbid", frozen=True):
-    """A named risk: the images of some `classes`, or those with some `values` in the attribute `column`.
+    """A named risk that the images of some `classes` have, or those with one of `values` in the attribute `column`.
 
-    Written as text, "automobile+truck" is the risk of that name and these classes.
+    As a parameter, the text "automobile+truck" stands for the risk of that name with these two classes.
     """
 
     name: str = Field(min_length=1)
@@ -42,9 +42,9 @@ class Risk(BaseModel, extra="forbid", frozen=True):
 def add_risk_labels(
     samples: pd.DataFrame, risks: Sequence[Risk], classes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Return image_id, split, label, content_hash and a column `label/<risk>`, 1 with the risk and 0 without.
+    """Return image_id, split, label, content_hash, and a column `label/<risk>` for each risk: 1 with it, 0 without.
 
-    Raises ParameterError where a risk names a class, a column or a value that the data does not have.
+    Raises ParameterError if a risk names a class, a column or a value that the data does not have.
     """
     targets = {LABEL + risk.name: _has(samples, risk, classes) for risk in risks}
     identity = samples[["image_id", "split", "label", "content_hash"]]
@@ -52,15 +52,15 @@ def add_risk_labels(
 
 
 def check_both_sides(targets: pd.DataFrame, risks: Sequence[Risk]) -> None:
-    """Raise SplitError if no train row has a risk, or all have it, so that there is nothing to tell apart."""
+    """Raise SplitError if no train row has a risk, or all have it: then there is nothing to learn."""
     train = targets[targets["split"] == "train"]
     for risk in risks:
         count = int(train[LABEL + risk.name].sum())
         if count in (0, len(train)):
-            how_many = "none" if count == 0 else "all"
+            how_many = "None" if count == 0 else "All"
             raise SplitError(
-                f"Of {len(train)} train images {how_many} have the risk {risk.name!r}: {_definition(risk)}. An auditor "
-                "learns from images with the risk and images without it. Change risk.risks, or add images."
+                f"{how_many} of the {len(train)} train images have the risk {risk.name!r} ({_definition(risk)}). The "
+                "risk auditor learns from images with the risk and images without it. Change risk.risks, or add images."
             )
 
 
@@ -78,7 +78,7 @@ def _has(samples: pd.DataFrame, risk: Risk, classes: tuple[str, ...]) -> np.ndar
 def _refuse_unknown(risk: Risk, kind: str, named: Sequence[str], known: Sequence[str]) -> None:
     if unknown := [name for name in named if name not in set(known)]:
         raise ParameterError(
-            f"risk.risks: {risk.name!r} names the {kind} {unknown[0]!r}, which the data does not have. It has "
+            f"risk.risks: {risk.name!r} names the {kind} {unknown[0]!r}, which the data does not have. Known: "
             f"{', '.join(sorted(known)) or 'none'}."
         )
 

@@ -1,7 +1,7 @@
 """`scenes`: a procedural image set with CIFAR-10's class names, object masks, attributes and optional planted defects.
 
-Every image is a function of (seed, split, index) alone, so a larger set begins with the smaller one. Class, colour,
-habitat, size and place are independent of each other: nothing but the object's shape tells its class.
+Every image depends only on (seed, split, index), so a smaller set is the beginning of a larger one. Class, colour,
+habitat, size and place are independent of each other: only the object's shape shows its class.
 
 `python -m glasshead.images.scenes FOLDER` draws the sample images that come with the project.
 """
@@ -23,9 +23,9 @@ from glasshead.images.table import Record
 from glasshead.seeds import generator
 
 CLASSES = tuple(DRAWINGS)
-SAMPLE_SEED = 7  # not the default run's, so that no sample is among its images
+SAMPLE_SEED = 7  # not the default run's seed, so that no sample image is among that run's images
 
-# Hue names are those of the captions; each object's colour is jittered around them. RGB in [0, 1].
+# RGB in [0, 1], by the names that captions use; each object's colour is jittered around these values.
 COLOURS = {
     "red": (0.82, 0.14, 0.13),
     "orange": (0.93, 0.52, 0.12),
@@ -177,7 +177,7 @@ def make_record(params: ScenesParams, seed: int, split: Split, index: int) -> Re
 
 
 def sample_images() -> dict[str, bytes]:
-    """Return one scene of each class as a PNG, by file name."""
+    """Return the PNG of one scene of each class, by file name."""
     records = (make_record(ScenesParams(), SAMPLE_SEED, "test", i) for i in range(len(CLASSES)))
     return {f"{record['label']}.png": record["image"] for record in records}
 
@@ -259,7 +259,7 @@ def _expose(pixels: np.ndarray, noise: float, rng: np.random.Generator) -> np.nd
 
 
 def _altered(scene: Scene, rng: np.random.Generator) -> Scene:
-    """Return a near-duplicate: another exposure and other noise of the same picture."""
+    """Return a near-duplicate: the same picture with another exposure and other noise."""
     shifted = scene.pixels * rng.uniform(0.92, 1.08) + rng.normal(0, 4, size=scene.pixels.shape)
     return replace(scene, pixels=np.clip(shifted, 0, 255).astype(np.uint8))
 
@@ -276,7 +276,7 @@ def _marked(scene: Scene, rng: np.random.Generator) -> tuple[Scene, str]:
 
 
 def _png(array: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    """Encode without compression, so that the bytes, and with them the splits, do not depend on the zlib version."""
+    """Return an uncompressed PNG: its bytes, and the splits that follow from them, do not depend on zlib's version."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()

@@ -16,10 +16,11 @@ def assign_splits(
 ) -> pd.Series:
     """Return the split of each row of `frame`, from its label, given_split and content_hash alone.
 
-    Rows given as test stay test. Within each class the others are ordered by content hash: the first
-    fraction becomes calibration, the next validation, then test if no row is given as test; the rest is
-    train. A fraction above 0 gets at least one row, in this order. Exact copies stay together; where
-    their labels differ, they are placed with the class whose name comes first.
+    Rows given as test stay test. The other rows of each class are ordered by content hash: the first
+    `calibration_fraction` of them become calibration, the next `validation_fraction` validation, the
+    next `test_fraction` test if no row is given as test, and the rest train. A fraction above 0 gets
+    at least one row, in this order. Exact copies go to one split; if their labels differ, they count
+    as rows of the class whose name comes first.
     """
     is_test = frame["given_split"] == "test"
     cut = {"calibration": calibration_fraction, "validation": validation_fraction}
@@ -52,9 +53,9 @@ def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...])
 
 
 def _cut(sizes: np.ndarray, cut: dict[str, float]) -> np.ndarray:
-    """Return the split of each group of copies of one class; `sizes` (n,) are in hash order.
+    """Return the split of each group of identical images of one class; `sizes` (n,) count their rows, in hash order.
 
-    Cumulative fractions are rounded instead of each fraction, so that one row more moves a boundary by at most one row.
+    Cumulative fractions are rounded, not each fraction, so that one more row moves a boundary by at most one row.
     """
     rows, first = sizes.sum(), np.cumsum(sizes) - sizes
     splits = np.full(len(sizes), "train", dtype=object)

@@ -30,7 +30,7 @@ BATCH_ROWS, BATCH_BYTES = 1024, 2**24
 
 
 class Record(TypedDict):
-    """One image on its way into the table; `defects` are planted ones, as (defect, detail)."""
+    """One image as a source gives it to the table; `defects` lists planted defects as (defect, detail)."""
 
     image_id: str
     image: bytes
@@ -42,7 +42,7 @@ class Record(TypedDict):
 
 
 class ImageTable:
-    """An immutable table of images. Bytes stay on disk until a row is asked for."""
+    """An immutable table of images. The images' bytes stay on disk until a row is read."""
 
     def __init__(self, table: pa.Table, mapped: mmap.mmap) -> None:
         """Wrap `table`, which reads from `mapped`; ArtifactError if columns are missing or have other types."""
@@ -57,7 +57,7 @@ class ImageTable:
         self._images, self._hashes = table["image"], table["content_hash"]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # it is immutable
+        return self  # a table is immutable
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -72,17 +72,17 @@ class ImageTable:
             return cls(reader.read_all(), mapped)
         except (pa.ArrowException, OSError, ValueError, ArtifactError) as error:
             raise ArtifactError(
-                f"{path} is not a complete image table ({error}). Delete it and run the ingest pipeline again."
+                f"{path} is not a complete image table ({error}). Delete it and run `kedro run --pipelines=ingest`."
             ) from error
 
     @classmethod
     def from_records(
         cls, records: Iterable[Record], classes: Sequence[str], attributes: Sequence[str] = ()
     ) -> Self:
-        """Stream `records` through a temporary file that lives as long as the table; memory use stays constant.
+        """Return a table of `records`, streamed through a temporary file, so that memory use stays constant.
 
-        The file, as large as all encoded images, lies in the system's temporary folder (TMPDIR). `classes` are the
-        class names in index order. Raises ArtifactError if the file cannot be written.
+        The file is as large as all encoded images, lies in the system's temporary folder (TMPDIR), and lives as long
+        as the table. `classes` are the class names in index order. Raises ArtifactError if it cannot be written.
         """
         columns = COLUMNS | {ATTRIBUTE + name: pa.string() for name in attributes}
         schema = pa.schema(list(columns.items()), metadata={"classes": json.dumps(list(classes))})
@@ -94,7 +94,7 @@ class ImageTable:
                     f"The images cannot be gathered in {spool.name}: {error}. Set TMPDIR to a folder with room for "
                     "all encoded images."
                 ) from error
-            return cls.open(Path(spool.name))  # the mapping outlives the name
+            return cls.open(Path(spool.name))  # the memory map outlives the file's name
 
     def write(self, path: Path) -> None:
         """Stream the table into a new Arrow file at `path`."""
@@ -128,7 +128,7 @@ class ImageTable:
             stop = start + len(chunk)
             text = bytes.fromhex("".join(chunk.to_pylist()))
             hashes[start:stop] = np.frombuffer(text, np.uint8).reshape(-1, 32)
-            self.release()  # or all columns of a large table would be in memory
+            self.release()  # otherwise the whole column of a large table would stay in memory
             start = stop
         return hashes
 
@@ -138,7 +138,7 @@ class ImageTable:
         if content_hash(data) != self._hashes[row].as_py():
             name = self._table["image_id"][row].as_py()
             raise ArtifactError(
-                f"image {name} in the image table is damaged. Run the ingest pipeline again."
+                f"Image {name} in the image table is damaged. Run `kedro run --pipelines=ingest`."
             )
         return data
 
@@ -171,7 +171,7 @@ class ImageTable:
         rows = self.frame()[identity].to_numpy(object)
         if not np.array_equal(samples[identity].to_numpy(object), rows):
             raise ArtifactError(
-                "The samples do not match the image table. Run the preprocess pipeline again."
+                "The samples do not match the image table. Run `kedro run --pipelines=preprocess`."
             )
 
     def repeated_ids(self) -> list[str]:
@@ -186,8 +186,8 @@ def check_predictions(images: ImageTable, samples: pd.DataFrame, predictions: pd
     identity = ["image_id", "split", "label"]
     if not predictions[identity].equals(samples[identity]):
         raise ArtifactError(
-            "The predictions do not match the samples, because preprocess has run since. Run train_heads and calibrate "
-            "again."
+            "The predictions do not match the samples: the preprocess pipeline has run since they were made. Run the "
+            "classifier's pipeline, such as `kedro run --pipelines=heads`."
         )
 
 

@@ -6,12 +6,12 @@ A taxonomy is a YAML file with `subtasks`, each defined one of three ways:
     habitat: {attribute: habitat, values: [sky, road, water]}       # from an attribute column of the image table
     brightness: {function: brightness}                              # from the pixels (glasshead.images.functions)
 
-Each may have prompts, which say in words what an image with that answer shows, for a zero-shot classifier:
+For a zero-shot classifier, a subtask may have prompts: for an answer, a description of an image that has it:
 
     wheels: {map: …, prompts: {"yes": a photo of something on wheels}}
 
-Other answers get "a photo of something whose <subtask> is <value>", and classes "a photo of a <class>" after Radford et
-al. 2021, arXiv:2103.00020, section 3.1.4.
+Answers without a prompt get "a photo of something whose <subtask> is <value>", classes "a photo of a <class>"
+(Radford et al. 2021, arXiv:2103.00020, section 3.1.4).
 
 `each_class: true` instead of `subtasks` asks one yes/no question for each class, for data without its own taxonomy.
 """
@@ -36,7 +36,7 @@ class Pictures(Protocol):
 
 
 class Subtask(BaseModel, extra="forbid", frozen=True):
-    """One question: its name, its answers in index order, and the one way it is defined."""
+    """One question: its name, its answers in index order, and its definition, one of `map`, `attribute`, `function`."""
 
     name: str
     values: tuple[str, ...] = ()
@@ -94,7 +94,7 @@ class Subtask(BaseModel, extra="forbid", frozen=True):
 
     @property
     def classes(self) -> frozenset[str]:
-        """The classes a class map covers; empty for the other kinds."""
+        """The classes that `map` covers; empty for subtasks defined in another way."""
         return frozenset(name for names in (self.map or {}).values() for name in names)
 
 
@@ -137,7 +137,7 @@ def parse_taxonomy(
             "reads yes, no and numbers as something else unless they are in quotes."
         ) from error
     if not subtasks:
-        raise TaxonomyError(f"Taxonomy {name!r} has no subtasks.")
+        raise TaxonomyError(f"Taxonomy {name!r} has no subtasks. List at least one.")
     _check_coverage(taxonomy, classes)
     return taxonomy
 
@@ -162,7 +162,7 @@ def _one_per_class(classes: tuple[str, ...]) -> dict[str, Any]:
     }
     if len(questions) < len(classes):
         raise TaxonomyError(
-            "Two class names differ only in '/' and '_', which a subtask's name cannot distinguish. "
+            "Two class names are equal once '/' is written as '_', as it is in names of subtasks. "
             "Rename one, or write a taxonomy of your own."
         )
     return questions
@@ -189,7 +189,7 @@ def _check_coverage(taxonomy: Taxonomy, classes: tuple[str, ...]) -> None:
 
 
 def add_targets(samples: pd.DataFrame, images: Pictures, taxonomy: Taxonomy) -> pd.DataFrame:
-    """Return `samples` with an integer column `target/<subtask>` for each subtask; rows match those of `images`.
+    """Return `samples` with an integer column `target/<subtask>` for each subtask; both have the same rows in order.
 
     Raises:
         TaxonomyError: an attribute column is missing, or a row holds a value or label that the subtask does not list.
@@ -217,7 +217,7 @@ def _from_table(task: Subtask, samples: pd.DataFrame) -> np.ndarray:
         rows = samples.loc[answers.isna(), ["image_id", column]].head(5).to_dict("records")
         raise TaxonomyError(
             f"Subtask {task.name!r} lists {', '.join(index)}; {int(answers.isna().sum())} rows hold something else, "
-            f"such as {rows}."
+            f"such as {rows}. Add their values to the taxonomy, or leave the subtask out."
         )
     return answers.to_numpy(np.int64)
 
@@ -234,7 +234,7 @@ def _from_pixels(
 
 
 class Prompt(NamedTuple):
-    """The description of an image of the class `value`, or of one whose answer to `subtask` is `value`."""
+    """The description of an image of the class `value`, or of an image whose answer to `subtask` is `value`."""
 
     text: str
     kind: Literal["class", "value"]

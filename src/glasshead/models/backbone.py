@@ -1,7 +1,7 @@
-"""A CLIP backbone as a folder: found, checked, hashed, and its kind read from its configuration.
+"""The folder of a CLIP backbone: how it is found, checked and hashed, and how its kind is read.
 
-A backbone is a folder that `transformers` wrote with `save_pretrained` or timm with `save_for_hf`, the name of one
-shipped in this package (`nano-clip`), or a hub id with a revision. All of them end in a folder.
+A backbone is given as a folder that `transformers` wrote with `save_pretrained` or timm with `save_for_hf`, as the name
+of one shipped in this package (`nano-clip`), or as a hub id with a revision, whose files are fetched into a folder.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ MODEL_TYPES: dict[str, Kind] = {
 class BackboneParams(BaseModel, extra="forbid", frozen=True):
     """A shipped name, a folder, or a hub id with an optional revision (branch, tag, commit).
 
-    A revision counts for a hub id alone.
+    The revision is used only with a hub id.
     """
 
     name: str = "nano-clip"
@@ -75,7 +75,7 @@ def _local_folder(name: str) -> Path | None:
 
 
 def as_used(backbone: BackboneParams) -> BackboneParams:
-    """Return `backbone` without its revision if that has no meaning, so that the provenance is true."""
+    """Return `backbone`, without its revision if it is a local folder: the provenance names only what was used."""
     local = _local_folder(backbone.name) is not None
     return backbone.model_copy(update={"revision": None}) if local else backbone
 
@@ -91,8 +91,8 @@ def _fetch(backbone: BackboneParams) -> Path:
     except Exception as error:  # the hub client raises a dozen unrelated types when it is offline
         raise BackboneError(
             f"The hub model {backbone.name!r} (revision {backbone.revision or 'main'}) is not in the local cache and "
-            f"could not be fetched: {type(error).__name__}. Connect once to fill the cache (HF_HOME says where it "
-            "lies), or set `backbone.name` to a folder that holds the model. Offline, HF_HUB_OFFLINE=1 makes this "
+            f"could not be fetched: {type(error).__name__}. Connect once to fill the cache (HF_HOME sets its "
+            "folder), or set `backbone.name` to a folder that holds the model. Offline, HF_HUB_OFFLINE=1 makes this "
             "fail at once."
         ) from error
 
@@ -113,7 +113,7 @@ def kind_of(folder: Path) -> Kind:
         config: Any = json.loads(path.read_text())
     except ValueError as error:
         raise BackboneError(
-            f"The backbone in {folder} cannot be loaded: its config.json is not JSON ({error})."
+            f"The backbone in {folder} cannot be loaded: its config.json is not JSON ({error}). Restore it."
         ) from error
     config = config if isinstance(config, dict) else {}
     model_type = config.get("model_type")
@@ -123,7 +123,8 @@ def kind_of(folder: Path) -> Kind:
         return "timm"
     raise BackboneError(
         f"The backbone in {folder} cannot be loaded: its config.json names neither a CLIP or SigLIP model of "
-        f"transformers (`model_type` is {model_type!r}) nor a model of timm (`architecture`)."
+        f"transformers (`model_type` is {model_type!r}) nor a model of timm (`architecture`). Set `backbone.name` to "
+        "one of these."
     )
 
 

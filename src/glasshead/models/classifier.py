@@ -22,7 +22,7 @@ from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.temperature import FINAL, Output, probabilities_at
 from glasshead.errors import ArtifactError
 
-FORMAT = 2  # of classifier.json; raise it when an older one can no longer be read
+FORMAT = 2  # of classifier.json; increase it when older files can no longer be read
 
 
 class Concept(NamedTuple):
@@ -33,15 +33,15 @@ class Concept(NamedTuple):
 
 
 class Classifier(nn.Module):
-    """Base of every classifier. A kind builds itself from `settings`, prepares images and computes logits.
+    """Base of every classifier. A subclass has a `kind`, is built from `settings`, prepares images, computes logits.
 
     Attributes:
         classes: class names in logit order.
         input_size: side of the square input in pixels.
         output: `softmax` if each image has one class, `sigmoid` if each class is a label that an image may have.
         concepts: the subtasks of a bottleneck; empty for other kinds.
-        temperatures: the T > 0 that `probabilities` divides logits by, as `final`, and one for the reported
-            probabilities of each concept; the meta-learner reads raw ones. A sigmoid output has one for each class.
+        temperatures: T > 0 by name. `probabilities` divides class logits by `final`. Each concept has one for its
+            reported probabilities; the meta-learner reads uncalibrated ones. A sigmoid output has one for each class.
         abstention: when predictions abstain; None if no threshold was fitted.
         provenance: data digest, backbone, code version, seed.
     """
@@ -67,7 +67,7 @@ class Classifier(nn.Module):
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Return raw logits of RGB images in [0, 1] at the input size; normalises inside."""
+        """Return raw logits of RGB images in [0, 1] at the input size; the classifier normalises them itself."""
 
     @abstractmethod
     def prepare(self, images: list[Image.Image]) -> UInt8[Tensor, "b 3 h w"]:
@@ -76,12 +76,12 @@ class Classifier(nn.Module):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """The input of `from_settings`, which builds the same architecture, as JSON values."""
+        """The settings, as JSON values, from which `from_settings` builds the same architecture."""
 
     @classmethod
     @abstractmethod
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
-        """Build the architecture; weights follow."""
+        """Build the architecture; the weights are loaded afterwards."""
 
     def own_state(self) -> dict[str, Tensor]:
         """Return the weights to save; a frozen backbone is left out and named in `settings`."""
@@ -89,7 +89,7 @@ class Classifier(nn.Module):
 
     @property
     def temperature(self) -> float:
-        """The T > 0 of a softmax output."""
+        """The temperature T > 0 of the class logits; for softmax outputs only."""
         return self.temperatures[FINAL]
 
     def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
@@ -116,7 +116,7 @@ class Classifier(nn.Module):
     def logits_and_concepts(
         self, images: Float[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b k"], Float[Tensor, "b c"]]:
-        """Return raw logits, and those of all concepts' values side by side; c is 0 without concepts."""
+        """Return raw class logits, and raw logits of all concepts' values side by side; c is 0 without concepts."""
         logits: Tensor = self(images)
         return logits, logits.new_zeros(len(images), 0)
 
@@ -148,7 +148,7 @@ class Classifier(nn.Module):
 
     @staticmethod
     def from_description(described: dict[str, Any]) -> "Classifier":
-        """Build the classifier that `describe` returned, without weights. LookupError if its kind is unknown."""
+        """Build a classifier, without weights, from what `describe` returned. LookupError if its kind is unknown."""
         classifier = class_of(described["kind"]).from_settings(described["settings"], described)
         return classifier.with_temperatures(described["temperatures"]).with_abstention(
             described["abstention"]
@@ -171,7 +171,7 @@ class Classifier(nn.Module):
         return hashlib.sha256(self._weights()).hexdigest()
 
     def training_id(self) -> str:
-        """Return the training's id, the SHA-256 of weights, data and settings, which calibration keeps."""
+        """Return the training's id: the SHA-256 of weights, data and settings, which calibration does not change."""
         described = self.describe() | {"temperatures": None, "abstention": None}
         identity = json.dumps([described, self.weights_digest()], sort_keys=True)
         return hashlib.sha256(identity.encode()).hexdigest()
@@ -197,13 +197,15 @@ class Classifier(nn.Module):
             weights = (folder / "model.safetensors").read_bytes()
             if hashlib.sha256(weights).hexdigest() != described["weights_sha256"]:
                 raise ArtifactError(
-                    f"{folder / 'model.safetensors'} is not the file that classifier.json describes."
+                    f"{folder / 'model.safetensors'} is not the file that classifier.json describes. Delete the folder "
+                    "and run the classifier's pipeline, such as `kedro run --pipelines=heads`."
                 )
             classifier = Classifier.from_description(described)
             missing, unexpected = classifier.load_state_dict(load(weights), strict=False)
         except FileNotFoundError as error:
             raise ArtifactError(
-                f"{folder} holds no Classifier: {error.filename} is missing. Run the pipeline that trains it again."
+                f"{folder} holds no Classifier: {error.filename} is missing. Run the classifier's pipeline, "
+                "such as `kedro run --pipelines=heads`."
             ) from error
         except (
             OSError,
@@ -214,19 +216,22 @@ class Classifier(nn.Module):
             SafetensorError,
         ) as error:
             raise ArtifactError(
-                f"The Classifier in {folder} is damaged ({error!r}). Delete the folder and train it again."
+                f"The Classifier in {folder} is damaged ({error!r}). Delete the folder and run the classifier's "
+                "pipeline, such as `kedro run --pipelines=heads`."
             ) from error
         if unexpected or set(missing) & set(classifier.own_state()):
             raise ArtifactError(
-                f"The weights in {folder} do not fit its settings: {[*missing, *unexpected][:3]}."
+                f"The weights in {folder} do not fit the settings in classifier.json: missing or unexpected are "
+                f"{[*missing, *unexpected][:3]}. Delete the folder and run the "
+                "classifier's pipeline, such as `kedro run --pipelines=heads`."
             )
         return classifier.eval()
 
 
 def class_of(kind: str) -> type[Classifier]:
-    """Return the class of a kind, which the module of `glasshead.models` called as the kind defines.
+    """Return the subclass of Classifier for `kind`, from the module of `glasshead.models` with the same name.
 
-    Raises LookupError where there is none.
+    Raises LookupError if there is none.
     """
     if kind in {module.name for module in pkgutil.iter_modules(models.__path__)}:
         members = vars(import_module(f"{models.__name__}.{kind}")).values()

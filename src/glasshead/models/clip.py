@@ -17,7 +17,7 @@ from glasshead.models.backbone import BackboneParams, as_used, resolve_backbone,
 from glasshead.models.processor import describe, input_size, load_processor
 from glasshead.models.towers import BY_PLACE, Output, Tower, load_tower
 
-# Raise it when the numbers that `ImageEncoder` returns for one image and one set of weights change.
+# Increase it when the numbers that `ImageEncoder` returns for one image and one set of weights change.
 ENCODER_CODE_VERSION = 3
 
 
@@ -38,16 +38,16 @@ def load_encoder(backbone: BackboneParams, output: Output = "projected") -> "Ima
     tower = load_tower(folder)
     if output not in tower.outputs:
         raise BackboneError(
-            f"The backbone in {folder} has no {output} output; it has {', '.join(tower.outputs)}."
+            f"The backbone in {folder} has no {output} output. Choose one of {', '.join(tower.outputs)}."
         )
     return ImageEncoder(tower, output, as_used(backbone), weights_hash(folder))
 
 
 def load_encoder_with_key(backbone: BackboneParams, key: str) -> "ImageEncoder":
-    """Return the encoder of `backbone` that has `key`, with whichever output.
+    """Return the encoder of `backbone` whose key is `key`, with the output that this key stands for.
 
     Raises:
-        ArtifactError: no output has it, as it is of another backbone or another version of this one.
+        ArtifactError: no output of `backbone` gives `key`: it belongs to another backbone, or to another version.
         BackboneError: as `load_encoder`.
     """
     folder = resolve_backbone(backbone)
@@ -57,36 +57,38 @@ def load_encoder_with_key(backbone: BackboneParams, key: str) -> "ImageEncoder":
         if encoder.key == key:
             return encoder
     raise ArtifactError(
-        f"The embeddings come from another encoder (key {key[:12]}…) than {backbone.name!r}. "
-        "Run the embed pipeline again with this backbone."
+        f"The stored embeddings come from another backbone (encoder key {key[:12]}…) than the configured "
+        f"{backbone.name!r}. Run `kedro run --pipelines=embed` with the configured backbone."
     )
 
 
 def load_described_encoder(settings: dict[str, Any], reader: str) -> "ImageEncoder":
-    """Return the encoder that settings name by backbone, output and encoder_key; errors name the `reader`.
+    """Return the encoder that `settings` give by `backbone`, `output` and `encoder_key`.
+
+    Errors call the trained part that reads its outputs `reader`, such as "heads".
 
     Raises BackboneError if the backbone of that name has changed.
     """
     backbone = BackboneParams(**settings["backbone"])
-    # Heads that do not name their output are older than the choice.
+    # Heads trained before the output could be chosen do not name it.
     encoder = load_encoder(backbone, settings.get("output", "projected"))
     if encoder.key != settings["encoder_key"]:
         raise BackboneError(
             f"The backbone {backbone.name!r} has changed since these {reader} were trained on it: its weights, its "
-            f"processor or the code differs (key {encoder.key[:12]}… instead of {settings['encoder_key'][:12]}…). "
+            f"processor or our code differs (key {encoder.key[:12]}… instead of {settings['encoder_key'][:12]}…). "
             f"Train the {reader} again, or restore the old backbone."
         )
     return encoder
 
 
 class ImageEncoder(nn.Module):
-    """Images in [0, 1] to one output of a CLIP backbone, without normalising its L2 norm.
+    """A module from images in [0, 1] to one output of a CLIP backbone, not L2-normalised.
 
-    Parameters are frozen, but gradients with respect to images flow.
+    Parameters are frozen, but gradients flow to the images.
 
     Attributes:
         output: the name of the backbone's output.
-        shape: of one image's output: (d,), (rows * columns, d) for patch tokens, (c, rows, columns) for a ResNet.
+        shape: that of one image's output: (d,), (rows * columns, d) for patch tokens, (c, rows, columns) for a ResNet.
         input_size: side of the square input in pixels.
         reads_class_token_alone: whether the output depends only on the class token of the last layer.
         backbone: the loaded backbone, with its revision if it has one.
@@ -118,7 +120,7 @@ class ImageEncoder(nn.Module):
         return self.shape[0] if len(self.shape) == 3 else self.shape[-1]
 
     def transformer_layers(self) -> list[nn.Module]:
-        """Return the layers of CLIP's vision transformer, first to last; none if other tokens are read too."""
+        """Return the layers of CLIP's vision transformer, first to last; none unless only the class token is read."""
         if not self.reads_class_token_alone:
             return []
         vision: Any = self.vision

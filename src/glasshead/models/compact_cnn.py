@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from glasshead.models.resnet import initialise_filters, scaled
 
-BLOCKS = ((64, 2), (128, 2), (256, 3))  # channels and convolutions of each
+BLOCKS = ((64, 2), (128, 2), (256, 3))  # channels and number of convolutions of each block
 HIDDEN = 512
 DROPOUT = 0.5
 

@@ -20,10 +20,10 @@ from glasshead.models.interpolation import resize
 class Ensemble(Classifier):
     """The mean of its members' calibrated probabilities; its own temperature acts on the logarithm of that mean.
 
-    Its input size is the largest of the members'; images are resized for the others. It is saved as one folder with
+    Its input size is its members' largest; images are resized for the other members. It is saved as one folder with
     every member's weights and description.
 
-    Raises ParameterError for fewer than two members, or members of different classes.
+    Raises ParameterError for fewer than two members, or members with different classes.
     """
 
     kind = "ensemble"
@@ -74,7 +74,7 @@ class Ensemble(Classifier):
     def attacked_logits(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return the mean of the members' logits at their temperatures.
 
-        The mean of probabilities has no gradient if members are confident, which would look robust.
+        The gradient of the mean probability vanishes if members are confident, which would look like robustness.
         """
         logits = [
             member.attacked_logits(resize(images, member.input_size)) / member.temperature

@@ -1,10 +1,10 @@
-"""`fast_cnn`: a network of our own for short training, from what published CIFAR speed-runs found to pay.
+"""`fast_cnn`: a network of our own for short training, built from what helped in published CIFAR speed-runs.
 
 - A first convolution of 2x2 patches with fixed filters that whiten them: the eigenvectors of the patches' covariance
-  over the roots of their eigenvalues, with both signs (Page 2019, "How to train your ResNet"; Jordan 2024, airbench,
-  arXiv:2404.00498, section 3.2).
+  divided by the roots of their eigenvalues, with both signs (Page 2019, "How to train your ResNet"; Jordan 2024,
+  airbench, arXiv:2404.00498, section 3.2).
 - Three stages that pool before they normalise and activate, so that the costly elementwise steps see a quarter of the
-  pixels. The later ones, where a convolution costs least, have a residual one more.
+  pixels. The later stages, where a convolution costs least, have one more, a residual one.
 - Partial identity as initial weights (airbench, section 3.3), batch norm without scales, global max-pooling, and a
   head without bias whose logits are scaled down.
 """
@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from glasshead.models.resnet import scaled
 
 PATCH = 2
-STAGES = ((64, 0), (256, 1), (256, 1))  # channels and residual convolutions of each
+STAGES = ((64, 0), (256, 1), (256, 1))  # channels and residual convolutions of each stage
 LOGIT_SCALE = 1 / 9
-EIGENVALUE_FLOOR = 5e-4  # added to all, so that what hardly varies is not blown up to noise
+EIGENVALUE_FLOOR = 5e-4  # added to each, so that directions that hardly vary give no noise
 
 
 class FastCNN(nn.Module):
     """Images (b, 3, h, w) → logits (b, k); the side is at least 16.
 
-    Features of the last stage are at an eighth of the input's side less one pixel: 3 x 3 for 32 x 32.
+    The last stage's side is an eighth of the input's side minus one pixel: 3 x 3 for 32 x 32.
     """
 
     cam_layer = "stages.2"
@@ -43,7 +43,7 @@ class FastCNN(nn.Module):
         self.head = nn.Linear(channels[-1], classes, bias=False)
 
     def whiten(self, images: Float[Tensor, "n 3 h w"]) -> None:
-        """Take the first convolution's filters from normalised images; some thousand are plenty."""
+        """Fit the first convolution's filters to normalised images; a few thousand are plenty."""
         self.whitening.fit(images)
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
@@ -55,8 +55,8 @@ class FastCNN(nn.Module):
 class Whitening(nn.Module):
     """A convolution whose outputs on the patches it was fitted to are uncorrelated with variance 1.
 
-    Its filters (6 p², 3, p, p), those of one sign and then of the other, are no parameters: they stay as fitted.
-    Before, they pass each value of a patch on, which whitens white noise.
+    Its filters (6 p², 3, p, p), first with positive and then with negative sign, are not trained: they stay as fitted.
+    Before `fit`, each filter passes on one value of the patch, which whitens white noise.
     """
 
     filters: Tensor
@@ -83,7 +83,7 @@ class Whitening(nn.Module):
 
 
 class _Stage(nn.Module):
-    """Two convolutions, the first pooled to half the side, and residual ones after them."""
+    """Two convolutions, the first of them pooled to half the side, and then `residuals` residual convolutions."""
 
     def __init__(self, inputs: int, outputs: int, residuals: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class _Stage(nn.Module):
 
 
 class _BatchNorm(nn.BatchNorm2d):
-    """Batch norm that learns a shift alone, and follows the data fast enough for a run of a few hundred steps."""
+    """Batch norm that learns a shift but no scale, with statistics that adapt within a few hundred steps."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, momentum=0.4)
@@ -113,7 +113,7 @@ class _BatchNorm(nn.BatchNorm2d):
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    """Return a 3x3 convolution whose first `inputs` outputs are its inputs; the others are drawn at random."""
+    """Return a 3x3 convolution whose first `inputs` channels copy its inputs; other filters are drawn at random."""
     convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
     nn.init.dirac_(convolution.weight.data[:inputs])
     return convolution

@@ -1,7 +1,7 @@
 """Glass heads: a concept bottleneck on frozen CLIP embeddings.
 
-A small MLP with softmax for each subtask, and a meta-learner (the literature: label predictor) that reads only their
-probabilities.
+A small MLP with softmax answers each subtask, and a meta-learner (label predictor in the literature) reads only the
+probabilities of these answers.
 After Koh et al. 2020, "Concept Bottleneck Models", arXiv:2007.04612.
 """
 
@@ -19,7 +19,7 @@ from glasshead.models.clip import ImageEncoder, load_described_encoder
 class Bottleneck(nn.Module):
     """Embeddings `(n, d)` → concept probabilities `(n, c)` → class logits `(n, k)`.
 
-    Embeddings are standardised with the train split's mean and standard deviation, kept beside the weights.
+    Embeddings are standardised with the train split's mean and standard deviation, saved with the weights.
     """
 
     mean: Tensor
@@ -74,7 +74,7 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 class EncoderClassifier(Classifier):
-    """A trained part that reads a frozen CLIP image encoder; saved without the encoder, which is named and hashed.
+    """A classifier with a trained part on a frozen CLIP image encoder; saved files give the encoder by name and hash.
 
     Attributes:
         trained: the name of the attribute that holds the trained part, whose `shape` goes into the settings.
@@ -128,7 +128,7 @@ class GlassHeads(EncoderClassifier):
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
-        """Load the encoder it names and build the bottleneck; another encoder under that name is refused."""
+        """Load the encoder that `settings` name and build the bottleneck; an encoder with another key is refused."""
         encoder = load_described_encoder(settings, "heads")
         shape = settings["bottleneck"]
         bottleneck = Bottleneck(**(shape | {"widths": tuple(shape["widths"])}))
@@ -161,7 +161,7 @@ class GlassHeads(EncoderClassifier):
         return self.bottleneck.to_probabilities(self.concept_logits(embeddings))
 
     def logits_from_concepts(self, concepts: Float[Tensor, "n c"]) -> Float[Tensor, "n k"]:
-        """Return class logits for concept probabilities, real or made up."""
+        """Return class logits for concept probabilities, whether predicted or set by hand."""
         return self.bottleneck.meta(concepts)
 
     def logits_and_concepts(

@@ -22,7 +22,7 @@ TIMEOUT = 20  # seconds without an answer after which a download is given up
 class PretrainedWeights(NamedTuple):
     """Weights of a pretrained network, the mean and std of its input, and their origin.
 
-    The state is empty for a network to be trained from scratch.
+    `state` is empty if the network is to be trained from scratch.
     """
 
     state: Mapping[str, Tensor]
@@ -47,9 +47,9 @@ def load_imagenet(architecture: Architecture) -> PretrainedWeights:
             state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
     except Exception as error:  # the download and the reading of the file have no common base
         raise BackboneError(
-            f"The ImageNet weights of {architecture} cannot be had: {error}. Connect once, which fetches {weights.url} "
-            f"to {cached} (TORCH_HOME moves this cache), or put the file there; or set `pretrained` to the folder of a "
-            "Classifier of kind transfer, or to none."
+            f"The ImageNet weights of {architecture} are not available: {error}. Connect once to download "
+            f"{weights.url} to {cached} (TORCH_HOME sets this cache's folder), or put the file there. Or set "
+            "`pretrained` to the folder of a Classifier of kind transfer, or to none."
         ) from error
     return with_imagenet_colours(architecture, state, f"imagenet: {weights}")
 
@@ -63,7 +63,7 @@ def with_imagenet_colours(
 
 
 def _check_hash(cached: Path) -> None:
-    """Raise BackboneError if a cached file does not have the hash in its name; the hub only checks downloads."""
+    """Raise BackboneError if a cached file does not have the hash in its name; torch hub checks only downloads."""
     if not cached.is_file():
         return
     expected = cached.stem.rpartition("-")[2]
@@ -72,7 +72,7 @@ def _check_hash(cached: Path) -> None:
     if not actual.startswith(expected):
         raise BackboneError(
             f"{cached} is damaged: its SHA-256 begins with {actual[: len(expected)]}, not with {expected} as its name "
-            "says. Delete it and connect once, which fetches it again."
+            "says. Delete it, and connect once to download it again."
         )
 
 

@@ -26,10 +26,10 @@ def logits_of(
 ) -> Float[np.ndarray, "n k"]:
     """Return the float32 logits of the images that `take` gives for the indices 0 to n - 1; n = `rows` > 0.
 
-    `model` computes on `device` in evaluation mode and is moved back afterwards. `compute` may call it differently,
-    as test-time augmentation does. Batches that do not fit into memory are halved.
+    `model` computes on `device` in evaluation mode and is moved back afterwards. `compute`, if given, is called in
+    place of `model`, as for test-time augmentation. Batches that do not fit into memory are halved.
 
-    Raises ParameterError if a single image does not fit.
+    Raises ParameterError if a single image does not fit into memory.
     """
     run = compute or model
     fitting = FittingBatches(
@@ -49,7 +49,7 @@ def predict_logits(
 ) -> pd.DataFrame:
     """Return raw logits of all rows as columns `logit/<class>`, with image_id, split and label.
 
-    Raises ArtifactError if `samples` were not made of `images`.
+    Raises ArtifactError if `samples` do not belong to `images`.
     """
     images.check_rows(samples)
     source = PixelSource(images, np.arange(len(images)), classifier.prepare)
@@ -61,9 +61,9 @@ def predict_logits(
 
 
 def flip_tta(model: Logits, shift: int = 0) -> Logits:
-    """Return a function that averages the logits of images and of their mirror images; always reported separately.
+    """Return a function that averages the logits of images and their mirror images; results are reported separately.
 
-    With a `shift` in pixels, half of the weight goes to views shifted by it, up and left and down and right, with
+    With a `shift` in pixels, half of the weight goes to two shifted views, one up and left, one down and right, with
     reflected borders: the multi-crop evaluation of airbench (Jordan 2024, arXiv:2404.00498, section 3.5).
     """
 

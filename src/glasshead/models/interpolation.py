@@ -28,8 +28,8 @@ def high_frequency_fraction(
 ) -> Float64[Tensor, " n"]:
     """Return the fraction in [0, 1] of fine detail in the spectral energy of images resized to `size`.
 
-    Fine detail lies above half the Nyquist frequency of the original, s / 4 cycles per image; the mean is left out. Any
-    that enlarging adds was not in the scene. Images of one colour have no energy: NaN.
+    Fine detail lies above half the Nyquist frequency of the original, s / 4 cycles per image; the mean is left out.
+    Fine detail that enlarging adds was not in the original. Images of one colour have no energy and give NaN.
     """
     resized = resize(images.double() / 255, size, interpolation)
     side = resized.shape[-1]

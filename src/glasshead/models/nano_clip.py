@@ -40,9 +40,11 @@ class NanoClipParams(BaseModel, extra="forbid", frozen=True):
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
         if self.image_size % self.patch_size:
-            raise ValueError("image_size must be a multiple of patch_size")
+            raise ValueError("`image_size` must be a multiple of `patch_size`.")
         if self.width % self.heads or self.text_width % TEXT_HEADS:
-            raise ValueError(f"width must be a multiple of heads, text_width of {TEXT_HEADS}")
+            raise ValueError(
+                f"`width` must be a multiple of `heads`, `text_width` a multiple of {TEXT_HEADS}."
+            )
         return self
 
 

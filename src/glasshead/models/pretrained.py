@@ -19,7 +19,7 @@ class PretrainedParams(BaseModel, extra="forbid", frozen=True):
     """The network, the origin of its backbone's weights, and its input.
 
     `width` is the factor on the channel counts of a ResNet; ImageNet's weights have 1.
-    `pretrained`: imagenet, none, or the folder of a Classifier of kind transfer, this architecture and width.
+    `pretrained`: imagenet, none, or the folder of a Classifier of kind transfer with this architecture and width.
     `backbone_size`: side in pixels that images are resized to, unless `interpolation` is none.
     """
 
@@ -42,8 +42,8 @@ def build_transfer(
     The origin of the backbone is added to the provenance.
 
     Raises:
-        ParameterError: a size or width that the architecture cannot have, or a folder of another kind, architecture or
-            width.
+        ParameterError: the architecture cannot have the size or width, or the Classifier in the folder is of another
+            kind, architecture or width.
         BackboneError: ImageNet's weights are not available.
         ArtifactError: no Classifier in the folder, or a damaged one.
     """
@@ -84,7 +84,7 @@ def _load_parent(folder: Path, params: PretrainedParams) -> PretrainedWeights:
     if not isinstance(parent, TransferClassifier) or actual != wanted:
         raise ParameterError(
             f"The Classifier in {folder} is of {actual}, but a backbone of {wanted} is needed. Set `pretrained` to the "
-            f"folder of a Classifier of kind transfer and {wanted}, or set `architecture` and `width` to its."
+            f"folder of a Classifier of kind transfer and {wanted}, or set `architecture` and `width` to this one's."
         )
     digest = json.loads((folder / "classifier.json").read_text())["weights_sha256"]
     settings = parent.settings

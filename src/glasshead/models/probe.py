@@ -12,7 +12,7 @@ Labelled = tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]
 
 
 class LinearProbe(NamedTuple):
-    """The probe with the best validation accuracy, and the regularisation (scikit-learn's C) that gave it."""
+    """A fitted probe, its strength (scikit-learn's C, the inverse of regularisation) and its validation accuracy."""
 
     model: Pipeline
     strength: float
@@ -27,9 +27,10 @@ class LinearProbe(NamedTuple):
 def fit_linear_probe(
     train: Labelled, validation: Labelled, strengths: tuple[float, ...]
 ) -> LinearProbe:
-    """Fit one probe a strength on standardised `train` rows; return the best on `validation`, the strongest of equals.
+    """Fit a probe for each strength on standardised `train` rows; return the most accurate on `validation` rows.
 
-    Radford et al. 2021, arXiv:2103.00020, section 3.2, choose the regularisation in the same way.
+    Of equally accurate probes, the most regularised is returned. Radford et al. 2021, arXiv:2103.00020, section 3.2,
+    choose the regularisation in the same way.
     """
     probes = []
     for strength in sorted(strengths):

@@ -1,7 +1,7 @@
 """Image processors: resize and crop images of any size to the pixels that a network reads, by torch only.
 
-They give the pixels of transformers' `CLIPImageProcessor` and `SiglipImageProcessor` on torchvision, up to one level of
-255 on a CPU without AVX2. docs/decisions/0032 says why these are not imported.
+They give the same pixels as transformers' `CLIPImageProcessor` and `SiglipImageProcessor` on torchvision; on a CPU
+without AVX2, up to one level of 255 apart. docs/decisions/0032 says why transformers' classes are not imported.
 """
 
 import json
@@ -23,7 +23,7 @@ from glasshead.models.backbone import kind_of
 
 Resampling = Literal["bilinear", "bicubic"]
 
-# By Pillow's numbers. torch lacks Pillow's other filters.
+# Filters by Pillow's number for each. torch lacks Pillow's other filters.
 MODES = {0: "nearest-exact", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 UNDONE = ("default_to_square", "do_pad", "use_square_size")
 
@@ -118,7 +118,7 @@ class CLIPImageProcessor(BaseModel):
         return F.pad(pixels, edges) if any(edges) else pixels
 
     def _resized(self, height: int, width: int) -> tuple[int, int]:
-        """Return the height and width that an image of these is resized to."""
+        """Return the height and width to which an image of `height` and `width` is resized."""
         if "height" in self.size:
             return self.size["height"], self.size["width"]
         short = self.size["shortest_edge"]
@@ -141,7 +141,7 @@ class SiglipImageProcessor(CLIPImageProcessor):
 
 
 class TimmImageProcessor(CLIPImageProcessor):
-    """CLIP's processor with torchvision's rounding if both sides cannot lose equally many pixels."""
+    """CLIP's processor, but with torchvision's rounding if an odd number of rows or columns is cut off or added."""
 
     def _before(self, lacking: int) -> int:
         return lacking // 2 if lacking > 0 else -round(-lacking / 2)
@@ -168,7 +168,7 @@ def load_processor(folder: Path) -> CLIPImageProcessor:
     if kind == "timm":
         return _load_timm_processor(folder)
     joint, alone = folder / "processor_config.json", folder / "preprocessor_config.json"
-    path = joint  # with a tokenizer; `alone` where there is none of these
+    path = joint  # written beside a tokenizer; without it, `alone` is read
     try:
         settings = json.loads(joint.read_bytes()) if joint.is_file() else {}
         settings = settings.get("image_processor")
@@ -247,6 +247,6 @@ def _resize(
         return F.interpolate(pixels, size, mode=mode)
     if pixels.device.type == "cpu":
         return F.interpolate(pixels, size, mode=mode, align_corners=False, antialias=True)
-    mode = "bicubic" if mode == "lanczos" else mode  # which torch has on a CPU alone
+    mode = "bicubic" if mode == "lanczos" else mode  # torch has lanczos only on CPUs
     resized = F.interpolate(pixels.float(), size, mode=mode, align_corners=False, antialias=True)
     return resized.clamp(0, 255).round().to(torch.uint8)

@@ -1,6 +1,6 @@
 """torchvision's ResNets in any width, and `resnet18` with a stem for small images: He et al. 2015, arXiv:1512.03385.
 
-Blocks, arrangement and names are torchvision's, so that its weights fit. The stem for small images is one 3x3
+Blocks, arrangement and names are torchvision's, so that torchvision's weights fit. The stem for small images is one 3x3
 convolution instead of the 7x7 one with stride 2 and the max-pool, which would reduce a 32-pixel image to one pixel
 (sections 3.3 and 4.2).
 """
@@ -8,7 +8,7 @@ convolution instead of the 7x7 one with stride 2 and the max-pool, which would r
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-MULTIPLE = 8  # what vector units divide evenly
+MULTIPLE = 8  # channel counts are multiples of it, which suits vector units
 SHAPES: dict[str, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
@@ -56,7 +56,7 @@ class ScaledResNet(ResNet):  # type: ignore[misc]  # torchvision ships no types
 
 
 class SmallImageResNet18(ScaledResNet):
-    """A `resnet18` for small images; features of the last stage are at an eighth of the input's side."""
+    """A `resnet18` for small images; the last stage's side is an eighth of the input's."""
 
     cam_layer = "layer4"
 

@@ -1,8 +1,9 @@
-"""The risk auditor, which learns from image labels where in an image a risk is.
+"""The risk auditor, a classifier that learns from image-level labels where in an image a risk is.
 
-Frozen CLIP features of every place, 1×1 convolutions to a map for each risk, pooling, and a small MLP to a logit. It is
-the class activation map of Zhou et al. 2016, arXiv:1512.04150, with a choice of poolings: top-k mean as in Durand et
-al. 2017, doi:10.1109/CVPR.2017.631, attention as in Ilse et al. 2018, arXiv:1802.04712.
+Frozen CLIP features of every place go through 1×1 convolutions to a map for each risk; pooling and a small MLP turn
+each map into a logit. These are the class activation maps of Zhou et al. 2016, arXiv:1512.04150, with a choice of
+poolings: top-k mean as in Durand et al. 2017, doi:10.1109/CVPR.2017.631, attention as in Ilse et al. 2018,
+arXiv:1802.04712.
 """
 
 from typing import Any, Literal, Self
@@ -18,7 +19,7 @@ from glasshead.models.heads import EncoderClassifier
 
 Pooling = Literal["average", "max", "top_k_mean", "attention"]
 POOLINGS: tuple[Pooling, ...] = ("average", "max", "top_k_mean", "attention")
-LEAK = 0.1  # slope of the MLP's units below their kink, as a fraction of that above
+LEAK = 0.1  # slope of the MLP's leaky ReLU for inputs below 0
 
 
 class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
@@ -27,10 +28,10 @@ class RiskHeadParams(BaseModel, extra="forbid", frozen=True):
     Attributes:
         pooling: how the places of a map become one value.
         top_fraction: the fraction of places that top_k_mean uses.
-        channels: hidden channels between features and activations; 0: activations are linear in the features.
+        channels: hidden channels between features and activations; with 0, activations are linear in the features.
         hidden: units of the MLP from the pooled value to the logit.
-        spread: steps in which a map spreads to similar places before it is shown; 0: none.
-        likeness: a place counts e times less in a step if the cosine of its features is lower by this.
+        spread: steps of the random walk that spreads activations to similar places; with 0, maps are the activations.
+        likeness: scale of similarity: in a step, a place counts e times less if its features' cosine is lower by this.
     """
 
     pooling: Pooling = "top_k_mean"
@@ -48,7 +49,7 @@ class AsMap(nn.Module):
     """
 
     def forward(self, features: Float[Tensor, "b ..."]) -> Float[Tensor, "b d h w"]:
-        """Return the map; the patches of a transformer make a square."""
+        """Return the map; the patches of a transformer form a square grid."""
         return as_map(features)
 
 
@@ -63,13 +64,13 @@ def as_map(features: Float[Tensor, "b ..."]) -> Float[Tensor, "b d h w"]:
 class MonotoneMLP(nn.Module):
     """1 → hidden → 1 for each risk, strictly increasing, so that higher values of a map always mean a higher risk.
 
-    It uses the absolute values of its weights. With free signs, a map could be low where the risk is.
+    The weights' absolute values are used: with negative weights, a map could be low where the risk is.
     """
 
     def __init__(self, risks: int, hidden: int) -> None:
         super().__init__()
         self.first = nn.Parameter(torch.empty(risks, hidden).uniform_(0.5, 1.5))
-        # Flat, as weight decay is for matrices.
+        # A vector, as weight decay acts on matrices.
         self.first_bias = nn.Parameter(torch.empty(risks * hidden).uniform_(-1, 1))
         self.second = nn.Parameter(torch.empty(risks, hidden).uniform_(0.5, 1.5) / hidden)
         self.second_bias = nn.Parameter(torch.zeros(risks))
@@ -84,12 +85,12 @@ class MonotoneMLP(nn.Module):
 class RiskHead(nn.Module):
     """Features (b, d, h, w) → activations by place (b, r, h, w) → pooled values (b, r) → logits (b, r).
 
-    The risk map is the activations, spread over similar places. Often only a part of the object separates images, and
-    the object's other parts resemble it more than the surroundings do.
+    A risk map is the activations, spread over similar places. Often only one part of an object tells images with the
+    risk from those without; the object's other parts resemble that part more than the surroundings do.
 
-    `narrowed` in [0, 1]: how far top_k_mean, max and `top` have narrowed from all places to the highest.
+    `narrowed` in [0, 1] says how far top_k_mean, max and `top` have narrowed: from all places (0) to the highest (1).
 
-    Features are standardised with the train split's mean and deviation, which are saved with the weights.
+    Features are standardised with the train split's mean and standard deviation, which are saved with the weights.
     """
 
     mean: Tensor
@@ -130,11 +131,11 @@ class RiskHead(nn.Module):
     ) -> Float[Tensor, "b r h w"]:
         """Return the activations above each map's mean after a random walk between similar places.
 
-        As Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps, but by the similarity of frozen features:
-        softmax over places of cosine / likeness, of standardised features. As a walk draws all values to their mean,
-        each map is stretched back to the activations' mean and to their mean over the highest places that top_k_mean
-        uses (for other poolings, their maximum). Pooling a map without narrowing thus gives its image's logit, except
-        with attention, which reads the features.
+        Ahn & Kwak 2018, arXiv:1803.10464, spread class activation maps in this way. Here, the transition probabilities
+        come from standardised frozen features: softmax over places of cosine / likeness. As a walk draws all values to
+        their mean, each map is stretched back to the activations' mean and to the activations' mean over the highest
+        places that top_k_mean uses (for other poolings, their maximum). Pooling a map with `narrowed` = 1 thus gives
+        its image's logit, except with attention, which reads the features.
         """
         if not self.params.spread:
             return activations
@@ -145,7 +146,8 @@ class RiskHead(nn.Module):
         mean = before.mean(dim=1, keepdim=True)
         total = before.shape[1]
         fraction = self.params.top_fraction if self.params.pooling == "top_k_mean" else 0.0
-        count = _count(fraction, total) % total or 1  # the mean of all says nothing of their height
+        # If all places counted, their mean would say nothing about the peak.
+        count = _count(fraction, total) % total or 1
         height = before.topk(count, dim=1).values.mean(dim=1, keepdim=True) - mean
         after = (before - mean).relu()
         for _ in range(self.params.spread):
@@ -172,11 +174,11 @@ class RiskHead(nn.Module):
                 return (weights * flat).sum(dim=2)
 
     def top(self, activations: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r k"]:
-        """Return each image's highest activations, falling: `top_fraction` of the places, at least one."""
+        """Return each image's highest activations, in falling order: `top_fraction` of the places, at least one."""
         return self._highest(activations, self.params.top_fraction)
 
     def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
-        """Return for each place the logit of an image that is like this place everywhere."""
+        """Return for each place the logit that an image would have if all its places had this place's value."""
         logits: Tensor = self.mlp(maps.movedim(1, -1))
         return logits.movedim(-1, 1)
 
@@ -193,12 +195,12 @@ class RiskHead(nn.Module):
         return logits, activations
 
     def _highest(self, activations: Tensor, fraction: float) -> Float[Tensor, "b r k"]:
-        """Return the highest activations, falling: `fraction` of the places, at least one, and more while narrowing."""
+        """Return the highest activations, in falling order: `fraction` of the places, at least one (see `narrowed`)."""
         flat = activations.flatten(2)
         return flat.topk(_count(fraction, flat.shape[2], self.narrowed), dim=2).values
 
     def _convolved(self, features: Tensor, convolution: nn.Conv2d) -> Tensor:
-        """Return the 1×1 convolution of standardised features; the weights standardise, so that nothing is copied."""
+        """Return the 1×1 convolution of standardised features; scaling the weights instead avoids a copy of them."""
         weight = convolution.weight / self.scale[:, None, None]
         assert convolution.bias is not None
         shift = (weight[:, :, 0, 0] * self.mean).sum(dim=1)
@@ -213,7 +215,7 @@ def _count(fraction: float, places: int, narrowed: float = 1.0) -> int:
 class RiskAuditor(EncoderClassifier):
     """A frozen CLIP image encoder and a risk head.
 
-    Its classes are the risks. An image may have several, and each has its own probability.
+    Its classes are the risks. An image may have several risks, and each risk has its own probability.
     """
 
     kind = "risk"
@@ -234,8 +236,8 @@ class RiskAuditor(EncoderClassifier):
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any], described: dict[str, Any]) -> Self:
-        """Load the encoder it names and build the head; another encoder under that name is refused."""
-        encoder = load_described_encoder(settings, "maps of risk")
+        """Load the encoder that `settings` name and build the head; an encoder with another key is refused."""
+        encoder = load_described_encoder(settings, "risk heads")
         shape = settings["head"]
         params = RiskHeadParams(**shape["params"])
         head = RiskHead(shape["dimension"], shape["risks"], params)
@@ -246,17 +248,17 @@ class RiskAuditor(EncoderClassifier):
         return self.as_map(self.encoder(images))
 
     def maps(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r h w"]:
-        """Return the risk maps of images in [0, 1], as coarse as the features."""
+        """Return the risk maps of images in [0, 1], one value for each place of the features."""
         return self.head.maps(self.features(images))
 
     def place_logits(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
-        """Return for each place of risk maps, enlarged or not, the calibrated logit of an image that is like it."""
+        """Return calibrated logits of risk maps, enlarged or not, place by place: see `RiskHead.place_logits`."""
         return self.head.place_logits(maps) / maps.new_tensor(
             list(self.temperatures.values())
         ).view(-1, 1, 1)
 
     def place_probabilities(self, maps: Float[Tensor, "b r h w"]) -> Float[Tensor, "b r h w"]:
-        """Return for each place P(risk) of an image that is like it everywhere."""
+        """Return for each place the P(risk) that an image would have if all its places had this place's value."""
         return torch.sigmoid(self.place_logits(maps))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b r"]:

@@ -22,7 +22,7 @@ class Anatomy(NamedTuple):
             1/2 of the input's side, and those of stages 1 to 4 have 1/4, 1/8, 1/16 and 1/32.
         head: the linear layer that gives the logits.
         cam_layer: the module whose output is the last convolutional map, if any.
-        patch: side in pixels of the patches that the input is cut into, or 1.
+        patch: side in pixels of the patches that the input is cut into; 1 if it is not cut.
     """
 
     stages: dict[str, tuple[str, ...]]
@@ -70,6 +70,6 @@ ANATOMIES: dict[Architecture, Anatomy] = {
 
 
 def parameter_names(network: nn.Module, modules: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of the parameters in `modules`, in the network's order; a module may be a single parameter."""
+    """Return the names of the parameters in `modules`, in order; a single parameter may stand for a module."""
     prefixes = tuple(f"{module}." for module in modules)
     return tuple(name for name, _ in network.named_parameters() if f"{name}.".startswith(prefixes))

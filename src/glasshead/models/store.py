@@ -45,7 +45,7 @@ class ClassifierStore:
 
 
 class VariantStore(ClassifierStore):
-    """The Classifiers of a comparison by variant, which reports its results to an observer.
+    """The Classifiers of a comparison by variant; the store reports each variant's results to an observer.
 
     Attributes:
         observe: called with a variant's name, its new results by name, and whether it has all of them.

@@ -1,7 +1,7 @@
 """A frozen text encoder: prompts to vectors in the space of a backbone's `projected` image output.
 
 CLIP: Radford et al. 2021, arXiv:2103.00020. SigLIP: Zhai et al. 2023, arXiv:2303.15343; its text tower was trained on
-prompts padded to their full length, without an attention mask, and reads the last place.
+prompts padded to their full length, without an attention mask, and reads the last position.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from glasshead.errors import BackboneError, ParameterError
 from glasshead.models.backbone import BackboneParams, Kind, kind_of, resolve_backbone, weights_hash
 from glasshead.models.towers import from_pretrained, read_config, refuse_gaps
 
-# Raise it when the numbers that `TextEncoder` returns for one prompt and one set of weights change.
+# Increase it when the numbers that `TextEncoder` returns for one prompt and one set of weights change.
 TEXT_CODE_VERSION = 1
 
 BATCH = 256  # prompts in one pass
@@ -48,7 +48,7 @@ def load_text_encoder(backbone: BackboneParams) -> "TextEncoder":
     folder = resolve_backbone(backbone)
     if not has_text_tower(backbone):
         raise BackboneError(
-            f"The backbone in {folder} has no text tower: text embeddings need a whole CLIP or SigLIP model."
+            f"The backbone in {folder} has no text tower. Set `backbone.name` to a whole CLIP or SigLIP model."
         )
     tokenizer = _load_tokenizer(folder)
     kind, whole = kind_of(folder), read_config(folder)
@@ -92,11 +92,11 @@ def _key(folder: Path) -> str:
 
 
 class TextEncoder(nn.Module):
-    """Prompts to vectors in the projected space, whose L2 norm is kept as it is; parameters are frozen.
+    """A module from prompts to vectors in the projected space, not L2-normalised; parameters are frozen.
 
     Attributes:
         key: hex digest of what determines a vector besides the prompt: weights, tokenizer, code.
-        dimension: d, as of the projected image output.
+        dimension: d, the same as that of the projected image output.
         length: the most tokens that a prompt may have, start and end included.
     """
 
@@ -122,7 +122,8 @@ class TextEncoder(nn.Module):
         for prompt, ids in zip(prompts, tokens["input_ids"], strict=True):
             if len(ids) > self.length:
                 raise ParameterError(
-                    f"The prompt {prompt!r} has {len(ids)} tokens; the text tower reads {self.length}. Shorten it."
+                    f"The prompt {prompt!r} has {len(ids)} tokens; the text tower reads {self.length} at most. "
+                    "Shorten it."
                 )
         if self.kind == "clip":
             padded = self.tokenizer.pad(tokens, return_tensors="pt").to(self.text.device)
@@ -136,7 +137,7 @@ class TextEncoder(nn.Module):
 def zero_shot_logits(
     images: Float[Tensor, "n d"], texts: Float[Tensor, "k d"], scale: float
 ) -> Float[Tensor, "n k"]:
-    """Return `scale` times the cosine of each image to each text; OpenAI's models have learnt a scale of 100.
+    """Return `scale` times the cosine of each image and each text; OpenAI's models have learnt a scale of 100.
 
     Radford et al. 2021, arXiv:2103.00020, figure 3. SigLIP's bias is left out: it changes no ranking.
     """

@@ -2,10 +2,10 @@
 
 - CLIP's vision transformer, Radford et al. 2021, arXiv:2103.00020. `pooled` is the class token after the last layer
   norm, `projected` its linear projection into the space shared with text.
-- SigLIP's, Zhai et al. 2023, arXiv:2303.15343. An attention pool without a projection ends in the shared space:
-  `projected` and `pooled` are the same vector.
-- CLIP's ResNets as in timm (Wightman 2019, doi:10.5281/zenodo.4414861). The attention pool ends in the projection:
-  again one vector for both. Average-pooled ones have no projection.
+- SigLIP's vision transformer, Zhai et al. 2023, arXiv:2303.15343. Its attention pool, without a projection, ends in
+  the shared space: `projected` and `pooled` are the same vector.
+- CLIP's ResNets as in timm (Wightman 2019, doi:10.5281/zenodo.4414861). The attention pool ends with the projection,
+  so `projected` and `pooled` are the same vector again. ResNets with average pooling have no `projected` output.
 
 `spatial` is the last hidden state: a transformer's patch tokens (rows · columns, d), row by row from the top left,
 without the class token, or a ResNet's last stage (c, rows, columns). Patch tokens have gone through the last layer
@@ -13,9 +13,9 @@ norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), O
 arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
 
 `attention_inputs` is the input of the last attention over places. For CLIP's transformer it is the patch tokens before
-each of the last two layers, side by side (rows · columns, 2 d). Later tokens are not trained for anything, so that they
-may hold information unrelated to their place (Darcet et al. 2024, arXiv:2309.16588). The pools of SigLIP and ResNets
-read the last hidden state, so that it equals `spatial`.
+each of the last two layers, side by side (rows · columns, 2 d). Patch tokens after the last layer enter no loss, so
+they may hold information unrelated to their place (Darcet et al. 2024, arXiv:2309.16588). The pools of SigLIP and
+ResNets read the last hidden state, so that their `attention_inputs` equal `spatial`.
 """
 
 from collections import deque
@@ -34,7 +34,7 @@ from glasshead.models.vision_transformer import DAMAGED, load_vision_transformer
 
 Output = Literal["projected", "pooled", "spatial", "attention_inputs"]
 BY_PLACE: tuple[Output, ...] = ("spatial", "attention_inputs")
-ATTENTION_INPUTS = 2  # layers whose input `attention_inputs` is
+ATTENTION_INPUTS = 2  # last layers whose inputs make up `attention_inputs`
 Outputs = Mapping[Output, tuple[tuple[int, ...], Callable[[Any, Tensor], Tensor]]]
 
 
@@ -43,11 +43,11 @@ class Tower:
     """A vision model, float32 on the CPU, and its outputs.
 
     Attributes:
-        vision: the model; for CLIP's transformer our own, else as its library loads it.
+        vision: the model: our own class for CLIP's transformer, else the library's.
         processor: its image processor.
         outputs: for each output, its shape for one image and the function that computes it from the model and
             normalised images (b, 3, h, w).
-        pools_class_token: whether vectors depend on the class token of the last layer alone.
+        pools_class_token: whether `pooled` and `projected` depend only on the last layer's class token.
     """
 
     vision: nn.Module
@@ -59,7 +59,7 @@ class Tower:
 def load_tower(folder: Path) -> Tower:
     """Return the image tower in `folder`.
 
-    Raises BackboneError if it cannot be loaded, lacks weights, or its processor gives another size.
+    Raises BackboneError if it cannot be loaded, lacks weights, or its processor gives images of another size.
     """
     loaders = {"clip": _load_clip, "siglip": _load_siglip, "timm": _load_timm}
     return loaders[kind_of(folder)](folder)
@@ -77,7 +77,7 @@ def read_config(folder: Path) -> Any:
 
 
 def from_pretrained(model: Any, folder: Path, config: Any) -> tuple[nn.Module, list[str]]:
-    """Return a transformers `model` with the weights in `folder`, float32, and the names of those that it lacks."""
+    """Return a transformers `model` with the weights in `folder`, float32, and the names of missing weights."""
     try:
         with quiet_transformers():
             loaded, report = model.from_pretrained(
@@ -98,7 +98,8 @@ def refuse_gaps(folder: Path, missing: list[str]) -> None:
     """Raise BackboneError if any weights are `missing`."""
     if missing:
         raise BackboneError(
-            f"The backbone in {folder} lacks weights ({', '.join(missing[:3])}, …): is it what its config.json says?"
+            f"The backbone in {folder} lacks weights ({', '.join(missing[:3])}, …) that its config.json implies. Write "
+            "both again with `model.save_pretrained(folder)`."
         )
 
 
@@ -174,7 +175,8 @@ def _checked_processor(folder: Path, image_size: int) -> CLIPImageProcessor:
     processor = load_processor(folder)
     if input_size(processor) != image_size:
         raise BackboneError(
-            f"The processor in {folder} crops to {input_size(processor)} pixels, but the model reads {image_size}."
+            f"The processor in {folder} crops to {input_size(processor)} pixels, but the model reads {image_size}. "
+            "Write the model's own processor there with `processor.save_pretrained(folder)`."
         )
     return processor
 
@@ -184,9 +186,10 @@ def _load_timm(folder: Path) -> Tower:
     from timm.layers.attention_pool2d import AttentionPool2d, RotAttentionPool2d
     from timm.models import ByobNet
 
-    if not (folder / "model.safetensors").is_file():  # or timm would read a pickle that lies beside
+    if not (folder / "model.safetensors").is_file():  # or timm would read a pickle there
         raise BackboneError(
-            f"The backbone folder {folder} has no model.safetensors, the name timm gives to its weights."
+            f"The backbone folder {folder} has no model.safetensors. Write it with timm's "
+            "`save_for_hf(model, folder, safe_serialization=True)`."
         )
     try:
         vision = timm.create_model(f"local-dir:{folder}", pretrained=True)
@@ -196,8 +199,8 @@ def _load_timm(folder: Path) -> Tower:
         ) from error
     if not isinstance(vision, ByobNet):
         raise BackboneError(
-            f"The backbone in {folder} cannot be loaded: of timm's models the CLIP ResNets are supported, such as "
-            f"timm/resnet50_clip.openai; this is a {type(vision).__name__}."
+            f"The backbone in {folder} cannot be loaded: it is a {type(vision).__name__}. Of timm's models, only the "
+            "CLIP ResNets are supported, such as timm/resnet50_clip.openai."
         )
     processor = load_processor(folder)
     side = input_size(processor) // vision.feature_info[-1]["reduction"]

@@ -23,7 +23,7 @@ class TransferClassifier(Classifier):
     Attributes:
         architecture: torchvision's name of the network.
         width: factor on the channel counts of a ResNet; 1 is torchvision's.
-        backbone_size: side in pixels of what the network reads, unless `interpolation` is none.
+        backbone_size: side in pixels of the images that the network reads, unless `interpolation` is none.
         interpolation: how images are brought to that size, inside `forward`.
         network: the torchvision module, from normalised images to logits.
     """
@@ -79,7 +79,7 @@ class TransferClassifier(Classifier):
 
     @property
     def network_size(self) -> int:
-        """Side in pixels of what the network reads."""
+        """Side in pixels of the images that the network reads."""
         return self.input_size if self.interpolation == "none" else self.backbone_size
 
     @property
@@ -115,14 +115,14 @@ class TransferClassifier(Classifier):
         """Return the module that gives the last convolutional map; ParameterError where there is none."""
         if self.anatomy.cam_layer is None:
             raise ParameterError(
-                f"{self.architecture} has no convolutional map for a class activation map. Use a method of gradients."
+                f"{self.architecture} has no convolutional map for a class activation map. Use a gradient method."
             )
         return self.network.get_submodule(self.anatomy.cam_layer)
 
     def take_backbone(self, state: dict[str, Tensor]) -> None:
-        """Copy another network's weights except the head's; a ViT's positions are interpolated.
+        """Copy another network's weights except the head's; a ViT's position embeddings are interpolated.
 
-        Raises BackboneError if they are of another architecture.
+        Raises BackboneError if the weights are of another architecture.
         """
         head = f"{self.anatomy.head}."
         kept = {name: value for name, value in state.items() if not name.startswith(head)}

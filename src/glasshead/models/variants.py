@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 EFFORT = ["epochs", "images_seen", "seconds"]
 
-# to the Classifier, its training history, and the log of its steps where the training keeps one
+# from its checkpoints to a Classifier, its training history and, if the training keeps one, the log of its steps
 Training = Callable[[CheckpointFolder], tuple[Classifier, pd.DataFrame, *tuple[pd.DataFrame, ...]]]
 
 
@@ -31,8 +31,8 @@ def name_of(variant: Iterable[Any]) -> str:
 def fit_each(variants: VariantStore, trainings: Mapping[Any, Training]) -> pd.DataFrame:
     """Fit each variant and keep it in `variants`; return all training histories, each row with its variant's fields.
 
-    Variants are named tuples. Each training has its own checkpoints, so that a stopped one continues and a finished one
-    is not repeated.
+    Variants are named tuples. Each training has its own checkpoints, so that a stopped training continues and a
+    finished one is not repeated.
     """
     histories = []
     for variant, fit in trainings.items():
@@ -65,7 +65,7 @@ def measure_variants(
     Columns: the fields; accuracy, nll and ece after calibration; epochs, images_seen and seconds of training.
 
     Raises:
-        ArtifactError: a variant is not in `variants`, or `samples` were not made of `images`.
+        ArtifactError: a variant is not in `variants`, or `samples` do not belong to `images`.
         SplitError: the calibration or the test split lacks rows.
     """
     fields = list(histories.columns[: histories.columns.get_loc("epoch")])

@@ -1,6 +1,7 @@
 """CLIP's vision transformer, Radford et al. 2021, arXiv:2103.00020, read from what `transformers` saved.
 
-Its modules have the same names and give the same numbers as there. docs/decisions/0032 says why it is not imported.
+Its modules have the same names and give the same numbers as transformers' class. docs/decisions/0032 says why that
+class is not imported.
 """
 
 import json
@@ -27,7 +28,7 @@ class QuickGELU(nn.Module):
     """x · sigmoid(1.702 x), element by element."""
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return as many values."""
+        """Return the activations, of the same shape."""
         return values * torch.sigmoid(1.702 * values)
 
 
@@ -41,7 +42,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class VisionConfig(BaseModel, frozen=True):
-    """The shape of the transformer; what a configuration leaves out is as in `CLIPVisionConfig`."""
+    """The shape of the transformer; what a configuration leaves out has transformers' default."""
 
     hidden_size: PositiveInt = 768
     intermediate_size: PositiveInt = 3072
@@ -62,18 +63,18 @@ class VisionConfig(BaseModel, frozen=True):
 
 
 class Embeddings(nn.Module):
-    """The class token and each patch, projected, with their positions."""
+    """The class token and the projected patches, each with its position embedding added."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         width, side = config.hidden_size, config.patch_size
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.patch_embedding = nn.Conv2d(config.num_channels, width, side, side, bias=False)
-        positions = torch.empty(config.patches + 1, width)  # as drawing random ones takes seconds
+        positions = torch.empty(config.patches + 1, width)  # as random ones take seconds
         self.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b t d"]:
-        """Return the tokens, the class's first."""
+        """Return the tokens, the class token first."""
         patches = self.patch_embedding(pixels).flatten(2).transpose(1, 2)
         # With len(patches), an exported program would have a fixed batch size.
         first = self.class_embedding.expand(patches.shape[0], 1, -1)
@@ -81,7 +82,7 @@ class Embeddings(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, by a fused kernel, or as matrices where `shows_weights`."""
+    """Multi-head self-attention, by a fused kernel; with `shows_weights`, by explicit matrices that are returned."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ class Attention(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "b t d"]
     ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b heads t t"] | None]:
-        """Return the mixed tokens, and the attention where it is shown."""
+        """Return the mixed tokens, and the attention weights with `shows_weights`, else None."""
         queries, keys, values = (
             projection(tokens).unflatten(2, (self.num_heads, self.head_dim)).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -113,7 +114,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers, each token by itself."""
+    """Two linear layers, applied to each token by itself."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -144,7 +145,7 @@ class Layer(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Normalised images to tokens; `visual_projection`, if there are weights for it, leads to the shared space."""
+    """A module from normalised images to tokens; `visual_projection`, if any, leads to the space shared with text."""
 
     def __init__(self, config: VisionConfig, projection_dim: int | None) -> None:
         super().__init__()
@@ -166,7 +167,7 @@ class VisionTransformer(nn.Module):
     def states(
         self, pixels: Float[Tensor, "b 3 h w"], layers: int | None = None
     ) -> Iterator[Float[Tensor, "b t d"]]:
-        """Yield the tokens before the first and after each of the first `layers`, counted from the end if negative."""
+        """Yield the tokens before the first layer and after each layer of `[:layers]`: -1 leaves out the last."""
         tokens: Tensor = self.pre_layrnorm(self.embeddings(pixels))
         yield tokens
         for layer in list(self.layers)[:layers]:
@@ -201,7 +202,7 @@ def load_vision_transformer(folder: Path) -> tuple[VisionTransformer, list[str]]
 
 
 def _vision_settings(folder: Path) -> Any:
-    """Return the vision tower's part of the configuration in `folder`; an old `vision_config_dict` counts first."""
+    """Return the vision tower's part of the configuration in `folder`; an old `vision_config_dict` takes precedence."""
     whole: dict[str, Any] = json.loads((folder / "config.json").read_text())
     if whole.get("model_type") == "clip_vision_model":
         return whole
@@ -210,7 +211,7 @@ def _vision_settings(folder: Path) -> Any:
 
 
 def _own_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the weights in `folder`, of one file or else of the shards of an index, by our names."""
+    """Return the weights in `folder`, from one file or else from the shards that an index lists, by our names."""
     names = {"model.safetensors"}
     if not (folder / "model.safetensors").is_file():
         index = json.loads((folder / "model.safetensors.index.json").read_text())

@@ -90,7 +90,7 @@ def predict(
 
 
 def _folder(name: str) -> Path:
-    """Return the folder of the Classifier `name`, which is a folder or the name of one in the current project."""
+    """Return the Classifier's folder: `name` itself, or that of the project's classifier called `name`."""
     if (Path(name) / "classifier.json").is_file():
         return Path(name)
     root = _project()
@@ -104,7 +104,7 @@ def _folder(name: str) -> Path:
 
 
 def _project() -> Path:
-    """Return the working directory or its nearest parent that has classifiers; the working directory if none has."""
+    """Return the working directory or its nearest parent with data/06_models; the working directory if none has it."""
     start = Path.cwd()
     return next((root for root in (start, *start.parents) if (root / MODELS).is_dir()), start)
 
@@ -116,7 +116,7 @@ def _warn_of(method: str, name: str) -> None:
     measured = _project() / REPORTING / name / "explanations.json"
     if measured.is_file() and sanity_check(method, json.loads(measured.read_text())) == "fails":
         click.echo(
-            f"Do not trust {method} for {name}: it fails the sanity check, which randomises weights.",
+            f"Do not trust {method} for {name}: its maps hardly change when weights are randomised.",
             err=True,
         )
 
@@ -125,7 +125,7 @@ def _warn_of(method: str, name: str) -> None:
 def _writing(
     classifier: "Classifier", table: Path | None, as_json: bool, top: int, explained: bool
 ) -> Iterator[Callable[["Prediction"], None]]:
-    """Yield a function that writes a prediction to stdout, or to `table`, which appears when all are written."""
+    """Yield a function that writes a prediction to stdout, or to `table`, a file that appears once it is complete."""
     from glasshead.serving.lines import csv_header, csv_line, json_line, text_line
 
     if table is None:

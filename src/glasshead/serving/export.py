@@ -1,7 +1,7 @@
 """Export of a Classifier to torch.export and ONNX, as a program from uint8 pixels to calibrated probabilities.
 
-Files hold neither pickled code of ours nor paths of the machine that made them. A `.pt2` is read by torch.export.load,
-which unpickles, so load only files that you made. Reading an ONNX file runs no code from it.
+Files hold neither pickled code of this project nor paths of the machine that made them. torch.export.load, which reads
+a `.pt2`, unpickles, so load only files that you made. Reading an ONNX file runs no code from it.
 """
 
 import io
@@ -32,7 +32,7 @@ Run = Callable[[UInt8[np.ndarray, "b 3 h w"]], Float[np.ndarray, "b k"]]
 
 
 class FromPixels(nn.Module):
-    """Pixels from 0 to 255 at the classifier's input size to its calibrated probabilities."""
+    """A module from pixels, 0 to 255 at the classifier's input size, to calibrated probabilities."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class FromPixels(nn.Module):
 def export_graph(classifier: Classifier) -> ExportedProgram:
     """Return the whole path from pixels to probabilities as one graph, for any number of images above 0.
 
-    Raises ExportError where the classifier does what torch.export cannot follow.
+    Raises ExportError if the classifier does something that torch.export does not support.
     """
     size = classifier.input_size
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
@@ -80,7 +80,7 @@ def onnx_bytes(program: ExportedProgram, classifier: Classifier, opset: int) -> 
         exported = torch.onnx.export(
             program, input_names=[INPUT], output_names=[OUTPUT], opset_version=opset, verbose=False
         )
-    except Exception as error:  # as above
+    except Exception as error:  # torch.onnx too raises almost anything
         raise ExportError(f"The classifier cannot be exported as ONNX: {error}") from error
     assert exported is not None
     model = exported.model_proto
@@ -128,7 +128,7 @@ def run_onnx(model: bytes, threads: int = 1) -> Run:
 
 
 def run_torch(module: Callable[[Tensor], Tensor]) -> Run:
-    """Return a function that computes `module`, such as FromPixels or that of an exported program, on the CPU."""
+    """Return a function that computes `module`, such as a FromPixels or an exported program's module, on the CPU."""
 
     @torch.inference_mode()
     def run(pixels: UInt8[np.ndarray, "b 3 h w"]) -> Float[np.ndarray, "b k"]:

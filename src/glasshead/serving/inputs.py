@@ -14,7 +14,7 @@ from glasshead.images.sources.class_folders import MAX_BYTES, is_hidden, shown
 
 Given = str | os.PathLike[str] | bytes | Image.Image
 
-MAX_RATIO = 200  # of the longer to the shorter side; hardly any of such a strip lies in the square that is cropped
+MAX_RATIO = 200  # of the longer to the shorter side; of such a strip, the square crop would show hardly anything
 
 
 def find_files(argument: str) -> Iterator[str]:
@@ -31,7 +31,7 @@ def find_files(argument: str) -> Iterator[str]:
 
 
 def _below(path: str) -> Iterator[str]:
-    """Yield `path`, or the files below it if it is a folder; also folders that cannot be read or are links."""
+    """Yield `path`; for a folder, yield the files below it, and folders below it that are links or unreadable."""
     if not os.path.isdir(path):  # noqa: PTH112  # Path.is_dir raises an error if the name is too long
         yield path
         return
@@ -51,7 +51,7 @@ def read_image(source: Given) -> Image.Image:
         image = decode_rgb(source if isinstance(source, bytes) else _read(Path(source)))
     if max(image.size) >= MAX_RATIO * min(image.size):
         size = f"{image.width} x {image.height}"
-        raise ImageError(f"too long: {size} pixels, a ratio of sides of {MAX_RATIO} or more")
+        raise ImageError(f"too long: {size} pixels, one side {MAX_RATIO} or more times the other")
     return image
 
 

@@ -13,7 +13,7 @@ DECIMALS = 6  # float32 logits carry no more
 
 
 def json_line(prediction: Prediction, top: int, explained: bool = False) -> str:
-    """Return a JSON object as assets/prediction.schema.json describes it, in ASCII; `explanation` where `explained`."""
+    """Return a JSON object as assets/prediction.schema.json describes it, in ASCII; `explained` adds `explanation`."""
     if prediction.error is not None:
         return json.dumps({"image": prediction.image, "error": prediction.error})
     record: dict[str, Any] = {"image": prediction.image}

@@ -32,7 +32,7 @@ class Prediction:
         concepts: for each concept, the calibrated probability of each value.
         labels: the labels with a probability of at least 0.5, most probable first; None if an image has one class.
         abstain: whether the confidence is too low for the target error; None if the classifier has no threshold.
-        explanation: the path of the PNG that explains it; None if none was asked for, or its map is not finite.
+        explanation: the path of the PNG that explains the prediction; None if not asked for, or its map is not finite.
         error: why the image cannot be used; None if it can.
     """
 
@@ -45,7 +45,7 @@ class Prediction:
     error: str | None = None
 
     def top(self, count: int) -> list[tuple[str, float]]:
-        """Return the `count` most probable classes with their probabilities; of equals, the first."""
+        """Return the `count` most probable classes with their probabilities; ties keep the classes' order."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:count]
 
     @property
@@ -62,7 +62,7 @@ class Prediction:
 def load(folder: str | os.PathLike[str]) -> "Predictor":
     """Return a Predictor for the Classifier in `folder`, such as data/06_models/heads/calibrated.
 
-    Raises ArtifactError if it is missing or damaged, BackboneError if its backbone is not available.
+    Raises ArtifactError if the Classifier is missing or damaged, BackboneError if its backbone is not available.
     """
     return Predictor(Classifier.load(Path(folder)))
 
@@ -70,7 +70,7 @@ def load(folder: str | os.PathLike[str]) -> "Predictor":
 class Predictor:
     """Predicts images of any size with a Classifier, on the CPU, one image at a time in each thread.
 
-    A prediction thus does not depend on the other images, to the last bit.
+    Thus a prediction does not depend on the other images, not even in its last bit.
     """
 
     def __init__(self, classifier: Classifier) -> None:

@@ -1,7 +1,7 @@
 """Augmentation of batches on their device: window, mirror image, colour, RandAugment, cutout, MixUp and CutMix.
 
-Colour jitter, RandAugment, MixUp and CutMix are torchvision's. Each call takes one setting from torch's global
-generator, so the first two are called for small groups of images, and all within a seeded scope.
+Colour jitter, RandAugment, MixUp and CutMix are torchvision's. Each call draws one setting from torch's global
+generator. So the first two are called for small groups of images, and all four within a seeded scope.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ class AugmentParams(BaseModel, extra="forbid", frozen=True):
     )
     cutmix: NonNegativeFloat = Field(
         default=0.0,
-        description="likewise, arXiv:1905.04899; with both, each batch gets one of the two",
+        description="alpha of Beta(alpha, alpha), arXiv:1905.04899; beside mixup, each batch gets one of the two",
     )
 
 
@@ -80,11 +80,11 @@ def _by_name(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in PRESETS:
-        raise ValueError(f"there is no augmentation {value!r}: choose one of {', '.join(PRESETS)}")
+        raise ValueError(f"There is no augmentation {value!r}. Choose one of {', '.join(PRESETS)}.")
     return PRESETS[value]
 
 
-# fields, or the name of a preset
+# the fields of AugmentParams, or the name of a preset
 NamedAugmentation = Annotated[AugmentParams, BeforeValidator(_by_name)]
 
 
@@ -105,7 +105,7 @@ class Augmentation:
         `images` are uint8 or float in [0, 1]. All randomness comes from `seed`, on the CPU, so that devices agree;
         torch's own generator is unchanged. `epoch` counts from 0 and decides alternating flips.
 
-        Raises ParameterError if the crop exceeds the reflected image.
+        Raises ParameterError if `crop_padding` is not less than the images' side.
         """
         with torch_seeded(seed):
             images = self._window(images, epoch)
@@ -126,7 +126,7 @@ class Augmentation:
         if padding >= min(images.shape[-2:]):
             raise ParameterError(
                 f"The augmentation's crop_padding is {padding}, but reflection needs less than the images' side of "
-                f"{min(images.shape[-2:])} pixels. Lower it."
+                f"{min(images.shape[-2:])} pixels. Lower crop_padding."
             )
         top, left = torch.randint(-padding, padding + 1, (2, len(images)))
         mirrored = torch.rand(len(images)) < (0.5 if flip == "random" else 0.0)
@@ -146,7 +146,7 @@ def cut_out(images: Float[Tensor, "b 3 h w"], side: int) -> Float[Tensor, "b 3 h
 
 
 def coin_of_content(images: Pixels) -> Bool[Tensor, " b"]:
-    """Return a fair coin for each image that depends only on its pixels, the same on every device."""
+    """Return True or False for each image, with equal chances; only its pixels decide, on every device alike."""
     pixels = v2.functional.to_dtype(images, torch.uint8, scale=True).flatten(1).long()
     weights = torch.arange(1, pixels.shape[1] + 1, device=images.device)
     return (pixels * weights).sum(dim=1) * GOLDEN < 0
@@ -181,8 +181,9 @@ def reflected_windows(
 ) -> Shaped[Tensor, "b c h w"]:
     """Return for each image the window of its size that begins `top` and `left` pixels from its corner.
 
-    Both may be negative, and must be smaller than the side. Borders are reflected without repeating the border pixel;
-    `mirrored` windows are flipped. The batch is gathered once, on its device and in its dtype, channels last.
+    `top` and `left` may be negative, and must be smaller than the side. Borders are reflected without repeating the
+    border pixel; `mirrored` windows are flipped. The batch is gathered once, on its device and in its dtype, channels
+    last.
     """
     height, width = images.shape[-2:]
     top, left, mirrored = (setting.to(images.device)[:, None] for setting in (top, left, mirrored))

@@ -11,7 +11,7 @@ from glasshead.device import computed_ahead
 from glasshead.errors import ParameterError
 
 Take = Callable[[Int[Tensor, " b"]], UInt8[Tensor, "b 3 h w"]]
-_CHUNK = 512  # rows that are read at once to read all
+_CHUNK = 512  # rows read at once when all are read
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def choose_batches(
     Raises ParameterError if there are no rows.
     """
     if not len(labels):
-        raise ParameterError("There are no images to train on: the split is empty.")
+        raise ParameterError("There are no images to train on: the split is empty. Add images.")
     rows = torch.arange(len(labels))
     first = source(rows[:1])
     if first.numel() * len(labels) > budget_bytes:

@@ -1,6 +1,6 @@
 """Training of a concept bottleneck on fixed embeddings: joint, sequential or independent.
 
-Koh et al. 2020, arXiv:2007.04612, sections 3 and 4.2 name the three. Loss of joint training:
+The three modes are those of Koh et al. 2020, arXiv:2007.04612, sections 3 and 4.2. The loss of joint training is
 cross-entropy(final) + auxiliary_weight · Σ cross-entropy(subtasks).
 """
 
@@ -34,12 +34,12 @@ class BottleneckTraining(BaseModel, extra="forbid", frozen=True):
         default=1.0, description="standard deviation of Gaussian noise on standardised embeddings"
     )
     patience: PositiveInt = Field(
-        default=10, description="epochs without a better validation loss before it stops"
+        default=10, description="epochs without a better validation loss before a phase stops"
     )
 
 
 class BottleneckModule(Protocol):
-    """What training needs of the module: `heads` and `meta` with their own parameters, and the steps between.
+    """What training needs of a bottleneck: `heads` and `meta` with their own parameters, and the steps between them.
 
     `scale` (d,) is the standard deviation of the embeddings.
     """
@@ -80,7 +80,7 @@ def train_bottleneck(
     Each phase (one for joint training, else heads and then meta-learner) ends with the weights of its best validation
     loss. Columns: epoch (counted over phases), phase, train_loss, validation_loss, validation_accuracy.
 
-    Raises TrainingError where a loss is not finite.
+    Raises TrainingError if a loss is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, float | str]] = []

@@ -18,7 +18,7 @@ from glasshead.training.history import Progress
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1  # raise it when an older checkpoint can no longer be resumed
+FORMAT = 1  # increase it when older checkpoints can no longer be resumed
 TENSORS, DESCRIPTION = "state.safetensors", "state.json"
 
 Tensors = Mapping[str, Tensor]
@@ -27,8 +27,8 @@ Tensors = Mapping[str, Tensor]
 class CheckpointFolder:
     """The checkpoints of one training, each in its own folder: `last`, the full state, and `best`.
 
-    `best` holds the weights of the best epoch for other readers. `last` holds them too, so that a kill between two
-    writes cannot separate them. New checkpoints replace those of earlier trainings.
+    `best` holds the weights of the best epoch, for other readers. `last` holds these weights too, so that a kill
+    between the two writes does no harm. New checkpoints replace those of earlier trainings.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,7 +50,7 @@ class CheckpointFolder:
             (folder / DESCRIPTION).write_text(json.dumps(described) + "\n")
 
     def load(self, name: str, identity: str) -> tuple[Progress, dict[str, Tensor]] | None:
-        """Return checkpoint `name`; None if missing, or with a log line if it is damaged or of another training."""
+        """Return checkpoint `name`; None if it is missing, or, with a log line, if damaged or of another training."""
         folder = self.path / name
         try:
             described = json.loads((folder / DESCRIPTION).read_text())
@@ -100,7 +100,7 @@ def split_parts(tensors: Tensors) -> dict[str, dict[str, Tensor]]:
 
 
 def optimiser_tensors(optimisers: list[torch.optim.Optimizer]) -> dict[str, Tensor]:
-    """Return the state of each optimiser as `<optimiser>/<parameter>/<name>`, without rates and groups."""
+    """Return the state of each optimiser as `<optimiser>/<parameter>/<name>`, without learning rates and groups."""
     return {
         f"{number}/{index}/{key}": value
         for number, optimiser in enumerate(optimisers)

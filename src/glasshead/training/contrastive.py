@@ -23,7 +23,7 @@ UNKNOWN = -1  # an attribute that a row does not state
 
 
 class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
-    """The recipe, in steps instead of minutes, so that a seed always gives the same weights."""
+    """The recipe of the training; its length is in steps, not minutes, so that a seed always gives the same weights."""
 
     steps: PositiveInt = 1000
     batch_size: PositiveInt = 96
@@ -31,7 +31,7 @@ class ContrastiveParams(BaseModel, extra="forbid", frozen=True):
     matrix_learning_rate: PositiveFloat = 6e-3  # Muon: the matrices of both towers' blocks
     weight_decay: float = Field(default=0.02, ge=0)
     warmup_fraction: float = Field(default=0.05, ge=0, le=1)
-    # of statements that say more than the class
+    # fraction of images whose statement says more than the class
     told_fraction: float = Field(default=0.3, ge=0, le=1)
     crop_padding: int = Field(default=3, ge=0)  # pixels of reflection around the random crop
 
@@ -60,9 +60,9 @@ def draw_statements(
 def compatibility(
     facts: Int[Tensor, "b k"], statements: Int[Tensor, "c k"]
 ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c"]]:
-    """Return (positive, negative) in {0, 1}: the whole statement is true, or some of it is false.
+    """Return two matrices: `positive` is 1 where all of the statement is true, `negative` where some of it is false.
 
-    Both are 0 if part of the statement is unknown and none of it is false.
+    Elsewhere they are 0; both are 0 where part of the statement is unknown and none of it is false.
     """
     said = statements[None] != UNKNOWN
     known = facts[:, None] != UNKNOWN
@@ -115,9 +115,10 @@ def train_clip(
     """Train `model` (a transformers CLIPModel) in place; return the loss of every step.
 
     `tokens` turns statements into the text tower's inputs; `normalise` maps images in [0, 1] to the model's scale.
-    It runs on the model's device. Random numbers come from a CPU generator, so that all devices see the same order.
+    The training runs on the model's device. Random numbers come from a CPU generator, so that all devices see the same
+    order.
 
-    Raises TrainingError where a loss is not finite.
+    Raises TrainingError if a loss is not finite.
     """
     generator = torch.Generator().manual_seed(seed)
     device = next(model.parameters()).device
@@ -147,7 +148,7 @@ def train_clip(
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise TrainingError(
-                f"The loss is {losses[-1]} at step {step + 1}: lower the learning rates."
+                f"The loss is {losses[-1]} at step {step + 1}. Lower `learning_rate` and `matrix_learning_rate`."
             )
         if on_step:
             on_step(step, losses[-1])

@@ -15,8 +15,8 @@ class History:
     Attributes:
         epochs: one row an epoch: epoch (counted from 1 over all phases), phase (its name), train_loss and
             train_accuracy (means over the epoch's steps, as the weights changed, on augmented images), validation_loss
-            and validation_accuracy, learning_rate (of the last step, for groups of rate 1), gradient_norm (mean over
-            the steps), images_seen and seconds (both since the start; seconds of training alone).
+            and validation_accuracy, learning_rate (of the last step, for parameters of rate 1), gradient_norm (mean
+            over the steps), images_seen and seconds (both since the start; seconds of training alone).
         steps: one row a step: step (counted from 1 over all phases), loss, accuracy, learning_rate, gradient_norm
             (before clipping; null where float16 overflowed and the step was skipped).
         best_epoch: the epoch whose weights were kept.
@@ -68,7 +68,7 @@ class History:
         return row
 
     def note_best(self, key: Literal["validation_loss", "validation_accuracy"]) -> bool:
-        """Return whether the last epoch is the best by `key`, and note it; the first of equals is best."""
+        """Return whether the last epoch is the best by `key`, and note it; of equal epochs, the first is best."""
         sign = -1 if key == "validation_loss" else 1
         values = [sign * row[key] for row in self.epochs]
         is_best = not self.best_epoch or values[-1] > values[self.best_epoch - 1]
@@ -82,13 +82,13 @@ class Progress:
     """The position of a training, and all state besides tensors that it needs to continue.
 
     Attributes:
-        phase: phases done.
-        epoch: epochs done in this phase.
-        step: steps done in this epoch.
-        seconds: of training so far.
+        phase: number of phases done.
+        epoch: number of epochs done in this phase.
+        step: number of steps done in this epoch.
+        seconds: seconds of training so far.
         micro_batch: the largest number of images known to fit into memory at once; 0 is no limit.
         scaler: state of the gradient scaler.
-        confusion: that of the last validation, for mining.
+        confusion: the confusion matrix of the last validation, for hard-example mining.
         finished: whether the training is over.
         history: the curves so far.
     """
@@ -124,6 +124,6 @@ class Progress:
         return cls(**state | {"history": History(**state["history"])})
 
     def place(self) -> str:
-        """Return epoch and step in words."""
+        """Return the current epoch and step in words."""
         done = len(self.history.steps)
         return f"epoch {len(self.history.epochs) + (self.step > 0)}, step {done}"

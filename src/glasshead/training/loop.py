@@ -1,4 +1,4 @@
-"""The training loop of networks that read pixels; a resumed training gives the same bits.
+"""The training loop of networks that read pixels; a resumed training gives the same weights to the bit.
 
 docs/decisions/0035 says why bottlenecks, risk heads and CLIP have their own loops.
 
@@ -26,7 +26,7 @@ from glasshead.training.params import TrainingParams
 from glasshead.training.phases import Phase, frozen_as_before, one_phase
 from glasshead.training.run import Augmentation, Run
 
-# Raise it when networks, augmentation or this loop change the weights that a training ends with.
+# Increase it when networks, augmentation or this loop change the weights that a training ends with.
 TRAINING_CODE_VERSION = 2
 
 
@@ -50,7 +50,7 @@ def fit(
 
     Args:
         phases: the parameters to train, each phase with its own schedule and optimiser; by default one phase of
-            `params.epochs` for all parameters that are not frozen. Each phase starts from the weights of the last one.
+            `params.epochs` for all parameters that are not frozen. Each starts from the weights of the one before.
         checkpoints: where to save after every epoch. A stopped training continues as if it had not been stopped; a
             finished one is returned without training.
         identity: a digest of data, augmentation and initial weights, which with params, seed, phases and shapes
@@ -60,14 +60,16 @@ def fit(
 
     Raises:
         ParameterError: there are no rows, a label has no logit, a parameter does not fit the model or the machine, or
-            a batch norm would see a single value.
+            a batch norm would see a single value for each channel.
         TrainingError: a loss or gradient is not finite, or a single image does not fit into memory.
         ArtifactError: a checkpoint cannot be written.
     """
     where = choose_device(device, "device")
     chosen = tuple(phases) if phases is not None else (one_phase(model, params.epochs),)
     if not (len(train) and len(validation)):
-        raise ParameterError("There are no images to train on or to validate on: a split is empty.")
+        raise ParameterError(
+            "There are no images to train or to validate on: a split is empty. Add images."
+        )
     origin = next(model.parameters()).device
     model.to(where)
     classes = _count_classes(model, train, validation, where)

@@ -1,4 +1,4 @@
-"""The weights of classes in the loss of a training, and its validation."""
+"""Class weights in the loss of a training, and the validation of a model."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ClassWeights = Literal["balanced"] | tuple[float, ...] | None
 def class_weights(
     wanted: ClassWeights, labels: Int[Tensor, " n"], classes: int, device: str = "cpu"
 ) -> Float[Tensor, " k"] | None:
-    """Return the weight of each class in the loss, scaled so that the rows' weights average 1; None where all are 1.
+    """Return the weight of each class in the loss, scaled so that the rows' weights average 1; None for None.
 
     "balanced" gives each class with rows the same total weight, and 0 to a class without rows.
 
@@ -40,7 +40,10 @@ def class_weights(
 
 @dataclass(frozen=True)
 class Validation:
-    """Mean cross-entropy in nats, without class weights and smoothing; accuracy; counts[true, predicted]."""
+    """Mean cross-entropy in nats, without class weights and label smoothing; accuracy; and the confusion matrix.
+
+    `confusion[i, j]` counts rows of class i that are predicted as class j.
+    """
 
     loss: float
     accuracy: float

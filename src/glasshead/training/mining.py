@@ -7,16 +7,19 @@ from torch import Tensor
 
 
 class MiningParams(BaseModel, extra="forbid", frozen=True):
-    """How hard examples are mined, by the confusion of the last validation."""
+    """How hard examples are mined, by the confusion matrix of the last validation."""
 
     pairs: PositiveInt = Field(default=3, description="pairs of classes, the most confused first")
-    weight: float = Field(default=2.0, gt=1, description="of a row of these classes; others have 1")
+    weight: float = Field(
+        default=2.0, gt=1, description="sampling weight of these classes; others have 1"
+    )
 
 
 def confused_pairs(confusion: Int[Tensor, "k k"], count: int) -> list[tuple[int, int]]:
     """Return up to `count` pairs (i, j), i < j, by falling rate of confusion; pairs never confused are left out.
 
-    The rate is the fraction of i predicted as j plus that of j as i; `confusion[i, j]` counts rows of i predicted as j.
+    The rate is the fraction of rows of class i predicted as j, plus the fraction of rows of j predicted as i;
+    `confusion[i, j]` counts rows of class i predicted as j.
     """
     rates = confusion.double() / confusion.sum(dim=1, keepdim=True).clamp(min=1)
     first, second = torch.triu_indices(len(rates), len(rates), offset=1)
@@ -36,10 +39,10 @@ def sampling_weights(
 
 
 def draw_rows(weights: Float[Tensor, " n"], generator: torch.Generator) -> Int[Tensor, " n"]:
-    """Return n rows in random order, each n · w / Σ w times, rounded up or down.
+    """Return n row indices in random order: a row of weight w occurs n · w / Σ w times, rounded up or down.
 
-    Systematic resampling (Kitagawa 1996, doi:10.2307/1390750) of the rows in random order: with equal weights it is a
-    permutation.
+    Systematic resampling (Kitagawa 1996, doi:10.2307/1390750) of the rows in random order. With equal weights, the
+    result is a permutation.
     """
     n = len(weights)
     order = torch.randperm(n, generator=generator)
@@ -58,7 +61,10 @@ def draw_order(
     mining: MiningParams | None,
     confusion: list[list[int]] | None,
 ) -> Int[Tensor, " n"]:
-    """Return the rows of an epoch in order: mined if there is a `confusion`, else each once."""
+    """Return the row indices in the order in which the epoch visits them.
+
+    With `mining` and a `confusion` matrix, rows of confused classes come more often; else, each row comes once.
+    """
     generator = torch.Generator().manual_seed(seed)
     if mining is None or confusion is None:
         return torch.randperm(len(labels), generator=generator)

@@ -13,11 +13,11 @@ from glasshead.training.phases import Phase
 
 
 class OptimiserParams(BaseModel, extra="forbid", frozen=True):
-    """The optimiser; `matrix_…` and `others` are settings of Muon."""
+    """The optimiser of a training; `matrix_…` and `others` are settings of Muon alone."""
 
     name: Literal["sgd", "adamw", "muon"] = "sgd"
     learning_rate: PositiveFloat = 0.05
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # SGD's, Nesterov where it is above 0
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of SGD; Nesterov's if above 0
     weight_decay: NonNegativeFloat = 5e-4
     matrix_learning_rate: PositiveFloat = 0.02
     matrix_momentum: float = Field(default=0.95, ge=0, lt=1)
@@ -114,8 +114,9 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum whose update is orthogonalised, for matrices `(m, n)` of hidden layers alone.
 
     A filter of a convolution, `(m, c, h, w)`, is the matrix `(m, c · h · w)`. With `fixed_norm`, matrices keep the
-    Frobenius norm √m, that of m orthonormal rows: where a normalisation follows each, scales change no output, and
-    the learning rate is a relative one that does not fade as weights grow (Jordan 2024, airbench94_muon).
+    Frobenius norm √m, that of m orthonormal rows. If a normalisation layer follows a matrix, the matrix's scale
+    changes no output, and with a fixed scale, a learning rate does not lose effect as weights grow (Jordan 2024,
+    airbench94_muon).
 
     Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/. torch.optim.Muon runs its Newton–Schulz iteration in
     bfloat16, which is some hundred times slower than float32 on CPUs without bfloat16 units; this one stays in the
@@ -169,9 +170,9 @@ def rate_factor(params: ScheduleParams, step: int, steps: int) -> float:
     """Return the factor in [0, 1] on the peak learning rate at `step`, counted from 0, of `steps`.
 
     All but one_cycle rise linearly, so that the first step after the rise has factor 1. Then `cosine` (Loshchilov &
-    Hutter 2017, arXiv:1608.03983, without restarts) and `triangular` fall towards 0, `constant` stays. `one_cycle`
+    Hutter 2017, arXiv:1608.03983, without restarts) and `triangular` fall towards 0; `constant` stays 1. `one_cycle`
     (Smith & Topin 2019, arXiv:1708.07120) rises from 1/25 and falls to 1/250,000 along cosines, as PyTorch's OneCycleLR
-    does; momentum stays as it is.
+    does, but does not change the momentum.
     """
     if params.name == "one_cycle":
         return _one_cycle(step, params.warmup_fraction * steps - 1, steps - 1)

@@ -15,7 +15,7 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 class TrainingParams(BaseModel, extra="forbid", frozen=True):
     """How a network is trained, without its augmentation."""
 
-    epochs: PositiveInt = 20  # of the one phase, where no phases are given
+    epochs: PositiveInt = 20  # of the only phase, if no phases are given
     batch_size: PositiveInt = Field(
         default=128, description="images a step; an epoch's incomplete last batch is left out"
     )
@@ -23,17 +23,20 @@ class TrainingParams(BaseModel, extra="forbid", frozen=True):
     schedule: ScheduleParams = ScheduleParams()
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["balanced"] | tuple[PositiveFloat, ...] | None = Field(
-        default=None, description="of the training loss: `balanced`, or one for each class"
+        default=None, description="weights in the training loss: `balanced`, or one for each class"
     )
     ema_decay: float | None = Field(
-        default=None, gt=0, lt=1, description="of averaged weights, which are validated and kept"
+        default=None,
+        gt=0,
+        lt=1,
+        description="decay of averaged weights, which are validated and kept",
     )
     clip_norm: PositiveFloat | None = Field(
         default=None, description="the largest L2 norm of the gradient"
     )
     precision: Precision = "auto"  # bfloat16 on CUDA, float32 on a CPU
     channels_last: bool = False
-    compile: bool = False  # by torch.compile, which takes a minute and a C++ compiler
+    compile: bool = False  # by torch.compile, which takes a minute and needs a C++ compiler
     select_by: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
     patience: PositiveInt | None = Field(
         default=None, description="epochs without a better validation before a phase ends"

@@ -1,7 +1,8 @@
 """Phases of a training: which parameters are trained, for how long and how fast; the others are frozen.
 
-They use only names, so that any network with stages can be fine-tuned. Gradual unfreezing with lower rates for lower
-layers: Howard and Ruder 2018, arXiv:1801.06146; training only the last stages: Yosinski et al. 2014, arXiv:1411.1792.
+Phases hold only names of parameters, so any network with stages can be fine-tuned. Gradual unfreezing with lower rates
+for lower layers: Howard and Ruder 2018, arXiv:1801.06146; training only the last stages: Yosinski et al. 2014,
+arXiv:1411.1792.
 """
 
 from collections.abc import Iterator, Mapping
@@ -107,7 +108,7 @@ def build_phases(
         head: parameter names of the head.
 
     Raises:
-        ParameterError: last_<n> of a backbone of fewer stages, or two_phase in fewer than two epochs.
+        ParameterError: last_<n> for a backbone with fewer stages, or two_phase with fewer than two epochs.
     """
     if params.strategy == "two_phase":
         if epochs < 2:

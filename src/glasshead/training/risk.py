@@ -1,4 +1,4 @@
-"""Training of a risk head on frozen features: seconds on a CPU; the weights of the best validation loss are kept."""
+"""Training of a risk head on frozen features, which takes seconds on a CPU."""
 
 import copy
 import math
@@ -27,7 +27,7 @@ from glasshead.training.risk_losses import RiskLosses, RiskLossWeights, risk_los
 
 Row = dict[str, Any]
 Take = Callable[[Int[np.ndarray, " b"]], Float[Tensor, "b d h w"]]
-# risk maps of the validation rows to measures of where they point, by name
+# from the risk maps of the validation rows to measures of how well they localise, by name
 Localise = Callable[[Float[Tensor, "n r h w"]], dict[str, float | None]]
 
 
@@ -37,9 +37,9 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
     Attributes:
         losses: the weights of the losses.
         epochs, batch_size, optimiser, schedule: as in `TrainingParams`.
-        narrowing: fraction of the steps over which pooling narrows from all places to the highest. Without it, only the
-            places that are highest by chance would learn, even beside the object.
-        resample: balanced samples as many images with each risk as without it, with replacement; for rare risks.
+        narrowing: fraction of the steps over which pooling narrows from all places to the highest. Without
+            narrowing, only the places that are highest by chance would learn, even beside the object.
+        resample: `balanced` samples, with replacement, as many images with each risk as without; for rare risks.
     """
 
     losses: RiskLossWeights = RiskLossWeights()
@@ -55,7 +55,7 @@ class RiskTraining(BaseModel, extra="forbid", frozen=True):
 
 @dataclass(frozen=True)
 class RiskRows:
-    """Rows to fit or validate on: `take` returns features of rows, `labels` are 1 with each risk and 0 without."""
+    """Rows to fit or validate on: `take` returns features of rows; `labels` are 1 for the row's risks, else 0."""
 
     take: Take
     labels: Float[Tensor, "n r"]
@@ -72,13 +72,15 @@ def train_risk_head(
     seed: int,
     localise: Localise,
 ) -> list[Row]:
-    """Train `head` in place; return a row for each epoch; it ends with the weights of its best epoch, for evaluation.
+    """Train `head` in place; return a row for each epoch.
 
+    `head` ends in evaluation mode, with the weights of the epoch with the lowest validation_loss.
     `head` has `logits_and_activations` of features, `narrowed`, `top` (the highest activations, for the patch loss) and
     `spread` (from activations to maps).
     Columns: epoch; train_<loss> and validation_<loss> for loss (the weighted sum), bce, ranking, patch; train_gap and
-    validation_gap, of logits; validation_auroc, validation_auprc, and what `localise` gives, as validation_<name>, all
-    means over the risks; learning_rate, of the last step.
+    validation_gap (mean logit of images with the risk minus that of images without it); validation_auroc,
+    validation_auprc, and what `localise` gives, as validation_<name>, all means over the risks; learning_rate, of the
+    last step.
 
     Raises TrainingError if a loss is not finite, or a batch does not fit into memory.
     """
@@ -105,7 +107,7 @@ def train_risk_head(
         row["learning_rate"] = optimisers[0].param_groups[0]["lr"]
         if not math.isfinite(row["train_loss"] + row["validation_loss"]):
             raise TrainingError(
-                f"The loss is not finite in epoch {epoch + 1}: lower `risk.training.optimiser.learning_rate`, or look "
+                f"The loss is not finite in epoch {epoch + 1}. Lower `risk.training.optimiser.learning_rate`, or look "
                 "for extreme features."
             )
         history.append(row)
@@ -139,7 +141,7 @@ def risk_outputs(head: Any, rows: RiskRows, batch_size: int) -> RiskOutputs:
 def draw_order(
     labels: Float[Tensor, "n r"], resample: Literal["none", "balanced"], seed: int, epoch: int
 ) -> Int[np.ndarray, " n"]:
-    """Return the rows of an epoch in order: each once, or n sampled so that half of them have each risk.
+    """Return the row indices of an epoch in order: each once, or n sampled so that half of them have each risk.
 
     With several risks, the sampling weights are averaged over risks.
     """
@@ -190,7 +192,7 @@ def _step(
         losses.total(params.losses).backward()
     except torch.OutOfMemoryError as error:
         raise TrainingError(
-            f"A batch of {len(rows)} images' features is too much for the memory: {error}. Lower "
+            f"The features of a batch of {len(rows)} images do not fit into memory: {error}. Lower "
             "`risk.training.batch_size`."
         ) from error
     for optimiser in optimisers:
@@ -201,7 +203,7 @@ def _step(
 def _validate(
     head: Any, validation: RiskRows, params: RiskTraining, seed: int, localise: Localise
 ) -> Row:
-    """Return the columns of validation rows; losses use batches in a fixed random order, as in training."""
+    """Return an epoch's columns for validation rows; losses use batches in a fixed random order, as in training."""
     logits, activations, maps = risk_outputs(head, validation, params.batch_size)
     order = generator(seed, "risk", "validation").permutation(len(validation))
     losses_by_batch = [

@@ -1,4 +1,4 @@
-"""Advice on the training of a risk head that went wrong."""
+"""Advice on faults in the training of a risk head."""
 
 import numpy as np
 from jaxtyping import Float
@@ -25,7 +25,7 @@ def advise(
         flat = within_fraction(activations[:, index].numpy())
         if logits[:, index].std(correction=0).item() < COLLAPSED:
             lines.append(
-                f"{risk}: collapse, as all images get the same logit. Raise risk.training.losses.ranking or the "
+                f"{risk}: collapse, all images get the same logit. Raise risk.training.losses.ranking or the "
                 "learning rate, and check whether the risk is visible in images with the label."
             )
         elif flat < FLAT:
@@ -35,12 +35,13 @@ def advise(
             )
         if min(fraction, 1 - fraction) < RARE and params.resample == "none":
             lines.append(
-                f"{risk}: imbalance, {fraction:.1%} of the train images have it. Set risk.training.resample=balanced."
+                f"{risk}: imbalance, {fraction:.1%} of the train images have the risk. Set "
+                "risk.training.resample=balanced."
             )
     return lines
 
 
 def within_fraction(maps: Float[np.ndarray, "n h w"]) -> float:
-    """Return the fraction of the maps' variance that is between the places of a map, in [0, 1]; 0 of constant maps."""
+    """Return the fraction of the maps' variance that is between the places of a map, in [0, 1]; 0 if constant."""
     total = float(maps.var())
     return float(maps.var(axis=(1, 2)).mean()) / total if total else 0.0

@@ -1,6 +1,6 @@
-"""The three losses of a risk head, from image labels: cross-entropy, ranking of images, ranking of their top places.
+"""The three losses of a risk head on image-level labels: cross-entropy, ranking of images, ranking of top places.
 
-Each is a mean over risks. Ranking and patch are 0 if a batch lacks images with or without the risk.
+Each is a mean over risks. The latter two are 0 if a batch has no images with the risk, or none without it.
 """
 
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class RiskLosses(NamedTuple):
 
 
 def risk_losses(logits: Logits, top: Float[Tensor, "b r k"], labels: Labels) -> RiskLosses:
-    """Return all three, of the logits and the highest values of each map, in falling order."""
+    """Return the three losses; `top` holds the highest values of each map in falling order."""
     return RiskLosses(
         bce=F.binary_cross_entropy_with_logits(logits, labels),
         ranking=pairwise_ranking_loss(logits, labels),
@@ -45,7 +45,10 @@ def risk_losses(logits: Logits, top: Float[Tensor, "b r k"], labels: Labels) -> 
 
 
 def pairwise_ranking_loss(scores: Logits, labels: Labels) -> Float[Tensor, ""]:
-    """Return the mean of log(1 + exp(-(s_pos - s_neg))) over the pairs of a batch. Burges et al. 2005, RankNet."""
+    """Return the mean of log(1 + exp(-(s_pos - s_neg))) over all pairs of images with and without a risk.
+
+    Burges et al. 2005, RankNet.
+    """
     return patch_contrast_loss(scores[:, :, None], labels)
 
 

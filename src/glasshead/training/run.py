@@ -98,7 +98,7 @@ class Run:
             self._close_epoch()
 
     def finish(self) -> None:
-        """Leave the model with its best weights, in evaluation mode."""
+        """Give the model its best weights, in evaluation mode."""
         self.model.load_state_dict(self.best)
         self.model.eval()
 
@@ -209,7 +209,7 @@ class Run:
         groups = {"model": self.model.state_dict(), "best": self.best}
         if self.average:
             groups["average"] = self.average.module.state_dict()
-        if progress.epoch or progress.step:  # a phase that begins has new optimisers
+        if progress.epoch or progress.step:  # a phase begins with new optimisers
             groups["optimiser"] = optimiser_tensors(self.optimisers)
         self.checkpoints.save("last", self.identity, progress, join_parts(groups))
         self._note_saved()

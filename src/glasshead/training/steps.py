@@ -19,12 +19,12 @@ from glasshead.training.params import TrainingParams, choose_precision
 class Stepper:
     """Steps of `model` on `device` that minimise cross-entropy, weighted by `class_weights` if given.
 
-    A batch that does not fit into memory is halved, down to single images, as are later ones. Gradients are added up,
-    but batch norms see the smaller batches.
+    If a batch does not fit into memory, that batch and all later ones are halved, down to single images. Gradients of
+    the parts are added up, but batch norms see the parts one by one.
 
     Attributes:
         autocast: the context of a forward pass.
-        scaler: the gradient scaler; enabled with float16 alone.
+        scaler: the gradient scaler; enabled only with float16.
         micro_batch: the largest number of images known to fit at once; 0 is no limit.
     """
 
@@ -53,8 +53,8 @@ class Stepper:
     ) -> Float[Tensor, " 3"]:
         """Take a step whose randomness, such as dropout, depends on `seed`; return loss, accuracy and gradient norm.
 
-        The accuracy counts the largest target as the right class; the norm is that before clipping. The numbers stay
-        on the device, to avoid waiting for it.
+        For the accuracy, the right class is the one with the largest target; the norm is taken before clipping. The
+        numbers stay on the device, so that nothing waits for it.
 
         Raises:
             TrainingError: a single image does not fit into memory.
@@ -141,7 +141,7 @@ UNREAD = {"cpu": 1, "cuda": 32}
 
 
 class Meter:
-    """Holds what a `Stepper` has measured until it is read."""
+    """Holds the measurements of a `Stepper` until they are read."""
 
     def __init__(self, stepper: Stepper) -> None:
         self._stepper = stepper
@@ -152,7 +152,7 @@ class Meter:
 
     @property
     def is_full(self) -> bool:
-        """Whether it should be read before the next step."""
+        """Whether the measurements should be read before the next step."""
         return len(self) >= UNREAD[self._stepper.device]
 
     def note(self, learning_rate: float, measured: Float[Tensor, " 3"]) -> None:
@@ -160,7 +160,7 @@ class Meter:
         self._unread.append((learning_rate, measured))
 
     def read(self, history: History) -> str:
-        """Move steps into `history` until one is not finite; return that one in words, or nothing."""
+        """Move steps into `history` until one is not finite; return that step in words, or an empty text."""
         if not self._unread:
             return ""
         rates, measured = zip(*self._unread, strict=True)

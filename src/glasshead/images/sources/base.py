@@ -27,17 +27,17 @@ class Source:
 
 
 class SourceParams(BaseModel, extra="forbid", frozen=True):
-    """Parameters of a source, which open it.
+    """Parameters of a source of images, with the method that opens the source.
 
     Attributes:
-        location: the name of the field with the location of the images, if that has no default.
+        location: the name of the field for the images' location, if that field has no default and must be set.
     """
 
     location: ClassVar[str | None] = None
 
     @abstractmethod
     def open(self, seed: int) -> Source:
-        """Return the images; SourceError if they are missing or have another layout."""
+        """Return the images; SourceError if they are missing or not in this source's layout."""
 
 
 def plain_record(

@@ -23,7 +23,7 @@ class CIFAR10Params(SourceParams, frozen=True):
     download: bool = True
 
     def open(self, seed: int) -> Source:
-        """Return CIFAR-10 in torchvision's order; raises SourceError where files are missing or damaged."""
+        """Return CIFAR-10 in torchvision's order; raises SourceError if files are missing or damaged."""
         from torchvision.datasets import CIFAR10
 
         batches = self.folder / CIFAR10.base_folder
@@ -47,7 +47,7 @@ def _records(splits: dict[str, "CIFAR10"]) -> Iterator[Record]:
     for split, data in splits.items():
         for position, (pixels, target) in enumerate(zip(data.data, data.targets, strict=True)):
             buffer = io.BytesIO()
-            # Without compression: splits depend on the hash of these bytes, and versions of zlib compress differently.
+            # Without compression: splits depend on the hash of these bytes, and zlib's versions compress differently.
             Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
             image_id, label = f"{split}/{position:06d}", data.classes[target]
             yield plain_record(image_id, buffer.getvalue(), label, split)
@@ -75,7 +75,8 @@ def _download(folder: Path) -> None:
             except RuntimeError:  # which torchvision raises for a wrong MD5
                 problem = f"MD5 {calculate_md5(archive)} instead of {CIFAR10.tgz_md5}"
     raise SourceError(
-        f"{CIFAR10.url} gave a wrong or incomplete archive twice: {problem}. It was deleted."
+        f"{CIFAR10.url} gave a wrong or incomplete archive twice: {problem}. It was deleted. Run again "
+        f"later, or unpack another copy of {CIFAR10.filename} into {folder}."
     )
 
 

@@ -1,4 +1,4 @@
-"""The layout of image folders, with a folder for each class under train/ and test/ or the root; names of files."""
+"""The layout of image folders (a folder for each class, under train/ and test/ or under the root), and file names."""
 
 import os
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from pathlib import Path
 from glasshead.errors import SourceError
 
 SPLITS = ("train", "test")
-MAX_BYTES = 2**28  # of an image file; any image within the pixel limit of decoding is smaller
-# of Windows, and of zip files made by macOS
+MAX_BYTES = 2**28  # of an image file; images within the pixel limit of decoding are smaller
+# names that Windows, and zip files made by macOS, put into folders
 SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
 
 
@@ -24,24 +24,24 @@ def find_layout(
     classes = sorted({folder for top in tops for folder in folders(top)})
     if not classes:
         raise SourceError(
-            f"ingest.image_folder.path: {root} has no folder per class. Put each class's images in one."
+            f"ingest.image_folder.path: {root} has no folder per class. Put each class's images into one."
         )
     if unreadable := [name for name in classes if not is_text(name)]:
         raise SourceError(
-            f"class folder {shown(unreadable[0])} in {root} is not named in UTF-8: rename it."
+            f"The name of the class folder {shown(unreadable[0])} in {root} is not UTF-8. Rename the folder."
         )
     return tops, tuple(classes)
 
 
 def _tops(root: str | Path, folders: Callable[[str], list[str]]) -> tuple[str, ...]:
-    """Return ("train", "test"), one of them, or ("",) if class folders are directly under the root."""
+    """Return the split folders, ("train", "test") or one of these, or ("",) if class folders are under the root."""
     names = folders("")
     splits = tuple(name for name in SPLITS if name in names and folders(name))
     beside = sorted(set(names) - set(splits))
     if splits and beside:
         raise SourceError(
             f"{root} has {' and '.join(splits)} beside {', '.join(map(shown, beside))}: keep either class folders, or "
-            "train/ and test/ with class folders in them. Validation data belongs in train/: it is cut from there."
+            "train/ and test/ with class folders in them. Put validation images into train/: that split is cut from it."
         )
     return splits or ("",)
 

@@ -1,4 +1,4 @@
-"""Rows of Arrow batches in the Hugging Face image layout as records; shared by `parquet` and `hub`."""
+"""Records from rows of Arrow batches in the Hugging Face image layout, for the sources `parquet` and `hub`."""
 
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ from glasshead.images.table import Record
 
 
 class ColumnsParams(SourceParams, frozen=True):
-    """The columns of images, labels and attributes; attributes are kept as text, for subtasks to read."""
+    """The names of the columns for images, labels and attributes; attributes become text that subtasks can read."""
 
     image_column: str = "image"
     label_column: str = "label"
@@ -70,8 +70,8 @@ def read_rows(
 ) -> Iterator[Record | Refused]:
     """Yield one record or refusal per row of batches with the columns image, label and `attributes`.
 
-    Integer labels are positions in `classes` where `coded`, names otherwise. `read_path` reads images that are
-    given by path alone; without it they are refused.
+    If `coded`, integer labels are positions in `classes`, else class names. `read_path` reads images that are given
+    only by path; without `read_path`, such images are refused.
     """
     position = 0
     for batch in batches:

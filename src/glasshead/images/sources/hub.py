@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROWS = 256  # of a batch, whose images are all in memory
+ROWS = 256  # rows of a batch; all images of a batch are in memory
 
 
 class HubParams(ColumnsParams, frozen=True):

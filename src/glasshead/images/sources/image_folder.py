@@ -1,4 +1,4 @@
-"""`image_folder`: one folder per class, under train/ and test/ or directly under the root; only ever read.
+"""`image_folder`: one folder per class, under train/ and test/ or directly under the root. Nothing is written there.
 
 The root is a local path or an fsspec address.
 """
@@ -23,7 +23,7 @@ from glasshead.images.sources.class_folders import (
 from glasshead.images.sources.remote import Location, Remote, RemoteFile
 from glasshead.images.table import Record
 
-AT_ONCE = 64  # files that are fetched at a time from a remote root, of MAX_BYTES together
+AT_ONCE = 64  # the most files fetched at a time from a remote root; together up to MAX_BYTES
 
 
 class ImageFolderParams(SourceParams, frozen=True):
@@ -37,7 +37,7 @@ class ImageFolderParams(SourceParams, frozen=True):
         """Return every file below a class folder, in path order; the id is the path relative to the root.
 
         Hidden names are ignored. Files outside a class folder, links that lead out of the root, linked
-        folders, special and unreadable files are refused one by one. Raises SourceError if the layout is another.
+        folders, special and unreadable files are refused one by one. Raises SourceError for another layout.
         """
         root = self.path
         if isinstance(root, str):
@@ -45,7 +45,9 @@ class ImageFolderParams(SourceParams, frozen=True):
             tops, classes = find_layout(root, remote.folders)
             return Source(classes, _remote_records(remote, tops))
         if root is None or not root.is_dir():
-            raise SourceError(f"ingest.image_folder.path: {root} is not a folder.")
+            raise SourceError(
+                f"ingest.image_folder.path: {root} is not a folder. Set it to the folder of the images."
+            )
         try:
             tops, classes = find_layout(root, partial(_folders, root))
         except OSError as error:

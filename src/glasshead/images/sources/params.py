@@ -1,4 +1,4 @@
-"""Parameters of `ingest`: the chosen source, and one block for each. The blocks are the table of sources."""
+"""Parameters of `ingest`: the chosen source, and a block of parameters for each source that exists."""
 
 from typing import Self
 
@@ -35,8 +35,12 @@ class IngestParams(BaseModel, extra="forbid", frozen=True):
     def _source_is_located(self) -> Self:
         known = [name for name, block in self if isinstance(block, SourceParams)]
         if self.source not in known:
-            raise ValueError(f"source is {self.source!r}: set it to one of {', '.join(known)}")
+            raise ValueError(
+                f"ingest.source is {self.source!r}. Set it to one of {', '.join(known)}."
+            )
         field = self.chosen.location
         if field and getattr(self.chosen, field) is None:
-            raise ValueError(f"source is {self.source}: set ingest.{self.source}.{field} too")
+            raise ValueError(
+                f"ingest.source is {self.source}. Set ingest.{self.source}.{field} too."
+            )
         return self

@@ -24,13 +24,13 @@ from glasshead.images.sources.remote import Location, Remote, reaching
 
 logger = logging.getLogger(__name__)
 
-ROWS = 256  # of a batch, whose images are all in memory
+ROWS = 256  # rows of a batch; all images of a batch are in memory
 
 
 class ParquetParams(ColumnsParams, frozen=True):
     """`path`: a folder with train.parquet and perhaps test.parquet (or shards train-*.parquet), or one file.
 
-    It is a local path or an fsspec address, such as s3://bucket/folder. The image column holds `struct<bytes, path>` or
+    `path` is local or an fsspec address, such as s3://bucket/folder. The image column holds `struct<bytes, path>` or
     binary. The label column holds text, or integers whose names are ClassLabel names in the file's metadata.
     """
 
@@ -80,7 +80,7 @@ def _open(path: str | Path | None) -> dict[str | None, list[pq.ParquetFile]]:
         open_file = partial(_open_local, path)
         names = None if path.is_file() else [file.name for file in path.iterdir()]
     else:
-        raise SourceError(f"ingest.parquet.path: {path} does not exist.")
+        raise SourceError(f"ingest.parquet.path: {path} does not exist. Correct the path.")
     if names is None:
         return {None: [open_file("")]}
     return {
@@ -90,7 +90,7 @@ def _open(path: str | Path | None) -> dict[str | None, list[pq.ParquetFile]]:
 
 
 def _splits(names: list[str], where: str | Path) -> dict[str | None, list[str]]:
-    """Return the names of each given split's files."""
+    """Return the names of the files of each split, train and test."""
     files_of: dict[str | None, list[str]] = {
         split: sorted(
             name
@@ -101,7 +101,7 @@ def _splits(names: list[str], where: str | Path) -> dict[str | None, list[str]]:
     }
     if not files_of["train"]:
         raise SourceError(
-            f"ingest.parquet.path: {where} has no train.parquet. Name its folder or one file."
+            f"ingest.parquet.path: {where} has no train.parquet. Name the folder that has it, or one file."
         )
     chosen = {split: files for split, files in files_of.items() if files}
     parquet = {name for name in names if name.endswith(".parquet")}

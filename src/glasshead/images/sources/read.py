@@ -1,4 +1,4 @@
-"""Read a source into an image table; every image is decoded once, and unreadable ones are quarantined."""
+"""Reading of a source into an image table: every image is decoded once, and unreadable ones are quarantined."""
 
 import logging
 from collections import Counter
@@ -20,11 +20,14 @@ SHOWN = 3  # examples in a message
 
 
 class Ingested(NamedTuple):
-    """What reading a source gives.
+    """The result of reading a source.
 
-    quarantine: (file, reason), a row for each unreadable file or row. planted: (image_id, defect, detail), the
-    ground truth of planted defects. counts: images, quarantined, converted (not RGB), animated, and images by class
-    and by given split.
+    Attributes:
+        images: the readable images.
+        quarantine: columns file and reason, a row for each unreadable file or row of the source.
+        planted: columns image_id, defect and detail, the ground truth of planted defects.
+        counts: the numbers of images, quarantined, converted (not RGB) and animated ones, and of images by class and
+            by given split.
     """
 
     images: ImageTable
@@ -105,20 +108,23 @@ def _check_bad_fraction(sound: int, refused: list[Refused], params: IngestParams
     if len(refused) > params.max_bad_fraction * total:
         examples = "; ".join(f"{file!r}: {reason}" for file, reason in refused[:SHOWN])
         raise SourceError(
-            f"{len(refused)} of {total} images are unusable; ingest.max_bad_fraction allows "
-            f"{params.max_bad_fraction:g}. The first are {examples}. Repair or remove them, or raise "
-            "ingest.max_bad_fraction: with 1, the run lists all of them in data/02_intermediate/quarantine.csv."
+            f"{len(refused)} of {total} images ({100 * len(refused) / total:.3g} %) are unusable; "
+            f"ingest.max_bad_fraction={params.max_bad_fraction:g} allows {100 * params.max_bad_fraction:g} %. The "
+            f"first are {examples}. Repair or remove them, or raise ingest.max_bad_fraction; at 1 the run skips every "
+            "unusable image and lists all of them in data/02_intermediate/quarantine.csv."
         )
 
 
 def _check_content(images: ImageTable, frame: pd.DataFrame, source: str) -> None:
     if repeated := images.repeated_ids():
-        raise SourceError("{} image ids occur more than once: {}.".format(*_summary(repeated)))
+        raise SourceError(
+            "{} image ids occur more than once: {}. Rename the files.".format(*_summary(repeated))
+        )
     labels = sorted(set(frame["label"]))
     if len(labels) < 2:
         raise SourceError(
             f"ingest.source {source} has usable images of {len(labels)} class only "
-            f"({', '.join(labels)}): a classifier needs two."
+            f"({', '.join(labels)}). A classifier needs two or more: add images of another class."
         )
 
 

@@ -28,7 +28,7 @@ Location = Annotated[
     Field(union_mode="left_to_right"),
     BeforeValidator(
         _without_file_protocol
-    ),  # as only local paths are checked for links and devices
+    ),  # so that local files are read as paths, with their checks of links and devices
 ]
 
 
@@ -42,9 +42,9 @@ class RemoteFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Remote:
-    """The file or folder at `address`; `system` and `root` are what fsspec makes of it.
+    """The file or folder at `address`; fsspec turns the address into the file system `system` and the path `root`.
 
-    All methods raise SourceError where the storage does not answer, refuses, or has no such file or folder.
+    All methods raise SourceError if the storage does not answer, refuses access, or has no such file or folder.
     """
 
     address: str
@@ -55,17 +55,17 @@ class Remote:
     def connect(cls, address: str) -> Self:
         """Return the file or folder at `address`, which may be chained (zip::s3://...).
 
-        Raises SourceError if a package that it needs is not installed.
+        Raises SourceError if a package that the address needs is not installed.
         """
         if absent := _absent_packages(address):
             raise SourceError(
-                f"{address} is reached through {' and '.join(absent)}, which is not installed: "
-                f"pip install -c constraints.txt {' '.join(absent)}"
+                f"{address} needs {' and '.join(absent)}, which is not installed. Run "
+                f"`pip install -c constraints.txt {' '.join(absent)}`."
             )
         if archive := re.fullmatch(r"(zip|tar|libarchive)://[^:]*", address):
             kind = archive.group(1)
             raise SourceError(
-                f"{address} does not say where the archive lies: write {kind}::file:///PATH, or {kind}::s3://…"
+                f"{address} does not say where the archive lies. Write {kind}::file:///PATH, or {kind}::s3://…"
             )
         with reaching(address):
             system, root = fsspec.url_to_fs(address)
@@ -79,7 +79,7 @@ class Remote:
             return bool(self.system.isfile(self.root)) and not is_folder
 
     def path(self, name: str) -> str:
-        """Return what the file system calls the file or folder `name`, given relative to the address."""
+        """Return the file system's path of the file or folder `name`, which is relative to the address."""
         return "/".join(piece for piece in (self.root, name) if piece)
 
     def folders(self, folder: str = "") -> list[str]:
@@ -104,7 +104,7 @@ class Remote:
                 yield RemoteFile(inner, self._size(inner, info), regular)
 
     def read(self, names: list[str]) -> list[bytes | FileNotFoundError | PermissionError]:
-        """Return the bytes of files, at once where the file system can; or the error if one is missing or forbidden."""
+        """Return the bytes of files, fetched together if possible; for a missing or forbidden file, the error."""
         paths = [self.path(name) for name in names]
         with reaching(self.address):
             read = self.system.cat_ranges(paths, None, None, on_error="return") if paths else []
@@ -117,7 +117,7 @@ class Remote:
         path = self.path(folder)
         with reaching(self.address):
             listed = self.system.ls(path, detail=True)
-            self.system.invalidate_cache(path)  # or all listings would stay in memory
+            self.system.invalidate_cache(path)  # otherwise all listings would stay in memory
         paths = [(info["name"].strip("/"), info) for info in listed]
         inside = [
             (path_inside, info) for path_inside, info in paths if path_inside != path.strip("/")
@@ -140,7 +140,9 @@ def reaching(address: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise SourceError(f"{address} or something in it does not exist: {error}.") from error
+        raise SourceError(
+            f"{address} or something in it does not exist: {error}. Correct it."
+        ) from error
     except Exception as error:
         raise SourceError(
             f"{address} cannot be read: {type(error).__name__}: {error}. Check the address, the network, and the "
