@@ -156,6 +156,10 @@ class AtomicFigure(AtomicFile[Figure, bytes]):
         from matplotlib import pyplot
 
         sink = io.BytesIO()
+        if layout := content.get_layout_engine():  # once, where savefig would draw all of it twice
+            content.set_dpi(self._dpi)
+            layout.execute(content)
+            content.set_layout_engine("none")
         content.savefig(sink, format="png", dpi=self._dpi, metadata={"Software": None})
         pyplot.close(content)
         return sink.getvalue()

@@ -4,9 +4,12 @@ from collections.abc import Iterable
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.report.comparison_nodes import compare_classifiers
-from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.report.comparison_nodes import compare_classifiers
+    from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
 
 SHOWN = (  # where the corridor has them
     "class_recall",
@@ -42,5 +45,8 @@ def comparison_pipeline() -> Pipeline:
 
 
 def _named(*datasets: str) -> dict[str, str]:
-    """Return datasets as arguments of the same names, and the parameters."""
-    return {name: name for name in datasets} | {"parameters": "params:report"}
+    """Return datasets as arguments of the same names, behind the parameters.
+
+    These are first, as Kedro finds a parameter's type by its position.
+    """
+    return {"parameters": "params:report"} | {name: name for name in datasets}
