@@ -8,10 +8,12 @@ from contextlib import contextmanager
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import pipelines
 from kedro.validation import ParameterValidationError
 from pydantic import ValidationError
 
 from glasshead.errors import GlassheadError, ParameterError, wrong_values
+from glasshead.pipeline_registry import DEFAULT
 from glasshead.serving.command import Command, predict
 
 
@@ -19,7 +21,12 @@ class Run(Command):
     """Kedro's `run`, as a command that shows errors which the user can correct as one message."""
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the pipeline. Raises ClickException for a GlassheadError anywhere in the chain of causes."""
+        """Run the pipeline. Raises ClickException for a GlassheadError anywhere in the chain of causes.
+
+        The default is run by its own name, as Kedro imports the nodes of all pipelines for `__default__`.
+        """
+        if not (ctx.params["pipeline"] or ctx.params["pipelines"]) and DEFAULT in pipelines:
+            ctx.params["pipelines"] = [DEFAULT]
         logging.getLogger("kedro.pipeline.node").addFilter(_is_no_error)
         try:
             with _refusals() as refused:

@@ -1,12 +1,12 @@
 """The linear probe: logistic regression on frozen embeddings, the usual yardstick of a representation."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+
+if TYPE_CHECKING:  # scikit-learn takes a second to import
+    from sklearn.pipeline import Pipeline
 
 Labelled = tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]
 
@@ -14,7 +14,7 @@ Labelled = tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]
 class LinearProbe(NamedTuple):
     """The probe with the best validation accuracy, and the regularisation (scikit-learn's C) that gave it."""
 
-    model: Pipeline
+    model: "Pipeline"
     strength: float
     validation_accuracy: float
 
@@ -31,6 +31,10 @@ def fit_linear_probe(
 
     Radford et al. 2021, arXiv:2103.00020, section 3.2, choose the regularisation in the same way.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     probes = []
     for strength in sorted(strengths):
         model = make_pipeline(
