@@ -5,7 +5,7 @@ import runpy
 import subprocess
 import sys
 from collections import Counter
-from inspect import signature
+from inspect import signature, unwrap
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,6 +196,13 @@ class TestPipelines:
     def test_nodes_are_named_after_their_functions(self, pipelines: dict[str, Pipeline]) -> None:
         for node in set().union(*(pipeline.nodes for pipeline in pipelines.values())):
             assert node.name.rsplit(".", 1)[-1] == node.func.__name__
+
+    def test_every_node_gives_its_function_what_it_takes(
+        self, pipelines: dict[str, Pipeline]
+    ) -> None:
+        """Kedro checks this where nodes are made, but not of functions that are imported later."""
+        for node in set().union(*(pipeline.nodes for pipeline in pipelines.values())):
+            Node(unwrap(node.func), node._inputs, node._outputs)
 
     def test_every_pipeline_parameter_is_a_validated_type(
         self, pipelines: dict[str, Pipeline]

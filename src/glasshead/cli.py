@@ -8,10 +8,12 @@ from contextlib import contextmanager
 import click
 from kedro.config import MissingConfigException
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.project import pipelines
 from kedro.validation import ParameterValidationError
 from pydantic import ValidationError
 
 from glasshead.errors import GlassheadError, ParameterError, wrong_values
+from glasshead.pipeline_registry import DEFAULT
 from glasshead.serving.command import Command, predict
 
 
@@ -19,7 +21,12 @@ class Run(Command):
     """Kedro's `run`; an error that the user can correct is shown as one message, without a stack trace."""
 
     def invoke(self, ctx: click.Context) -> None:
-        """Run the pipeline. Raises ClickException if the error, or one of its causes, is a GlassheadError."""
+        """Run the pipeline. Raises ClickException if the error, or one of its causes, is a GlassheadError.
+
+        Without --pipelines, `heads` is run by its name: for `__default__`, Kedro imports the nodes of all pipelines.
+        """
+        if not (ctx.params["pipeline"] or ctx.params["pipelines"]) and DEFAULT in pipelines:
+            ctx.params["pipelines"] = [DEFAULT]
         logging.getLogger("kedro.pipeline.node").addFilter(_is_no_error)
         try:
             with _refusals() as refused:

@@ -5,10 +5,14 @@ from typing import Any
 
 from kedro.pipeline import Node, Pipeline
 
-from glasshead.images.fitting import predict_majority, select_fitting_samples
-from glasshead.models.inference import predict_logits
-from glasshead.models.variants import measure_variants
-from glasshead.reporting.training_figures import plot_training_history
+from glasshead.deferred import deferred
+
+with deferred(__name__):
+    from glasshead.images.fitting import predict_majority, select_fitting_samples
+    from glasshead.models.inference import predict_logits
+    from glasshead.models.variants import measure_variants
+    from glasshead.reporting.training_figures import plot_training_history
+
 
 Names = str | list[str] | dict[str, str] | None
 

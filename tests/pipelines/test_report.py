@@ -180,12 +180,12 @@ class TestOptionalResults:
         def card(own=None, results=None, findings=()):
             folders = own or FakeResults(), results or FakeResults()
             return write_model_card(
+                PARAMETERS,
                 *folders,
                 planted_report.RECORD,
                 list(findings),
                 judged,
                 found["metrics"],
-                PARAMETERS,
             )
 
         return SimpleNamespace(report=report, card=card)

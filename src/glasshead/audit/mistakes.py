@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from scipy.stats import binom, poisson
+from scipy.special import bdtrc, pdtrc
 
 from glasshead.audit.findings import Finding, Severity
 
@@ -33,7 +33,7 @@ def confident_mistakes(test: pd.DataFrame, subject: str = "It") -> Finding | Non
     if wrong.empty:
         return None
     expected = float((1 - sure["confidence"]).sum())
-    p = float(poisson.sf(len(wrong) - 1, expected))
+    p = float(pdtrc(len(wrong) - 1, expected))
     severity: Severity = "low"
     if len(wrong) >= LEAST_MISTAKES and p <= UNLIKELY:
         severity = "high" if len(wrong) >= 2 * expected else "medium"
@@ -73,7 +73,7 @@ def confused_classes(pairs: pd.DataFrame, classes: int) -> Finding | None:
     if pairs.empty:
         return None
     mistakes = pairs.groupby("true")["count"].transform("sum")
-    p = binom.sf(pairs["count"] - 1, mistakes, 1 / max(classes - 1, 1))
+    p = bdtrc(pairs["count"] - 1, mistakes, 1 / max(classes - 1, 1))
     beyond_chance = (p * len(pairs) <= FAMILY_LEVEL) & (pairs["count"] >= LEAST_MISTAKES)
     frequent = pairs[beyond_chance].head(PAIRS)
     if frequent.empty:

@@ -7,20 +7,22 @@ import json
 import zipfile
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from kedro_datasets._typing import ImagePreview, JSONPreview, TablePreview
-from matplotlib.figure import Figure
 from PIL import Image
 
 from glasshead.datasets.paths import Loaded, PathDataset, Saved
 from glasshead.errors import ArtifactError, GlassheadError
 from glasshead.files import write_atomically
 from glasshead.images.table import ImageTable
+
+if TYPE_CHECKING:  # matplotlib takes a second to import
+    from matplotlib.figure import Figure
 
 
 class AtomicFile(PathDataset[Saved, Loaded], Generic[Saved, Loaded]):
@@ -143,7 +145,7 @@ class AtomicTable(AtomicFile[pd.DataFrame, pd.DataFrame]):
         return TablePreview(json.loads(self.load().head(nrows).to_json(orient="split")))
 
 
-class AtomicFigure(AtomicFile[Figure, bytes]):
+class AtomicFigure(AtomicFile["Figure", bytes]):
     """A Matplotlib figure as PNG, closed once saved; loads as the PNG's bytes."""
 
     def __init__(
@@ -152,10 +154,14 @@ class AtomicFigure(AtomicFile[Figure, bytes]):
         super().__init__(filepath=filepath, metadata=metadata)
         self._dpi = dpi
 
-    def _encode(self, content: Figure) -> bytes:
+    def _encode(self, content: "Figure") -> bytes:
         from matplotlib import pyplot
 
         sink = io.BytesIO()
+        if layout := content.get_layout_engine():  # once, where savefig would draw all of it twice
+            content.set_dpi(self._dpi)
+            layout.execute(content)
+            content.set_layout_engine("none")
         content.savefig(sink, format="png", dpi=self._dpi, metadata={"Software": None})
         pyplot.close(content)
         return sink.getvalue()

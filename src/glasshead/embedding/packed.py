@@ -14,11 +14,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers.models.siglip.modeling_siglip import SiglipEncoderLayer
 
 from glasshead.models.vision_transformer import Layer
 
 Precision = Literal["float32", "int8", "bfloat16"]
+SIGLIP_LAYER = "SiglipEncoderLayer"  # by name, as importing transformers' class takes seconds
 
 # For each activation, what oneDNN computes after the product, as (name, algorithm), and the factor on the activation's
 # input: OpenAI's quick GELU, x · sigmoid(1.702 x), is swish(1.702 x) / 1.702. The weights before the activation take
@@ -47,7 +47,7 @@ def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
         return linear(module.weight, module.bias)
     if type(module) is nn.Conv2d and PackedPatches.fits(module):
         return PackedPatches(module)
-    if isinstance(module, Layer | SiglipEncoderLayer):
+    if isinstance(module, Layer) or type(module).__name__ == SIGLIP_LAYER:
         return PackedLayer(module, linear)
     children = {
         name: child if child is None else pack(child, precision)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Mapping
 import numpy as np
 from jaxtyping import Float, Float64
 from scipy.ndimage import uniform_filter
-from scipy.stats import rankdata
 
 from glasshead.explainers.maps import divide, top_fractions, where_finite
 
@@ -20,6 +19,8 @@ def rank_correlation(first: Maps, second: Maps) -> Float64[np.ndarray, " n"]:
 
     NaN where either map is constant.
     """
+    from scipy.stats import rankdata  # which takes a second to import
+
     ranks = (rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second))
     first_rank, second_rank = (rank - rank.mean(axis=1, keepdims=True) for rank in ranks)
     norm = np.sqrt((first_rank**2).sum(axis=1) * (second_rank**2).sum(axis=1))

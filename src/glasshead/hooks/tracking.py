@@ -19,6 +19,7 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 from kedro_mlflow.framework.hooks.mlflow_hook import MlflowHook
+from mlflow.tracking.context.default_context import DefaultRunContext
 from omegaconf import OmegaConf
 from pydantic import BaseModel
 
@@ -193,16 +194,30 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         started = time.strftime("%Y-%m-%d %H:%M:%S")
         run = self.mlflow_config.tracking.run
         run.name = run.name or run_name(subject_of(run_params["pipeline_names"]), choices, started)
+        tags = run_tags(run_params, pipeline) | choices
         exit_on_sigterm()
-        super().before_pipeline_run(run_params, pipeline, catalog)
-        mlflow.set_tags(run_tags(run_params, pipeline) | choices)
         client = mlflow.MlflowClient()
+        if self._is_to_create_run(run_params):
+            # start_run would import IPython and GitPython first, for tags of Databricks and for the commit
+            experiment = self.mlflow_config.tracking.experiment._experiment.experiment_id
+            context = DefaultRunContext().tags()
+            created = client.create_run(experiment, run_name=run.name, tags=context | tags)
+            self.run_id = run.id = created.info.run_id
+        super().before_pipeline_run(run_params, pipeline, catalog)
+        mlflow.set_tags(tags)
         experiment_id = client.get_run(self.run_id).info.experiment_id
         self._children = ChildRuns(self.run_id, experiment_id, choices, started)
         close_orphans(client, experiment_id)
         parameters = _parameters(pipeline, catalog)
         mlflow.log_params(dict(headline_parameters(parameters)))
         client.log_dict(self.run_id, parameters, "parameters.json")
+
+    def _is_to_create_run(self, run_params: dict[str, Any]) -> bool:
+        """Return whether MLflow has no run that this one is to be logged to, and mlflow.yml asks for one."""
+        tracking = self.mlflow_config.tracking
+        names = run_params["pipeline_names"] or ["__default__"]
+        is_given = self._already_active_mlflow or tracking.run.id or "MLFLOW_RUN_ID" in os.environ
+        return not is_given and not set(names) <= set(tracking.disable_tracking.pipelines)
 
     @best_effort
     def _join_run(self, node: Node, catalog: DataCatalog, is_async: bool) -> None:

@@ -1,12 +1,12 @@
 """The linear probe: logistic regression on frozen embeddings, the usual yardstick of a representation."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+
+if TYPE_CHECKING:  # scikit-learn takes a second to import
+    from sklearn.pipeline import Pipeline
 
 Labelled = tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]
 
@@ -14,7 +14,7 @@ Labelled = tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]
 class LinearProbe(NamedTuple):
     """A fitted probe, its strength (scikit-learn's C, the inverse of regularisation) and its validation accuracy."""
 
-    model: Pipeline
+    model: "Pipeline"
     strength: float
     validation_accuracy: float
 
@@ -32,6 +32,10 @@ def fit_linear_probe(
     Of equally accurate probes, the most regularised is returned. Radford et al. 2021, arXiv:2103.00020, section 3.2,
     choose the regularisation in the same way.
     """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     probes = []
     for strength in sorted(strengths):
         model = make_pipeline(

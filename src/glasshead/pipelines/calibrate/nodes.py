@@ -1,15 +1,26 @@
 """Nodes of `calibrate`."""
 
 import logging
+from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
 from glasshead.calibration.abstention import Abstention, fit_abstention
 from glasshead.calibration.params import CalibrateParams
 from glasshead.calibration.table import apply_temperatures
-from glasshead.models.classifier import Classifier
 
 logger = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class Calibratable(Protocol):
+    """What calibration needs of a Classifier, whose module imports torch."""
+
+    def with_temperatures(self, temperatures: dict[str, float]) -> "Calibratable":
+        """Return a copy that uses these temperatures."""
+
+    def with_abstention(self, abstention: Abstention | None) -> "Calibratable":
+        """Return a copy that abstains below this confidence."""
 
 
 def fit_threshold(
@@ -41,7 +52,9 @@ def fit_threshold(
 
 
 def calibrate_classifier(
-    uncalibrated: Classifier, temperatures: dict[str, float], abstention: Abstention | None = None
-) -> Classifier:
+    uncalibrated: Calibratable,
+    temperatures: dict[str, float],
+    abstention: Abstention | None = None,
+) -> Calibratable:
     """Return the classifier with its temperatures and abstention threshold; its logits stay raw."""
     return uncalibrated.with_temperatures(temperatures).with_abstention(abstention)

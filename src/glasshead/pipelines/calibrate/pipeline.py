@@ -2,11 +2,14 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.calibration.scaling import fit_temperatures, select_calibration
-from glasshead.calibration.table import apply_temperatures
 from glasshead.calibration.temperature import Output
-from glasshead.pipelines.calibrate.nodes import calibrate_classifier, fit_threshold
+from glasshead.deferred import deferred
 from glasshead.templates import step, steps
+
+with deferred(__name__):
+    from glasshead.calibration.scaling import fit_temperatures, select_calibration
+    from glasshead.calibration.table import apply_temperatures
+    from glasshead.pipelines.calibrate.nodes import calibrate_classifier, fit_threshold
 
 
 def create_pipeline(output: Output = "softmax") -> Pipeline:

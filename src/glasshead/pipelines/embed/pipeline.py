@@ -2,8 +2,11 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.embed.nodes import embed_images, embed_texts
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.embed.nodes import embed_images, embed_texts
 
 
 def create_pipeline() -> Pipeline:

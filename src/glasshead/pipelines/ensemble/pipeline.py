@@ -2,8 +2,11 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.ensemble.nodes import average_classifiers
+from glasshead.deferred import deferred
 from glasshead.templates import step, training_on_pixels
+
+with deferred(__name__):
+    from glasshead.pipelines.ensemble.nodes import average_classifiers
 
 
 def create_pipeline() -> Pipeline:

@@ -3,22 +3,25 @@
 from kedro.pipeline import Pipeline
 
 from glasshead.calibration.temperature import Output
-from glasshead.pipelines.evaluate.audit_nodes import find_faults
-from glasshead.pipelines.evaluate.nodes import (
-    check_gate,
-    compute_metrics,
-    find_confused_pairs,
-    measure_class_recall,
-    measure_reliability,
-    plot_confused_pairs,
-    plot_confusion_matrix,
-    plot_curves,
-    plot_reliability,
-    select_test,
-)
-from glasshead.reporting.evaluation_figures import plot_class_recall
-from glasshead.reporting.risk_figures import plot_localisation
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.evaluate.audit_nodes import find_faults
+    from glasshead.pipelines.evaluate.nodes import (
+        check_gate,
+        compute_metrics,
+        find_confused_pairs,
+        measure_class_recall,
+        measure_reliability,
+        plot_confused_pairs,
+        plot_confusion_matrix,
+        plot_curves,
+        plot_reliability,
+        select_test,
+    )
+    from glasshead.reporting.evaluation_figures import plot_class_recall
+    from glasshead.reporting.risk_figures import plot_localisation
 
 
 def create_pipeline(output: Output = "softmax") -> Pipeline:

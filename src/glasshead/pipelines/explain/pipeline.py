@@ -2,30 +2,37 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.explain.concept_nodes import explain_answers, explain_concepts, intervene
-from glasshead.pipelines.explain.gallery_nodes import (
-    find_neighbours,
-    plot_explanation_views,
-    plot_mistakes,
-)
-from glasshead.pipelines.explain.nodes import (
-    choose_examples,
-    explain_pixels,
-    measure_explanations,
-    prepare_examples,
-)
-from glasshead.reporting.concept_figures import (
-    plot_interactions,
-    plot_interventions,
-    plot_shapley_beeswarm,
-    plot_shapley_global,
-    plot_shapley_images,
-    plot_shapley_mistake,
-    plot_shapley_right,
-)
-from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
-from glasshead.reporting.gallery_figure import plot_answer_maps, plot_explanation_gallery
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.explain.concept_nodes import (
+        explain_answers,
+        explain_concepts,
+        intervene,
+    )
+    from glasshead.pipelines.explain.gallery_nodes import (
+        find_neighbours,
+        plot_explanation_views,
+        plot_mistakes,
+    )
+    from glasshead.pipelines.explain.nodes import (
+        choose_examples,
+        explain_pixels,
+        measure_explanations,
+        prepare_examples,
+    )
+    from glasshead.reporting.concept_figures import (
+        plot_interactions,
+        plot_interventions,
+        plot_shapley_beeswarm,
+        plot_shapley_global,
+        plot_shapley_images,
+        plot_shapley_mistake,
+        plot_shapley_right,
+    )
+    from glasshead.reporting.explanation_evaluation_figure import plot_explanation_evaluation
+    from glasshead.reporting.gallery_figure import plot_answer_maps, plot_explanation_gallery
 
 
 def create_pipeline(*, concepts: bool) -> Pipeline:

@@ -2,15 +2,18 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.export.nodes import (
-    check_parity,
-    export_onnx,
-    export_program,
-    measure_exports,
-    measure_latency,
-    quantise_onnx,
-)
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.export.nodes import (
+        check_parity,
+        export_onnx,
+        export_program,
+        measure_exports,
+        measure_latency,
+        quantise_onnx,
+    )
 
 
 def create_pipeline() -> Pipeline:

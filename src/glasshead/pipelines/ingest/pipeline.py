@@ -2,8 +2,11 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.ingest.nodes import read_images
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.ingest.nodes import read_images
 
 
 def create_pipeline() -> Pipeline:

@@ -2,16 +2,19 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.preprocess.nodes import (
-    build_samples,
-    check_samples,
-    choose_taxonomy,
-    plot_mean_images,
-    report_duplicates,
-    resolve_processor,
-)
-from glasshead.reporting.data_figures import plot_class_balance
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.preprocess.nodes import (
+        build_samples,
+        check_samples,
+        choose_taxonomy,
+        plot_mean_images,
+        report_duplicates,
+        resolve_processor,
+    )
+    from glasshead.reporting.data_figures import plot_class_balance
 
 
 def create_pipeline() -> Pipeline:

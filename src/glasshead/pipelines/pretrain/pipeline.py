@@ -2,13 +2,16 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.pretrain.nodes import (
-    collect_pairs,
-    measure_nano_clip,
-    train_nano_clip,
-    write_nano_clip_card,
-)
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.pretrain.nodes import (
+        collect_pairs,
+        measure_nano_clip,
+        train_nano_clip,
+        write_nano_clip_card,
+    )
 
 
 def create_pipeline() -> Pipeline:

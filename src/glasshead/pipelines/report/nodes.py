@@ -43,6 +43,7 @@ class ReportParams(BaseModel, extra="forbid", frozen=True):
 
 
 def judge_classifier(
+    parameters: ReportParams,
     own_results: Results,
     classifier: Classifier,
     images: ImageTable,
@@ -51,7 +52,6 @@ def judge_classifier(
     predictions: pd.DataFrame,
     metrics: Metrics,
     findings: list[Finding],
-    parameters: ReportParams,
     explanations: Explanations | None = None,
 ) -> dict[str, Any]:
     """Return a summary: name, training, the classifier's description, data and splits, and the verdicts.
@@ -81,6 +81,7 @@ def judge_classifier(
 
 
 def write_report(
+    parameters: ReportParams,
     own_results: Results,
     results: Results,
     run_record: Record,
@@ -91,7 +92,6 @@ def write_report(
     metrics: Metrics,
     class_balance_figure: bytes,
     mean_images_figure: bytes,
-    parameters: ReportParams,
     explanations: Explanations | None = None,
     class_recall: pd.DataFrame | None = None,
     confused_pairs: pd.DataFrame | None = None,
@@ -131,13 +131,13 @@ def write_report(
 
 
 def write_model_card(
+    parameters: ReportParams,
     own_results: Results,
     results: Results,
     run_record: Record,
     findings: list[Finding],
     summary: dict[str, Any],
     metrics: Metrics,
-    parameters: ReportParams,
 ) -> str:
     """Return the model card, in Markdown with Hugging Face metadata."""
     return model_card(

@@ -4,9 +4,12 @@ from collections.abc import Iterable
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.report.comparison_nodes import compare_classifiers
-from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.report.comparison_nodes import compare_classifiers
+    from glasshead.pipelines.report.nodes import judge_classifier, write_model_card, write_report
 
 SHOWN = (  # datasets that the report shows if the corridor makes them
     "class_recall",
@@ -42,5 +45,8 @@ def comparison_pipeline() -> Pipeline:
 
 
 def _named(*datasets: str) -> dict[str, str]:
-    """Return node inputs: each dataset as the argument of the same name, and the parameters."""
-    return {name: name for name in datasets} | {"parameters": "params:report"}
+    """Return node inputs: the parameters, and each dataset as the argument of the same name.
+
+    The parameters come first, because Kedro finds the type of a parameter by its position.
+    """
+    return {"parameters": "params:report"} | {name: name for name in datasets}

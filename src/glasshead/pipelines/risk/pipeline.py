@@ -2,17 +2,29 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.risk.ablation_nodes import (
-    compare_variants,
-    fit_variants,
-    measure_variants,
-    plot_ablation,
-)
-from glasshead.pipelines.risk.audit_nodes import find_shortcuts
-from glasshead.pipelines.risk.evaluation_nodes import list_for_review, locate_risk, plot_galleries
-from glasshead.pipelines.risk.nodes import fit_auditor, fit_reference, predict_risk, store_features
-from glasshead.reporting.risk_figures import plot_training_history
+from glasshead.deferred import deferred
 from glasshead.templates import SELECTION, step, steps
+
+with deferred(__name__):
+    from glasshead.pipelines.risk.ablation_nodes import (
+        compare_variants,
+        fit_variants,
+        measure_variants,
+        plot_ablation,
+    )
+    from glasshead.pipelines.risk.audit_nodes import find_shortcuts
+    from glasshead.pipelines.risk.evaluation_nodes import (
+        list_for_review,
+        locate_risk,
+        plot_galleries,
+    )
+    from glasshead.pipelines.risk.nodes import (
+        fit_auditor,
+        fit_reference,
+        predict_risk,
+        store_features,
+    )
+    from glasshead.reporting.risk_figures import plot_training_history
 
 FEATURES = "embedding_store embed_summary"
 

@@ -2,9 +2,12 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.robustness.nodes import measure_robustness
-from glasshead.reporting.robustness_figure import plot_robustness
+from glasshead.deferred import deferred
 from glasshead.templates import steps
+
+with deferred(__name__):
+    from glasshead.pipelines.robustness.nodes import measure_robustness
+    from glasshead.reporting.robustness_figure import plot_robustness
 
 
 def create_pipeline() -> Pipeline:

@@ -2,13 +2,16 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.train_cnn.ablation_nodes import (
-    compare_augmentations,
-    fit_variants,
-    plot_ablation,
-)
-from glasshead.pipelines.train_cnn.nodes import fit_cnn, predict_baselines
+from glasshead.deferred import deferred
 from glasshead.templates import comparison_on_pixels, step, training_on_pixels
+
+with deferred(__name__):
+    from glasshead.pipelines.train_cnn.ablation_nodes import (
+        compare_augmentations,
+        fit_variants,
+        plot_ablation,
+    )
+    from glasshead.pipelines.train_cnn.nodes import fit_cnn, predict_baselines
 
 
 def create_pipeline() -> Pipeline:

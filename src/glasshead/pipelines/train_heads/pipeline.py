@@ -2,8 +2,11 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.train_heads.nodes import fit_heads, predict_baselines, predict_logits
+from glasshead.deferred import deferred
 from glasshead.templates import HISTORY, SELECTION, step
+
+with deferred(__name__):
+    from glasshead.pipelines.train_heads.nodes import fit_heads, predict_baselines, predict_logits
 
 
 def create_pipeline() -> Pipeline:

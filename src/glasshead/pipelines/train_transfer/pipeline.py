@@ -2,16 +2,19 @@
 
 from kedro.pipeline import Pipeline
 
-from glasshead.pipelines.train_transfer.comparison_nodes import (
-    compare_recipes,
-    fit_variants,
-    plot_comparison,
-    pretrain_parents,
-    study_interpolation,
-)
-from glasshead.pipelines.train_transfer.nodes import fit_transfer, pretrain_parent
-from glasshead.reporting.training_figures import plot_interpolation
+from glasshead.deferred import deferred
 from glasshead.templates import comparison_on_pixels, step, training_on_pixels
+
+with deferred(__name__):
+    from glasshead.pipelines.train_transfer.comparison_nodes import (
+        compare_recipes,
+        fit_variants,
+        plot_comparison,
+        pretrain_parents,
+        study_interpolation,
+    )
+    from glasshead.pipelines.train_transfer.nodes import fit_transfer, pretrain_parent
+    from glasshead.reporting.training_figures import plot_interpolation
 
 
 def create_pipeline() -> Pipeline:
