@@ -29,10 +29,9 @@ class Deferred:
         return self._function
 
     @property
-    def __annotations__(self) -> Any:
-        if (
-            self._function is None
-        ):  # inspect asks for them when a node is made, which must import nothing
+    def __annotations__(self) -> Any:  # type: ignore[override]  # read-only, unlike a plain function's
+        # inspect asks for them when Kedro makes a node, which must import nothing
+        if self._function is None:
             raise AttributeError("__annotations__")
         return self._function.__annotations__
 
