@@ -218,7 +218,7 @@ def execute_notebook() -> Iterator[Callable[[str], None]]:
         notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
         start = f"%reset -f\nimport os\nos.chdir({str(Path.cwd())!r})"
         notebook.cells.insert(0, nbformat.v4.new_code_cell(start))
-        loop.run_until_complete(NotebookClient(notebook, km=manager, timeout=120).async_execute())
+        loop.run_until_complete(NotebookClient(notebook, km=manager, timeout=600).async_execute())
 
     yield execute
     loop.run_until_complete(manager.shutdown_kernel(now=True))

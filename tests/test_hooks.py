@@ -284,7 +284,7 @@ def signalled(
     for name in SIGNALS:
         wait_for(project / f"waiting.{name}", started[name])
         started[name].send_signal(getattr(signal, name))
-    return project, {name: process.wait(timeout=120) for name, process in started.items()}
+    return project, {name: process.wait(timeout=600) for name, process in started.items()}
 
 
 def start(project: Path, name: str) -> subprocess.Popen[bytes]:

@@ -202,7 +202,7 @@ def test_a_run_without_an_address_starts_ray_and_stops_it(tmp_path):
         [sys.executable, "-c", STARTS_RAY, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "src")},
     )
     assert done.returncode == 0, done.stderr[-2000:]

@@ -28,7 +28,7 @@ def run_python() -> RunPython:
             env={**os.environ, "PYTHONPATH": sources, **environment},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 

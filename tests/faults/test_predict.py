@@ -107,7 +107,7 @@ def test_ctrl_c_ends_the_process_with_130_and_leaves_the_old_table(folder, tmp_p
         assert process.poll() is None
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) == 130
+    assert process.wait(timeout=600) == 130
     assert [(path.name, path.read_text()) for path in results.iterdir()] == [("out.csv", "old")]
 
 

@@ -79,7 +79,7 @@ def cluster() -> Iterator[Any]:
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
     try:
         cluster.second = cluster.add_node(**node)
-        cluster.wait_for_nodes(timeout=30)
+        cluster.wait_for_nodes(timeout=120)
         ray.init(cluster.address, log_to_driver=False)
         signal.signal(signal.SIGTERM, handler)
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
