@@ -593,7 +593,7 @@ class TestBadInput:
             ("ingest.source=parquet,ingest.parquet.path=nowhere", "nowhere does not exist"),
             (
                 "ingest.source=image_folder,ingest.image_folder.path=memory://nowhere",
-                "memory://nowhere does not exist",
+                "memory://nowhere or something in it does not exist",
             ),
             ("ingest.scenes.trian=100", "There is no parameter ingest.scenes.trian."),
             ("preprocess.taxonomy=animals", "There is no taxonomy 'animals'"),

@@ -4,6 +4,7 @@ import contextlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,13 @@ from glasshead.images.table import ImageTable, Record
 CONF = Path(__file__).parents[2] / "conf" / "base"
 CLASSES = ("red", "green", "blue")
 SPLITS = ["train", "train", "train", "validation", "calibration", "test"]
+
+
+def read_catalog(name: str) -> dict[str, dict[str, Any]]:
+    """Return the entries of a catalog file of conf/base; figures have few pixels."""
+    text = (CONF / f"catalog_{name}.yml").read_text()
+    entries: dict[str, dict[str, Any]] = yaml.safe_load(text.replace("${globals:figure_dpi}", "50"))
+    return entries
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +68,7 @@ def training_catalog(
         folder = tmp_path_factory.mktemp("training")
         entries = {}
         for name in ("train_heads", "train_cnn", "train_transfer", "evaluate"):
-            entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
+            entries |= read_catalog(name)
         catalog = DataCatalog.from_config(
             {
                 name.replace("{classifier}.", "").replace("{name}", "training_history"): entry
@@ -92,7 +100,7 @@ def explain_heads() -> Callable[[Pipeline, dict[str, object], Path], dict[str, o
         pipeline = Pipeline(template, namespace="heads", inputs=shared, parameters=parameters)
         entries = {}
         for name in ("explain", "evaluate"):  # evaluate's has the pattern of all figures
-            entries |= yaml.safe_load((CONF / f"catalog_{name}.yml").read_text())
+            entries |= read_catalog(name)
         catalog = DataCatalog.from_config(entries)
         for name in inputs:
             full = name if name in shared | parameters else f"heads.{name}"

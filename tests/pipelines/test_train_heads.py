@@ -119,6 +119,7 @@ def run(folder, backbone, samples, embeddings=None, parameters=PARAMETERS, seed=
     text = (CONF / "catalog_train_heads.yml").read_text() + (
         CONF / "catalog_evaluate.yml"
     ).read_text()
+    text = text.replace("${globals:figure_dpi}", "50")
     entries = {
         name.replace("{classifier}.", ""): {
             key: str(folder / value).replace("{classifier}", "heads").replace("{name}", "history")
@@ -308,7 +309,7 @@ class TestReproducibility:
             predict_logits(catalog.load("uncalibrated"), other, samples)
         images = make_images(samples)
         fitting = select_fitting_samples(images, samples)
-        with pytest.raises(ArtifactError, match="come from another encoder"):
+        with pytest.raises(ArtifactError, match="come from another backbone"):
             fit_heads(other, fitting, images, TAXONOMY, backbone, PARAMETERS, 0)
 
     def test_heads_read_the_output_that_was_embedded(self, samples, backbone):

@@ -161,7 +161,7 @@ class AtomicFigure(AtomicFile["Figure", bytes]):
         if layout := content.get_layout_engine():  # once, where savefig would draw all of it twice
             content.set_dpi(self._dpi)
             layout.execute(content)
-            content.set_layout_engine("none")
+            content.set_layout_engine(None)
         content.savefig(sink, format="png", dpi=self._dpi, metadata={"Software": None})
         pyplot.close(content)
         return sink.getvalue()

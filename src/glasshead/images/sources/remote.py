@@ -141,7 +141,7 @@ def reaching(address: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise SourceError(
-            f"{address} or something in it does not exist: {error}. Correct it."
+            f"{address} or something in it does not exist: {error}. Correct the address."
         ) from error
     except Exception as error:
         raise SourceError(
