@@ -20,9 +20,15 @@ VIEWS = {"pets": (("cat",), ("dog",)), "sea": (("$ship_",), ("cat", "dog"))}
 
 
 def drawn_texts(figure) -> list[str]:
-    """Draw `figure`, as a broken label fails only then, and return all its texts."""
-    figure.savefig(io.BytesIO(), dpi=30)
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+    """Draw `figure`, as a broken label fails only then, and return all its texts, which must lie on the page."""
+    figure.savefig(io.BytesIO(), dpi=figure.dpi)
+    page = figure.bbox.padded(5)
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+    for text in texts:
+        box = text.get_window_extent()
+        assert page.contains(box.x0, box.y0), text.get_text()
+        assert page.contains(box.x1, box.y1), text.get_text()
+    return [text.get_text() for text in texts]
 
 
 def drawn_images(figure) -> list[np.ndarray]:
@@ -137,7 +143,8 @@ class TestAnswerMaps:
     def test_without_maps_it_says_why(self, explained, answers):
         del explained["attributions"]
         answers["subtasks"] = np.array([], dtype=str)
-        assert drawn_texts(plot_answer_maps(answer_maps=answers, **explained))[0] == NO_MAPS
+        (text,) = drawn_texts(plot_answer_maps(answer_maps=answers, **explained))
+        assert " ".join(text.split()) == NO_MAPS
 
 
 class TestMistakes:

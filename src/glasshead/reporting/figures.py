@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from itertools import cycle
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -74,7 +75,7 @@ def name_lines(axes: Axes, names: Collection[str], longest: int = LONGEST) -> No
 def message_figure(text: str) -> Figure:
     """Return a figure that says why there is nothing to plot."""
     figure = Figure(figsize=(8, 1.5))
-    figure.text(0.5, 0.5, text, ha="center", va="center")
+    figure.text(0.5, 0.5, fill(text, 90), ha="center", va="center")
     return figure
 
 

@@ -18,7 +18,7 @@ from glasshead.reporting.map_plotting import method_title, plot_map, plot_scale
 from glasshead.reporting.panels import AGAINST, Arrays, verdict
 
 LABEL, CELL, MARGIN = 1.35, 0.88, 0.25  # inches
-FOOT = 0.95
+FOOT = 1.05
 LINE = 0.125
 NAME = 14  # characters
 GALLERY_CAPTION = "True class; for mistakes (✗) the predicted class; calibrated confidence."

@@ -15,6 +15,7 @@ from glasshead.reporting.panels import AGAINST, FOR
 
 SIGNED = LinearSegmentedColormap.from_list("against_for", [AGAINST, "white", FOR])
 MAP_PERCENTILE = 99
+CHARACTER = 0.062  # inches, the mean width of one at 8 points
 PATCH = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.2}
 MARKS = {
     "passes": "",
@@ -80,14 +81,19 @@ def method_title(name: str, explained: MethodMaps, measures: Measures, longest: 
 
 
 def plot_scale(sheet: Sheet, x: float, y: float, of: str = "the predicted class") -> None:
-    """Plot the legend of the signed scale, 3 inches wide, with its meaning beside it; `of` names what maps explain."""
+    """Plot the legend of the signed scale, 3 inches wide, with its meaning beside it; `of` names what maps explain.
+
+    The meaning is wrapped at the sheet's right edge; in a sheet of 13 inches or more it has three lines.
+    """
     bar = sheet.figure.colorbar(
         ScalarMappable(Normalize(-1, 1), SIGNED), cax=sheet.axes(x + 0.4, y, 2.2, 0.14),
         orientation="horizontal", ticks=(-1, 0, 1),
     )  # fmt: skip
     bar.ax.set_xticklabels(["speaks against", "0", "speaks for"], fontsize=8)
     sheet.text(x, y + 0.36, f"… {of}", 8)
-    sheet.text(x + 3.2, y - 0.04, SCALE_NOTE, 8)
+    fitting = int((sheet.width - x - 3.4) / CHARACTER)
+    note = "\n".join(fill(line, fitting) for line in SCALE_NOTE.splitlines())
+    sheet.text(x + 3.2, y - 0.04, note, 8)
 
 
 def _fault(values: Float[np.ndarray, "h w"] | None) -> str | None:

@@ -145,7 +145,7 @@ def mistakes_figure(
     width = known.card_width + MARGIN
     columns = max(1, min(len(wrong), int(WIDEST // width)))
     lines = -(-len(wrong) // columns)
-    sheet = Sheet(max(width * columns, 10.5) + MARGIN, TITLE + lines * HEIGHT + FOOT)
+    sheet = Sheet(max(width * columns, 13.0) + MARGIN, TITLE + lines * HEIGHT + FOOT)
     sheet.text(MARGIN, 0.2, f"{len(wrong)} mistakes among the shown test images", 14)
     for card_index, row in enumerate(wrong.tolist()):
         line, column = divmod(card_index, columns)
