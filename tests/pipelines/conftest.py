@@ -25,9 +25,11 @@ SPLITS = ["train", "train", "train", "validation", "calibration", "test"]
 
 
 def read_catalog(name: str) -> dict[str, dict[str, Any]]:
-    """Return the entries of a catalog file of conf/base; figures have few pixels."""
+    """Return the entries of a catalog file of conf/base."""
     text = (CONF / f"catalog_{name}.yml").read_text()
-    entries: dict[str, dict[str, Any]] = yaml.safe_load(text.replace("${globals:figure_dpi}", "50"))
+    entries: dict[str, dict[str, Any]] = yaml.safe_load(
+        text.replace("${globals:figure_dpi}", "150")
+    )
     return entries
 
 

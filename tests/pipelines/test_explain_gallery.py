@@ -168,7 +168,7 @@ def test_all_figures_are_drawn_with_and_without_concepts(contents, explain_heads
         results = explain_heads(template, contents, tmp_path)
         assert figures <= set(results)
         for name in figures:
-            assert Image.open(io.BytesIO(results[name])).width > 400, name
+            assert Image.open(io.BytesIO(results[name])).width > 1000, name
 
 
 def test_views_of_missing_classes_are_left_out_with_a_log_line(contents, caplog):
