@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from glasshead.embedding import packed
+from glasshead.models import packed
 
 _SIDE, _ROUNDS = {"cpu": 1024, "cuda": 8192}, 3
 

@@ -62,7 +62,7 @@ class TestRun:
         ("parameter", "message"),
         [
             ("preproces.fate=finish", "no parameter 'preproces'. Did you mean preprocess?"),
-            ("zebra=1", "no parameter 'zebra'. Known: backbone, ingest, preprocess, seed."),
+            ("zebra=1", "no parameter 'zebra'. Known: backbone, fresh, ingest, preprocess, seed."),
             ("seed=abc", "The parameter seed must be a whole number from 0, not 'abc'."),
             ("seed=-1", "not -1"),
             ("seed=1.5", "not 1.5"),

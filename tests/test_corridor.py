@@ -3,7 +3,8 @@
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -16,16 +17,19 @@ from click.testing import CliRunner, Result
 from jsonschema import Draft202012Validator
 from kedro.framework.project import pipelines
 from kedro.framework.session import KedroSession
+from kedro.io import DataCatalog, MemoryDataset
 from kedro_viz.integrations.deployment.local_deployer import LocalDeployer
 from kedro_viz.server import load_and_populate_data
 from markupsafe import escape
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
+from glasshead import incremental
 from glasshead.__main__ import main
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.images.scenes import CLASSES
 from glasshead.images.table import ImageTable
+from glasshead.incremental import Identities
 from glasshead.manifest import Manifest
 from glasshead.models.classifier import Classifier
 from glasshead.models.variants import name_of
@@ -81,6 +85,20 @@ HEADS_FIGURES = [
 # 480 given as train, 48 a class: a tenth of them, rounded, to calibration and to validation.
 SPLITS = {"calibration": 50, "test": 120, "train": 380, "validation": 50}
 
+HEAVY = [
+    "ingest.read_images",
+    "preprocess.build_samples",
+    "embed.embed_images",
+    "heads.train.fit_heads",
+    "heads.train.predict_baselines",
+    "heads.calibrate.fit_temperatures",
+    "heads.explain.explain_pixels",
+    "heads.explain.measure_explanations",
+    "heads.explain.explain_concepts",
+    "heads.explain.explain_answers",
+    "heads.explain.plot_mistakes",
+]
+
 Run = Callable[..., Result]
 
 
@@ -124,6 +142,31 @@ def last_runs(count: int = 1) -> list[mlflow.entities.Run]:
         [experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=count
     )
     return runs
+
+
+def digests() -> dict[Path, str]:
+    """Return the SHA-256 of every file that runs have left but the record, which holds times."""
+    files = {path for path in Path("data").rglob("*") if path.is_file()}
+    files.discard(Path("data/08_reporting/run_record.json"))
+    return {path: incremental.path_digest(path) for path in files}
+
+
+@contextmanager
+def changed(catalog: DataCatalog, name: str) -> Iterator[None]:
+    """Give a parameter another value, or the file or folder of a dataset another content."""
+    if name.startswith("params:"):
+        given = catalog[name].load()
+        other = given + 1 if isinstance(given, int) else {"another": 1}
+        catalog[name] = MemoryDataset(other)
+        yield
+        catalog[name] = MemoryDataset(given)
+        return
+    path = Path(getattr(catalog[name], "_filepath", None) or catalog[name]._path)
+    file = min(path.rglob("*.*")) if path.is_dir() else path
+    content = file.read_bytes()
+    file.write_bytes(content + b"\n")
+    yield
+    file.write_bytes(content)
 
 
 def check_documents(folder: Path) -> None:
@@ -222,12 +265,47 @@ class TestDefaultRun:
                 assert preview["columns"], name
                 assert json.dumps(preview, allow_nan=False), name
 
-    def test_a_second_run_encodes_nothing_and_gives_the_same_bytes(
+    def test_a_second_run_computes_the_report_alone_and_leaves_every_byte(
+        self, run: Run, first_run: Result, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = digests()
+        result = run()
+        assert result.exit_code == 0, result.stderr[-2000:]
+        computed = [message.split()[0] for message in caplog.messages if " took " in message]
+        assert sorted(computed) == ["heads.report.write_model_card", "heads.report.write_report"]
+        assert digests() == before
+        tracked, first = last_runs(2)
+        assert tracked.data.metrics["accuracy"] == first.data.metrics["accuracy"]
+        assert tracked.data.metrics.keys() == first.data.metrics.keys()
+        assert tracked.data.tags["best_explanation"] == first.data.tags["best_explanation"]
+        assert len(tracked.inputs.dataset_inputs) == 1
+
+    @pytest.mark.parametrize("name", HEAVY)
+    def test_what_it_depends_on_decides_whether_a_heavy_node_is_computed(
+        self, first_run: Result, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node = next(node for node in pipelines["heads"].nodes if node.name == name)
+        with KedroSession.create(Path.cwd(), env="test") as session:
+            catalog = session.load_context().catalog
+        assert Identities(catalog).change(node) is None
+        for entry in node.inputs:
+            if entry == "embedding_store":
+                continue
+            with changed(catalog, entry):
+                assert Identities(catalog).change(node) == f"{entry} changed"
+        for output in node.outputs:
+            with changed(catalog, output):
+                found = Identities(catalog).change(node)
+                assert found == f"{output} is not what this node wrote last"
+        monkeypatch.setattr(incremental, "code_version", lambda node: "another")
+        assert Identities(catalog).change(node) == "code changed"
+
+    def test_a_fresh_run_encodes_nothing_and_gives_the_same_bytes(
         self, run: Run, first_run: Result
     ) -> None:
         files = [REPORTING / "metrics.json", Path("data/07_model_output/heads/predictions.parquet")]
         before = [file.read_bytes() for file in files]
-        assert run().exit_code == 0
+        assert run(also="fresh=true").exit_code == 0
         summary = json.loads(Path("data/08_reporting/data/embed_summary.json").read_text())
         assert (summary["embed/encoded"], summary["embed/cached"]) == (0, 600)
         assert [file.read_bytes() for file in files] == before
@@ -569,7 +647,6 @@ class TestRealThing:
             "explain.evaluation.sensitivity_images": 0,
             "explain.background": 10,
             "train_heads.training.epochs": 5,
-            "train_heads.random_concept_seeds": 1,
         }
         options = ",".join(f"{name}={value}" for name, value in small.items())
         result = run("--env", "cifar10", also=options)

@@ -16,6 +16,8 @@ from glasshead.errors import GlassheadError, ParameterError, wrong_values
 from glasshead.pipeline_registry import DEFAULT
 from glasshead.serving.command import Command, predict
 
+RUNNER = "glasshead.incremental.IncrementalRunner"
+
 
 class Run(Command):
     """Kedro's `run`; an error that the user can correct is shown as one message, without a stack trace."""
@@ -27,6 +29,7 @@ class Run(Command):
         """
         if not (ctx.params["pipeline"] or ctx.params["pipelines"]) and DEFAULT in pipelines:
             ctx.params["pipelines"] = [DEFAULT]
+        ctx.params["runner"] = ctx.params["runner"] or RUNNER
         logging.getLogger("kedro.pipeline.node").addFilter(_is_no_error)
         try:
             with _refusals() as refused:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from glasshead.errors import ExplanationError
 from glasshead.explainers.gradients import saliency
-from glasshead.explainers.passes import Budget, frozen, in_passes
+from glasshead.explainers.passes import Budget, frozen, in_passes, without_gradients
 
 
 def test_rows_keep_their_order():
@@ -46,6 +46,15 @@ class TestWhereMemoryEnds:
         _, model = self.scarce(most=0)
         with pytest.raises(ExplanationError, match="A single image"):
             saliency(model, torch.rand(3, 3, 2, 2), torch.zeros(3, dtype=torch.long), Budget())
+
+
+def test_without_gradients_logits_differ_by_rounding_alone(heads, scenes):
+    with torch.no_grad():
+        faster = without_gradients(heads)
+        assert faster is not heads
+        assert type(faster) is type(heads)
+        torch.testing.assert_close(faster(scenes), heads(scenes), rtol=1e-4, atol=1e-4)
+    assert without_gradients(len) is len
 
 
 def test_results_do_not_depend_on_the_number_of_threads(heads, scenes, targets):

@@ -139,7 +139,6 @@ def audited(planted_report):
 
 class TestJudging:
     def test_the_summary_says_what_it_is_of(self, judged):
-        assert judged["name"] == "heads"
         assert judged["splits"] == {"test": 1, "train": 2}
         assert judged["classifier"]["weights_sha256"] == "5ha"
         assert [each["answer"] for each in judged["verdicts"]] == ["yes", "no", "yes", "unresolved"]

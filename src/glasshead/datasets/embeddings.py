@@ -70,3 +70,10 @@ class EmbeddingStoreDataset(StoreDataset[EmbeddingStore]):
     def load(self) -> EmbeddingStore:
         """Return the store; nothing is read or created yet."""
         return EmbeddingStore(self._filepath)
+
+    def parts(self) -> frozenset[str]:
+        """Return the names of the shards: a store only grows, and values do not depend on what else it holds."""
+        files = self._filepath.rglob("*")
+        return frozenset(
+            file.relative_to(self._filepath).as_posix() for file in files if file.is_file()
+        )

@@ -63,6 +63,10 @@ class CheckpointsDataset(StoreDataset["CheckpointFolder"]):
 
         return CheckpointFolder(self._filepath)
 
+    def parts(self) -> frozenset[str]:
+        """Return no names: a trained network needs its checkpoints no more."""
+        return frozenset()
+
 
 class NanoClipDataset(ModelDataset["NanoClip"]):
     """Model, tokenizer and processor in the folder `filepath`, in the layout of a hub repository.

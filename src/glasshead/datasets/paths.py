@@ -40,6 +40,13 @@ class StoreDataset(PathDataset[Any, Loaded], Generic[Loaded]):
     Loading neither reads nor creates anything.
     """
 
+    def parts(self) -> frozenset[str] | None:
+        """Return the names of the parts that results rest on, which must stay for the results to hold.
+
+        It is None if results depend on whatever the store holds, so that nodes that read it are computed in every run.
+        """
+        return None
+
     def save(self, data: Any) -> NoReturn:
         """Raise DatasetError: nodes write through the loaded object."""
         raise DatasetError(

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from glasshead.device import Device, FittingBatches, choose_device
-from glasshead.embedding import packed
-from glasshead.embedding.packed import Precision
 from glasshead.errors import EmbeddingError, ParameterError
+from glasshead.models import packed
+from glasshead.models.packed import Precision
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import Embeddings
+from glasshead.models.packed import Precision
 
 Rows = TypeVar("Rows", Tensor, np.ndarray)
 

@@ -17,9 +17,9 @@ from glasshead.device import Device, computed_ahead, copied_ahead, keep_freed_me
 from glasshead.embedding.counting import CountingEncoder
 from glasshead.embedding.engines import HashedImages, Work, progress_bar
 from glasshead.embedding.hashes import HashIndex, PixelImages
-from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
 from glasshead.errors import ArtifactError, EmbeddingError, ImageError
+from glasshead.models.packed import Precision
 
 logger = logging.getLogger(__name__)
 

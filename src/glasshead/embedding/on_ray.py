@@ -20,11 +20,11 @@ from glasshead.device import Device, choose_device
 from glasshead.embedding.counting import CountingEncoder, choose_precision
 from glasshead.embedding.engines import HashedImages, Work, progress_bar
 from glasshead.embedding.local import check_failures, choose_batch_size, missing_rows, split
-from glasshead.embedding.packed import Precision
 from glasshead.embedding.ray_connection import import_ray, ray_connected, ray_started
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
 from glasshead.errors import ArtifactError, EmbeddingError, ImageError, ParameterError
 from glasshead.images.decode import decode_rgb
+from glasshead.models.packed import Precision
 
 logger = logging.getLogger(__name__)
 

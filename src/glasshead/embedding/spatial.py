@@ -13,12 +13,12 @@ from torch import Tensor
 
 from glasshead.device import Device, FittingBatches, choose_device
 from glasshead.embedding.local import embed_images
-from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import EmbeddingStore
 from glasshead.errors import ArtifactError, EmbeddingError
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import as_images
 from glasshead.models.clip import ImageEncoder
+from glasshead.models.packed import Precision
 
 logger = logging.getLogger(__name__)
 

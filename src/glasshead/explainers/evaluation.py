@@ -20,7 +20,7 @@ from glasshead.explainers.localisation import (
 from glasshead.explainers.maps import map_faults, sparsity
 from glasshead.explainers.measures import Measure, completeness, summarise
 from glasshead.explainers.methods import Method
-from glasshead.explainers.passes import Budget
+from glasshead.explainers.passes import Budget, without_gradients
 from glasshead.explainers.randomisation import map_similarity
 from glasshead.models.classifier import Classifier
 
@@ -135,9 +135,10 @@ def _faithfulness(
     image, nothing = subject.images, torch.full_like(subject.images, budget.baseline)
     settings = subject.targets, maps, evaluation.deletion_steps, budget.batch_size
     noise = Noise(seed, evaluation.infidelity_samples)
+    probabilities = without_gradients(classifier).probabilities
     return {
-        "deletion_auc": pixel_auc(classifier.probabilities, image, nothing, *settings),
-        "insertion_auc": pixel_auc(classifier.probabilities, nothing, image, *settings),
+        "deletion_auc": pixel_auc(probabilities, image, nothing, *settings),
+        "insertion_auc": pixel_auc(probabilities, nothing, image, *settings),
         "infidelity": infidelity(maps, subject.numbers, noise, subject.falls),
     }
 

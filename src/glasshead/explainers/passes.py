@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import TypeVar, cast
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -12,9 +13,11 @@ from torch import Tensor, nn
 
 from glasshead.device import FittingBatches, keep_freed_memory, torch_threads
 from glasshead.errors import ExplanationError
+from glasshead.models import packed
 
 # images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module must be in evaluation mode
 Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
+AnyModel = TypeVar("AnyModel", bound=Model)
 Images = Float[Tensor, "n 3 h w"]  # in [0, 1], at the classifier's input size
 Targets = Int[Tensor, " n"]  # for each image, the index of the explained logit
 
@@ -39,6 +42,14 @@ def in_passes(
     with torch_threads(1) as threads, ThreadPoolExecutor(threads if parallel else 1) as pool:
         keep_freed_memory()
         return torch.cat(list(pool.map(compute, *batches)))
+
+
+def without_gradients(model: AnyModel) -> AnyModel:
+    """Return `model` for forward passes alone: on a CPU, a faster copy whose logits differ only by rounding."""
+    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    if weights is None or weights.device.type != "cpu" or not packed.is_available():
+        return model
+    return cast(AnyModel, packed.pack(cast(nn.Module, model)))
 
 
 def target_gradients(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from glasshead.errors import ExplanationError
 from glasshead.explainers.attribution import Explanation
-from glasshead.explainers.passes import Budget, Images, Model, Targets, in_passes
+from glasshead.explainers.passes import Budget, Images, Model, Targets, in_passes, without_gradients
 from glasshead.seeds import stream_seed, torch_seeded
 
 RIDGE = 1e-3  # L2 penalty of LIME's linear model; too small to shrink its weights noticeably
@@ -29,7 +29,7 @@ def occlusion(classifier: Model, images: Images, targets: Targets, budget: Budge
             f"Occlusion with patches of {patch} pixels every {stride} pixels leaves pixels uncovered. Set "
             f"explain.budget.stride to {patch} or less."
         )
-    method = Occlusion(classifier)
+    method = Occlusion(without_gradients(classifier))
 
     @torch.no_grad()
     def compute(batch: Tensor, target: Tensor) -> Float[Tensor, "b h w"]:
@@ -55,7 +55,7 @@ def lime(classifier: Model, images: Images, targets: Targets, budget: Budget) ->
 
     regions = square_regions(images, _patch(images, budget))
     squares = regions.cpu()
-    method = Lime(classifier, interpretable_model=SkLearnRidge(alpha=RIDGE))
+    method = Lime(without_gradients(classifier), interpretable_model=SkLearnRidge(alpha=RIDGE))
     maps = []
     for image, target in zip(images.split(1), targets.split(1), strict=True):
         with torch.no_grad(), torch_seeded(stream_seed(budget.seed, "explain", "lime")):

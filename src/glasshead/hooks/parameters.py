@@ -24,7 +24,7 @@ class ParameterHooks:
         """
         prefix = "params:"
         known = sorted(
-            {"seed"}  # read by the hooks, not by a pipeline
+            {"seed", "fresh"}  # read by hooks and runner, not by a pipeline
             | {
                 name.removeprefix(prefix).split(".")[0]
                 for pipeline in pipelines.values()
@@ -40,6 +40,10 @@ class ParameterHooks:
         seed = given.get("seed")
         if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
             raise ParameterError(f"The parameter seed must be a whole number from 0, not {seed!r}.")
+        if not isinstance(given.get("fresh", False), bool):
+            raise ParameterError(
+                f"The parameter fresh must be true or false, not {given['fresh']!r}."
+            )
 
     @hook_impl(tryfirst=True)  # before the run is opened in MLflow
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:

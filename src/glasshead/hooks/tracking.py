@@ -127,6 +127,14 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
         logger.info("%s took %.1f s", node.name, seconds)
 
     @hook_impl
+    def after_node_kept(self, node: Node, catalog: DataCatalog) -> None:
+        """Log the results that an earlier run has left, as if the node had saved them in this run."""
+        self._join_run(node, catalog, is_async=False)
+        for name in node.outputs:
+            self._log_digest(name)
+            self._log_kept(name)
+
+    @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
         """Log the digest of the image table, and subscribe to a comparison that reports its variants."""
         self._log_digest(dataset_name)
@@ -242,6 +250,11 @@ class TrackingHooks(MlflowHook):  # type: ignore[misc]  # the plugin is untyped
     def _log_result(self, dataset: str, data: Any) -> None:
         if log := routes.ROUTES.get(routes.kind_of(self._catalog, dataset) or ""):
             log(self.run_id, data, routes.path_of(self._catalog, dataset))
+
+    @best_effort
+    def _log_kept(self, dataset: str) -> None:
+        if routes.kind_of(self._catalog, dataset) in routes.ROUTES:
+            self._log_result(dataset, self._catalog[dataset].load())
 
     @best_effort
     def _log_variant(

@@ -9,13 +9,13 @@ from pydantic import BaseModel, NonNegativeInt, PositiveInt
 from glasshead.device import Device
 from glasshead.embedding.local import embed_images as embed_here
 from glasshead.embedding.on_ray import embed_images_on_ray
-from glasshead.embedding.packed import Precision
 from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import ArtifactError
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy, write_prompts
 from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import load_encoder, processor_settings
+from glasshead.models.packed import Precision
 from glasshead.models.text import load_text_encoder
 from glasshead.models.towers import Output
 

@@ -20,7 +20,7 @@ from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
 from glasshead.explainers.measures import Measure, completeness, summarise
 from glasshead.explainers.methods import METHODS, real_methods
-from glasshead.explainers.passes import Budget
+from glasshead.explainers.passes import Budget, without_gradients
 from glasshead.explainers.randomisation import randomised_copy
 from glasshead.images.pixels import masks_as_seen, square_mask
 from glasshead.images.table import ImageTable, check_predictions
@@ -159,7 +159,12 @@ def measure_explanations(
     with computing_on(classifier, device):
         falls = np.full((len(examples), noise.samples), np.nan)
         falls[drawn] = noise_response(
-            classifier, images[drawn], targets[drawn], drawn, noise, budget.batch_size
+            without_gradients(classifier),
+            images[drawn],
+            targets[drawn],
+            drawn,
+            noise,
+            budget.batch_size,
         )
         subject = ExplainedImages(images, targets, masks, marks, np.arange(len(examples)), falls)
         randomised = randomised_copy(classifier, seed)

@@ -44,7 +44,6 @@ class ReportParams(BaseModel, extra="forbid", frozen=True):
 
 def judge_classifier(
     parameters: ReportParams,
-    own_results: Results,
     classifier: Classifier,
     images: ImageTable,
     samples: pd.DataFrame,
@@ -54,7 +53,7 @@ def judge_classifier(
     findings: list[Finding],
     explanations: Explanations | None = None,
 ) -> dict[str, Any]:
-    """Return a summary: name, training, the classifier's description, data and splits, and the verdicts.
+    """Return a summary: training, the classifier's description, data and splits, and the verdicts.
 
     For a sigmoid output, `labels` counts the images of each split that have each label.
 
@@ -70,7 +69,6 @@ def judge_classifier(
         predictions.groupby("split")[labels].sum().rename(columns=lambda name: name[len(LABEL) :])
     )
     return {
-        "name": own_results.name,
         "training": classifier.training_id(),
         "classifier": classifier.describe() | {"weights_sha256": classifier.weights_digest()},
         "data": ingest_counts,
@@ -108,7 +106,7 @@ def write_report(
     listed = _findings(findings, results, summary)
     worst_first = sorted_findings(listed)
     subject = ReportContent(
-        summary=summary,
+        summary=summary | {"name": own_results.name},
         metrics=metrics,
         explanations=explanations or {},
         class_recall=class_recall,
@@ -141,7 +139,7 @@ def write_model_card(
 ) -> str:
     """Return the model card, in Markdown with Hugging Face metadata."""
     return model_card(
-        summary,
+        summary | {"name": own_results.name},
         metrics,
         sorted_findings(_findings(findings, results, summary)),
         _robustness(own_results, summary),

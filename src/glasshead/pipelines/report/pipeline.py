@@ -29,7 +29,7 @@ def create_pipeline(made: Iterable[str]) -> Pipeline:
     """
     shown = sorted(name for name in made if name in SHOWN or name.endswith("_figure"))
     explained = [name for name in shown if name == "explanations"]
-    judged = "own_results", "classifier", "images", "samples", "ingest_counts", "predictions"
+    judged = "classifier", "images", "samples", "ingest_counts", "predictions"
     common = "own_results", "results", "run_record", "findings", "summary", "metrics"
     data = "images", "predictions", "class_balance_figure", "mean_images_figure"
     return steps(

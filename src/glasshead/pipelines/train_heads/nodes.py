@@ -34,7 +34,7 @@ class TrainHeadsParams(BaseModel, extra="forbid", frozen=True):
     meta_hidden: PositiveInt = 512
     training: BottleneckTraining = BottleneckTraining()
     probe_strengths: tuple[PositiveFloat, ...] = Field(default=(0.01, 0.1, 1.0), min_length=1)
-    random_concept_seeds: PositiveInt = 3
+    random_concept_seeds: PositiveInt = 1
 
 
 def fit_heads(

@@ -6,10 +6,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.siglip import SiglipVisionConfig, SiglipVisionModel
 
-from glasshead.embedding import packed
-from glasshead.embedding.packed import FLOPS, Int8Linear, PackedLinear, PackedPatches, pack
+from glasshead.models import packed
 from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import load_encoder
+from glasshead.models.packed import FLOPS, Int8Linear, PackedLinear, PackedPatches, pack
 from glasshead.models.vision_transformer import VisionConfig, VisionTransformer
 
 SMALL = {
