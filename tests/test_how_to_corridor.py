@@ -119,7 +119,7 @@ class TestImageFolder:
     def test_a_folder_makes_a_classifier_with_its_report(self, run: Run, folder: Path) -> None:
         check(
             run(
-                "--params=ingest.source=image_folder,ingest.image_folder.path=DIR,preprocess.taxonomy=classes",
+                "--params=ingest.source=image_folder,ingest.image_folder.path=DIR",
                 given={"DIR": folder},
             )
         )

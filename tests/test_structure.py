@@ -75,11 +75,13 @@ LOGGED = {  # to MLflow, by the last part of the name and besides the figures
     "nano_clip_training_history": "curves",
     "nano_clip_metrics": "metrics",
     "parent_training_history": "curves",
+    "processor": "backbone",
     "report": "document",
     "robustness": "table",
     "run_record": "document",
     "shortcut_findings": "table",
     "step_log": "curves",
+    "taxonomy": "taxonomy",
     "to_review": "table",
     "variants": "variants",
 }

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from glasshead.embedding.counting import CountingEncoder
 from glasshead.embedding.hashes import as_hashes
 from glasshead.embedding.local import embed_images
 from glasshead.embedding.store import EmbeddingStore
@@ -290,6 +291,38 @@ def test_precision_is_part_of_the_key_and_near_the_module(store, precision, tole
     assert summary["embed/gflops_per_second"] > 0
 
 
+class Convolutional(TinyEncoder):
+    """(b, 3, 4, 4) in [0, 1] to 5 values by overlapping convolutions and weights that can be packed."""
+
+    shape = (5,)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = torch.nn.Conv2d(3, 8, 3, padding=1)
+        self.layer = torch.nn.Linear(8, 5)
+        self.layouts: set[bool] = set()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.layouts.add(images.is_contiguous(memory_format=torch.channels_last))
+        return self.layer(self.maps(images).relu().mean(dim=(2, 3)))
+
+
+def test_a_convolutional_network_gets_its_channels_last_and_is_left_as_it_was(store):
+    torch.manual_seed(0)
+    encoder, greys = Convolutional(), list(range(0, 250, 10))
+    before = encoder.maps.weight.stride()
+    embeddings, _ = embed(greys, store, encoder)
+    assert encoder.maps.weight.stride() == before
+    assert encoder.layouts == set()  # a copy has computed
+    pixels = encoder.prepare([Pictures(greys).pil(row) for row in range(len(greys))])
+    with torch.inference_mode():
+        direct = encoder(pixels / 255).numpy()
+    np.testing.assert_allclose(embeddings.values[:], direct, atol=1e-6)
+    counted = CountingEncoder(Convolutional(), "cpu")
+    counted(pixels)
+    assert counted._encoder.layouts == {True}
+
+
 def test_a_precision_that_the_device_lacks_is_refused(store):
     with pytest.raises(ParameterError, match="bfloat16, but cpu supports float32 or int8"):
         embed([1], store, precision="bfloat16")
@@ -308,3 +341,6 @@ def test_a_batch_size_is_chosen_by_the_size_of_images(store):
     large = TinyEncoder()
     large.input_size = 224
     assert embed([2], store, large, batch_size=None)[1]["embed/batch_size"] == 8
+    convolutional = Convolutional()
+    convolutional.input_size = 224
+    assert embed([3], store, convolutional, batch_size=None)[1]["embed/batch_size"] == 2

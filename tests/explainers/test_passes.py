@@ -48,6 +48,13 @@ class TestWhereMemoryEnds:
             saliency(model, torch.rand(3, 3, 2, 2), torch.zeros(3, dtype=torch.long), Budget())
 
 
+@pytest.mark.parametrize(("side", "expected"), [(32, 32), (224, 2), (1000, 1)])
+def test_large_images_get_smaller_batches(side, expected):
+    found = Budget(batch_size=32).for_images(torch.zeros(1, 3, side, side), seed=7)
+    assert (found.batch_size, found.seed) == (expected, 7)
+    assert Budget(batch_size=1).for_images(torch.zeros(1, 3, 8, 8), seed=0).batch_size == 1
+
+
 def test_without_gradients_logits_differ_by_rounding_alone(heads, scenes):
     with torch.no_grad():
         faster = without_gradients(heads)

@@ -271,7 +271,8 @@ class TestDamage:
         with pytest.raises(
             BackboneError, match=r"no projected output\. Choose one of pooled, spatial"
         ):
-            load(folder)
+            load_encoder(BackboneParams(name=str(folder)), "projected")
+        assert load(folder).output == "pooled"
 
 
 class TestKey:

@@ -22,7 +22,7 @@ from transformers import (
     SiglipVisionModel,
 )
 
-from glasshead.errors import ArtifactError, BackboneError
+from glasshead.errors import ArtifactError, BackboneError, ParameterError
 from glasshead.models.backbone import BackboneParams
 from glasshead.models.clip import (
     ImageEncoder,
@@ -252,6 +252,65 @@ class TestWhatThereIsNot:
         assert pooled(torch.rand(1, 3, 64, 64)).shape[1:] == pooled.shape
 
 
+def save_network(architecture: str, folder: Path) -> None:
+    torch.manual_seed(0)
+    model = timm.create_model(architecture, pretrained=False, num_classes=4)
+    save_for_hf(model, folder, safe_serialization=True)
+
+
+class TestNetworksOfTimm:
+    """The small networks that timm tests its own families with, and one whose maps have their channels last."""
+
+    @pytest.mark.parametrize("architecture", [*timm.list_models("test_*"), "swin_s3_tiny_224"])
+    def test_one_gives_what_timm_gives(self, architecture, tmp_path, pictures):
+        save_network(architecture, tmp_path)
+        model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+        transform = create_transform(**resolve_model_data_config(model))
+        pixels = torch.stack([transform(picture) for picture in pictures[:3]])
+        with torch.inference_mode():
+            _, grids = model.forward_intermediates(pixels, indices=1, norm=True)
+            features = model.forward_features(pixels)
+            pooled = model.forward_head(features, pre_logits=True)
+        encoder = load_encoder(BackboneParams(name=str(tmp_path)))
+        assert encoder.output == "pooled"
+        prepared = encoder.prepare(pictures[:3])
+        mean, std = encoder.mean, encoder.std
+        theirs = (pixels * std + mean) * 255
+        difference = (prepared - theirs).abs()  # in levels of 255
+        assert difference.max() < 2.01
+        assert difference.mean() < 0.1
+        with torch.inference_mode():
+            ours = encoder(theirs / 255)
+            places = load(tmp_path, "spatial")(theirs / 255)
+        assert ours.shape == (3, *encoder.shape)
+        torch.testing.assert_close(ours, pooled, rtol=1e-3, atol=1e-4)
+        if features.ndim == 3:
+            grid = grids[-1].flatten(2).mT
+            assert places.shape == grid.shape
+            torch.testing.assert_close(places, grid, rtol=1e-3, atol=1e-4)
+        else:
+            channels = model.num_features
+            assert places.shape[1] == channels
+            assert places.shape[2:] == grids[-1].shape[2:]
+
+    @pytest.mark.parametrize("architecture", ["test_efficientnet", "test_vit", "test_convnext"])
+    def test_gradients_reach_the_pixels_and_a_map_has_a_layer(self, architecture, tmp_path):
+        save_network(architecture, tmp_path)
+        encoder = load_encoder(BackboneParams(name=str(tmp_path)))
+        images = torch.rand(1, 3, encoder.input_size, encoder.input_size, requires_grad=True)
+        seen = []
+        if architecture == "test_vit":
+            with pytest.raises(ParameterError, match="is a transformer"):
+                encoder.cam_layer()
+        else:
+            encoder.cam_layer().register_forward_hook(lambda *given: seen.append(given[-1].shape))
+        encoder(images)[:, 0].sum().backward()
+        assert images.grad is not None
+        assert images.grad.abs().sum() > 0
+        assert all(len(shape) == 4 for shape in seen)
+        assert len(seen) == (architecture != "test_vit")
+
+
 class TestDamage:
     @pytest.fixture
     def folder(self, resnet_folder, tmp_path) -> Path:
@@ -263,11 +322,11 @@ class TestDamage:
         config["pretrained_cfg"] |= changes.pop("pretrained_cfg", {})
         path.write_text(json.dumps(config | changes))
 
-    def test_another_model_of_timm(self, tmp_path):
-        model = timm.create_model("test_vit", pretrained=False, num_classes=4)
-        save_for_hf(model, tmp_path, safe_serialization=True)
-        with pytest.raises(BackboneError, match=r"VisionTransformer.*CLIP ResNets are supported"):
-            load(tmp_path)
+    def test_a_model_of_timm_without_the_outputs_of_a_backbone(self, tmp_path, monkeypatch):
+        save_network("test_vit", tmp_path)
+        monkeypatch.delattr(timm.models.VisionTransformer, "forward_head")
+        with pytest.raises(BackboneError, match=r"VisionTransformer.*not give the outputs of a"):
+            load(tmp_path, "pooled")
 
     @pytest.mark.parametrize("model_type", ["bert", "timm_wrapper", ["clip"], 3])
     def test_another_model_of_transformers(self, folder, model_type):

@@ -1,6 +1,8 @@
 """`preprocess` as Kedro runs it, on scenes, and each of its nodes on what it must notice."""
 
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -112,6 +114,18 @@ def test_the_mean_figure_has_a_panel_per_class(outputs):
 def test_an_unknown_taxonomy_is_refused_with_those_there_are(images, taxonomies):
     with pytest.raises(TaxonomyError, match="concepts"):
         choose_taxonomy(PreprocessParams(taxonomy="nothing"), taxonomies, images)
+
+
+def test_other_classes_get_a_question_each(taxonomies, caplog):
+    caplog.set_level(logging.INFO, "glasshead")
+    assert (
+        choose_taxonomy(PreprocessParams(), taxonomies, SimpleNamespace(classes=CLASSES))["name"]
+        == "concepts"
+    )
+    for classes in (("bus", "car"), CLASSES[:9]):
+        chosen = choose_taxonomy(PreprocessParams(), taxonomies, SimpleNamespace(classes=classes))
+        assert [task["name"] for task in chosen["subtasks"]] == [f"is_{name}" for name in classes]
+    assert "preprocess.taxonomy=auto is classes" in caplog.text
 
 
 def test_a_class_too_small_to_calibrate_with_is_named(taxonomy, images):

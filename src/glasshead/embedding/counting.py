@@ -45,10 +45,16 @@ class CountingEncoder:
         )
         self._lock = threading.Lock()
         self._is_packed = self.device == "cpu" and self.precision != "bfloat16"
+        self._layout = torch.channels_last
         if not self._is_packed:
             encoder = copy.deepcopy(encoder).to(self.device, getattr(torch, self.precision))
-            self._encoder = encoder.to(memory_format=torch.channels_last)
-        elif packed.is_available():
+            self._encoder = encoder.to(memory_format=self._layout)
+            return
+        if packed.is_convolutional(encoder):
+            encoder = copy.deepcopy(encoder).to(memory_format=self._layout)
+        else:
+            self._layout = torch.preserve_format
+        if packed.is_available():
             self._encoder = packed.pack(encoder, self.precision)
         else:
             logger.warning(
@@ -62,9 +68,9 @@ class CountingEncoder:
         return self._fitting(self._encode, pixels)
 
     def _encode(self, pixels: Tensor) -> Tensor:
-        images = pixels.to(self.device, non_blocking=True)
+        images = pixels.to(self.device, non_blocking=True, memory_format=self._layout)
         if not self._is_packed:
-            images = images.to(getattr(torch, self.precision), memory_format=torch.channels_last)
+            images = images.to(getattr(torch, self.precision))
         if self._flops_an_image is None:
             with FlopCounterMode(display=False, custom_mapping=packed.FLOPS) as counter:
                 outputs: Tensor = self._encoder(images / 255)

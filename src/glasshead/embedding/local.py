@@ -19,7 +19,7 @@ from glasshead.embedding.engines import HashedImages, Work, progress_bar
 from glasshead.embedding.hashes import HashIndex, PixelImages
 from glasshead.embedding.store import Embeddings, EmbeddingStore, TakenRows
 from glasshead.errors import ArtifactError, EmbeddingError, ImageError
-from glasshead.models.packed import Precision
+from glasshead.models.packed import Precision, is_convolutional
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ _CUDA_BATCH = 512  # images in one pass on a GPU, fewer once they do not fit int
 # images in one pass on a CPU, fewer if they are large, so that activations stay in a core's cache
 _CPU_BATCH = 32
 _CPU_VALUES = 8 * 3 * 224**2  # the most pixel values in one pass on a CPU
+_CPU_CONVOLVED = (
+    2 * 3 * 224**2
+)  # the same for convolutional networks, whose maps are large at first
 _OUTPUT_BYTES = 2**26  # of outputs that may wait while a shard is written, so that threads go on
 _PINNED_BYTES = 2**31  # of pixels that may wait to be copied to a GPU
 _NAMED = 10  # the most images that an error names
@@ -81,7 +84,7 @@ def embed_images(
     image_id, hashes = images.ids(), images.hashes()
     missing = missing_rows(store, key, hashes)
     n_cached = len(hashes) - len(missing)
-    batch_size = batch_size or choose_batch_size(counted.device, encoder.input_size)
+    batch_size = batch_size or choose_batch_size(counted.device, encoder)
     on_gpu = counted.device != "cpu"
     read = _Reader(images, encoder)
 
@@ -192,11 +195,12 @@ def missing_rows(store: EmbeddingStore, key: str, hashes: np.ndarray) -> np.ndar
     return first[~store.rows(key, hashes).found[first]]
 
 
-def choose_batch_size(device: str, input_size: int) -> int:
-    """Return how many images of `input_size` pixels go through `device` at once."""
+def choose_batch_size(device: str, encoder: Any) -> int:
+    """Return how many images of the encoder's input size go through `device` at once."""
     if device == "cuda":
         return _CUDA_BATCH
-    return max(1, min(_CPU_BATCH, _CPU_VALUES // (3 * input_size**2)))
+    values = _CPU_CONVOLVED if is_convolutional(encoder) else _CPU_VALUES
+    return max(1, min(_CPU_BATCH, values // (3 * encoder.input_size**2)))
 
 
 def check_failures(failures: dict[int, str], image_id: pd.Series) -> None:

@@ -97,7 +97,7 @@ def embed_images_on_ray(
         work = Work(
             on,
             choose_precision(precision, on),
-            batch_size or choose_batch_size(on, encoder.input_size),
+            batch_size or choose_batch_size(on, encoder),
         )
         key = f"{encoder.key}.{work.precision}.{dtype}"
         missing = missing_rows(store, key, hashes)

@@ -17,6 +17,7 @@ from glasshead.models import packed
 
 # images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module must be in evaluation mode
 Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
+CPU_VALUES = 2 * 3 * 224**2  # the most pixel values in one pass on a CPU
 AnyModel = TypeVar("AnyModel", bound=Model)
 Images = Float[Tensor, "n 3 h w"]  # in [0, 1], at the classifier's input size
 Targets = Int[Tensor, " n"]  # for each image, the index of the explained logit
@@ -92,8 +93,8 @@ class Budget(BaseModel, extra="forbid", frozen=True):
     """How much methods may compute, and settings that they share; the docstring of each method says what it reads.
 
     Attributes:
-        batch_size: images in one pass through the classifier (on a CPU, in each thread); halved if a GPU runs out of
-            memory.
+        batch_size: images in one pass through the classifier (on a CPU, in each thread, and fewer if they are large);
+            halved if a GPU runs out of memory.
         steps: points on the path of Integrated Gradients; more points reduce the gap.
         samples: noisy copies of each image for SmoothGrad, and points of GradientSHAP.
         lime_samples: copies of each image with hidden patches, to which LIME's linear model is fitted; must be more
@@ -115,3 +116,10 @@ class Budget(BaseModel, extra="forbid", frozen=True):
     patch: PositiveInt | None = None
     stride: PositiveInt | None = None
     seed: NonNegativeInt = 0
+
+    def for_images(self, images: Images, seed: int) -> "Budget":
+        """Return this budget with `seed` and, on a CPU, with batches of at most `CPU_VALUES` pixel values."""
+        size = self.batch_size
+        if not images.is_cuda:
+            size = max(1, min(size, CPU_VALUES // images[0].numel()))
+        return self.model_copy(update={"batch_size": size, "seed": seed})

@@ -69,6 +69,11 @@ def log_explanations(run_id: str, data: Mapping[str, Any], path: Path | None) ->
     log_file("metrics", run_id, data, path)
 
 
+def log_choice(tag: str, key: str, run_id: str, data: Mapping[str, Any], path: Path | None) -> None:
+    """Log what `auto` has chosen for the images, the entry `key` of `data`, as the run's `tag`."""
+    mlflow.MlflowClient().set_tag(run_id, tag, data[key])
+
+
 def log_history(run_id: str, data: pd.DataFrame, path: Path | None) -> None:
     """Log a training history as curves, named after its file, and the file itself under tables/."""
     if path is not None:
@@ -145,6 +150,8 @@ def log_metrics(run_id: str, metrics: Iterable[tuple[str, float, int]]) -> None:
 ROUTES: dict[str, Route] = {
     "metrics": log_results,
     "explanations": log_explanations,
+    "backbone": partial(log_choice, "backbone", "backbone"),
+    "taxonomy": partial(log_choice, "taxonomy", "name"),
     "curves": log_history,
     "table": partial(log_file, "tables"),
     "figure": partial(log_file, "figures"),

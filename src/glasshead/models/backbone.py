@@ -1,23 +1,35 @@
-"""The folder of a CLIP backbone: how it is found, checked and hashed, and how its kind is read.
+"""The folder of a backbone: how it is found, checked and hashed, and how its kind is read.
 
 A backbone is given as a folder that `transformers` wrote with `save_pretrained` or timm with `save_for_hf`, as the name
-of one shipped in this package (`nano-clip`), or as a hub id with a revision, whose files are fetched into a folder.
+of one shipped in this package (`nano-clip`) or in a package of its own (`imagenet-lite0`), or as a hub id with a
+revision, whose files are fetched into a folder.
 """
 
 import hashlib
+import io
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from PIL import Image
 from pydantic import BaseModel
 
 from glasshead.errors import BackboneError
+from glasshead.images.table import ImageTable
+from glasshead.models.packaged import PACKAGES, packaged_folder
 
 Kind = Literal["clip", "siglip", "timm"]
 
+logger = logging.getLogger(__name__)
+
+AUTO = "auto"
+SMALL = 48  # pixels; nano-clip reads 32, and imagenet-lite0 224
+MEASURED = 100
 MODEL_TYPES: dict[str, Kind] = {
     "clip": "clip",
     "clip_vision_model": "clip",
@@ -27,13 +39,29 @@ MODEL_TYPES: dict[str, Kind] = {
 
 
 class BackboneParams(BaseModel, extra="forbid", frozen=True):
-    """A shipped name, a folder, or a hub id with an optional revision (branch, tag, commit).
+    """`auto`, a name (`nano-clip`, a key of `PACKAGES`), a folder, or a hub id with a revision (branch, tag, commit).
 
     The revision is used only with a hub id.
     """
 
     name: str = "nano-clip"
     revision: str | None = None
+
+
+def choose_backbone(backbone: BackboneParams, images: ImageTable) -> BackboneParams:
+    """Return `backbone`; for the name `auto`, nano-clip if images are at most `SMALL` pixels wide and high, or
+    imagenet-lite0 if they are larger, by the median of the longer sides of up to `MEASURED` images.
+    """
+    if backbone.name != AUTO:
+        return backbone
+    rows = np.unique(np.linspace(0, len(images) - 1, MEASURED).astype(int)).tolist()
+    side = np.median([max(Image.open(io.BytesIO(images.encoded(row))).size) for row in rows])
+    chosen = BackboneParams(name="nano-clip" if side <= SMALL else "imagenet-lite0")
+    logger.info(
+        "backbone.name=auto is %s, as the longer side of images has %d pixels in the median; up to %d it is nano-clip",
+        *(chosen.name, side, SMALL),
+    )
+    return chosen
 
 
 def resolve_backbone(backbone: BackboneParams) -> Path:
@@ -47,8 +75,9 @@ def resolve_backbone(backbone: BackboneParams) -> Path:
         folder = local
     elif backbone.name.startswith((".", "~", "/")) or backbone.name.count("/") != 1:
         raise BackboneError(
-            f"There is no backbone folder {backbone.name!r}. Set `backbone.name` to nano-clip, to a folder written by "
-            "save_pretrained, or to a hub id such as openai/clip-vit-base-patch32."
+            f"There is no backbone folder {backbone.name!r}. Set `backbone.name` to nano-clip, to "
+            f"{', '.join(PACKAGES)}, to a folder written by save_pretrained, or to a hub id such as "
+            "openai/clip-vit-base-patch32."
         )
     else:
         folder = _fetch(backbone)
@@ -66,7 +95,9 @@ def resolve_backbone(backbone: BackboneParams) -> Path:
 
 
 def _local_folder(name: str) -> Path | None:
-    """Return the folder of a shipped or a local backbone, None where `name` is neither."""
+    """Return the folder of a shipped, a packaged or a local backbone, None where `name` is none of them."""
+    if name in PACKAGES:
+        return packaged_folder(name)
     shipped = Path(str(resources.files("glasshead"))) / "assets" / name
     if "/" not in name and shipped.is_dir():
         return shipped

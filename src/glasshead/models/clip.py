@@ -28,14 +28,17 @@ def processor_settings(backbone: BackboneParams) -> dict[str, Any]:
     return {"backbone": used.name, "revision": used.revision, **describe(processor)}
 
 
-def load_encoder(backbone: BackboneParams, output: Output = "projected") -> "ImageEncoder":
+def load_encoder(backbone: BackboneParams, output: Output | None = None) -> "ImageEncoder":
     """Return the frozen encoder of `backbone` that gives `output`, in evaluation mode, float32, on the CPU.
+
+    Without `output`, it gives the projected output if the backbone has one, else the pooled one.
 
     Raises:
         BackboneError: as `resolve_backbone`, or the weights do not fit, or there is no such output.
     """
     folder = resolve_backbone(backbone)
     tower = load_tower(folder)
+    output = output or ("projected" if "projected" in tower.outputs else "pooled")
     if output not in tower.outputs:
         raise BackboneError(
             f"The backbone in {folder} has no {output} output. Choose one of {', '.join(tower.outputs)}."
@@ -105,6 +108,7 @@ class ImageEncoder(nn.Module):
         self.processor = tower.processor
         self.output = output
         self.shape, self._compute = tower.outputs[output]
+        self._spatial_shape, _ = tower.outputs["spatial"]
         self.reads_class_token_alone = tower.pools_class_token and output not in BY_PLACE
         self.backbone = backbone
         self.weights = weights
@@ -127,14 +131,17 @@ class ImageEncoder(nn.Module):
         return list(vision.layers)
 
     def cam_layer(self) -> nn.Module:
-        """Return a ResNet's last stage, whose output is (b, c, rows, columns); ParameterError for transformers."""
-        stages = getattr(self.vision, "stages", None)
-        if stages is None:
+        """Return a convolutional network's last stage, whose output is (b, c, rows, columns).
+
+        Raises ParameterError for transformers.
+        """
+        stages: Any = getattr(self.vision, "feature_info", None)
+        if stages is None or len(self._spatial_shape) != 3:
             raise ParameterError(
                 f"The backbone {self.backbone.name!r} is a transformer, which has no convolutional map for class "
                 "activation maps. Use patch_grad_cam or a method of attention."
             )
-        return stages[-1]
+        return self.vision.get_submodule(stages[-1]["module"])
 
     @property
     def named(self) -> dict[str, Any]:

@@ -63,6 +63,13 @@ def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
     return packed
 
 
+def is_convolutional(module: nn.Module) -> bool:
+    """Whether `module` has convolutions besides those over adjacent patches, which `pack` makes linear layers."""
+    return any(
+        isinstance(layer, nn.Conv2d) and not PackedPatches.fits(layer) for layer in module.modules()
+    )
+
+
 class PackedLinear(nn.Module):
     """activation(inputs · weightᵀ + bias) by oneDNN; `weight` (n, k) and `bias` (n,) float32."""
 

@@ -186,7 +186,7 @@ def load_processor(folder: Path) -> CLIPImageProcessor:
 def _load_timm_processor(folder: Path) -> CLIPImageProcessor:
     """Return the processor in the configuration of a timm model (`pretrained_cfg`); only centre crops are supported.
 
-    It differs by up to one level of 255 from `timm.data.create_transform`, which resizes with Pillow.
+    It differs by up to two levels of 255 from `timm.data.create_transform`, which resizes with Pillow.
     """
     from timm.data.config import resolve_data_config
     from timm.models import resolve_model_input_args

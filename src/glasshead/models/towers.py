@@ -4,18 +4,19 @@
   norm, `projected` its linear projection into the space shared with text.
 - SigLIP's vision transformer, Zhai et al. 2023, arXiv:2303.15343. Its attention pool, without a projection, ends in
   the shared space: `projected` and `pooled` are the same vector.
-- CLIP's ResNets as in timm (Wightman 2019, doi:10.5281/zenodo.4414861). The attention pool ends with the projection,
-  so `projected` and `pooled` are the same vector again. ResNets with average pooling have no `projected` output.
+- The networks of timm (Wightman 2019, doi:10.5281/zenodo.4414861). `pooled` is what a classifier's last layer reads.
+  Only CLIP's ResNets have a `projected` output. Their attention pool ends with the projection, so `projected` and
+  `pooled` are the same vector again.
 
 `spatial` is the last hidden state: a transformer's patch tokens (rows · columns, d), row by row from the top left,
-without the class token, or a ResNet's last stage (c, rows, columns). Patch tokens have gone through the last layer
-norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), OWL-ViT (Minderer et al. 2022,
+without the class token, or another network's last feature map (c, rows, columns). Patch tokens have gone through the
+last layer norm, as in dense uses of CLIP: MaskCLIP (Zhou et al. 2022, arXiv:2112.01071), OWL-ViT (Minderer et al. 2022,
 arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
 
 `attention_inputs` is the input of the last attention over places. For CLIP's transformer it is the patch tokens before
 each of the last two layers, side by side (rows · columns, 2 d). Patch tokens after the last layer enter no loss, so
 they may hold information unrelated to their place (Darcet et al. 2024, arXiv:2309.16588). The pools of SigLIP and
-ResNets read the last hidden state, so that their `attention_inputs` equal `spatial`.
+of timm's networks read the last hidden state, so that their `attention_inputs` equal `spatial`.
 """
 
 from collections import deque
@@ -184,7 +185,6 @@ def _checked_processor(folder: Path, image_size: int) -> CLIPImageProcessor:
 def _load_timm(folder: Path) -> Tower:
     import timm
     from timm.layers.attention_pool2d import AttentionPool2d, RotAttentionPool2d
-    from timm.models import ByobNet
 
     if not (folder / "model.safetensors").is_file():  # or timm would read a pickle there
         raise BackboneError(
@@ -192,37 +192,53 @@ def _load_timm(folder: Path) -> Tower:
             "`save_for_hf(model, folder, safe_serialization=True)`."
         )
     try:
-        vision = timm.create_model(f"local-dir:{folder}", pretrained=True)
+        vision: Any = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
     except Exception as error:  # as in `from_pretrained`
         raise BackboneError(
             f"The backbone in {folder} cannot be loaded as a model of timm: {error}"
         ) from error
-    if not isinstance(vision, ByobNet):
-        raise BackboneError(
-            f"The backbone in {folder} cannot be loaded: it is a {type(vision).__name__}. Of timm's models, only the "
-            "CLIP ResNets are supported, such as timm/resnet50_clip.openai."
-        )
     processor = load_processor(folder)
-    side = input_size(processor) // vision.feature_info[-1]["reduction"]
-    spatial = ((vision.num_features, side, side), _timm_spatial)
+    spatial = (_shape_of(_timm_spatial, vision, processor, folder), _timm_spatial)
     outputs: Outputs = {"spatial": spatial, "attention_inputs": spatial}
-    if not isinstance(vision.head, AttentionPool2d | RotAttentionPool2d):
-        return Tower(
-            vision, processor, {"pooled": ((vision.head_hidden_size,), _timm_average), **outputs}
-        )
+    if not isinstance(getattr(vision, "head", None), AttentionPool2d | RotAttentionPool2d):
+        shape = _shape_of(_timm_pooled, vision, processor, folder)
+        return Tower(vision, processor, {"pooled": (shape, _timm_pooled), **outputs})
     pooled = ((vision.head.out_features,), _timm_attention)
     if vision.num_classes:  # which is what timm calls the width of the projection
         outputs = {"projected": pooled, **outputs}
     return Tower(vision, processor, {"pooled": pooled, **outputs})
 
 
+def _shape_of(
+    output: Callable[[Any, Tensor], Tensor],
+    vision: Any,
+    processor: CLIPImageProcessor,
+    folder: Path,
+) -> tuple[int, ...]:
+    """Return the shape of an output for one image, from a pass of a black image."""
+    side = input_size(processor)
+    try:
+        with torch.inference_mode():
+            return tuple(output(vision, torch.zeros(1, 3, side, side)).shape[1:])
+    except Exception as error:  # of more than a thousand networks, each has its own
+        raise BackboneError(
+            f"The {type(vision).__name__} in {folder} does not give the outputs of a backbone for images of {side} "
+            f"pixels: {error}. Use another architecture of timm's."
+        ) from error
+
+
 def _timm_attention(vision: Any, pixels: Tensor) -> Tensor:
     return vision(pixels)
 
 
-def _timm_average(vision: Any, pixels: Tensor) -> Tensor:
+def _timm_pooled(vision: Any, pixels: Tensor) -> Tensor:
     return vision.forward_head(vision.forward_features(pixels), pre_logits=True)
 
 
 def _timm_spatial(vision: Any, pixels: Tensor) -> Tensor:
-    return vision.forward_features(pixels)  # what `features_only` gives for the last stage
+    features = vision.forward_features(pixels)
+    if features.ndim == 3:
+        return features[:, vision.num_prefix_tokens :]  # the patch tokens
+    if str(getattr(vision, "output_fmt", "NCHW")).endswith("NHWC"):
+        return features.permute(0, 3, 1, 2)
+    return features

@@ -13,7 +13,7 @@ from glasshead.embedding.store import Embeddings, EmbeddingStore
 from glasshead.errors import ArtifactError
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy, write_prompts
-from glasshead.models.backbone import BackboneParams
+from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.clip import load_encoder, processor_settings
 from glasshead.models.packed import Precision
 from glasshead.models.text import load_text_encoder
@@ -35,7 +35,7 @@ class EmbedParams(BaseModel, extra="forbid", frozen=True):
 
     batch_size: images in one forward pass.
     shard_rows: images in a shard file; a killed run loses at most one shard.
-    output: which output of the backbone is stored.
+    output: which output of the backbone is stored; auto is projected if the backbone has it, else pooled.
     """
 
     engine: Literal["local", "ray"] = "local"
@@ -44,7 +44,7 @@ class EmbedParams(BaseModel, extra="forbid", frozen=True):
     precision: Precision | Literal["auto"] = "auto"
     dtype: Literal["float32", "float16"] = "float32"
     device: Device = "auto"
-    output: Output = "projected"
+    output: Output | Literal["auto"] = "auto"
     ray: RayParams = RayParams()
 
 
@@ -62,6 +62,7 @@ def embed_images(
     backbone (`processor` differs from the image processor of `backbone`).
     """
     images.check_rows(samples)
+    backbone = choose_backbone(backbone, images)
     if processor != processor_settings(backbone):
         raise ArtifactError(
             f"Preprocess resolved the image processor of {processor['backbone']!r}, but the configured backbone "
@@ -74,7 +75,7 @@ def embed_images(
         "precision": None if params.precision == "auto" else params.precision,
         "dtype": params.dtype,
     }
-    encoder = load_encoder(backbone, params.output)
+    encoder = load_encoder(backbone, None if params.output == "auto" else params.output)
     if params.engine == "ray":
         return embed_images_on_ray(images, encoder, store, **options, **params.ray.model_dump())
     return embed_here(images, encoder, store, **options)
@@ -88,7 +89,7 @@ def embed_texts(
     `kind` is "class" or "value"; prompts of classes have no subtask. Raises BackboneError if the backbone has no text
     tower.
     """
-    encoder = load_text_encoder(backbone)
+    encoder = load_text_encoder(choose_backbone(backbone, images))
     prompts = write_prompts(Taxonomy.model_validate(taxonomy), images.classes)
     vectors = encoder([prompt.text for prompt in prompts])
     logger.info("%d prompts embedded", len(prompts))

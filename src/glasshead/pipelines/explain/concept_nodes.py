@@ -221,12 +221,12 @@ def explain_answers(
     subtasks = [classifier.concepts[index] for index in chosen[: parameters.concepts.mapped]]
     targets = true_answers(subtasks, samples.set_index("image_id").loc[ids])
     device = choose_device(parameters.device, "explain.device")
-    budget = parameters.budget.model_copy(update={"seed": seed})
     maps = np.zeros((len(pixels), len(subtasks), *pixels.shape[2:]), np.float32)
     likeliest = np.zeros((len(pixels), len(subtasks)), int)
     probabilities = np.zeros((len(pixels), len(subtasks)), np.float32)
     with computing_on(classifier, device):
         images = as_images(pixels.to(device))
+        budget = parameters.budget.for_images(images, seed)
         for column, task in enumerate(subtasks):
             concept = ConceptLogits(classifier, task.name)
             best = _probabilities(concept, images, budget.batch_size).max(dim=1)

@@ -103,7 +103,7 @@ def explain_pixels(
     """
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)
-    budget = parameters.budget.model_copy(update={"seed": seed})
+    budget = parameters.budget.for_images(images, seed)
     drawn = _in_random_order(examples, seed)
     reasons = {name: METHODS[name].applies_to(classifier) for name in parameters.methods}
     arrays: Arrays = {}
@@ -150,7 +150,7 @@ def measure_explanations(
     """
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)
-    budget = parameters.budget.model_copy(update={"seed": seed})
+    budget = parameters.budget.for_images(images, seed)
     masks, marks = example_images["masks"], example_images["marks"]
     explanations: dict[str, dict[str, Measure]] = {}
     maps: dict[str, np.ndarray] = {}

@@ -10,28 +10,31 @@ from matplotlib.figure import Figure
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from glasshead.errors import ArtifactError
+from glasshead.images.scenes import CLASSES
 from glasshead.images.splits import assign_splits, check_splits
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy, add_targets, parse_taxonomy
-from glasshead.models.backbone import BackboneParams
+from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.clip import processor_settings
 from glasshead.reporting.data_figures import mean_images, mean_images_figure
 
 logger = logging.getLogger(__name__)
 
+AUTO = "auto"
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class PreprocessParams(BaseModel, extra="forbid", frozen=True):
     """The taxonomy, and the fractions of images in each split.
 
-    taxonomy: the name of a file in conf/base/taxonomies.
+    taxonomy: the name of a file in conf/base/taxonomies; auto is `concepts` for the classes of the scenes, and
+        `classes` for any others.
     validation_fraction, calibration_fraction: fractions of the images outside the source's test split.
     test_fraction: used only if the source has no test split.
     mean_image_rows: images averaged for each class.
     """
 
-    taxonomy: str = "concepts"
+    taxonomy: str = AUTO
     validation_fraction: Fraction = 0.1
     calibration_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.2
@@ -52,7 +55,14 @@ def choose_taxonomy(
     images: ImageTable,
 ) -> dict[str, Any]:
     """Return the chosen taxonomy, checked against the classes; TaxonomyError if it does not fit."""
-    return parse_taxonomy(parameters.taxonomy, taxonomies, images.classes).model_dump(mode="json")
+    if parameters.taxonomy != AUTO:
+        chosen = parse_taxonomy(parameters.taxonomy, taxonomies, images.classes)
+    elif set(images.classes) == set(CLASSES):
+        chosen = parse_taxonomy("concepts", taxonomies, images.classes)
+    else:
+        logger.info("preprocess.taxonomy=auto is classes, as concepts is on %s", ", ".join(CLASSES))
+        chosen = parse_taxonomy("classes", taxonomies, images.classes)
+    return chosen.model_dump(mode="json")
 
 
 def build_samples(
@@ -118,6 +128,6 @@ def plot_mean_images(
     return mean_images_figure(mean_images(images, rows["label"]), images.classes)
 
 
-def resolve_processor(backbone: BackboneParams) -> dict[str, Any]:
+def resolve_processor(backbone: BackboneParams, images: ImageTable) -> dict[str, Any]:
     """Return the settings of the backbone's image processor; BackboneError if there is none."""
-    return processor_settings(backbone)
+    return processor_settings(choose_backbone(backbone, images))

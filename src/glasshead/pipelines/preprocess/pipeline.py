@@ -26,5 +26,5 @@ def create_pipeline() -> Pipeline:
         (report_duplicates, "samples", "duplicates"),
         (plot_class_balance, "samples", "class_balance_figure"),
         (plot_mean_images, "images samples params:preprocess", "mean_images_figure"),
-        (resolve_processor, "params:backbone", "processor"),
+        (resolve_processor, "params:backbone images", "processor"),
     )

@@ -13,7 +13,7 @@ from glasshead.embedding.store import EmbeddingStore
 from glasshead.explainers.risk_maps import localiser
 from glasshead.images.risks import add_risk_labels
 from glasshead.images.table import ImageTable
-from glasshead.models.backbone import BackboneParams
+from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.clip import load_encoder
 from glasshead.models.risk import POOLINGS, RiskAuditor
 from glasshead.models.store import VariantStore
@@ -97,7 +97,7 @@ def measure_variants(
     """
     test = samples[samples["split"] == "test"]
     targets = add_risk_labels(test, parameters.risks, images.classes).reset_index(drop=True)
-    encoder = load_encoder(backbone, parameters.features.output)
+    encoder = load_encoder(choose_backbone(backbone, images), parameters.features.output)
     localise = localiser(
         images, targets, encoder.prepare, encoder.input_size, parameters.localisation_images
     )

@@ -20,7 +20,7 @@ from glasshead.explainers.risk_maps import localiser
 from glasshead.images.fitting import fitting_digest, table_rows
 from glasshead.images.risks import add_risk_labels, check_both_sides
 from glasshead.images.table import ImageTable
-from glasshead.models.backbone import BackboneParams
+from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.clip import load_encoder
 from glasshead.models.risk import RiskAuditor, RiskHead, as_map
 from glasshead.pipelines.risk.params import RiskParams
@@ -53,7 +53,10 @@ def store_features(
     targets = add_risk_labels(fitting_samples, parameters.risks, images.classes)
     check_both_sides(targets, parameters.risks)
     return store_spatial(
-        images, load_encoder(backbone, parameters.features.output), store, parameters.features
+        images,
+        load_encoder(choose_backbone(backbone, images), parameters.features.output),
+        store,
+        parameters.features,
     )
 
 
@@ -80,7 +83,7 @@ def fit_auditor(
     """
     targets = add_risk_labels(fitting_samples, parameters.risks, images.classes)
     check_both_sides(targets, parameters.risks)
-    encoder = load_encoder(backbone, parameters.features.output)
+    encoder = load_encoder(choose_backbone(backbone, images), parameters.features.output)
     features = open_spatial(embed_summary, images, encoder, store, parameters.features)
     splits = [targets[targets["split"] == split] for split in ("train", "validation")]
     train, validation = (risk_rows(images, rows, features) for rows in splits)

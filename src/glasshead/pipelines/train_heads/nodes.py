@@ -15,7 +15,7 @@ from glasshead.errors import BackboneError, ParameterError
 from glasshead.images.fitting import fitting_digest
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import Taxonomy, class_prompts
-from glasshead.models.backbone import BackboneParams
+from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.classifier import Concept
 from glasshead.models.clip import load_encoder_with_key
 from glasshead.models.heads import Bottleneck, GlassHeads
@@ -60,7 +60,7 @@ def fit_heads(
             "`embed.output` to projected or pooled, and run `kedro run --pipelines=embed` again."
         )
     parsed = Taxonomy.model_validate(taxonomy)
-    encoder = load_encoder_with_key(backbone, embeddings.encoder_key)
+    encoder = load_encoder_with_key(choose_backbone(backbone, images), embeddings.encoder_key)
     train, validation = _rows(embeddings, encoder.key, fitting_samples, parsed)
     widths = tuple(len(task.values) for task in parsed.subtasks)
     bottleneck, history = _fit(train, validation, widths, len(images.classes), parameters, seed)
