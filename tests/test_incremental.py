@@ -231,6 +231,22 @@ class TestParameterDigest:
         os.utime(image, ns=(0, 0))
         assert parameter_digest(given) != second
 
+    def test_links_are_followed_and_lead_nowhere_twice(self, tmp_path):
+        inside, outside = tmp_path / "inside", tmp_path / "outside"
+        inside.mkdir()
+        outside.mkdir()
+        (inside / "linked").symlink_to(outside)
+        (inside / "back").symlink_to(inside)
+        (inside / "broken").symlink_to(tmp_path / "absent")
+        first = parameter_digest(str(inside))
+        assert first is not None
+        (outside / "a.png").write_bytes(b"1")
+        assert parameter_digest(str(inside)) != first
+
+    def test_files_that_cannot_be_looked_at_are_unknown(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(os, "scandir", lambda path: (_ for _ in ()).throw(PermissionError()))
+        assert parameter_digest(str(tmp_path)) is None
+
     def test_what_lies_at_a_remote_address_is_unknown(self):
         assert parameter_digest({"path": "s3://bucket/images"}) is None
 

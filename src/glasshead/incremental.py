@@ -191,12 +191,18 @@ class Identities:
 
 
 def parameter_digest(value: object) -> str | None:
-    """Return the digest of a parameter and of the states of files that it names; None if it names a remote address."""
+    """Return the digest of a parameter and of the states of the files that it names.
+
+    It is None if the parameter names a remote address, or files whose state cannot be read.
+    """
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
     named = [text for text in _texts(plain) if text]
     if any("://" in text for text in named):
         return None
-    states = [list(_state(place)) for text in named for place in _places(text)]
+    try:
+        states = [list(_state(place)) for text in named for place in _places(text)]
+    except OSError:
+        return None
     return _sha256(json.dumps([plain, states], sort_keys=True))
 
 
@@ -267,16 +273,21 @@ def _places(text: str) -> Iterator[Path]:
                 yield refs
 
 
-def _state(place: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield name, size and time of change of a file, or of each file in a folder."""
+def _state(
+    place: Path, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, int, int]]:
+    """Yield name, size and time of change of a file, or of each file in a folder that is not among those `above` it."""
+    status = place.stat()
     if not place.is_dir():
-        status = place.stat()
         yield place.name, status.st_size, status.st_mtime_ns
+        return
+    here = status.st_dev, status.st_ino
+    if here in above:  # a symbolic link that leads back
         return
     for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
         if entry.is_dir():
-            for name, size, modified in _state(Path(entry.path)):
+            for name, size, modified in _state(Path(entry.path), above | {here}):
                 yield f"{entry.name}/{name}", size, modified
         elif entry.is_file():
-            status = entry.stat()
-            yield entry.name, status.st_size, status.st_mtime_ns
+            found = entry.stat()
+            yield entry.name, found.st_size, found.st_mtime_ns
