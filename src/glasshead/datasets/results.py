@@ -16,7 +16,7 @@ FORMATS: dict[str, type[AtomicFile[Any, Any]]] = {
 
 
 class Results:
-    """The results in the folder `path`, read one by one by their path in it."""
+    """The results in the folder `path`; each is read alone, by its path relative to that folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -135,7 +135,7 @@ class Worker:
         self._dtype = dtype
 
     def encode(self, rows: np.ndarray, encoded: list[bytes]) -> Encoded:
-        """Decode, prepare and encode a batch; images that cannot be decoded are returned as failures by row."""
+        """Decode, prepare and encode a batch; failures map the row of an image that cannot be decoded to the reason."""
         decoded, failures = {}, {}
         for row, data in zip(rows.tolist(), encoded, strict=True):
             try:

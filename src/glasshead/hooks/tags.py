@@ -98,7 +98,7 @@ class ChildRuns:
         return self._open[key]
 
     def finish(self, comparison: str, variant: str) -> None:
-        """Close the run of a variant whose results are complete."""
+        """Mark the MLflow run of a comparison's variant as finished, once all its results are logged."""
         self._end(self._open.pop((comparison, variant)), "FINISHED")
 
     def close(self, status: str) -> None:

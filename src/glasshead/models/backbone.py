@@ -153,9 +153,9 @@ def kind_of(folder: Path) -> Kind:
     if model_type is None and "architecture" in config:
         return "timm"
     raise BackboneError(
-        f"The backbone in {folder} cannot be loaded: its config.json names neither a CLIP or SigLIP model of "
-        f"transformers (`model_type` is {model_type!r}) nor a model of timm (`architecture`). Set `backbone.name` to "
-        "one of these."
+        f"The backbone in {folder} cannot be loaded: by its config.json it is neither a CLIP or SigLIP model "
+        f"(`model_type` is {model_type!r}) nor a network of timm (there is no `architecture`). Set `backbone.name` to a "
+        "folder or hub id of a CLIP, a SigLIP or a network of timm."
     )
 
 

@@ -25,7 +25,7 @@ EIGENVALUE_FLOOR = 5e-4  # added to each, so that directions that hardly vary gi
 class FastCNN(nn.Module):
     """Images (b, 3, h, w) → logits (b, k); the side is at least 16.
 
-    The last stage's side is an eighth of the input's side minus one pixel: 3 x 3 for 32 x 32.
+    The last feature map is an eighth as wide and high as the input, minus one pixel: 3 x 3 for 32 x 32.
     """
 
     cam_layer = "stages.2"

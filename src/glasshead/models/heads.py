@@ -90,7 +90,7 @@ class EncoderClassifier(Classifier):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The encoder by name, revision, output and key, and the shape of the trained part."""
+        """What loading needs: backbone, output and key (a hash) of the encoder, and the shape of the trained part."""
         return {**self.encoder.named, self.trained: getattr(self, self.trained).shape}
 
     def own_state(self) -> dict[str, Tensor]:

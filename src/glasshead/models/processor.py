@@ -30,7 +30,9 @@ UNDONE = ("default_to_square", "do_pad", "use_square_size")
 
 def _check_size(size: Mapping[str, int]) -> Mapping[str, int]:
     if set(size) not in ({"height", "width"}, {"shortest_edge"}):
-        raise ValueError(f"a size of {', '.join(size) or 'nothing'} is not supported")
+        raise ValueError(
+            f"a size of {', '.join(size) or 'nothing'} is not supported. Write height and width, or shortest_edge"
+        )
     return size
 
 

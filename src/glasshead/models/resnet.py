@@ -56,7 +56,7 @@ class ScaledResNet(ResNet):  # type: ignore[misc]  # torchvision ships no types
 
 
 class SmallImageResNet18(ScaledResNet):
-    """A `resnet18` for small images; the last stage's side is an eighth of the input's."""
+    """A `resnet18` for small images: the last feature map is an eighth as wide and high as the input."""
 
     cam_layer = "layer4"
 
