@@ -154,8 +154,8 @@ def kind_of(folder: Path) -> Kind:
         return "timm"
     raise BackboneError(
         f"The backbone in {folder} cannot be loaded: by its config.json it is neither a CLIP or SigLIP model "
-        f"(`model_type` is {model_type!r}) nor a network of timm (there is no `architecture`). Set `backbone.name` to a "
-        "folder or hub id of a CLIP, a SigLIP or a network of timm."
+        f"(`model_type` is {model_type!r}) nor a network of timm (there is no `architecture`). Set `backbone.name` to "
+        "a folder or hub id of a CLIP, a SigLIP or a network of timm."
     )
 
 
