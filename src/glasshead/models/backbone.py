@@ -13,15 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel
 
 from glasshead.errors import BackboneError
-from glasshead.images.table import ImageTable
 from glasshead.models.packaged import PACKAGES, packaged_folder
+
+if TYPE_CHECKING:  # predict needs no tables, which take a second to import
+    from glasshead.images.table import ImageTable
 
 Kind = Literal["clip", "siglip", "timm"]
 
@@ -48,7 +50,7 @@ class BackboneParams(BaseModel, extra="forbid", frozen=True):
     revision: str | None = None
 
 
-def choose_backbone(backbone: BackboneParams, images: ImageTable) -> BackboneParams:
+def choose_backbone(backbone: BackboneParams, images: "ImageTable") -> BackboneParams:
     """Return `backbone`; for the name `auto`, nano-clip if images are at most `SMALL` pixels wide and high, or
     imagenet-lite0 if they are larger, by the median of the longer sides of up to `MEASURED` images.
     """
