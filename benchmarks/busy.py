@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ STAGES = ("train_heads", "explain")
 LOAD = """
 import torch
 matrix = torch.rand(1024, 1024)
+print("computing", flush=True)
 while True:
     matrix @ matrix
 """
@@ -65,8 +65,9 @@ def take_seconds(project: Path, pipeline: str) -> float:
 @contextmanager
 def load() -> Iterator[None]:
     """Let a second process compute on all cores."""
-    process = subprocess.Popen([sys.executable, "-c", LOAD])
-    time.sleep(10)  # until it has imported torch
+    process = subprocess.Popen([sys.executable, "-c", LOAD], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()  # it has imported torch
     try:
         yield
     finally:

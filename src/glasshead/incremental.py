@@ -200,10 +200,10 @@ def parameter_digest(value: object) -> str | None:
     if any("://" in text for text in named):
         return None
     try:
-        states = [list(_state(place)) for text in named for place in _places(text)]
+        stamps = [list(_file_stamps(place)) for text in named for place in _places(text)]
     except OSError:
         return None
-    return _sha256(json.dumps([plain, states], sort_keys=True))
+    return _sha256(json.dumps([plain, stamps], sort_keys=True))
 
 
 def path_digest(path: Path) -> str:
@@ -273,7 +273,7 @@ def _places(text: str) -> Iterator[Path]:
                 yield refs
 
 
-def _state(
+def _file_stamps(
     place: Path, above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[tuple[str, int, int]]:
     """Yield name, size and time of change of a file, or of each file in a folder that is not among those `above` it."""
@@ -286,8 +286,8 @@ def _state(
         return
     for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
         if entry.is_dir():
-            for name, size, modified in _state(Path(entry.path), above | {here}):
+            for name, size, modified in _file_stamps(Path(entry.path), above | {here}):
                 yield f"{entry.name}/{name}", size, modified
         elif entry.is_file():
-            found = entry.stat()
-            yield entry.name, found.st_size, found.st_mtime_ns
+            status = entry.stat()
+            yield entry.name, status.st_size, status.st_mtime_ns
