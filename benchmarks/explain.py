@@ -37,7 +37,10 @@ OURS = {
     "smoothgrad": smoothgrad,
     "integrated_gradients": integrated_gradients,
 }
-IMAGES_PER_PASS = {"cpu": 16, "cuda": 256}
+IMAGES_PER_PASS = {
+    "cpu": 8,
+    "cuda": 256,
+}  # on the CPU in each thread, as many as `Budget.for_images` allows
 
 Loop = Callable[[GlassHeads, Tensor, Tensor, int], np.ndarray]
 

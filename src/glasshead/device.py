@@ -1,5 +1,6 @@
 """The device, threads and memory that torch uses, and iterators that compute or copy items in advance."""
 
+import ctypes
 import logging
 import math
 from collections import deque
@@ -14,6 +15,8 @@ if TYPE_CHECKING:  # torch takes seconds to import
     import torch
 
 logger = logging.getLogger(__name__)
+
+M_ARENA_MAX = -8  # in malloc.h
 
 Device = Literal["auto", "cpu", "cuda"]
 Item = TypeVar("Item")
@@ -130,6 +133,16 @@ def keep_freed_memory() -> None:
     such a block. With other C libraries it has no effect.
     """
     bytearray(32 * 2**20 - 2**13)  # just below the largest block that glibc takes into account
+
+
+def share_one_heap() -> None:
+    """Let all threads take memory from one heap of glibc (mallopt(3), M_ARENA_MAX).
+
+    Otherwise each thread has its own, and what one has freed no other can use. With other C libraries it has no effect.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        set_option(M_ARENA_MAX, 1)
 
 
 def computed_ahead(

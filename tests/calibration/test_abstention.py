@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from glasshead.calibration.abstention import FORGIVEN, GRID, abstains, fit_abstention
+from glasshead.calibration.abstention import (
+    FORGIVEN,
+    GRID,
+    fit_abstention,
+    rows_needed,
+    why_abstain,
+)
 
 
 def rows(*groups: tuple[float, int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -40,8 +46,9 @@ def test_rows_that_are_too_few_to_show_it_leave_it_always_abstaining():
     assert (too_few["threshold"], too_few["coverage"]) == (None, 0)
     assert (too_few["error"], too_few["error_bound"]) == (None, None)
     assert enough["threshold"] == 0.0
-    assert abstains(1.0, too_few)
-    assert not abstains(0.1, enough)
+    assert rows_needed(0.02, 0.95) == 203
+    assert "at least 203" in (why_abstain(1.0, too_few) or "")
+    assert why_abstain(0.1, enough) is None
 
 
 def test_what_comes_after_a_failed_test_is_not_looked_at():
@@ -59,8 +66,8 @@ def test_one_early_mistake_does_not_end_all_walks():
 def test_an_answer_needs_a_confidence_above_the_threshold():
     found = fit_abstention(*rows((0.93, 200, 0), (0.8, 200, 100)), 0.05, 0.95)
     assert found["threshold"] == 0.8
-    assert abstains(0.8, found)
-    assert not abstains(float(np.nextafter(0.8, 1)), found)
+    assert why_abstain(0.8, found)
+    assert why_abstain(float(np.nextafter(0.8, 1)), found) is None
 
 
 def test_the_promise_holds_in_all_but_one_in_twenty_draws():

@@ -320,7 +320,7 @@ class TestParquet:
         write("train-00000-of-00002.parquet", "cat", "dog", "dog")
         write("train-00001-of-00002.parquet", "dog")
         write("test.parquet", "cat")
-        write("validation.parquet", "cat")
+        write("unlabelled.parquet", "cat")
         return tmp_path
 
     def test_a_bucket_or_a_web_server_gives_the_table_of_the_same_files_here(
@@ -330,7 +330,7 @@ class TestParquet:
         for root in (upload(folder), serve(folder)):
             caplog.clear()
             assert_same(read("parquet", root), expected)
-            assert "validation.parquet" in caplog.text
+            assert "unlabelled.parquet" in caplog.text
 
     def test_one_file_of_a_bucket_or_a_web_server(self, folder, upload, serve):
         name = "train-00000-of-00002.parquet"

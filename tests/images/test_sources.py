@@ -220,10 +220,17 @@ class TestParquet:
             read("parquet", path=path, attribute_columns=["wings"])
 
     def test_a_split_that_is_not_read_is_named(self, tmp_path, caplog):
-        for split in ("train", "validation"):
+        for split in ("train", "unlabelled"):
             pq.write_table(huggingface_table([1, 0], ["a", "b"]), tmp_path / f"{split}.parquet")
         assert len(read("parquet", path=tmp_path).images) == 2
-        assert "validation.parquet" in caplog.text
+        assert "unlabelled.parquet" in caplog.text
+
+    def test_validation_files_are_a_split(self, tmp_path):
+        for split in ("train", "valid-00000-of-00001", "test"):
+            pq.write_table(huggingface_table([1, 0], ["a", "b"]), tmp_path / f"{split}.parquet")
+        ingested = read("parquet", path=tmp_path)
+        assert ingested.counts["given_splits"] == {"train": 2, "validation": 2, "test": 2}
+        assert rows(ingested, "image_id")[2] == ("validation/000000",)
 
     def test_one_file_has_no_given_split(self, tmp_path):
         path = tmp_path / "all.parquet"
@@ -344,13 +351,34 @@ class TestImageFolder:
             ("train/b/1.jpg", "b", "train"),
         ]
 
+    @pytest.mark.parametrize(
+        ("folder", "split"),
+        [
+            ("training", "train"),
+            ("validation", "validation"),
+            ("valid", "validation"),
+            ("val", "validation"),
+            ("Val", "validation"),
+            ("dev", "validation"),
+            ("Testing", "test"),
+        ],
+    )
+    def test_usual_names_of_split_folders(self, tmp_path, folder, split):
+        write_images(tmp_path, "train/a/1.jpg", "train/b/1.jpg", f"{folder}/a/2.jpg")
+        given = dict(rows(read("image_folder", path=tmp_path), "image_id", "given_split"))
+        assert given == {
+            "train/a/1.jpg": "train",
+            "train/b/1.jpg": "train",
+            f"{folder}/a/2.jpg": split,
+        }
+
     def test_a_class_may_be_called_train(self, tmp_path):
         write_images(tmp_path, "train/1.jpg", "plane/1.jpg")
         assert read("image_folder", path=tmp_path).images.classes == ("plane", "train")
 
     def test_other_folders_beside_train_are_refused(self, tmp_path):
-        write_images(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg")
-        with pytest.raises(SourceError, match="train beside val"):
+        write_images(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "other/a/1.jpg")
+        with pytest.raises(SourceError, match="train beside other"):
             read("image_folder", path=tmp_path)
 
     @pytest.mark.parametrize(
@@ -445,9 +473,16 @@ class TestHub:
         table = huggingface_table([1, 0], ["frog", "ant"]).append_column("sky", [["a", "b"]])
         for split in ("train", "validation", "test"):
             pq.write_table(table, folder / f"{split}.parquet")
-        ingested = read("hub", id=str(folder), attribute_columns=["sky"])
+        ingested = read("hub", id=str(folder), attribute_columns=["sky"], validation_split=None)
         assert rows(ingested, "attribute/sky") == [("a",), ("b",), ("a",), ("b",)]
         assert "validation" in caplog.text
+
+    @pytest.mark.parametrize("name", ["validation", "val"])
+    def test_a_validation_split_is_read(self, folder, name):
+        table = huggingface_table([1, 0], ["frog", "ant"])
+        pq.write_table(table, folder / f"{name}.parquet")
+        given = {"train": 3, "validation": 2, "test": 1}
+        assert read("hub", id=str(folder)).counts["given_splits"] == given
 
     def test_images_given_by_path_are_read(self, tmp_path):
         folder = tmp_path / "pictures"

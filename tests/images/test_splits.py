@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glasshead.errors import SplitError
+from glasshead.errors import ParameterError, SplitError
 from glasshead.images.splits import assign_splits, check_splits
 
 
@@ -131,3 +131,101 @@ def test_every_share_is_taken_from_the_whole_range_of_hashes():
     train = data.loc[assign_splits(data, 0.1, 0.1) == "train", "content_hash"]
     low = train.str[:2].map(lambda text: int(text, 16)).min()
     assert low > 0.35 * 256  # 40 % of the hashes come first
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["cat", "dog"]),
+            st.integers(0, 15),
+            st.sampled_from(["train", "validation", "test"]),
+        ),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_given_splits_are_exactly_these_rows(rows):
+    labels, contents, given_splits = zip(*rows, strict=True)
+    data = frame(labels, contents, list(given_splits))
+    splits = assign_splits(data, 0.2, 0.1)
+    given = data["given_split"]
+    if "test" in set(given):
+        assert ((splits == "test") == (given == "test")).all()
+    assert splits[given == "validation"].isin(["validation", "calibration"]).all()
+    for label in set(labels):
+        own, of_class = given[data["label"] == label], splits[data["label"] == label]
+        if "validation" in set(own) and not data["content_hash"].duplicated().any():
+            assert not of_class[own == "train"].isin(["validation", "calibration"]).any()
+
+
+def test_calibration_is_cut_from_validation_in_the_ratio_of_the_fractions():
+    data = distinct(["cat"] * 100, ["train"] * 60 + ["validation"] * 40)
+    splits = assign_splits(data, validation_fraction=0.3, calibration_fraction=0.1)
+    assert Counter(splits[60:]) == {"validation": 30, "calibration": 10}
+    assert Counter(splits[:60]) == {"train": 48, "test": 12}
+
+
+def test_a_class_without_validation_rows_is_cut_from_train():
+    given_splits = ["train"] * 20 + ["train"] * 10 + ["validation"] * 10
+    data = distinct(["cat"] * 20 + ["dog"] * 20, given_splits)
+    splits = assign_splits(data, 0.1, 0.1, 0.2)
+    assert Counter(splits[:20]) == {"train": 12, "validation": 2, "calibration": 2, "test": 4}
+    assert Counter(splits[20:]) == {"train": 8, "test": 2, "validation": 5, "calibration": 5}
+
+
+grouped_rows = st.lists(
+    st.tuples(
+        st.sampled_from(["cat", "dog"]),
+        st.integers(0, 30),
+        st.sampled_from([None, "a", "b", "c", "d", "e", "f"]),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def grouped(rows, given=None) -> pd.DataFrame:
+    labels, contents, groups = zip(*rows, strict=True)
+    return frame(labels, contents, given).assign(
+        **{"attribute/patient": pd.Series(groups, dtype="str")}
+    )
+
+
+@given(grouped_rows, st.randoms(use_true_random=False))
+def test_neither_groups_nor_copies_straddle_in_any_order(rows, random):
+    data = grouped(rows)
+    splits = assign_splits(data, 0.2, 0.2, 0.2, group_by="patient")
+    for column in ("attribute/patient", "content_hash"):
+        assert (splits.groupby(data[column]).nunique() == 1).all()
+    order = list(range(len(data)))
+    random.shuffle(order)
+    shuffled = assign_splits(data.iloc[order], 0.2, 0.2, 0.2, group_by="patient")
+    assert shuffled.sort_index().equals(splits)
+
+
+def test_a_copy_joins_two_groups():
+    rows = [("cat", 0, "a"), ("cat", 1, "a"), ("cat", 1, "b"), ("cat", 2, "b")]
+    data = grouped(rows + [("cat", k, None) for k in range(3, 30)])
+    splits = assign_splits(data, 0.2, 0.2, 0.2, group_by="patient")
+    assert splits[:4].nunique() == 1
+
+
+def test_rows_without_a_group_are_split_as_without_groups():
+    data = grouped([("cat", k, None) for k in range(40)])
+    assert assign_splits(data, 0.1, 0.1, group_by="patient").equals(assign_splits(data, 0.1, 0.1))
+
+
+def test_a_group_in_two_given_splits_is_named():
+    data = grouped(
+        [("cat", 0, "p1"), ("cat", 1, "p1"), ("cat", 2, "p2")], ["train", "test", "test"]
+    )
+    with pytest.raises(
+        SplitError, match=r"1 groups of preprocess.group_by=patient .* p1: test and"
+    ):
+        assign_splits(data, 0.1, 0.1, group_by="patient")
+
+
+def test_an_unknown_group_attribute_is_named_with_those_there_are():
+    data = grouped([("cat", 0, "p1")])
+    with pytest.raises(ParameterError, match=r"group_by is 'camera'.* Known: patient"):
+        assign_splits(data, 0.1, 0.1, group_by="camera")

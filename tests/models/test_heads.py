@@ -199,7 +199,11 @@ class TestFolder:
         weights = load_file(saved / "model.safetensors")
         assert weights.keys() == {f"bottleneck.{n}" for n in classifier.bottleneck.state_dict()}
         described = json.loads((saved / "classifier.json").read_text())
-        assert described["settings"]["backbone"] == {"name": str(backbone), "revision": None}
+        assert described["settings"]["backbone"] == {
+            "name": str(backbone),
+            "revision": None,
+            "weights": None,
+        }
         assert described["temperatures"]["final"] == 2.5
 
     def test_saving_twice_gives_the_same_bytes(self, saved, tmp_path):

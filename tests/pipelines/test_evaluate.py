@@ -509,7 +509,7 @@ def test_the_gate_acts_after_all_that_it_waits_for():
     )
     inputs = {
         "metrics": {"accuracy": {"value": 0.1, "low": None, "high": None, "n": 9}},
-        "params:evaluate": EvaluateParams(),
+        "params:evaluate": EvaluateParams(minimum_accuracy=0.65),
     }
     with pytest.raises(GateError, match=r"accuracy is 0\.100, below .* = 0\.65"):
         run(gate_pipeline(["last"]) + late, inputs)

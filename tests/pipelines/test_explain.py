@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from glasshead.embedding.store import Embeddings
 from glasshead.errors import ArtifactError, ParameterError
 from glasshead.explainers.attribution import Explanation
+from glasshead.explainers.cost import OPERATIONS
 from glasshead.explainers.evaluation import EvaluationParams
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.passes import Budget
@@ -27,14 +28,21 @@ from glasshead.pipelines.explain.concept_nodes import (
     explain_concepts,
     true_answers,
 )
-from glasshead.pipelines.explain.nodes import explain_pixels, measure_explanations
+from glasshead.pipelines.explain.nodes import (
+    divided,
+    explain_pixels,
+    measure_explanations,
+    plan_explanations,
+)
 from glasshead.pipelines.explain.params import ConceptParams, ExplainParams
 from glasshead.pipelines.explain.pipeline import create_pipeline
+from glasshead.reporting.notes import plan_note
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ("cat", "dog", "ship")
 SIZE = 6
 ROWS = 40
+WHOLE = {"divisor": 1.0}
 WITH_CONCEPTS, PIXELS = (create_pipeline(concepts=concepts) for concepts in (True, False))
 
 
@@ -42,6 +50,7 @@ class Plain(nn.Module):
     """A linear classifier of the pixels, without concepts."""
 
     classes = CLASSES
+    input_size = SIZE
     concepts: tuple[SimpleNamespace, ...] = ()
     temperature = 1.0
 
@@ -342,6 +351,22 @@ def test_answers_are_read_in_any_order_of_the_subtasks(bottleneck):
     assert found.unique(dim=0).tolist() == [[2, 1, 0]]
 
 
+def test_a_short_time_reduces_counts_and_says_so(images, parameters, caplog):
+    """Half of the operations are wanted, so that the counts are divided by less than two each."""
+    classifier = Bottleneck()
+    whole = plan_explanations(classifier, parameters)
+    assert (whole["cut"], whole["divisor"]) == ([], 1.0)
+    many = parameters.model_copy(update={"images": 1000, "budget": Budget(steps=200)})
+    operations = plan_explanations(classifier, many)["operations"]
+    short = many.model_copy(update={"seconds": operations / OPERATIONS / 2})
+    plan = plan_explanations(classifier, short)
+    assert operations / 8 < plan["operations"] <= operations / 2
+    assert ["explain.images", 1000, divided(many, plan["divisor"]).images] in plan["cut"]
+    assert "explain.budget.steps" in caplog.text
+    assert "instead of 1000" in plan_note(plan)
+    assert plan == plan_explanations(classifier, short)
+
+
 def test_no_method_for_answers_means_no_maps(bottleneck, parameters):
     contents, results = bottleneck
     chosen = parameters.model_copy(update={"concepts": ConceptParams(maps=("grad_cam",))})
@@ -358,9 +383,9 @@ def test_a_gpu_that_is_not_there_is_refused(bottleneck, parameters):
     refused = pytest.raises(ParameterError, match=r"explain\.device is cuda")
     with patch("torch.cuda.is_available", return_value=False):
         with refused:
-            explain_pixels(*given, chosen, 0)
+            explain_pixels(*given, chosen, WHOLE, 0)
         with refused:
-            measure_explanations(*given, results["attributions"], chosen, 0)
+            measure_explanations(*given, results["attributions"], chosen, WHOLE, 0)
         with refused:
             explain_answers(*given, contents["samples"], results["shapley"], chosen, 0)
 
@@ -390,7 +415,7 @@ def test_too_few_steps_are_reported(images, parameters, caplog):
         "pixels": contents["classifier"].prepare([images.pil(20 + row) for row in range(4)]).numpy()
     }
     few = parameters.model_copy(update={"budget": Budget(steps=1)})
-    explain_pixels(contents["classifier"], pixels, examples, few, 0)
+    explain_pixels(contents["classifier"], pixels, examples, few, WHOLE, 0)
     assert "Raise explain.budget.steps above 1" in caplog.text
 
 

@@ -1,5 +1,6 @@
 """`train_transfer` as Kedro runs it, on small images whose class is a colour; parents, phases, resuming, reports."""
 
+import io
 import shutil
 from pathlib import Path
 
@@ -11,11 +12,14 @@ import yaml
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
+from PIL import Image
 from pydantic import ValidationError
 
 from glasshead.calibration.table import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError
 from glasshead.images.scenes import scene_at
+from glasshead.images.sources.base import plain_record
+from glasshead.images.table import ImageTable
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
 from glasshead.pipelines.train_transfer.comparison_nodes import (
@@ -23,7 +27,7 @@ from glasshead.pipelines.train_transfer.comparison_nodes import (
     fit_variants,
     pretrain_parents,
 )
-from glasshead.pipelines.train_transfer.nodes import fit_transfer, pretrain_parent
+from glasshead.pipelines.train_transfer.nodes import fit_transfer, pretrain_parent, train_parent
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.pipelines.train_transfer.pipeline import create_pipeline
 from glasshead.settings import CONFIG_LOADER_ARGS
@@ -157,7 +161,7 @@ class TestParent:
             return scene_at(*args)
 
         monkeypatch.setattr("glasshead.images.drawn.scene_at", spy)
-        _, again = pretrain_parent(parents, OWN, 0)
+        _, again = train_parent(parents, OWN, 0)
         pd.testing.assert_frame_equal(again, catalog.load("parent_training_history"))
         assert equal(parents.load("resnet18"), before)
         assert len(drawn) == 1  # the loop looks at one image's logits
@@ -165,13 +169,13 @@ class TestParent:
     def test_interpolation_does_not_ask_for_another_parent(self, parents):
         """Which would make a comparison of interpolations one of parents."""
         before = parents.load("resnet18")
-        pretrain_parent(parents, own(interpolation="none"), 0)
+        train_parent(parents, own(interpolation="none"), 0)
         assert equal(parents.load("resnet18"), before)
 
     @pytest.mark.parametrize("seed", [0, 1])
     def test_another_width_or_seed_does(self, parents, seed):
         before = parents.load("resnet18").state_dict()
-        pretrain_parent(parents, own(width=0.125 if seed else 0.25), seed)
+        train_parent(parents, own(width=0.125 if seed else 0.25), seed)
         after = parents.load("resnet18").state_dict()
         assert any(not torch.equal(after[k], v) for k, v in before.items() if k in after)
 
@@ -189,10 +193,29 @@ class TestParent:
     @pytest.mark.parametrize("pretrained", ["imagenet", "none", "elsewhere"])
     def test_anything_else_is_passed_on(self, tmp_path, pretrained):
         parents = ClassifierStore(tmp_path / "parents", "classifier")
-        source, log = pretrain_parent(parents, params(network={"pretrained": pretrained}), 0)
+        source, log = train_parent(parents, params(network={"pretrained": pretrained}), 0)
         assert source == {"pretrained": pretrained}
         assert log.empty
         assert parents.names() == []
+
+    @pytest.mark.parametrize(("side", "expected"), [(32, "own"), (96, "imagenet-lite0")])
+    def test_auto_goes_by_the_images_size(self, tmp_path, monkeypatch, side, expected):
+        draw = np.random.default_rng(0)
+        records = []
+        for row in range(4):
+            sink = io.BytesIO()
+            Image.fromarray(draw.integers(0, 255, (side, side, 3), dtype=np.uint8)).save(
+                sink, "PNG"
+            )
+            records.append(plain_record(f"all/{row}", sink.getvalue(), "ab"[row % 2], None))
+        table = ImageTable.from_records(records, ("a", "b"))
+        asked = []
+        monkeypatch.setattr(
+            "glasshead.pipelines.train_transfer.nodes.train_parent",
+            lambda store, parameters, seed: asked.append(parameters.network.pretrained),
+        )
+        pretrain_parent(ClassifierStore(tmp_path), table, params(network={"pretrained": "auto"}), 0)
+        assert asked == [expected]
 
 
 class TestFit:

@@ -16,7 +16,8 @@ from glasshead.serving.predictor import Prediction
 NAME = 'a,"b"\n\tc\x1b[31m=1+1 <script>.png'
 PROBABILITIES = {"bird": 0.1234567891, "cat": 0.8, "<script>alert('ship')</script>": 0.0765432109}
 CONCEPTS = {"wings": {"yes": 1.0, "no": 0.0}, "legs": {"none": 0.2, "two": 0.3, "four": 0.5}}
-GOOD = Prediction(NAME, PROBABILITIES, CONCEPTS, abstain=True, explanation="e.png")
+WHY = "confidence is not above 0.9"
+GOOD = Prediction(NAME, PROBABILITIES, CONCEPTS, abstain=True, reason=WHY, explanation="e.png")
 BAD = Prediction(NAME, error="empty file")
 
 
@@ -69,16 +70,20 @@ def test_csv_comes_back_as_it_was(classifier: Classifier):
     assert list(table["image"]) == [NAME, NAME]
     good, bad = table.iloc[0], table.iloc[1]
     assert (good["class"], good["confidence"], good["abstain"]) == ("cat", 0.8, True)
+    assert good["reason"] == WHY
     assert good["probability/bird"] == 0.123457
     assert good["concept/legs/four"] == 0.5
     assert good["explanation"] == "e.png"
     assert (bad["error"], good["error"]) == ("empty file", pytest.approx(math.nan, nan_ok=True))
     assert bad.drop(["image", "error"]).isna().all()
-    assert len(table.columns) == 4 + 3 + 5 + 2
+    assert len(table.columns) == 5 + 3 + 5 + 2
 
 
 def test_text_is_one_line_without_control_characters():
-    for found, said in ((GOOD, "cat 0.800 (abstains)"), (BAD, "cannot be used: empty file")):
+    for found, said in (
+        (GOOD, f"cat 0.800 (abstains: {WHY})"),
+        (BAD, "cannot be used: empty file"),
+    ):
         name, *parts = text_line(found, 2).split("\t")
         assert name.isprintable()
         assert name == r'a,"b"\n\tc\x1b[31m=1+1 <script>.png'

@@ -1,6 +1,7 @@
 """Predictions are the Classifier's own numbers, whatever else is predicted beside them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,11 +78,15 @@ def test_it_abstains_up_to_the_threshold(predictor, classifier, pictures, differ
     promise = PROMISE | {"threshold": confidence + difference}
     (found,) = Predictor(classifier.with_abstention(promise)).predict(pictures[:1])
     assert found.abstain is abstains
+    assert (found.reason is not None) is abstains
+    assert not abstains or "confidence is not above" in found.reason
 
 
 def test_without_a_threshold_that_keeps_the_target_it_always_abstains(classifier, pictures):
     never = classifier.with_abstention(PROMISE | {"threshold": None})
-    assert all(each.abstain is True for each in Predictor(never).predict(pictures))
+    found = Predictor(never).predict(pictures)
+    assert all(each.abstain is True for each in found)
+    assert "calibration images, of which at least 203 must be" in found[0].reason
     assert all(each.abstain is None for each in Predictor(classifier).predict(pictures))
 
 
@@ -147,11 +152,12 @@ class TestExplanations:
         self, predictor, pictures, tmp_path, monkeypatch
     ):
         from glasshead.explainers.attribution import Explanation
-        from glasshead.explainers.methods import METHODS, Method
+        from glasshead.explainers.methods import METHODS
 
-        broken = Method(
-            "saliency", "gradient", lambda *_: Explanation(np.full((1, 32, 32), np.nan))
-        )
+        def explain(*_):
+            return Explanation(np.full((1, 32, 32), np.nan))
+
+        broken = replace(METHODS["saliency"], explain=explain)
         monkeypatch.setitem(METHODS, "saliency", broken)
         (found,) = predictor.predict(pictures[:1], "saliency", tmp_path)
         assert found.explanation is None

@@ -5,6 +5,7 @@ testing every threshold. The fixed-sequence testing used here corrects only for 
 are fixed beforehand and tested in a fixed order: Angelopoulos et al. 2021, "Learn then Test", arXiv:2110.01052.
 """
 
+import math
 from typing import TypedDict
 
 import numpy as np
@@ -83,7 +84,23 @@ def _last_of_run(refuted: Bool[np.ndarray, " t"], begun: Bool[np.ndarray, " t"])
     return last if last >= first else -1
 
 
-def abstains(confidence: float, abstention: Abstention) -> bool:
-    """Return whether a classifier does not answer with this confidence."""
-    threshold = abstention["threshold"]
-    return threshold is None or confidence <= threshold
+def rows_needed(target_error: float, certainty: float) -> int:
+    """Return the least number of answered calibration rows, all of them correct, that can show `target_error`.
+
+    With n rows and no mistake, the binomial test rejects if (1 - target_error)^n is at most the significance level.
+    """
+    return math.ceil(math.log((1 - certainty) / len(FORGIVEN)) / math.log1p(-target_error))
+
+
+def why_abstain(confidence: float, abstention: Abstention) -> str | None:
+    """Return why a classifier does not answer with this confidence, or None if it answers."""
+    threshold, target = abstention["threshold"], abstention["target_error"]
+    if threshold is None:
+        needed = rows_needed(target, abstention["certainty"])
+        return (
+            f"no confidence was shown to keep errors below {100 * target:g} % on {abstention['rows']} calibration "
+            f"images, of which at least {needed} must be answered correctly"
+        )
+    if confidence > threshold:
+        return None
+    return f"confidence is not above {threshold:g}, from where at most {100 * target:g} % of answers are wrong"

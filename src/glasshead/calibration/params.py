@@ -24,9 +24,9 @@ class CalibrateParams(BaseModel, extra="forbid", frozen=True):
 
 
 class EvaluateParams(BaseModel, extra="forbid", frozen=True):
-    """Settings of `evaluate`: the accuracy gate, bins, resamples, and the size of a figure."""
+    """Settings of `evaluate`: the accuracy gate (0: none), bins, resamples, and the size of a figure."""
 
-    minimum_accuracy: Fraction = 0.65
+    minimum_accuracy: Fraction = 0.0
     n_bins: PositiveInt = 15
     n_resamples: PositiveInt = 1000
     n_pairs: PositiveInt = 6

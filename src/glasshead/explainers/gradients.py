@@ -5,8 +5,8 @@ classifier's device. They explain the raw logits of `targets` (n,). Captum's own
 image into one pass, or take one image at a time; the functions here use batches of any size.
 """
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,13 +29,13 @@ from glasshead.seeds import stream_seed
 GREYS = (0.0, 0.5, 1.0)  # GradientSHAP's background: black, grey and white images
 ROUND_PASSES = 8  # passes prepared at once
 
-# points on a path, each with the weight of its gradient
-Points = Iterable[tuple[Tensor, Tensor | float]]
+# images (b, 3, h, w) to a point for each, and to the weight of the gradient there
+Step = Callable[[Tensor], tuple[Tensor, Tensor | float]]
 
 
 def saliency(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
     """Return gradients (n, 3, h, w) of target logits with respect to pixels. Simonyan et al. 2013, arXiv:1312.6034."""
-    gradients = _gradient_sum(classifier, images, targets, [(images, 1.0)], budget)
+    gradients = _gradient_sum(classifier, images, targets, [lambda batch: (batch, 1.0)], budget)
     return Explanation(gradients.cpu().numpy())
 
 
@@ -46,14 +46,16 @@ def smoothgrad(classifier: Model, images: Images, targets: Targets, budget: Budg
     noise. All images get the same noise, so that maps differ only because of the images and the classifier.
     """
     draw = _generator(budget, "smoothgrad")
-    points = (
-        (
-            images + budget.noise * torch.randn(images.shape[1:], generator=draw).to(images),
-            1 / budget.samples,
-        )
+    steps = [
+        partial(_noisy, noise=budget.noise * torch.randn(images.shape[1:], generator=draw))
         for _ in range(budget.samples)
-    )
-    return Explanation(_gradient_sum(classifier, images, targets, points, budget).cpu().numpy())
+    ]
+    gradients = _gradient_sum(classifier, images, targets, steps, budget) / budget.samples
+    return Explanation(gradients.cpu().numpy())
+
+
+def _noisy(images: Tensor, noise: Tensor) -> tuple[Tensor, float]:
+    return images + noise.to(images), 1.0
 
 
 def integrated_gradients(
@@ -65,12 +67,11 @@ def integrated_gradients(
     image where the path starts.
     """
     nodes, weights = np.polynomial.legendre.leggauss(budget.steps)  # on [-1, 1]
-    way = images - budget.baseline
-    points = (
-        (budget.baseline + way * ((1 + node) / 2), weight / 2)
+    steps = [
+        partial(_on_path, start=budget.baseline, distance=(1 + node) / 2, weight=weight / 2)
         for node, weight in zip(nodes.tolist(), weights.tolist(), strict=True)
-    )
-    values = way * _gradient_sum(classifier, images, targets, points, budget)
+    ]
+    values = _gradient_sum(classifier, images, targets, steps, budget)
     base = _grey_logits(classifier, images, budget.baseline)[targets]
     return _attribution(classifier, images, targets, values, base, budget)
 
@@ -87,35 +88,52 @@ def gradient_shap(
     draw = _generator(budget, "gradient_shap")
     chosen = torch.randint(len(GREYS), (budget.samples,), generator=draw).tolist()
     distances = torch.rand(budget.samples, generator=draw).tolist()
-
-    def points() -> Iterator[tuple[Tensor, Tensor]]:
-        for grey, distance in zip([GREYS[index] for index in chosen], distances, strict=True):
-            way = images - grey
-            yield grey + distance * way, way / budget.samples
-
-    values = _gradient_sum(classifier, images, targets, points(), budget)
+    steps = [
+        partial(_on_path, start=GREYS[index], distance=distance, weight=1 / budget.samples)
+        for index, distance in zip(chosen, distances, strict=True)
+    ]
+    values = _gradient_sum(classifier, images, targets, steps, budget)
     bases = torch.stack([_grey_logits(classifier, images, grey) for grey in GREYS])
     return _attribution(classifier, images, targets, values, bases.mean(dim=0)[targets], budget)
 
 
+def _on_path(images: Tensor, start: float, distance: float, weight: float) -> tuple[Tensor, Tensor]:
+    """Return the points at `distance` in [0, 1] from the grey level `start` to the images, and the weighted way."""
+    way = images - start
+    return start + distance * way, weight * way
+
+
 def _gradient_sum(
-    classifier: Model, images: Tensor, targets: Tensor, points: Points, budget: Budget
+    classifier: Model, images: Tensor, targets: Tensor, steps: Sequence[Step], budget: Budget
 ) -> Float[Tensor, "n 3 h w"]:
-    """Return the weighted sum of the gradients at `points`, which are (n, 3, h, w) each."""
-    total = torch.zeros_like(images)
-    count = -(-ROUND_PASSES * budget.batch_size // len(images))
-    rounds = iter(points)
+    """Return for each image the weighted sum of the gradients at its points of `steps`.
+
+    A round computes some steps of some images, and no more than its passes need is in memory.
+    """
+    rows = ROUND_PASSES * budget.batch_size
+    chunk = max(1, rows // len(steps))
+    sums = []
     with frozen(classifier):
-        while group := list(islice(rounds, count)):
-            gradients = in_passes(
-                lambda batch, target: target_gradients(classifier, batch, target),
-                budget.batch_size,
-                torch.cat([point for point, _ in group]),
-                targets.repeat(len(group)),
-            )
-            for (_, factor), gradient in zip(group, gradients.split(len(images)), strict=True):
-                total += factor * gradient
-    return total
+        for batch, target in zip(images.split(chunk), targets.split(chunk), strict=True):
+            total = torch.zeros_like(batch)
+            for group in _batched(steps, max(1, rows // len(batch))):
+                points, weights = zip(*(step(batch) for step in group), strict=True)
+                gradients = in_passes(
+                    lambda points, target: target_gradients(classifier, points, target),
+                    budget.batch_size,
+                    torch.cat(points),
+                    target.repeat(len(group)),
+                )
+                for weight, gradient in zip(weights, gradients.split(len(batch)), strict=True):
+                    total += weight * gradient
+            sums.append(total)
+    return torch.cat(sums)
+
+
+def _batched(steps: Sequence[Step], size: int) -> Iterator[Sequence[Step]]:
+    """Yield `steps` in groups of at most `size`."""
+    for start in range(0, len(steps), size):
+        yield steps[start : start + size]
 
 
 @torch.no_grad()

@@ -17,7 +17,7 @@ from glasshead.explainers.cam import grad_cam, patch_grad_cam
 from glasshead.explainers.gradients import gradient_shap, integrated_gradients, saliency, smoothgrad
 from glasshead.explainers.layers import cam_layer, transformer_layers
 from glasshead.explainers.passes import Budget, Images, Targets
-from glasshead.explainers.perturbation import lime, occlusion
+from glasshead.explainers.perturbation import lime, occlusion, occlusion_positions
 from glasshead.explainers.propagation import lrp, propagable
 
 Family = Literal["gradient", "cam", "attention", "perturbation", "propagation", "baseline"]
@@ -33,12 +33,14 @@ class Method:
         name: its name in reports and parameters.
         family: the principle that the method uses.
         explain: the function that explains.
+        passes: returns, for a budget and the side of images in pixels, how many forward passes an explanation takes.
         applies_to: returns None for a classifier that the method can explain, else the reason why not.
     """
 
     name: str
     family: Family
     explain: Explain
+    passes: Callable[[Budget, int], float]
     applies_to: Applies = lambda classifier: None
 
     def __call__(
@@ -90,28 +92,47 @@ def _reason(find: Callable[[nn.Module], object]) -> Applies:
     return applies_to
 
 
+def _gradients(count: str | None = None) -> Callable[[Budget, int], float]:
+    """Return the passes of a method that takes `count` of the budget, or one, passes forward and back.
+
+    A gradient of the pixels costs about as much as the pass forward.
+    """
+    return lambda budget, side: 2.0 * (getattr(budget, count) if count else 1)
+
+
+def _none(budget: Budget, side: int) -> float:
+    return 0.0
+
+
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method("saliency", "gradient", saliency),
-        Method("smoothgrad", "gradient", smoothgrad),
-        Method("integrated_gradients", "gradient", integrated_gradients),
-        Method("gradient_shap", "gradient", gradient_shap),
-        Method("grad_cam", "cam", grad_cam, _reason(cam_layer)),
-        Method("patch_grad_cam", "cam", patch_grad_cam, _reason(transformer_layers)),
-        Method("attention_rollout", "attention", attention_rollout, _reason(transformer_layers)),
+        Method("saliency", "gradient", saliency, _gradients()),
+        Method("smoothgrad", "gradient", smoothgrad, _gradients("samples")),
+        Method("integrated_gradients", "gradient", integrated_gradients, _gradients("steps")),
+        Method("gradient_shap", "gradient", gradient_shap, _gradients("samples")),
+        Method("grad_cam", "cam", grad_cam, _gradients(), _reason(cam_layer)),
+        Method("patch_grad_cam", "cam", patch_grad_cam, _gradients(), _reason(transformer_layers)),
+        Method(
+            "attention_rollout",
+            "attention",
+            attention_rollout,
+            lambda budget, side: 1,
+            _reason(transformer_layers),
+        ),
         Method(
             "gradient_weighted_attention",
             "attention",
             gradient_weighted_attention,
+            _gradients(),
             _reason(transformer_layers),
         ),
-        Method("occlusion", "perturbation", occlusion),
-        Method("lime", "perturbation", lime),
-        Method("lrp", "propagation", lrp, propagable),
-        Method("centre_gaussian", "baseline", centre_gaussian),
-        Method("edge_detector", "baseline", edge_detector),
-        Method("random", "baseline", random_map),
+        Method("occlusion", "perturbation", occlusion, occlusion_positions),
+        Method("lime", "perturbation", lime, lambda budget, side: budget.lime_samples),
+        Method("lrp", "propagation", lrp, _gradients(), propagable),
+        Method("centre_gaussian", "baseline", centre_gaussian, _none),
+        Method("edge_detector", "baseline", edge_detector, _none),
+        Method("random", "baseline", random_map, _none),
     )
 }
 

@@ -11,13 +11,15 @@ from jaxtyping import Float, Float64, Int
 from pydantic import BaseModel, Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from glasshead.device import FittingBatches, keep_freed_memory, torch_threads
+from glasshead.device import FittingBatches, share_one_heap, torch_threads
 from glasshead.errors import ExplanationError
 from glasshead.models import packed
 
 # images (b, 3, h, w) in [0, 1] to raw logits (b, k); a module must be in evaluation mode
 Model = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
-CPU_VALUES = 2 * 3 * 224**2  # the most pixel values in one pass on a CPU
+# On a CPU, more in a pass need more memory and are hardly faster.
+CPU_IMAGES = 8  # the most images in one pass
+CPU_VALUES = 2 * 3 * 224**2  # the most pixel values in one pass
 AnyModel = TypeVar("AnyModel", bound=Model)
 Images = Float[Tensor, "n 3 h w"]  # in [0, 1], at the classifier's input size
 Targets = Int[Tensor, " n"]  # for each image, the index of the explained logit
@@ -40,8 +42,8 @@ def in_passes(
     batches = [tensor.split(size) for tensor in tensors]
     if tensors[0].is_cuda:
         return torch.cat(list(map(compute, *batches)))
+    share_one_heap()
     with torch_threads(1) as threads, ThreadPoolExecutor(threads if parallel else 1) as pool:
-        keep_freed_memory()
         return torch.cat(list(pool.map(compute, *batches)))
 
 
@@ -93,8 +95,8 @@ class Budget(BaseModel, extra="forbid", frozen=True):
     """How much methods may compute, and settings that they share; the docstring of each method says what it reads.
 
     Attributes:
-        batch_size: images in one pass through the classifier (on a CPU, in each thread, and fewer if they are large);
-            halved if a GPU runs out of memory.
+        batch_size: images in one pass through the classifier, halved if a GPU runs out of memory; on a CPU, at most 8
+            in each thread, and fewer if they are large.
         steps: points on the path of Integrated Gradients; more points reduce the gap.
         samples: noisy copies of each image for SmoothGrad, and points of GradientSHAP.
         lime_samples: copies of each image with hidden patches, to which LIME's linear model is fitted; must be more
@@ -118,8 +120,8 @@ class Budget(BaseModel, extra="forbid", frozen=True):
     seed: NonNegativeInt = 0
 
     def for_images(self, images: Images, seed: int) -> "Budget":
-        """Return this budget with `seed` and, on a CPU, with batches of at most `CPU_VALUES` pixel values."""
+        """Return this budget with `seed` and, on a CPU, batches of `CPU_IMAGES` and `CPU_VALUES` at most."""
         size = self.batch_size
         if not images.is_cuda:
-            size = max(1, min(size, CPU_VALUES // images[0].numel()))
+            size = max(1, min(size, CPU_IMAGES, CPU_VALUES // images[0].numel()))
         return self.model_copy(update={"batch_size": size, "seed": seed})

@@ -1,5 +1,8 @@
 """Explanations by hiding parts of an image, without gradients, computed by captum."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -22,13 +25,7 @@ def occlusion(classifier: Model, images: Images, targets: Targets, budget: Budge
     """
     from captum.attr import Occlusion
 
-    patch = _patch(images, budget)
-    stride = budget.stride or max(1, patch // 2)
-    if stride > patch:
-        raise ExplanationError(
-            f"Occlusion with patches of {patch} pixels every {stride} pixels leaves pixels uncovered. Set "
-            f"explain.budget.stride to {patch} or less."
-        )
+    patch, stride = _patch_and_stride(images.shape[2:], budget)
     method = Occlusion(without_gradients(classifier))
 
     @torch.no_grad()
@@ -42,6 +39,12 @@ def occlusion(classifier: Model, images: Images, targets: Targets, budget: Budge
     return Explanation(drops.float().cpu().numpy())
 
 
+def occlusion_positions(budget: Budget, side: int) -> int:
+    """Return the number of places of the patch on a square image, with a pass for each."""
+    patch, stride = _patch_and_stride((side, side), budget)
+    return (1 + math.ceil((side - patch) / stride)) ** 2
+
+
 def lime(classifier: Model, images: Images, targets: Targets, budget: Budget) -> Explanation:
     """Return the weight (n, h, w) of each patch in a linear model of the target logit. Ribeiro et al. 2016.
 
@@ -53,7 +56,7 @@ def lime(classifier: Model, images: Images, targets: Targets, budget: Budget) ->
     from captum._utils.models.linear_model import SkLearnRidge
     from captum.attr import Lime
 
-    regions = square_regions(images, _patch(images, budget))
+    regions = square_regions(images, _patch(images.shape[2:], budget))
     squares = regions.cpu()
     method = Lime(without_gradients(classifier), interpretable_model=SkLearnRidge(alpha=RIDGE))
     maps = []
@@ -79,8 +82,19 @@ def square_regions(images: Images, patch: int) -> Int[Tensor, "h w"]:
     return rows[:, None] * (int(columns[-1]) + 1) + columns
 
 
-def _patch(images: Tensor, budget: Budget) -> int:
-    h, w = images.shape[2:]
+def _patch_and_stride(shape: Sequence[int], budget: Budget) -> tuple[int, int]:
+    patch = _patch(shape, budget)
+    stride = budget.stride or max(1, patch // 2)
+    if stride > patch:
+        raise ExplanationError(
+            f"Occlusion with patches of {patch} pixels every {stride} pixels leaves pixels uncovered. Set "
+            f"explain.budget.stride to {patch} or less."
+        )
+    return patch, stride
+
+
+def _patch(shape: Sequence[int], budget: Budget) -> int:
+    h, w = shape
     patch = budget.patch or max(1, min(h, w) // 4)
     if patch > min(h, w):
         raise ExplanationError(

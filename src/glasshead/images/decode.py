@@ -55,9 +55,7 @@ def decode(data: bytes, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 def _decode(data: bytes, max_pixels: int) -> Decoded:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.width * image.height > max_pixels:
-            size = f"{image.width} x {image.height}"
-            raise ImageError(f"too large: {size} pixels, the limit is {max_pixels} in all")
+        check_pixels(image, max_pixels)
         if image.format == "PNG" and PNG_TRAILER not in data:  # Pillow accepts this truncation
             raise ImageError("cannot be decoded: PNG ends without its IEND chunk")
         image.load()
@@ -65,6 +63,13 @@ def _decode(data: bytes, max_pixels: int) -> Decoded:
         animated = getattr(image, "is_animated", False)
         ImageOps.exif_transpose(first, in_place=True)
         return Decoded(to_rgb(first), image.mode, animated)
+
+
+def check_pixels(image: Image.Image, max_pixels: int = MAX_PIXELS) -> None:
+    """Raise ImageError if an image that was opened, but not decoded, has more pixels than `max_pixels`."""
+    if image.width * image.height > max_pixels:
+        size = f"{image.width} x {image.height}"
+        raise ImageError(f"too large: {size} pixels, the limit is {max_pixels} in all")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -1,11 +1,18 @@
 """Train, validation, calibration and test: stratified, independent of seed and row order, stable under growth."""
 
+import hashlib
+
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from glasshead.errors import SplitError
+from glasshead.calibration.table import class_columns
+from glasshead.errors import ParameterError, SplitError
+from glasshead.images.table import ATTRIBUTE
 
 SPLITS = ("train", "validation", "calibration", "test")
+SHOWN = 3  # groups in a message
 
 
 def assign_splits(
@@ -13,26 +20,40 @@ def assign_splits(
     validation_fraction: float,
     calibration_fraction: float,
     test_fraction: float = 0.2,
+    group_by: str | None = None,
 ) -> pd.Series:
-    """Return the split of each row of `frame`, from its label, given_split and content_hash alone.
+    """Return the split of each row of `frame`, from its label, given_split, content_hash and group alone.
 
-    Rows given as test stay test. The other rows of each class are ordered by content hash: the first
-    `calibration_fraction` of them become calibration, the next `validation_fraction` validation, the
-    next `test_fraction` test if no row is given as test, and the rest train. A fraction above 0 gets
-    at least one row, in this order. Exact copies go to one split; if their labels differ, they count
-    as rows of the class whose name comes first.
+    Rows given as test stay test. Of the rows of each class given as validation, `calibration_fraction` /
+    (`calibration_fraction` + `validation_fraction`) become calibration, and the rest stay validation. The other rows of
+    each class are ordered by content hash: the first `calibration_fraction` of them become calibration and the next
+    `validation_fraction` validation, unless the class has given validation rows; the next `test_fraction` become test
+    if no row is given as test; and the rest train. A fraction above 0 gets at least one row, in this order.
+
+    Exact copies go to one split, unless the source gives them to several. All rows with the same value of the attribute
+    `group_by` go to one split; those without a value are their own groups. If the labels of copies or of a group
+    differ, they count as rows of the class whose name comes first.
+
+    Raises ParameterError if there is no attribute `group_by`, and SplitError if a group is in several given splits.
     """
-    is_test = frame["given_split"] == "test"
+    given = frame["given_split"].fillna("train")
+    groups = _groups(frame, given, group_by)
     cut = {"calibration": calibration_fraction, "validation": validation_fraction}
-    if not is_test.any():
-        cut["test"] = test_fraction
-    pool = frame.loc[~is_test, ["label", "content_hash"]]
-    copies = pool.groupby("content_hash")["label"].agg(["min", "size"])  # sorted by hash
-    split_of: dict[str, str] = {}
-    for _, group in copies.groupby("min"):
-        split_of |= dict(zip(group.index, _cut(group["size"].to_numpy(), cut), strict=True))
-    splits = pd.Series("test", index=frame.index, name="split")
-    splits[~is_test] = pool["content_hash"].map(split_of)
+    of_validation = {"calibration": calibration_fraction / sum(cut.values())}
+    untested = {} if (given == "test").any() else {"test": test_fraction}
+    validated = set(frame.loc[given == "validation", "label"])
+    splits = given.rename("split")
+    for pool in ("train", "validation"):
+        rows = frame.loc[given == pool]
+        units = _units(rows["content_hash"], groups)
+        sizes = rows["label"].groupby(units).agg(["min", "size"])  # sorted by unit
+        split_of: dict[str, str] = {}
+        for label, of_class in sizes.groupby("min"):
+            own = {} if label in validated else cut
+            shares = of_validation if pool == "validation" else own | untested
+            chosen = _cut(of_class["size"].to_numpy(), shares, pool)
+            split_of |= dict(zip(of_class.index, chosen, strict=True))
+        splits[rows.index] = units.map(split_of)
     return splits
 
 
@@ -52,15 +73,53 @@ def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...])
     )
 
 
-def _cut(sizes: np.ndarray, cut: dict[str, float]) -> np.ndarray:
-    """Return the split of each group of identical images of one class; `sizes` (n,) count their rows, in hash order.
+def _groups(frame: pd.DataFrame, given: pd.Series, group_by: str | None) -> pd.Series | None:
+    """Return the group of each row, null where it has none; None without `group_by`."""
+    if group_by is None:
+        return None
+    if ATTRIBUTE + group_by not in frame:
+        known = class_columns(frame, ATTRIBUTE)
+        raise ParameterError(
+            f"preprocess.group_by is {group_by!r}, which is not an attribute of the images. Known: "
+            f"{', '.join(known) or 'none'}. Name one of these, or read it with the source's attributes."
+        )
+    groups = frame[ATTRIBUTE + group_by]
+    splits = given.groupby(groups).unique()
+    if len(straddling := splits[splits.map(len) > 1]):
+        shown = "; ".join(
+            f"{name}: {' and '.join(sorted(found))}" for name, found in straddling[:SHOWN].items()
+        )
+        raise SplitError(
+            f"{len(straddling)} groups of preprocess.group_by={group_by} are in more than one split of the source: "
+            f"{shown}. Move each group's images into one split, or give the source without splits."
+        )
+    return groups
+
+
+def _units(hashes: pd.Series, groups: pd.Series | None) -> pd.Series:
+    """Return for each row a hash that all rows have which must be in its split, by their content or by their group."""
+    if groups is None or hashes.empty:
+        return hashes
+    named = groups[hashes.index]
+    by_group = hashes.where(
+        named.isna(), named.map(lambda name: hashlib.sha256(str(name).encode()).hexdigest())
+    )
+    left, right = pd.factorize(by_group)[0], pd.factorize(hashes)[0]
+    count = max(left.max(), right.max()) + 1
+    links = coo_array((np.ones(len(hashes)), (left, count + right)), shape=(2 * count, 2 * count))
+    parts = connected_components(links, directed=False)[1][left]
+    return by_group.groupby(parts).transform("min")
+
+
+def _cut(sizes: np.ndarray, shares: dict[str, float], rest: str) -> np.ndarray:
+    """Return the split of each unit of rows of one class; `sizes` (n,) count their rows, in hash order.
 
     Cumulative fractions are rounded, not each fraction, so that one more row moves a boundary by at most one row.
     """
     rows, first = sizes.sum(), np.cumsum(sizes) - sizes
-    splits = np.full(len(sizes), "train", dtype=object)
+    splits = np.full(len(sizes), rest, dtype=object)
     begin, total = 0, 0.0
-    for name, fraction in cut.items():
+    for name, fraction in shares.items():
         total += fraction
         end = max(begin + (fraction > 0), int(rows * total + 0.5))
         in_split = (first >= begin) & (first < end)

@@ -21,7 +21,7 @@ COLUMNS = {
     "image_id": pa.string(),  # unique and stable across runs: "<split>/<position>" or the relative path
     "image": pa.binary(),  # encoded bytes, as the source gave them
     "label": pa.string(),  # class name
-    "given_split": pa.string(),  # "train", "test" or null
+    "given_split": pa.string(),  # "train", "validation", "test" or null
     "content_hash": pa.string(),  # SHA-256 of `image`, hex
     "mask": pa.binary(),  # PNG, 8-bit grey, 0 or 255; or null
 }

@@ -1,7 +1,8 @@
 """The folder of a backbone: how it is found, checked and hashed, and how its kind is read.
 
 A backbone is given as a folder that `transformers` wrote with `save_pretrained` or timm with `save_for_hf`, as the name
-of one shipped in this package (`nano-clip`) or in a package of its own (`imagenet-lite0`), or as a hub id with a
+of one shipped in this package (`nano-clip`) or in a package of its own (`imagenet-lite0`), by a library's name of its
+architecture (`timm:convnext_tiny`, `torchvision:resnet50`) with or without a file of weights, or as a hub id with a
 revision, whose files are fetched into a folder.
 """
 
@@ -13,19 +14,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel
+from pydantic import BaseModel, field_serializer, model_validator
 
 from glasshead.errors import BackboneError
+from glasshead.models.libraries import library_folder, split_name, timm_hub_id
 from glasshead.models.packaged import PACKAGES, packaged_folder
 
 if TYPE_CHECKING:  # predict needs no tables, which take a second to import
     from glasshead.images.table import ImageTable
 
-Kind = Literal["clip", "siglip", "timm"]
+Kind = Literal["clip", "siglip", "vit", "timm", "torchvision"]
 
 logger = logging.getLogger(__name__)
 
@@ -37,17 +39,39 @@ MODEL_TYPES: dict[str, Kind] = {
     "clip_vision_model": "clip",
     "siglip": "siglip",
     "siglip_vision_model": "siglip",
+    "deit": "vit",
+    "dinov2": "vit",
+    "dinov2_with_registers": "vit",
+    "vit": "vit",
 }
 
 
 class BackboneParams(BaseModel, extra="forbid", frozen=True):
-    """`auto`, a name (`nano-clip`, a key of `PACKAGES`), a folder, or a hub id with a revision (branch, tag, commit).
+    """Where the frozen network comes from.
 
-    The revision is used only with a hub id.
+    Attributes:
+        name: `auto`, `nano-clip`, a key of `PACKAGES`, `timm:` or `torchvision:` and an architecture, a folder, or a
+            hub id.
+        revision: branch, tag or commit, used only with a hub id and with timm's weights from the hub.
+        weights: a file with the state dict, for the names of timm and torchvision alone.
     """
 
     name: str = "nano-clip"
     revision: str | None = None
+    weights: Path | None = None
+
+    @model_validator(mode="after")
+    def _weights_are_of_a_library(self) -> Self:
+        if self.weights is not None and split_name(self.name) is None:
+            raise ValueError(
+                f"backbone.weights is only for names such as timm:convnext_tiny or torchvision:resnet50, not for "
+                f"{self.name!r}. Leave it out, or name the architecture."
+            )
+        return self
+
+    @field_serializer("weights")
+    def _as_text(self, weights: Path | None) -> str | None:
+        return None if weights is None else str(weights)
 
 
 def choose_backbone(backbone: BackboneParams, images: "ImageTable") -> BackboneParams:
@@ -70,16 +94,22 @@ def resolve_backbone(backbone: BackboneParams) -> Path:
     """Return the folder that holds `backbone`'s configuration and safetensors weights.
 
     Raises:
-        BackboneError: no such folder, no safetensors weights in it, or a hub id that cannot be fetched.
+        BackboneError: no such folder, no safetensors weights in it, a hub id that cannot be fetched, or weights that do
+            not fit the named architecture.
     """
+    named = split_name(backbone.name)
     local = _local_folder(backbone.name)
-    if local is not None:
+    if named and (backbone.weights or named[0] == "torchvision"):
+        folder = library_folder(*named, backbone.weights)
+    elif named:
+        folder = _fetch(backbone.model_copy(update={"name": timm_hub_id(named[1])}))
+    elif local is not None:
         folder = local
     elif backbone.name.startswith((".", "~", "/")) or backbone.name.count("/") != 1:
         raise BackboneError(
             f"There is no backbone folder {backbone.name!r}. Set `backbone.name` to nano-clip, to "
-            f"{', '.join(PACKAGES)}, to a folder written by save_pretrained, or to a hub id such as "
-            "openai/clip-vit-base-patch32."
+            f"{', '.join(PACKAGES)}, to timm: or torchvision: and an architecture, to a folder written by "
+            "save_pretrained, or to a hub id such as openai/clip-vit-base-patch32."
         )
     else:
         folder = _fetch(backbone)
@@ -130,6 +160,14 @@ def _fetch(backbone: BackboneParams) -> Path:
         ) from error
 
 
+def is_local(name: str) -> bool:
+    """Return whether `name` is a backbone that is shipped, in a package, or in a folder."""
+    if name in PACKAGES:
+        return True
+    folder = _local_folder(name)
+    return folder is not None and (folder / "config.json").is_file()
+
+
 def weights_hash(folder: Path) -> str:
     """Return the SHA-256 of the safetensors files and of the configuration, as hex."""
     digest = hashlib.sha256()
@@ -154,10 +192,12 @@ def kind_of(folder: Path) -> Kind:
         return MODEL_TYPES[model_type]
     if model_type is None and "architecture" in config:
         return "timm"
+    if "torchvision" in config:
+        return "torchvision"
     raise BackboneError(
-        f"The backbone in {folder} cannot be loaded: by its config.json it is neither a CLIP or SigLIP model "
-        f"(`model_type` is {model_type!r}) nor a network of timm (there is no `architecture`). Set `backbone.name` to "
-        "a folder or hub id of a CLIP, a SigLIP or a network of timm."
+        f"The backbone in {folder} cannot be loaded: by its config.json it is neither a CLIP, SigLIP, ViT, DeiT or "
+        f"DINOv2 model (`model_type` is {model_type!r}) nor a network of timm (there is no `architecture`). Set "
+        "`backbone.name` to a folder or hub id of one of these."
     )
 
 

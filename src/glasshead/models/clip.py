@@ -108,7 +108,7 @@ class ImageEncoder(nn.Module):
         self.processor = tower.processor
         self.output = output
         self.shape, self._compute = tower.outputs[output]
-        self._spatial_shape, _ = tower.outputs["spatial"]
+        self._map_layer = tower.map_layer
         self.reads_class_token_alone = tower.pools_class_token and output not in BY_PLACE
         self.backbone = backbone
         self.weights = weights
@@ -135,13 +135,12 @@ class ImageEncoder(nn.Module):
 
         Raises ParameterError for transformers.
         """
-        stages: Any = getattr(self.vision, "feature_info", None)
-        if stages is None or len(self._spatial_shape) != 3:
+        if self._map_layer is None:
             raise ParameterError(
-                f"The backbone {self.backbone.name!r} is a transformer, which has no convolutional map for class "
-                "activation maps. Use patch_grad_cam or a method of attention."
+                f"The backbone {self.backbone.name!r} has no convolutional map for class activation maps. If it is a "
+                "transformer of CLIP's, use patch_grad_cam or a method of attention, else a gradient method."
             )
-        return self.vision.get_submodule(stages[-1]["module"])
+        return self.vision.get_submodule(self._map_layer)
 
     @property
     def named(self) -> dict[str, Any]:

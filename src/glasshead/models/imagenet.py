@@ -20,7 +20,7 @@ TIMEOUT = 20  # seconds without an answer after which a download is given up
 
 
 class PretrainedWeights(NamedTuple):
-    """Weights of a pretrained network, the mean and std of its input, and their origin.
+    """Weights of a pretrained network, the mean and std of its input, their origin, and its input's side in pixels.
 
     `state` is empty if the network is to be trained from scratch.
     """
@@ -29,10 +29,17 @@ class PretrainedWeights(NamedTuple):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     source: str
+    size: int = 224
 
 
 def load_imagenet(architecture: Architecture) -> PretrainedWeights:
-    """Return torchvision's default ImageNet weights from torch hub's cache, downloading them if needed.
+    """Return torchvision's default ImageNet weights, as `default_weights` does."""
+    state, source = default_weights(architecture)
+    return with_imagenet_colours(architecture, state, f"imagenet: {source}")
+
+
+def default_weights(architecture: str) -> tuple[Mapping[str, Tensor], str]:
+    """Return torchvision's default weights and their name, from torch hub's cache, downloading them if needed.
 
     The file is checked against the hash in its name, and only tensors are read from it.
 
@@ -51,7 +58,7 @@ def load_imagenet(architecture: Architecture) -> PretrainedWeights:
             f"{weights.url} to {cached} (TORCH_HOME sets this cache's folder), or put the file there. Or set "
             "`pretrained` to the folder of a Classifier of kind transfer, or to none."
         ) from error
-    return with_imagenet_colours(architecture, state, f"imagenet: {weights}")
+    return state, str(weights)
 
 
 def with_imagenet_colours(

@@ -7,12 +7,16 @@ trained on ImageNet and packed for PyTorch by ML Illustrated, under Apache-2.0.
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from glasshead.errors import BackboneError
 from glasshead.files import replace_folder
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Package(NamedTuple):
@@ -45,7 +49,7 @@ PACKAGES = {
     ),
 }
 # What the image processor reads of timm's description of a network.
-DESCRIBED = ("input_size", "crop_pct", "crop_mode", "interpolation", "mean", "std", "num_classes")
+DESCRIBED = ("input_size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
 
 
 def packaged_folder(name: str) -> Path:
@@ -58,12 +62,23 @@ def packaged_folder(name: str) -> Path:
         BackboneError: the package is not installed, or its file is not the one that is known.
     """
     package = PACKAGES[name]
+
+    def write(folder: Path) -> None:
+        _convert(_checked_file(name, package), package.architecture, folder)
+
+    return cached_folder(f"{name}-{package.sha256[:16]}", write)
+
+
+def cached_folder(name: str, write: Callable[[Path], None]) -> Path:
+    """Return the folder `name` in the user's cache, which `write` fills if it does not exist yet.
+
+    Raises ArtifactError if it cannot be written.
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "glasshead" / f"{name}-{package.sha256[:16]}"
+    folder = cache / "glasshead" / name
     if not folder.is_dir():
-        weights = _checked_file(name, package)
         with replace_folder(folder) as temporary:
-            _convert(weights, package.architecture, temporary)
+            write(temporary)
     return folder
 
 
@@ -92,16 +107,26 @@ def _checked_file(name: str, package: Package) -> Path:
 def _convert(weights: Path, architecture: str, folder: Path) -> None:
     """Write the state dict `weights`, whose entries have the order of timm's, to `folder` under timm's names."""
     import timm
-    from safetensors.torch import save_file
     from timm.models import load_state_dict
 
     model: Any = timm.create_model(architecture)
     given = load_state_dict(str(weights), weights_only=True)
     named = dict(zip(model.state_dict(), given.values(), strict=True))
     model.load_state_dict(named)  # an error if a shape differs
-    save_file(
-        {name: tensor.contiguous() for name, tensor in named.items()}, folder / "model.safetensors"
-    )
+    write_timm(model, architecture, folder)
+
+
+def write_timm(model: Any, architecture: str, folder: Path) -> None:
+    """Write a network of timm and its description to `folder`."""
     described = {key: model.pretrained_cfg[key] for key in DESCRIBED}
-    config = {"architecture": architecture, "pretrained_cfg": described}
+    described["num_classes"] = model.num_classes
+    write_network(model, {"architecture": architecture, "pretrained_cfg": described}, folder)
+
+
+def write_network(model: "nn.Module", config: dict[str, Any], folder: Path) -> None:
+    """Write the weights of `model` and the settings `config` to `folder`."""
+    from safetensors.torch import save_file
+
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

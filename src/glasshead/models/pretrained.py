@@ -2,31 +2,47 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, PositiveFloat, PositiveInt
+from safetensors.torch import load_file
 
-from glasshead.errors import ParameterError
+from glasshead.errors import BackboneError, ParameterError
+from glasshead.models.backbone import (
+    BackboneParams,
+    is_local,
+    kind_of,
+    resolve_backbone,
+    weights_hash,
+)
 from glasshead.models.classifier import Classifier
 from glasshead.models.imagenet import PretrainedWeights, load_imagenet, with_imagenet_colours
 from glasshead.models.interpolation import Interpolation
-from glasshead.models.stages import Architecture
+from glasshead.models.libraries import split_name
+from glasshead.models.processor import input_size, load_processor
+from glasshead.models.stages import ANATOMIES, TIMM, Architecture
 from glasshead.models.transfer import TransferClassifier
 from glasshead.seeds import stream_seed, torch_seeded
+
+OWN_SIZE = 64  # side in pixels of the images of a network trained from scratch
 
 
 class PretrainedParams(BaseModel, extra="forbid", frozen=True):
     """The network, the origin of its backbone's weights, and its input.
 
-    `width` is the factor on the channel counts of a ResNet; ImageNet's weights have 1.
-    `pretrained`: imagenet, none, or the folder of a Classifier of kind transfer with this architecture and width.
-    `backbone_size`: side in pixels that images are resized to, unless `interpolation` is none.
+    Attributes:
+        architecture: the network if `pretrained` names none.
+        width: the factor on the channel counts of a ResNet; ImageNet's weights have 1.
+        pretrained: imagenet (torchvision's weights), none, the folder of a Classifier of kind transfer with this
+            architecture and width, or a backbone of timm, such as imagenet-lite0, whose architecture is then used.
+        backbone_size: side in pixels that images are resized to, unless `interpolation` is none; auto: the size that
+            the weights were trained at.
     """
 
     architecture: Architecture = "resnet18"
     width: PositiveFloat = 1.0
     pretrained: str = "imagenet"
-    backbone_size: PositiveInt = 224
+    backbone_size: Literal["auto"] | PositiveInt = "auto"
     interpolation: Interpolation = "bilinear"
 
 
@@ -44,18 +60,19 @@ def build_transfer(
     Raises:
         ParameterError: the architecture cannot have the size or width, or the Classifier in the folder is of another
             kind, architecture or width.
-        BackboneError: ImageNet's weights are not available.
+        BackboneError: the backbone or ImageNet's weights are not available.
         ArtifactError: no Classifier in the folder, or a damaged one.
     """
-    weights = _find_weights(params)
+    architecture, weights = _find_weights(params)
+    is_named = architecture == params.architecture
     with torch_seeded(stream_seed(seed, "transfer")):
         classifier = TransferClassifier(
             classes,
             input_size,
             provenance | {"pretrained": weights.source},
-            architecture=params.architecture,
-            width=params.width,
-            backbone_size=params.backbone_size,
+            architecture=architecture,
+            width=params.width if is_named else 1.0,
+            backbone_size=weights.size if params.backbone_size == "auto" else params.backbone_size,
             interpolation=params.interpolation,
             mean=weights.mean,
             std=weights.std,
@@ -65,7 +82,14 @@ def build_transfer(
     return classifier
 
 
-def _find_weights(params: PretrainedParams) -> PretrainedWeights:
+def _find_weights(params: PretrainedParams) -> tuple[str, PretrainedWeights]:
+    """Return the architecture and its weights."""
+    if split_name(params.pretrained) or is_local(params.pretrained):
+        return _load_backbone(params.pretrained)
+    return params.architecture, _weights_for(params)
+
+
+def _weights_for(params: PretrainedParams) -> PretrainedWeights:
     if params.pretrained == "imagenet":
         if params.width != 1:
             raise ParameterError(
@@ -74,7 +98,7 @@ def _find_weights(params: PretrainedParams) -> PretrainedWeights:
             )
         return load_imagenet(params.architecture)
     if params.pretrained == "none":
-        return with_imagenet_colours(params.architecture, {}, "none")
+        return with_imagenet_colours(params.architecture, {}, "none")._replace(size=OWN_SIZE)
     return _load_parent(Path(params.pretrained).expanduser(), params)
 
 
@@ -89,9 +113,31 @@ def _load_parent(folder: Path, params: PretrainedParams) -> PretrainedWeights:
     digest = json.loads((folder / "classifier.json").read_text())["weights_sha256"]
     settings = parent.settings
     mean, std = tuple(settings["mean"]), tuple(settings["std"])
-    return PretrainedWeights(
-        parent.network.state_dict(), mean, std, f"Classifier with weights {digest}"
+    source = f"Classifier with weights {digest}"
+    return PretrainedWeights(parent.network.state_dict(), mean, std, source, parent.network_size)
+
+
+def _load_backbone(name: str) -> tuple[str, PretrainedWeights]:
+    """Return the architecture and the weights of a backbone of timm, or of one of torchvision's in `ANATOMIES`."""
+    folder = resolve_backbone(BackboneParams(name=name))
+    config = json.loads((folder / "config.json").read_text())
+    architecture = config.get("torchvision")
+    if kind_of(folder) == "timm":
+        architecture = f"{TIMM}{config['architecture']}"
+    elif architecture not in ANATOMIES:
+        raise BackboneError(
+            f"train_transfer.network.pretrained: {name} cannot be trained on, only backbones of timm and "
+            f"torchvision's {', '.join(ANATOMIES)}."
+        )
+    processor = load_processor(folder)
+    weights = PretrainedWeights(
+        load_file(folder / "model.safetensors"),
+        tuple(processor.image_mean),
+        tuple(processor.image_std),
+        f"{name} with weights {weights_hash(folder)}",
+        input_size(processor),
     )
+    return str(architecture), weights
 
 
 def _shape(parent: Classifier) -> str:

@@ -142,11 +142,50 @@ class SiglipImageProcessor(CLIPImageProcessor):
     size: Size = {"height": 224, "width": 224}
 
 
-class TimmImageProcessor(CLIPImageProcessor):
+class ViTImageProcessor(SiglipImageProcessor):
+    """The settings of transformers' class of this name."""
+
+    resample: Literal[0, 1, 2, 3] = 2
+
+
+class BitImageProcessor(CLIPImageProcessor):
+    """The settings of transformers' class of this name, which DINOv2 uses."""
+
+
+class DeiTImageProcessor(CLIPImageProcessor):
+    """The settings of transformers' class of this name."""
+
+    image_mean: Annotated[list[float], Three] = [0.485, 0.456, 0.406]
+    image_std: Annotated[list[PositiveFloat], Three] = [0.229, 0.224, 0.225]
+    size: Size = {"height": 256, "width": 256}
+
+
+BY_NAME = {
+    each.__name__: each
+    for each in (
+        CLIPImageProcessor,
+        SiglipImageProcessor,
+        ViTImageProcessor,
+        BitImageProcessor,
+        DeiTImageProcessor,
+    )
+}
+BY_KIND = {
+    "clip": CLIPImageProcessor,
+    "siglip": SiglipImageProcessor,
+    "vit": ViTImageProcessor,
+}
+
+
+class TorchvisionImageProcessor(CLIPImageProcessor):
     """CLIP's processor, but with torchvision's rounding if an odd number of rows or columns is cut off or added."""
 
     def _before(self, lacking: int) -> int:
         return lacking // 2 if lacking > 0 else -round(-lacking / 2)
+
+
+class TimmImageProcessor(TorchvisionImageProcessor):
+    """The processor of timm, which resizes and crops by torchvision."""
 
 
 def resize_and_crop(
@@ -158,7 +197,7 @@ def resize_and_crop(
     """
     resample = next(number for number, mode in MODES.items() if mode == interpolation)
     square = {"height": size, "width": size}
-    processor = TimmImageProcessor(
+    processor = TorchvisionImageProcessor(
         size={"shortest_edge": size}, crop_size=square, resample=resample
     )
     return processor.prepare(images)
@@ -169,6 +208,8 @@ def load_processor(folder: Path) -> CLIPImageProcessor:
     kind = kind_of(folder)
     if kind == "timm":
         return _load_timm_processor(folder)
+    if kind == "torchvision":
+        return _load_torchvision_processor(folder)
     joint, alone = folder / "processor_config.json", folder / "preprocessor_config.json"
     path = joint  # written beside a tokenizer; without it, `alone` is read
     try:
@@ -177,11 +218,27 @@ def load_processor(folder: Path) -> CLIPImageProcessor:
         if settings is None:
             path = alone
             settings = json.loads(alone.read_bytes())
-        processor = CLIPImageProcessor if kind == "clip" else SiglipImageProcessor
-        return processor.model_validate(settings)
+        return _class_of(settings, kind).model_validate(settings)
     except (AttributeError, OSError, TypeError, ValueError) as error:
         raise BackboneError(
             f"The backbone folder {folder} has no readable {path.name}: {error}"
+        ) from error
+
+
+def _class_of(settings: Mapping[str, Any], kind: str) -> type[CLIPImageProcessor]:
+    """Return the class that `settings` name, with or without Fast at its end, else the usual one of `kind`."""
+    named = settings.get("image_processor_type") or settings.get("feature_extractor_type") or ""
+    name = str(named).removesuffix("Fast").replace("FeatureExtractor", "ImageProcessor")
+    return BY_NAME.get(name, BY_KIND[kind])
+
+
+def _load_torchvision_processor(folder: Path) -> CLIPImageProcessor:
+    try:
+        settings = json.loads((folder / "config.json").read_text())["processor"]
+        return TorchvisionImageProcessor.model_validate(settings)
+    except (KeyError, OSError, TypeError, ValueError) as error:
+        raise BackboneError(
+            f"The backbone folder {folder} has no readable config.json (processor): {error}"
         ) from error
 
 

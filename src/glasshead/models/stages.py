@@ -1,8 +1,10 @@
-"""The stages of torchvision's networks, their heads, and their last convolutional maps."""
+"""The stages of torchvision's and timm's networks, their heads, and their last convolutional maps."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import nn
+
+from glasshead.errors import ParameterError
 
 Architecture = Literal[
     "resnet18",
@@ -31,10 +33,12 @@ class Anatomy(NamedTuple):
     patch: int = 1
 
 
+STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
+
+
 def _features(*ends: int, last: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
     """Return stages of numbered blocks; each stage ends before its number in `ends`."""
-    names = ("stem", "stage1", "stage2", "stage3", "stage4")
-    spans = zip(names, (0, *ends[:-1]), ends, strict=True)
+    spans = zip(STAGES, (0, *ends[:-1]), ends, strict=True)
     stages = {name: tuple(f"features.{k}" for k in range(start, end)) for name, start, end in spans}
     return stages | {"stage4": (*stages["stage4"], *last)}
 
@@ -44,7 +48,7 @@ _RESNET = Anatomy(
 )
 _VIT_LAYERS = [f"encoder.layers.encoder_layer_{k}" for k in range(12)]
 
-ANATOMIES: dict[Architecture, Anatomy] = {
+ANATOMIES: dict[str, Anatomy] = {
     "resnet18": _RESNET,
     "resnet50": _RESNET,
     "mobilenet_v3_small": Anatomy(
@@ -67,6 +71,52 @@ ANATOMIES: dict[Architecture, Anatomy] = {
         patch=16,
     ),
 }
+
+
+TIMM = "timm:"  # before the name of an architecture of timm's
+
+
+def timm_anatomy(network: Any) -> Anatomy:
+    """Return the parts of a network of timm, by its `feature_info`.
+
+    Where its features have ever smaller maps, the last four are stages 1 to 4, and all before them is the stem. Where
+    they have one size, as in a transformer, they are divided into four stages alike.
+
+    Raises ParameterError if it has fewer than four features, or no linear layer that gives the logits.
+    """
+    kind = type(network).__name__
+    heads = [name for name, module in network.named_modules() if module is network.get_classifier()]
+    features = [info["module"] for info in getattr(network, "feature_info", [])]
+    if not isinstance(network.get_classifier(), nn.Linear) or len(features) < 4:
+        raise ParameterError(
+            f"timm's {kind} does not say where its stages and its linear head are. Choose another architecture."
+        )
+    reductions = [info["reduction"] for info in network.feature_info]
+    is_pyramid = len(set(reductions)) == len(features)
+    quarters = [features[len(features) * part // 4 - 1] for part in (1, 2, 3, 4)]
+    ends = features[-4:] if is_pyramid else quarters
+    names = [name for name, _ in network.named_parameters() if not name.startswith(f"{heads[0]}.")]
+    modules = {name: rank for rank, (name, _) in enumerate(network.named_modules())}
+
+    def end_of(module: str) -> int:
+        """Return how many parameters there are up to the end of a module, which may have none itself."""
+        upto = [
+            k
+            for k, name in enumerate(names)
+            if name.startswith(f"{module}.") or modules[name.rpartition(".")[0]] < modules[module]
+        ]
+        return max(upto) + 1
+
+    if is_pyramid and len(features) > 4:
+        first = end_of(features[-5])
+    else:
+        first = min(k for k, name in enumerate(names) if name.startswith(f"{features[0]}."))
+    bounds = [0, first, *map(end_of, ends[:3]), len(names)]
+    stages = {
+        stage: tuple(names[start:end])
+        for stage, start, end in zip(STAGES, bounds[:-1], bounds[1:], strict=True)
+    }
+    return Anatomy(stages, heads[0], features[-1] if is_pyramid else None)
 
 
 def parameter_names(network: nn.Module, modules: tuple[str, ...]) -> tuple[str, ...]:

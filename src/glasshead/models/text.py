@@ -34,7 +34,7 @@ TOKENIZER_FILES = (
 def has_text_tower(backbone: BackboneParams) -> bool:
     """Whether `backbone` is a whole CLIP or SigLIP model; raises as `resolve_backbone`."""
     folder = resolve_backbone(backbone)
-    return kind_of(folder) != "timm" and hasattr(read_config(folder), "text_config")
+    return kind_of(folder) in ("clip", "siglip") and hasattr(read_config(folder), "text_config")
 
 
 def load_text_encoder(backbone: BackboneParams) -> "TextEncoder":

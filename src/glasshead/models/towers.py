@@ -4,6 +4,9 @@
   norm, `projected` its linear projection into the space shared with text.
 - SigLIP's vision transformer, Zhai et al. 2023, arXiv:2303.15343. Its attention pool, without a projection, ends in
   the shared space: `projected` and `pooled` are the same vector.
+- ViT, DeiT and DINOv2 of transformers (Dosovitskiy et al. 2021, arXiv:2010.11929; Touvron et al. 2021,
+  arXiv:2012.12877; Oquab et al. 2024, arXiv:2304.07193). `pooled` is the class token after the last layer norm.
+- The networks of torchvision (doi:10.1145/1873951.1874254). `pooled` is what the last layer reads.
 - The networks of timm (Wightman 2019, doi:10.5281/zenodo.4414861). `pooled` is what a classifier's last layer reads.
   Only CLIP's ResNets have a `projected` output. Their attention pool ends with the projection, so `projected` and
   `pooled` are the same vector again.
@@ -16,9 +19,10 @@ arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
 `attention_inputs` is the input of the last attention over places. For CLIP's transformer it is the patch tokens before
 each of the last two layers, side by side (rows · columns, 2 d). Patch tokens after the last layer enter no loss, so
 they may hold information unrelated to their place (Darcet et al. 2024, arXiv:2309.16588). The pools of SigLIP and
-of timm's networks read the last hidden state, so that their `attention_inputs` equal `spatial`.
+of most other networks read the last hidden state, and for all but CLIP's transformer `attention_inputs` is `spatial`.
 """
 
+import json
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -49,12 +53,14 @@ class Tower:
         outputs: for each output, its shape for one image and the function that computes it from the model and
             normalised images (b, 3, h, w).
         pools_class_token: whether `pooled` and `projected` depend only on the last layer's class token.
+        map_layer: the name of the module whose output is a convolutional network's last feature map, if there is one.
     """
 
     vision: nn.Module
     processor: CLIPImageProcessor
     outputs: Outputs
     pools_class_token: bool = False
+    map_layer: str | None = None
 
 
 def load_tower(folder: Path) -> Tower:
@@ -62,7 +68,13 @@ def load_tower(folder: Path) -> Tower:
 
     Raises BackboneError if it cannot be loaded, lacks weights, or its processor gives images of another size.
     """
-    loaders = {"clip": _load_clip, "siglip": _load_siglip, "timm": _load_timm}
+    loaders = {
+        "clip": _load_clip,
+        "siglip": _load_siglip,
+        "vit": _load_vit,
+        "timm": _load_timm,
+        "torchvision": _load_torchvision,
+    }
     return loaders[kind_of(folder)](folder)
 
 
@@ -168,6 +180,36 @@ def _siglip_spatial(vision: Any, pixels: Tensor) -> Tensor:
     return vision(pixel_values=pixels).last_hidden_state  # after post_layernorm
 
 
+def _load_vit(folder: Path) -> Tower:
+    from transformers import AutoModel
+
+    config = read_config(folder)
+    vision: Any
+    vision, missing = from_pretrained(AutoModel, folder, config)
+    # classifiers are saved without this layer, which no output reads
+    refuse_gaps(folder, [name for name in missing if not name.startswith("pooler.")])
+    before = 1 + (config.model_type == "deit") + getattr(config, "num_register_tokens", 0)
+
+    def patches(vision: Any, pixels: Tensor) -> Tensor:
+        return vision(pixel_values=pixels).last_hidden_state[:, before:]
+
+    processor = load_processor(folder)
+    if config.model_type in ("vit", "deit"):
+        processor = _checked_processor(folder, config.image_size)
+    count = (input_size(processor) // config.patch_size) ** 2
+    spatial = ((count, config.hidden_size), patches)
+    outputs: Outputs = {
+        "pooled": ((config.hidden_size,), _class_token),
+        "spatial": spatial,
+        "attention_inputs": spatial,
+    }
+    return Tower(vision, processor, outputs)
+
+
+def _class_token(vision: Any, pixels: Tensor) -> Tensor:
+    return vision(pixel_values=pixels).last_hidden_state[:, 0]  # after the last layer norm
+
+
 def _patches(config: Any) -> int:
     return (config.image_size // config.patch_size) ** 2
 
@@ -202,11 +244,52 @@ def _load_timm(folder: Path) -> Tower:
     outputs: Outputs = {"spatial": spatial, "attention_inputs": spatial}
     if not isinstance(getattr(vision, "head", None), AttentionPool2d | RotAttentionPool2d):
         shape = _shape_of(_timm_pooled, vision, processor, folder)
-        return Tower(vision, processor, {"pooled": (shape, _timm_pooled), **outputs})
+        stages = getattr(vision, "feature_info", None) if len(spatial[0]) == 3 else None
+        layer = stages[-1]["module"] if stages else None
+        return Tower(
+            vision, processor, {"pooled": (shape, _timm_pooled), **outputs}, map_layer=layer
+        )
     pooled = ((vision.head.out_features,), _timm_attention)
     if vision.num_classes:  # which is what timm calls the width of the projection
         outputs = {"projected": pooled, **outputs}
-    return Tower(vision, processor, {"pooled": pooled, **outputs})
+    layer = vision.feature_info[-1]["module"]
+    return Tower(vision, processor, {"pooled": pooled, **outputs}, map_layer=layer)
+
+
+def _load_torchvision(folder: Path) -> Tower:
+    from safetensors.torch import load_file
+    from torchvision.models import get_model
+
+    from glasshead.models.torchvision_networks import TorchvisionNetwork
+
+    processor = load_processor(folder)
+    side = input_size(processor)
+    config = json.loads((folder / "config.json").read_text())
+    try:
+        name = config["torchvision"]
+        size = {"image_size": side} if name.startswith("vit_") else {}
+        network = get_model(name, num_classes=config["num_classes"], **size)
+        network.load_state_dict(load_file(folder / "model.safetensors"))
+    except Exception as error:  # as in `from_pretrained`
+        raise BackboneError(
+            f"The backbone in {folder} cannot be loaded as a network of torchvision: {error}"
+        ) from error
+    vision = TorchvisionNetwork(network, side)
+    spatial = (_shape_of(_torchvision_map, vision, processor, folder), _torchvision_map)
+    outputs: Outputs = {
+        "pooled": (_shape_of(_torchvision_pooled, vision, processor, folder), _torchvision_pooled),
+        "spatial": spatial,
+        "attention_inputs": spatial,
+    }
+    return Tower(vision, processor, outputs, map_layer=vision.map_layer)
+
+
+def _torchvision_pooled(vision: Any, pixels: Tensor) -> Tensor:
+    return vision(pixels)
+
+
+def _torchvision_map(vision: Any, pixels: Tensor) -> Tensor:
+    return vision.feature_map(pixels)
 
 
 def _shape_of(

@@ -1,4 +1,4 @@
-"""A torchvision network as a Classifier, with a backbone in stages and a head for the data's classes."""
+"""A network of torchvision or timm as a Classifier, with a backbone in stages and a head for the data's classes."""
 
 from typing import Any, Self
 
@@ -14,18 +14,18 @@ from glasshead.models.classifier import Classifier
 from glasshead.models.interpolation import Interpolation, resize
 from glasshead.models.processor import resize_and_crop
 from glasshead.models.resnet import SHAPES, ScaledResNet
-from glasshead.models.stages import ANATOMIES, Architecture, parameter_names
+from glasshead.models.stages import ANATOMIES, TIMM, parameter_names, timm_anatomy
 
 
 class TransferClassifier(Classifier):
-    """A torchvision network that resizes images to its own size; all of its weights are saved.
+    """A network that resizes images to its own size; all of its weights are saved.
 
     Attributes:
-        architecture: torchvision's name of the network.
+        architecture: torchvision's name of the network, or timm's after "timm:".
         width: factor on the channel counts of a ResNet; 1 is torchvision's.
         backbone_size: side in pixels of the images that the network reads, unless `interpolation` is none.
         interpolation: how images are brought to that size, inside `forward`.
-        network: the torchvision module, from normalised images to logits.
+        network: the library's module, from normalised images to logits.
     """
 
     kind = "transfer"
@@ -38,7 +38,7 @@ class TransferClassifier(Classifier):
         input_size: int,
         provenance: dict[str, Any],
         *,
-        architecture: Architecture,
+        architecture: str,
         backbone_size: int,
         interpolation: Interpolation,
         mean: tuple[float, ...],
@@ -46,15 +46,31 @@ class TransferClassifier(Classifier):
         width: float = 1.0,
     ) -> None:
         super().__init__(classes, input_size, provenance)
-        self.architecture: Architecture = architecture
+        self.architecture = architecture
         self.width = width
         self.backbone_size = backbone_size
         self.interpolation: Interpolation = interpolation
-        self.anatomy = ANATOMIES[architecture]
-        self._check_size()
-        self.network = self._build_network()
+        if architecture.startswith(TIMM):
+            self.network: nn.Module = self._build_timm(architecture.removeprefix(TIMM))
+            self.anatomy = timm_anatomy(self.network)
+        else:
+            self.anatomy = ANATOMIES[architecture]
+            self._check_size()
+            self.network = self._build_network()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def _build_timm(self, architecture: str) -> nn.Module:
+        import timm
+
+        network: Any = timm.create_model(architecture, num_classes=len(self.classes))
+        own = network.pretrained_cfg["input_size"][-1]
+        if hasattr(network, "patch_embed") and self.network_size != own:
+            raise ParameterError(
+                f"timm's {architecture} reads images of {own} pixels a side, not of {self.network_size}. Set "
+                f"`backbone_size` to {own}, and `interpolation` to bilinear or bicubic."
+            )
+        return network
 
     def _check_size(self) -> None:
         patch, size = self.anatomy.patch, self.network_size

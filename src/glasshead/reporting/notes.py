@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
+from glasshead.calibration.abstention import rows_needed
 from glasshead.reporting.verdicts import Metrics
-from glasshead.reporting.wording import alike, estimated, number, records
+from glasshead.reporting.wording import alike, estimated, number, plan_in_words, records
 
 
 def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
@@ -20,7 +21,11 @@ def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
         f"{number(abstention['certainty'])}"
     )
     if abstention["threshold"] is None:
-        return f"It always abstains: no confidence threshold can promise that {promise}."
+        needed = rows_needed(abstention["target_error"], abstention["certainty"])
+        return (
+            f"It always abstains: no confidence threshold can promise that {promise}. That needs at least {needed} "
+            f"calibration images above the threshold, all of them correct, and there are {abstention['rows']}."
+        )
     note = f"It answers above a confidence of {abstention['threshold']:g} and abstains below: {promise}."
     if "coverage" in metrics:
         note += f" It answers a fraction of {estimated(metrics['coverage'])} of the test images"
@@ -29,6 +34,14 @@ def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
             "." if wrong["value"] is None else f"; of those answers, {estimated(wrong)} are wrong."
         )
     return note
+
+
+def plan_note(plan: Mapping[str, Any] | None) -> str | None:
+    """Return a sentence on what was reduced, None if nothing was."""
+    if plan is None or not plan["cut"]:
+        return None
+    seconds = number(plan["seconds"])
+    return f"To keep to about {seconds} s (explain.seconds), counts were reduced: {plan_in_words(plan['cut'])}."
 
 
 CLEAN = "clean"

@@ -11,7 +11,7 @@ import pandas as pd
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.randomisation import sanity_check
 from glasshead.reporting.findings import SHOWN_ROWS, ShownFinding, size_of
-from glasshead.reporting.notes import abstention_note, robustness_notes
+from glasshead.reporting.notes import abstention_note, plan_note, robustness_notes
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import Picture, fitted, thumbnail
 from glasshead.reporting.run_record import Reproduction
@@ -141,6 +141,7 @@ class ReportContent:
     findings: Sequence[ShownFinding]
     reproduction: Reproduction
     explanations: Explanations = field(default_factory=dict)
+    plan: Mapping[str, Any] | None = None
     class_recall: pd.DataFrame | None = None
     confused_pairs: pd.DataFrame | None = None
     reliability: pd.DataFrame | None = None
@@ -199,6 +200,7 @@ def report_page(subject: ReportContent, most: int) -> str:
         metrics=_metric_groups(subject.metrics),
         figures=groups,
         abstention=abstention_note(described, subject.metrics),
+        plan=plan_note(subject.plan),
         measures=_measures(subject.explanations),
         explained=_explained(subject.explanations),
         gallery=gallery,

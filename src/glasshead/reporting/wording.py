@@ -1,7 +1,7 @@
 """How documents write numbers, intervals and names."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -71,3 +71,8 @@ def clipped(text: Any, longest: int = LONGEST) -> str:
     """Return a name on one line, of at most `longest` characters; "?" replaces what UTF-8 cannot encode."""
     line = " ".join(str(text).encode(errors="replace").decode().split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def plan_in_words(cut: Sequence[Sequence[Any]]) -> str:
+    """Return what was reduced to keep explanations short: `cut` has name, wanted and planned count of each setting."""
+    return ", ".join(f"{name} {planned} instead of {wanted}" for name, wanted, planned in cut)

@@ -25,6 +25,7 @@ def json_line(prediction: Prediction, top: int, explained: bool = False) -> str:
         record["class"] = best[0]["class"]
         record["confidence"] = best[0]["probability"]
         record["abstain"] = prediction.abstain
+        record["reason"] = prediction.reason
         record["top"] = best
         record["concepts"] = {
             name: _all_rounded(values) for name, values in prediction.concepts.items()
@@ -40,7 +41,11 @@ def csv_header(classifier: Classifier) -> str:
     concepts = [
         f"concept/{name}/{value}" for name, values in classifier.concepts for value in values
     ]
-    answer = ["class", "confidence", "abstain"] if classifier.output == "softmax" else ["labels"]
+    answer = (
+        ["class", "confidence", "abstain", "reason"]
+        if classifier.output == "softmax"
+        else ["labels"]
+    )
     return _csv(["image", *answer, *classes, *concepts, "explanation", "error"])
 
 
@@ -52,7 +57,12 @@ def csv_line(prediction: Prediction, classifier: Classifier) -> str:
         for name, values in classifier.concepts
         for value in values
     ]
-    answer: list[Any] = [prediction.predicted, _rounded(prediction.confidence), prediction.abstain]
+    answer: list[Any] = [
+        prediction.predicted,
+        _rounded(prediction.confidence),
+        prediction.abstain,
+        prediction.reason,
+    ]
     if classifier.output == "sigmoid":
         answer = [None if prediction.labels is None else ", ".join(prediction.labels)]
     return _csv(
@@ -69,7 +79,9 @@ def text_line(prediction: Prediction, top: int, explained: bool = False) -> str:
         cells = [", ".join(prediction.labels) or "no label", probabilities]
     else:
         (name, confidence), *runners_up = prediction.top(top)
-        best = f"{name} {confidence:.3f}" + " (abstains)" * bool(prediction.abstain)
+        best = f"{name} {confidence:.3f}"
+        if prediction.reason:
+            best += f" (abstains: {prediction.reason})"
         cells = [best, ", ".join(f"{other} {p:.3f}" for other, p in runners_up)]
     return _one_line(
         prediction.image, *cells, *([prediction.explanation or "no finite map"] * explained)

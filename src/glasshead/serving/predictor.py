@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from glasshead.calibration.abstention import abstains
+from glasshead.calibration.abstention import why_abstain
 from glasshead.calibration.temperature import probabilities_at
 from glasshead.device import computed_ahead, torch_threads
 from glasshead.errors import ImageError
@@ -32,6 +32,7 @@ class Prediction:
         concepts: for each concept, the calibrated probability of each value.
         labels: the labels with a probability of at least 0.5, most probable first; None if an image has one class.
         abstain: whether the confidence is too low for the target error; None if the classifier has no threshold.
+        reason: why it abstains; None if it does not.
         explanation: the path of the PNG that explains the prediction; None if not asked for, or its map is not finite.
         error: why the image cannot be used; None if it can.
     """
@@ -41,6 +42,7 @@ class Prediction:
     concepts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
     abstain: bool | None = None
+    reason: str | None = None
     explanation: str | None = None
     error: str | None = None
 
@@ -134,11 +136,13 @@ class Predictor:
             logits, concept_logits = classifier.logits_and_concepts(as_images(pixels))
         probabilities = classifier.calibrated(logits.numpy())[0].tolist()
         limits = classifier.abstention
+        reason = None if limits is None else why_abstain(max(probabilities), limits)
         prediction = Prediction(
             image=name,
             probabilities=dict(zip(classifier.classes, probabilities, strict=True)),
             concepts=self._concepts(concept_logits),
-            abstain=None if limits is None else abstains(max(probabilities), limits),
+            abstain=None if limits is None else reason is not None,
+            reason=reason,
         )
         if classifier.output == "softmax":
             return prediction

@@ -1,4 +1,4 @@
-"""The layout of image folders (a folder for each class, under train/ and test/ or under the root), and file names."""
+"""The layout of image folders (a folder for each class, under split folders or under the root), and file names."""
 
 import os
 from collections.abc import Callable
@@ -6,7 +6,13 @@ from pathlib import Path
 
 from glasshead.errors import SourceError
 
-SPLITS = ("train", "test")
+# the names of files and folders of a split, in lower case
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 MAX_BYTES = 2**28  # of an image file; images within the pixel limit of decoding are smaller
 # names that Windows, and zip files made by macOS, put into folders
 SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"}
@@ -34,14 +40,14 @@ def find_layout(
 
 
 def _tops(root: str | Path, folders: Callable[[str], list[str]]) -> tuple[str, ...]:
-    """Return the split folders, ("train", "test") or one of these, or ("",) if class folders are under the root."""
+    """Return the names of the split folders, or ("",) if class folders are under the root."""
     names = folders("")
-    splits = tuple(name for name in SPLITS if name in names and folders(name))
+    splits = tuple(name for name in sorted(names) if name.casefold() in SPLIT_OF and folders(name))
     beside = sorted(set(names) - set(splits))
     if splits and beside:
         raise SourceError(
             f"{root} has {' and '.join(splits)} beside {', '.join(map(shown, beside))}: keep either class folders, or "
-            "train/ and test/ with class folders in them. Put validation images into train/: that split is cut from it."
+            "train/, validation/ and test/ with class folders in them."
         )
     return splits or ("",)
 
@@ -49,7 +55,7 @@ def _tops(root: str | Path, folders: Callable[[str], list[str]]) -> tuple[str, .
 def split_and_label(name: str, tops: tuple[str, ...]) -> tuple[str | None, str | None]:
     """Return the given split and the label of a file, from its name relative to the root."""
     *folders, _ = name.split("/")
-    split = folders.pop(0) if folders and folders[0] in tops else None
+    split = SPLIT_OF[folders.pop(0).casefold()] if folders and folders[0] in tops else None
     return split, folders[0] if folders else None
 
 

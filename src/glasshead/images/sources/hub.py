@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from glasshead.errors import SourceError
 from glasshead.images.sources.base import Source
+from glasshead.images.sources.class_folders import SPLIT_NAMES
 from glasshead.images.sources.columns import (
     ColumnsParams,
     check_columns,
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+AUTO = "auto"
 ROWS = 256  # rows of a batch; all images of a batch are in memory
 
 
 class HubParams(ColumnsParams, frozen=True):
-    """`id` is owner/name or a folder, as in `datasets.load_dataset`; a commit as `revision` pins the data."""
+    """`id` is owner/name or a folder, as in `datasets.load_dataset`; a commit as `revision` pins the data.
+
+    `validation_split` auto is the split named validation, valid, val or dev, if there is one.
+    """
 
     location: ClassVar[str] = "id"
 
@@ -33,6 +38,7 @@ class HubParams(ColumnsParams, frozen=True):
     revision: str | None = None
     config: str | None = None
     train_split: str = "train"
+    validation_split: str | None = AUTO
     test_split: str | None = "test"
 
     def open(self, seed: int) -> Source:
@@ -69,13 +75,15 @@ def _load(params: HubParams) -> dict[str, "Dataset"]:
             "set ingest.hub.id to a folder with the data set's files, or HF_HOME to a cache that holds it; "
             "HF_HUB_OFFLINE=1 skips the attempts to reach the hub."
         ) from error
-    wanted = {"train": params.train_split}
-    if params.test_split:
-        wanted["test"] = params.test_split
+    validation = params.validation_split
+    if validation == AUTO:
+        validation = next((name for name in SPLIT_NAMES["validation"] if name in loaded), None)
+    named = {"train": params.train_split, "validation": validation, "test": params.test_split}
+    wanted = {split: name for split, name in named.items() if name}
     if absent := [name for name in wanted.values() if name not in loaded]:
         raise SourceError(
-            f"{params.id} has no split {' and '.join(absent)}, only {', '.join(loaded)}. Set ingest.hub.train_split "
-            "and ingest.hub.test_split; with a test_split of null, test rows are split off train."
+            f"{params.id} has no split {' and '.join(absent)}, only {', '.join(loaded)}. Set ingest.hub.train_split, "
+            "ingest.hub.validation_split and ingest.hub.test_split; null splits these rows off train."
         )
     if ignored := set(loaded) - set(wanted.values()):
         logger.warning("%s: the splits %s are not read", params.id, ", ".join(sorted(ignored)))

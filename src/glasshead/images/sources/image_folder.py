@@ -1,4 +1,4 @@
-"""`image_folder`: one folder per class, under train/ and test/ or directly under the root. Nothing is written there.
+"""`image_folder`: one folder per class, under split folders or directly under the root. Nothing is written there.
 
 The root is a local path or an fsspec address.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from glasshead.errors import SourceError
+from glasshead.images.sources.annotations import Annotations
 from glasshead.images.sources.base import Refused, Source, SourceParams, plain_record
 from glasshead.images.sources.class_folders import (
     MAX_BYTES,
@@ -27,18 +28,32 @@ AT_ONCE = 64  # the most files fetched at a time from a remote root; together up
 
 
 class ImageFolderParams(SourceParams, frozen=True):
-    """`path`: the root folder, a local path or an fsspec address, such as s3://bucket/folder."""
+    """`path`: the root folder, a local path or an fsspec address, such as s3://bucket/folder.
+
+    Attributes:
+        attributes: a local CSV with the column file_name, an image's path relative to the root; the other columns
+            become attributes.
+        masks: a local folder with a PNG for each image, under the image's path relative to the root, with the suffix
+            .png; pixels that are not black are the object.
+    """
 
     location: ClassVar[str] = "path"
 
     path: Location | None = None
+    attributes: Path | None = None
+    masks: Path | None = None
 
     def open(self, seed: int) -> Source:
         """Return every file below a class folder, in path order; the id is the path relative to the root.
 
         Hidden names are ignored. Files outside a class folder, links that lead out of the root, linked
-        folders, special and unreadable files are refused one by one. Raises SourceError for another layout.
+        folders, special and unreadable files, and images whose mask cannot be read are refused one by one. Raises
+        SourceError for another layout, or unusable attributes.
         """
+        annotations = Annotations.read(self.attributes, self.masks)
+        return annotations.add_to(self._images())
+
+    def _images(self) -> Source:
         root = self.path
         if isinstance(root, str):
             remote = Remote.connect(root)

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from glasshead.errors import SourceError
 from glasshead.images.sources.base import Source
+from glasshead.images.sources.class_folders import SPLIT_NAMES
 from glasshead.images.sources.columns import (
     ColumnsParams,
     check_columns,
@@ -28,7 +29,7 @@ ROWS = 256  # rows of a batch; all images of a batch are in memory
 
 
 class ParquetParams(ColumnsParams, frozen=True):
-    """`path`: a folder with train.parquet and perhaps test.parquet (or shards train-*.parquet), or one file.
+    """`path`: a folder with train.parquet (or shards train-*.parquet), perhaps validation and test too, or one file.
 
     `path` is local or an fsspec address, such as s3://bucket/folder. The image column holds `struct<bytes, path>` or
     binary. The label column holds text, or integers whose names are ClassLabel names in the file's metadata.
@@ -90,14 +91,15 @@ def _open(path: str | Path | None) -> dict[str | None, list[pq.ParquetFile]]:
 
 
 def _splits(names: list[str], where: str | Path) -> dict[str | None, list[str]]:
-    """Return the names of the files of each split, train and test."""
+    """Return the names of the files of each split."""
     files_of: dict[str | None, list[str]] = {
         split: sorted(
             name
             for name in names
-            if name == f"{split}.parquet" or fnmatchcase(name, f"{split}-*.parquet")
+            for alias in aliases
+            if name == f"{alias}.parquet" or fnmatchcase(name, f"{alias}-*.parquet")
         )
-        for split in ("train", "test")
+        for split, aliases in SPLIT_NAMES.items()
     }
     if not files_of["train"]:
         raise SourceError(
@@ -106,7 +108,9 @@ def _splits(names: list[str], where: str | Path) -> dict[str | None, list[str]]:
     chosen = {split: files for split, files in files_of.items() if files}
     parquet = {name for name in names if name.endswith(".parquet")}
     if ignored := sorted(parquet - set(chain.from_iterable(chosen.values()))):
-        logger.warning("Only the train and test splits are read, not %s", ", ".join(ignored))
+        logger.warning(
+            "Only the train, validation and test splits are read, not %s", ", ".join(ignored)
+        )
     return chosen
 
 

@@ -1,5 +1,6 @@
 """Reading of a source into an image table: every image is decoded once, and unreadable ones are quarantined."""
 
+import io
 import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -7,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pandas as pd
+from PIL import Image
 
 from glasshead.errors import ImageError, SourceError
 from glasshead.images.decode import decode
@@ -79,6 +81,7 @@ class _Inspection:
             self.planted += [(image_id, defect, detail) for defect, detail in record["defects"]]
             try:
                 decoded = decode(record["image"])
+                _check_mask(record["mask"], decoded.image.size)
             except ImageError as error:
                 self.refused.append(Refused(image_id, str(error)))
                 continue
@@ -99,6 +102,18 @@ class _Inspection:
             "converted": self.converted,
             "animated": len(self.animated),
         }
+
+
+def _check_mask(mask: bytes | None, size: tuple[int, int]) -> None:
+    """Raise ImageError if a mask does not have the `size` of its image."""
+    if mask is None:
+        return
+    with Image.open(io.BytesIO(mask), formats=["PNG"]) as opened:
+        if opened.size != size:
+            width, height = opened.size
+            raise ImageError(
+                f"its mask has {width} x {height} pixels, the image {size[0]} x {size[1]}"
+            )
 
 
 def _check_bad_fraction(sound: int, refused: list[Refused], params: IngestParams) -> None:

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import pandas as pd
 
-from glasshead.calibration.abstention import Abstention, fit_abstention
+from glasshead.calibration.abstention import Abstention, fit_abstention, rows_needed
 from glasshead.calibration.params import CalibrateParams
 from glasshead.calibration.table import apply_temperatures
 
@@ -38,8 +38,10 @@ def fit_threshold(
     if fitted["threshold"] is None:
         logger.warning(
             "The classifier always abstains: no confidence threshold keeps calibrate.target_error = %g on %d "
-            "calibration rows. Raise calibrate.target_error, or preprocess.calibration_fraction.",
+            "calibration rows. That needs at least %d rows above the threshold, all correct, and more with every "
+            "mistake. Raise calibrate.target_error, or preprocess.calibration_fraction.",
             parameters.target_error, fitted["rows"],
+            rows_needed(parameters.target_error, parameters.certainty),
         )  # fmt: skip
     else:
         logger.info(

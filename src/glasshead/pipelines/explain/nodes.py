@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,13 @@ from glasshead.device import choose_device, computing_on
 from glasshead.errors import ArtifactError
 from glasshead.explainers.agreement import mean_agreement, rank_correlation, top_overlap
 from glasshead.explainers.attribution import Attribution, Explanation, explanation_of
+from glasshead.explainers.cost import (
+    DIVISORS,
+    OPERATIONS,
+    forward_operations,
+    passes,
+    reduced,
+)
 from glasshead.explainers.evaluation import ExplainedImages, measure_method
 from glasshead.explainers.examples import choose_balanced
 from glasshead.explainers.faithfulness import Noise, noise_response
@@ -25,7 +33,9 @@ from glasshead.explainers.randomisation import randomised_copy
 from glasshead.images.pixels import masks_as_seen, square_mask
 from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier, as_images
+from glasshead.models.packed import is_convolutional
 from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.reporting.wording import plan_in_words
 from glasshead.seeds import generator
 
 logger = logging.getLogger(__name__)
@@ -34,11 +44,70 @@ Arrays = dict[str, np.ndarray]
 GAP_WARNING = 0.05  # least gap for a warning, as a fraction of the explained change of the logit
 
 
+def plan_explanations(classifier: Classifier, parameters: ExplainParams) -> dict[str, Any]:
+    """Return how counts are reduced to keep to `seconds`, by the operations of the classifier, as JSON values.
+
+    Keys: seconds; divisor, by which counts are divided; operations, floating-point ones of all maps and measures then;
+    cut, for each reduced count its name, the wanted and the planned one.
+    """
+    side = classifier.input_size
+    applied = {
+        name: count
+        for name, count in parameters.methods.items()
+        if METHODS[name].applies_to(classifier) is None
+    }
+    forward = forward_operations(classifier, side)
+    for divisor in DIVISORS:
+        planned = divided(parameters, divisor)
+        count = passes(applied, planned.images, planned.budget, planned.evaluation, side)
+        operations = count * forward
+        if parameters.seconds is None or operations <= parameters.seconds * OPERATIONS:
+            break
+    cut = _differences(parameters.model_dump(mode="json"), planned.model_dump(mode="json"))
+    logger.info(
+        "Maps and their measures take about %.0f passes of an image of %d pixels a side, %.2g operations",
+        *(count, side, operations),
+    )
+    if cut:
+        logger.warning(
+            "explain.seconds = %g: %s. Raise explain.seconds for more, or set it to null.",
+            parameters.seconds,
+            plan_in_words(cut),
+        )
+    return {
+        "seconds": parameters.seconds,
+        "operations": operations,
+        "divisor": divisor,
+        "cut": cut,
+    }
+
+
+def divided(parameters: ExplainParams, divisor: float) -> ExplainParams:
+    """Return the parameters with their counts divided by `divisor`, as `reduced` does."""
+    blocks = {name: getattr(parameters, name) for name in ("budget", "evaluation")}
+    smaller = {name: reduced(block, divisor) for name, block in blocks.items()}
+    return reduced(parameters, divisor).model_copy(update=smaller)
+
+
+def _differences(
+    before: dict[str, Any], after: dict[str, Any], prefix: str = "explain."
+) -> list[list[Any]]:
+    """Return name, old and new value of each setting that differs, in order."""
+    changed: list[list[Any]] = []
+    for name, value in before.items():
+        if isinstance(value, dict):
+            changed += _differences(value, after[name], f"{prefix}{name}.")
+        elif value != after[name]:
+            changed.append([prefix + name, value, after[name]])
+    return changed
+
+
 def choose_examples(
     images: ImageTable,
     samples: pd.DataFrame,
     predictions: pd.DataFrame,
     parameters: ExplainParams,
+    plan: dict[str, Any],
     seed: int,
 ) -> pd.DataFrame:
     """Return the test rows to explain: image_id, label, predicted, confidence, correct; mistakes come first.
@@ -48,6 +117,7 @@ def choose_examples(
 
     Raises ArtifactError if `predictions` were made from other samples or images than the given ones.
     """
+    parameters = divided(parameters, plan["divisor"])
     check_predictions(images, samples, predictions)
     test = predictions[predictions["split"] == "test"]
     test = test[["image_id", "label", "predicted", "confidence"]]
@@ -92,6 +162,7 @@ def explain_pixels(
     example_images: Arrays,
     examples: pd.DataFrame,
     parameters: ExplainParams,
+    plan: dict[str, Any],
     seed: int,
 ) -> Arrays:
     """Return each method's explanation of the predicted class's raw logit, through the whole classifier.
@@ -101,6 +172,7 @@ def explain_pixels(
     `<method>/seconds`, the wall-clock time for each image after a warm-up; if contributions must add up,
     `<method>/base` and `<method>/output` (r,), both logits. not_applicable (m, 2): the other methods, with the reason.
     """
+    parameters = divided(parameters, plan["divisor"])
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)
     budget = parameters.budget.for_images(images, seed)
@@ -140,6 +212,7 @@ def measure_explanations(
     examples: pd.DataFrame,
     attributions: Arrays,
     parameters: ExplainParams,
+    plan: dict[str, Any],
     seed: int,
     shapley: Arrays | None = None,
 ) -> dict[str, dict[str, Measure]]:
@@ -148,6 +221,7 @@ def measure_explanations(
     Methods are measured on the `measured` images; slow methods only on those that they explained. `n` counts these
     images.
     """
+    parameters = divided(parameters, plan["divisor"])
     device = choose_device(parameters.device, "explain.device")
     images, targets = _as_inputs(classifier, example_images, examples, device)
     budget = parameters.budget.for_images(images, seed)
@@ -224,7 +298,10 @@ def _agreement(maps: dict[str, Float[np.ndarray, "n h w"]]) -> dict[str, Arrays]
 def _as_inputs(
     classifier: Classifier, example_images: Arrays, examples: pd.DataFrame, device: str
 ) -> tuple[Tensor, Tensor]:
-    images = as_images(torch.from_numpy(example_images["pixels"]).to(device))
+    # convolutions are faster where the values of a pixel lie side by side
+    layout = torch.channels_last if is_convolutional(classifier) else torch.preserve_format
+    pixels = torch.from_numpy(example_images["pixels"]).to(device, memory_format=layout)
+    images = as_images(pixels)
     return images, class_indices(classifier.classes, examples["predicted"]).to(device)
 
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, PositiveInt, field_validator
+from pydantic import AfterValidator, BaseModel, Field, PositiveFloat, PositiveInt, field_validator
 
 from glasshead.device import Device
 from glasshead.explainers.concepts import Engine, Output, Players
@@ -59,6 +59,8 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
     """How many test images are explained, by which methods, and with which budget.
 
     Attributes:
+        seconds: about how long pixel explanations and their measures may take on two cores of a laptop; if they would
+            take longer, `plan_explanations` reduces their counts. None: no limit.
         images: test images in figures; half of them are mistakes, and classes are balanced.
         methods: names in `METHODS`, each with the number of evaluation images that the method explains; None: all of
             them, and the images in figures.
@@ -72,6 +74,7 @@ class ExplainParams(BaseModel, extra="forbid", frozen=True):
         views: names, each with the two groups of classes that the view compares.
     """
 
+    seconds: PositiveFloat | None = None
     images: PositiveInt = 24
     methods: dict[str, PositiveInt | None] = DEFAULT_METHODS
     budget: Budget = Budget()

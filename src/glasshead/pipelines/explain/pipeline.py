@@ -20,6 +20,7 @@ with deferred(__name__):
         choose_examples,
         explain_pixels,
         measure_explanations,
+        plan_explanations,
         prepare_examples,
     )
     from glasshead.reporting.concept_figures import (
@@ -49,16 +50,21 @@ def pixels_pipeline(measured: list[str]) -> Pipeline:
     """Return the nodes for any classifier; `measured` are further inputs of the node that measures explanations."""
     explained = ["classifier", "example_images", "examples", "attributions"]
     return steps(
-        (choose_examples, "images samples predictions params:explain params:seed", "examples"),
+        (plan_explanations, "classifier params:explain", "explanation_plan"),
+        (
+            choose_examples,
+            "images samples predictions params:explain explanation_plan params:seed",
+            "examples",
+        ),
         (prepare_examples, "classifier images examples planted", "example_images"),
         (
             explain_pixels,
-            "classifier example_images examples params:explain params:seed",
+            "classifier example_images examples params:explain explanation_plan params:seed",
             "attributions",
         ),
         (
             measure_explanations,
-            [*explained, "params:explain", "params:seed", *measured],
+            [*explained, "params:explain", "explanation_plan", "params:seed", *measured],
             "explanations",
         ),
         (plot_explanation_evaluation, "explanations attributions", "explanation_report_figure"),

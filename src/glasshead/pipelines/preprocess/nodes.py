@@ -29,8 +29,10 @@ class PreprocessParams(BaseModel, extra="forbid", frozen=True):
 
     taxonomy: the name of a file in conf/base/taxonomies; auto is `concepts` for the classes of the scenes, and
         `classes` for any others.
-    validation_fraction, calibration_fraction: fractions of the images outside the source's test split.
+    validation_fraction, calibration_fraction: fractions of the images outside the source's test split. If the source
+        has a validation split, their ratio divides it between validation and calibration.
     test_fraction: used only if the source has no test split.
+    group_by: an attribute, such as patient or camera, whose values must not be in several splits.
     mean_image_rows: images averaged for each class.
     """
 
@@ -38,6 +40,7 @@ class PreprocessParams(BaseModel, extra="forbid", frozen=True):
     validation_fraction: Fraction = 0.1
     calibration_fraction: Fraction = 0.1
     test_fraction: Fraction = 0.2
+    group_by: str | None = None
     mean_image_rows: PositiveInt = 500
 
     @model_validator(mode="after")
@@ -75,6 +78,7 @@ def build_samples(
         parameters.validation_fraction,
         parameters.calibration_fraction,
         parameters.test_fraction,
+        parameters.group_by,
     )
     check_splits(frame["label"], splits, images.classes)
     index = frame["label"].map({name: k for k, name in enumerate(images.classes)})

@@ -16,6 +16,7 @@ SHOWN = (  # datasets that the report shows if the corridor makes them
     "confused_pairs",
     "example_images",
     "examples",
+    "explanation_plan",
     "explanations",
     "reliability",
     "to_review",

@@ -16,7 +16,7 @@ from glasshead.models.stages import Architecture
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
 from glasshead.models.variants import fit_each, name_of
-from glasshead.pipelines.train_transfer.nodes import fit_transfer, pretrain_parent
+from glasshead.pipelines.train_transfer.nodes import fit_transfer, train_parent
 from glasshead.pipelines.train_transfer.params import TrainTransferParams
 from glasshead.reporting.training_figures import convergence_figure
 from glasshead.training.phases import Strategy
@@ -82,9 +82,9 @@ def pretrain_parents(
     parameters: TrainTransferParams,
     seed: int,
 ) -> tuple[dict[str, dict[str, Any]], pd.DataFrame]:
-    """Return the parent of each architecture as `pretrain_parent` does, and all their training histories.
+    """Return the parent of each architecture as `train_parent` does, and all their training histories.
 
-    Raises the errors of `pretrain_parent`, and ParameterError if the parameters set what is compared.
+    Raises the errors of `train_parent`, and ParameterError if the parameters set what is compared.
     """
     parents: dict[str, dict[str, Any]] = {}
     histories = []
@@ -92,7 +92,7 @@ def pretrain_parents(
         name = f"parent_{architecture}"
         variants.note(name)
         chosen = _parameters_of(REFERENCE._replace(architecture=architecture), parameters)
-        parents[architecture], history = pretrain_parent(transfer_parents, chosen, seed)
+        parents[architecture], history = train_parent(transfer_parents, chosen, seed)
         variants.note(name, finished=True, parent_audit_log=history)
         histories.append(history.assign(architecture=architecture))
     return parents, pd.concat(histories, ignore_index=True)

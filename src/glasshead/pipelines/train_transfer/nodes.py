@@ -1,6 +1,7 @@
 """Nodes of `train_transfer`: pretrain a parent if asked to, and fine-tune. Fits read only `fitting_samples`."""
 
 import json
+import logging
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from glasshead.images.fitting import fitting_digest, labelled_pixels, table_rows
 from glasshead.images.pixels import common_side
 from glasshead.images.scenes import CLASSES, Split
 from glasshead.images.table import ImageTable
+from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.pretrained import build_transfer
 from glasshead.models.store import ClassifierStore
 from glasshead.models.transfer import TransferClassifier
@@ -23,12 +25,34 @@ from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
 from glasshead.training.phases import build_phases
 
+logger = logging.getLogger(__name__)
+
 SPLITS: tuple[Split, Split] = ("train", "test")
 
-OWN = "own"
+AUTO, OWN = "auto", "own"
 
 
 def pretrain_parent(
+    transfer_parents: ClassifierStore,
+    images: ImageTable,
+    parameters: TrainTransferParams,
+    seed: int,
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Return where the backbone's weights come from, and their training history, as `train_parent` does.
+
+    If `network.pretrained` is auto, it is imagenet-lite0 for images that the backbone `auto` would read with it, and
+    own for smaller ones.
+    """
+    network = parameters.network
+    if network.pretrained == AUTO:
+        chosen = choose_backbone(BackboneParams(name=AUTO), images).name
+        chosen = OWN if chosen == "nano-clip" else chosen
+        logger.info("train_transfer.network.pretrained=auto is %s", chosen)
+        network = network.model_copy(update={"pretrained": chosen})
+    return train_parent(transfer_parents, parameters.model_copy(update={"network": network}), seed)
+
+
+def train_parent(
     transfer_parents: ClassifierStore, parameters: TrainTransferParams, seed: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Return where the backbone's weights come from, as {"pretrained": …}, and the training history of these weights.

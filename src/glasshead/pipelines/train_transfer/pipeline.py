@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
     """images, samples, transfer_parents → parent, its history, and the outputs of any training on pixels."""
     parent = step(
         pretrain_parent,
-        "transfer_parents params:train_transfer params:seed",
+        "transfer_parents images params:train_transfer params:seed",
         "parent parent_training_history",
     )
     fit = step(

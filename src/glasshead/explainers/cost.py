@@ -1,0 +1,76 @@
+"""What explanations and their measures cost, and smaller counts that keep to a limit.
+
+The cost is counted in operations of the classifier, not timed: so the same images are explained in the same way on
+every machine, and a repeated run gives the same bytes.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from pydantic import BaseModel
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from glasshead.explainers.evaluation import EvaluationParams
+from glasshead.explainers.methods import METHODS
+from glasshead.explainers.passes import Budget
+
+Params = TypeVar("Params", bound=BaseModel)
+
+OPERATIONS = 5e10  # that two cores of a laptop compute in a second, in networks of usual layers
+DIVISORS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+LEAST = {  # below these counts, a result says nothing
+    "steps": 8,
+    "samples": 4,
+    "lime_samples": 64,
+    "images": 8,
+    "deletion_steps": 4,
+    "infidelity_samples": 4,
+    "randomisation_images": 4,
+    "sensitivity_images": 1,
+    "sensitivity_samples": 2,
+}
+
+
+def forward_operations(classifier: nn.Module, side: int) -> int:
+    """Return the floating-point operations of a pass of one image of `side` × `side` pixels."""
+    device = next(classifier.parameters()).device
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        classifier(torch.zeros(1, 3, side, side, device=device))
+    return counter.get_total_flops()
+
+
+def passes(
+    methods: Mapping[str, int | None],
+    shown: int,
+    budget: Budget,
+    evaluation: EvaluationParams,
+    side: int,
+) -> float:
+    """Return how many forward passes of one image explanations and their measures take.
+
+    `methods` are those that apply, each with the number of evaluation images that it explains, or None for all of them
+    and the `shown` ones.
+    """
+    total = float(evaluation.infidelity_samples * evaluation.images)
+    for name, count in methods.items():
+        each = METHODS[name].passes(budget, side)
+        measured = min(count or evaluation.images, evaluation.images)
+        explained = measured + (shown if count is None else 0)
+        explained += min(evaluation.randomisation_images, measured)
+        explained += min(evaluation.sensitivity_images, measured) * evaluation.sensitivity_samples
+        total += each * explained + 2 * evaluation.deletion_steps * measured
+    return total
+
+
+def reduced(params: Params, divisor: float) -> Params:
+    """Return `params` with each count that `LEAST` names divided by `divisor`, but no further down than there."""
+    counts = {name: getattr(params, name) for name in LEAST if hasattr(params, name)}
+    return params.model_copy(
+        update={
+            name: min(count, max(LEAST[name], round(count / divisor)))
+            for name, count in counts.items()
+        }
+    )
