@@ -78,8 +78,10 @@ CUT = {
     "kedro run --params=ingest.source=hub,ingest.hub.id=OWNER/NAME,preprocess.taxonomy=classes": SAME_IMAGES,
     "kedro run --params=embed.device=cpu": SAME_IMAGES,
     "kedro run --params=ingest.source=parquet,ingest.parquet.path=DIR,preprocess.taxonomy=seed": SAME_CORRIDOR,
-    "kedro run --params=ingest.source=image_folder,ingest.image_folder.path=DIR,preprocess.taxonomy=classes,"
-    "backbone.name=FOLDER": SAME_CORRIDOR,
+    "kedro run --params=ingest.source=image_folder,ingest.image_folder.path=DIR,backbone.name=timm:resnet18,"
+    "backbone.weights=my-resnet18.pth": SAME_CORRIDOR,
+    "kedro run --params=ingest.source=image_folder,ingest.image_folder.path=DIR,"
+    "ingest.image_folder.attributes=metadata.csv,preprocess.group_by=patient": "to samples: the rest is as always",
     "kedro run --params=ingest.source=image_folder,ingest.image_folder.path=DIR,"
     "preprocess.taxonomy=NAME": SAME_CORRIDOR,
     "kedro run --params=preprocess.taxonomy=seed,train_heads.training.epochs=20": SAME_CORRIDOR,

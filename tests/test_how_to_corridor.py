@@ -23,7 +23,6 @@ from fsspec.implementations.memory import MemoryFileSystem
 from kedro.framework.cli.cli import KedroCLI
 from timm.models._hub import save_for_hf
 from torchvision.models import ResNet18_Weights, resnet18
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from glasshead.__main__ import main
 from glasshead.images.scenes import CLASSES
@@ -190,23 +189,38 @@ class TestImageFolder:
         assert quarantine["file"].tolist() == ["fine/2 bad.png", "scratch/1 bad.png"]
 
     def test_another_backbone(self, run: Run, folder: Path, tmp_path: Path) -> None:
-        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
-        sizes |= {"num_hidden_layers": 1}
-        vision = sizes | {"image_size": 32, "patch_size": 8}
-        CLIPModel(
-            CLIPConfig(text_config=sizes | {"vocab_size": 100}, vision_config=vision)
-        ).save_pretrained(tmp_path)
-        CLIPImageProcessor(
-            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
-        ).save_pretrained(tmp_path)
+        weights = tmp_path / "weights.pth"
+        torch.save(timm.create_model("test_resnet", num_classes=5).state_dict(), weights)
         check(
             run(
-                "--params=ingest.source=image_folder,ingest.image_folder.path=DIR,preprocess.taxonomy=classes,backbone.name=FOLDER",
-                given={"DIR": folder, "FOLDER": tmp_path},
+                "--params=ingest.source=image_folder,ingest.image_folder.path=DIR,backbone.name=timm:resnet18,backbone.weights=my-resnet18.pth",
+                given={
+                    "DIR": folder,
+                    "timm:resnet18": "timm:test_resnet",
+                    "my-resnet18.pth": weights,
+                },
                 to="heads.metrics,heads.classifier",
             )
         )
-        assert provenance("heads")["backbone"] == str(tmp_path)
+        assert provenance("heads")["backbone"] == "timm:test_resnet"
+
+    def test_groups_from_a_table_of_attributes(
+        self, run: Run, folder: Path, tmp_path: Path
+    ) -> None:
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+        table = tmp_path / "metadata.csv"
+        patients = [f"p{number // 3}" for number in range(len(names))]
+        pd.DataFrame({"file_name": names, "patient": patients}).to_csv(table, index=False)
+        check(
+            run(
+                "--params=ingest.source=image_folder,ingest.image_folder.path=DIR,ingest.image_folder.attributes=metadata.csv,preprocess.group_by=patient",
+                given={"DIR": folder, "metadata.csv": table},
+                to="samples",
+            )
+        )
+        samples = pd.read_parquet("data/03_primary/samples.parquet")
+        assert samples["attribute/patient"].nunique() > 10
+        assert samples.groupby("attribute/patient")["split"].nunique().max() == 1
 
 
 class TestSources:
