@@ -18,6 +18,7 @@ import mlflow
 import pandas as pd
 import pytest
 from kedro.framework.session import KedroSession
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, ThreadRunner
 from mlflow.entities import Run
@@ -27,13 +28,17 @@ from mlflow.environment_variables import (
 )
 from mlflow.exceptions import MlflowException
 
-from glasshead.errors import CatalogError, GateError
+from glasshead.errors import CatalogError, GateError, GlassheadError, TaxonomyError
 from glasshead.hooks import routes
 from glasshead.hooks.headlines import LIMIT, headline_metrics, headline_parameters
+from glasshead.hooks.parameters import ParameterHooks
 from glasshead.hooks.processes import PROCESS_TAG, close_orphans, has_ended, process_tag
 from glasshead.hooks.record import command
 from glasshead.hooks.tags import choices_of, git_tags, run_name, subject_of
+from glasshead.images.sources.params import IngestParams
 from glasshead.images.table import ImageTable
+from glasshead.models.backbone import BackboneParams
+from glasshead.pipelines.preprocess.nodes import PreprocessParams
 
 TinyRun = Callable[..., Path]
 
@@ -504,3 +509,66 @@ def test_a_node_draws_the_same_wherever_a_run_begins(tiny_run: TinyRun) -> None:
     first = metrics.read_text()
     tiny_run(from_nodes=["heads.measure"])
     assert metrics.read_text() == first
+
+
+class TestInputsThatCannotBeRead:
+    """A run that must fail fails before its first node."""
+
+    def start(self, **changed: object) -> None:
+        given = {
+            "params:ingest": IngestParams(),
+            "params:preprocess": PreprocessParams(),
+            "params:backbone": BackboneParams(name="nano-clip"),
+            "taxonomies": {"classes": {"each_class": True}, "concepts": {"subtasks": {}}},
+        }
+        names = [name.replace("params_", "params:") for name in changed]
+        content = given | dict(zip(names, changed.values(), strict=True))
+        catalog = DataCatalog({name: MemoryDataset(value) for name, value in content.items()})
+        pipeline = Pipeline([Node(lambda *read: None, list(content), "done", name="read")])
+        ParameterHooks().before_pipeline_run(pipeline, catalog)
+
+    def test_what_is_there_passes(self):
+        self.start()
+        self.start(params_backbone=BackboneParams(name="auto"))
+        self.start(params_backbone=BackboneParams(name="timm:resnet18"))
+        self.start(params_backbone=BackboneParams(name="openai/clip-vit-base-patch32"))
+
+    @pytest.mark.parametrize(
+        ("name", "value", "error"),
+        [
+            (
+                "params_ingest",
+                {"source": "image_folder", "image_folder": {"path": "/no"}},
+                "/no is not",
+            ),
+            (
+                "params_ingest",
+                {"source": "parquet", "parquet": {"path": "/no"}},
+                "/no does not exist",
+            ),
+            ("params_preprocess", {"taxonomy": "nope"}, "no taxonomy 'nope'"),
+            ("params_preprocess", {"taxonomy": "concepts"}, "concepts"),
+            ("params_backbone", {"name": "nope"}, "no backbone folder 'nope'"),
+            ("params_backbone", {"name": "timm:nope"}, "no architecture 'nope'"),
+        ],
+    )
+    def test_what_is_missing_or_does_not_fit_is_named(self, name, value, error):
+        kinds = {
+            "params_ingest": IngestParams,
+            "params_preprocess": PreprocessParams,
+            "params_backbone": BackboneParams,
+        }
+        with pytest.raises(GlassheadError, match=error):
+            self.start(**{name: kinds[name].model_validate(value)})
+
+    def test_a_taxonomy_must_fit_the_folders(self, tmp_path):
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        ingest = IngestParams(source="image_folder", image_folder={"path": tmp_path})
+        taxonomies = {"wheels": {"subtasks": {"wheels": {"map": {"yes": ["a"], "no": []}}}}}
+        with pytest.raises(TaxonomyError, match="no value for these classes: wheels: b"):
+            self.start(
+                params_ingest=ingest,
+                params_preprocess=PreprocessParams(taxonomy="wheels"),
+                taxonomies=taxonomies,
+            )

@@ -126,7 +126,7 @@ class TestImageFolder:
         assert {f"subtask/is_{name}/accuracy" for name in classes_in_table()} <= set(
             read(HEADS / "metrics.json")
         )
-        assert (HEADS / "report.html").is_file()
+        assert "heads on <bdi>nano-clip</bdi>, 4 classes" in (HEADS / "report.html").read_text()
 
     def test_the_report_is_written_again(self, run: Run) -> None:
         (HEADS / "report.html").unlink()

@@ -10,6 +10,8 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from glasshead.errors import ParameterError
+from glasshead.images.taxonomy import check_taxonomy
+from glasshead.models.backbone import check_backbone
 from glasshead.seeds import seed_everything, stream_seed
 
 
@@ -47,7 +49,14 @@ class ParameterHooks:
 
     @hook_impl(tryfirst=True)  # before the run is opened in MLflow
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Raise ParameterError if the run embeds images for the heads in a form that heads cannot read."""
+        """Refuse a run that must fail, before anything is computed.
+
+        Raises:
+            SourceError, TaxonomyError, BackboneError: the images, the taxonomy or the backbone that the run would read
+                are missing or do not fit, as far as that can be seen without reading images or fetching files.
+            ParameterError: the run embeds images for the heads in a form that heads cannot read.
+        """
+        _check_inputs(pipeline, catalog)
         trains_on_them = {"params:embed", "params:train_heads"} <= pipeline.inputs()
         output = catalog["params:embed"].load().output if trains_on_them else ""
         if output in ("spatial", "attention_inputs"):
@@ -56,6 +65,19 @@ class ParameterHooks:
                 "embed.output to projected or pooled. To embed without training heads, run "
                 "`kedro run --pipelines=ingest,preprocess,embed`."
             )
+
+
+def _check_inputs(pipeline: Pipeline, catalog: DataCatalog) -> None:
+    read = pipeline.inputs()
+    classes = None
+    if "params:ingest" in read:
+        classes = catalog["params:ingest"].load().chosen.known_classes()
+    if {"params:preprocess", "taxonomies"} <= read:
+        check_taxonomy(
+            catalog["params:preprocess"].load().taxonomy, catalog["taxonomies"].load(), classes
+        )
+    if "params:backbone" in read:
+        check_backbone(catalog["params:backbone"].load())
 
 
 class SeedHooks:

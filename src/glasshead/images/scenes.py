@@ -91,6 +91,10 @@ class ScenesParams(SourceParams, CleanScenesParams, frozen=True):
             CLASSES, generate_scenes(self, seed), attributes=("colour", "habitat", "size")
         )
 
+    def known_classes(self) -> tuple[str, ...]:
+        """Return the names of the drawn classes."""
+        return CLASSES
+
 
 @dataclass(frozen=True)
 class Scene:

@@ -105,6 +105,17 @@ class Taxonomy(BaseModel, extra="forbid", frozen=True):
     subtasks: tuple[Subtask, ...]
 
 
+AUTO = "auto"  # the taxonomy that preprocess chooses by the classes
+
+
+def check_taxonomy(
+    name: str, taxonomies: Mapping[str, Any], classes: tuple[str, ...] | None
+) -> None:
+    """Raise TaxonomyError as `parse_taxonomy`; without `classes`, only if there is no taxonomy of this name."""
+    if name != AUTO and (classes is not None or name not in taxonomies):
+        parse_taxonomy(name, taxonomies, classes or ())
+
+
 def parse_taxonomy(
     name: str, taxonomies: Mapping[str, Callable[[], Any] | Any], classes: tuple[str, ...]
 ) -> Taxonomy:

@@ -21,7 +21,7 @@ from PIL import Image
 from pydantic import BaseModel, field_serializer, model_validator
 
 from glasshead.errors import BackboneError
-from glasshead.models.libraries import library_folder, split_name, timm_hub_id
+from glasshead.models.libraries import check_known, library_folder, split_name, timm_hub_id
 from glasshead.models.packaged import PACKAGES, packaged_folder
 
 if TYPE_CHECKING:  # predict needs no tables, which take a second to import
@@ -105,7 +105,7 @@ def resolve_backbone(backbone: BackboneParams) -> Path:
         folder = _fetch(backbone.model_copy(update={"name": timm_hub_id(named[1])}))
     elif local is not None:
         folder = local
-    elif backbone.name.startswith((".", "~", "/")) or backbone.name.count("/") != 1:
+    elif not _is_hub_id(backbone.name):
         raise BackboneError(
             f"There is no backbone folder {backbone.name!r}. Set `backbone.name` to nano-clip, to "
             f"{', '.join(PACKAGES)}, to timm: or torchvision: and an architecture, to a folder written by "
@@ -124,6 +124,19 @@ def resolve_backbone(backbone: BackboneParams) -> Path:
                 "`save_for_hf(model, folder, safe_serialization=True)`; pickled weights are refused."
             )
     return folder
+
+
+def check_backbone(backbone: BackboneParams) -> None:
+    """Raise BackboneError, as `resolve_backbone`, if it can be seen without fetching weights."""
+    named = split_name(backbone.name)
+    if named and backbone.weights is None:
+        check_known(*named)
+    elif backbone.name != AUTO and (is_local(backbone.name) or not _is_hub_id(backbone.name)):
+        resolve_backbone(backbone)
+
+
+def _is_hub_id(name: str) -> bool:
+    return not name.startswith((".", "~", "/")) and name.count("/") == 1
 
 
 def _local_folder(name: str) -> Path | None:

@@ -185,6 +185,7 @@ def report_page(subject: ReportContent, most: int) -> str:
         "report.html",
         name=subject.summary["name"],
         kind=described["kind"],
+        network=_network(described.get("settings", {})),
         output=described["output"],
         classes=described["classes"],
         input_size=described["input_size"],
@@ -310,6 +311,12 @@ def _shown(
         "metrics": results.metrics,
         "table": None if results.table is None else as_table(results.table),
     }
+
+
+def _network(settings: Mapping[str, Any]) -> str | None:
+    """Return the name of the classifier's frozen network, or of its architecture; None where it has neither."""
+    backbone = settings.get("backbone")
+    return backbone["name"] if backbone else settings.get("architecture")
 
 
 def _measures(explanations: Explanations) -> dict[str, str]:

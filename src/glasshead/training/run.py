@@ -186,9 +186,12 @@ class Run:
             validation.accuracy,
             progress.seconds,
         )
+        planned = sum(phase.epochs for phase in self.phases)
+        left = row["seconds"] / row["epoch"] * (planned - row["epoch"])
         logger.info(
-            "Epoch %d (%s): train loss %.3f, validation loss %.3f, accuracy %.3f, %.0f s",
-            row["epoch"], row["phase"], row["train_loss"], validation.loss, validation.accuracy, row["seconds"],
+            "Epoch %d of %d (%s): train loss %.3f, validation loss %.3f, accuracy %.3f, %.0f s, about %.0f s left",
+            row["epoch"], planned, row["phase"], row["train_loss"], validation.loss, validation.accuracy,
+            row["seconds"], left,
         )  # fmt: skip
         progress.confusion = validation.confusion.tolist() if self.params.mining else None
         if is_best := history.note_best(self.params.select_by):

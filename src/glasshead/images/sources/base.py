@@ -39,6 +39,13 @@ class SourceParams(BaseModel, extra="forbid", frozen=True):
     def open(self, seed: int) -> Source:
         """Return the images; SourceError if they are missing or not in this source's layout."""
 
+    def known_classes(self) -> tuple[str, ...] | None:
+        """Return the class names if no image must be read and nothing fetched to know them, else None.
+
+        Raises SourceError as `open` for what can be seen so early.
+        """
+        return None
+
 
 def plain_record(
     image_id: str,

@@ -53,6 +53,10 @@ class ImageFolderParams(SourceParams, frozen=True):
         annotations = Annotations.read(self.attributes, self.masks)
         return annotations.add_to(self._images())
 
+    def known_classes(self) -> tuple[str, ...] | None:
+        """Return the names of the class folders of a local root."""
+        return None if isinstance(self.path, str) else self.open(0).classes
+
     def _images(self) -> Source:
         root = self.path
         if isinstance(root, str):

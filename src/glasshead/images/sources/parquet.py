@@ -52,6 +52,10 @@ class ParquetParams(ColumnsParams, frozen=True):
         )
         return Source(classes, chain.from_iterable(rows), attributes)
 
+    def known_classes(self) -> tuple[str, ...] | None:
+        """Return the names in the metadata of local files, None where there are none."""
+        return None if isinstance(self.path, str) else _class_names(_open(self.path), self)
+
 
 def _class_names(
     splits: dict[str | None, list[pq.ParquetFile]], params: ParquetParams

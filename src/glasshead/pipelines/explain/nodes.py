@@ -82,6 +82,23 @@ def plan_explanations(classifier: Classifier, parameters: ExplainParams) -> dict
     }
 
 
+class _Clock:
+    """Logs how long each method took, and about how long the others will take, by the `shares` of all methods."""
+
+    def __init__(self, shares: dict[str, float]) -> None:
+        self._shares, self._done = shares, 0.0
+        self._started = self._last = time.perf_counter()
+
+    def passed(self, name: str, what: str) -> None:
+        """Log that `what` is done with the method `name`."""
+        now = time.perf_counter()
+        self._done += self._shares[name]
+        left = sum(self._shares.values()) - self._done
+        seconds = (now - self._started) * left / self._done if self._done else 0.0
+        logger.info("%s %s in %.1f s, about %.0f s left", name, what, now - self._last, seconds)
+        self._last = now
+
+
 def divided(parameters: ExplainParams, divisor: float) -> ExplainParams:
     """Return the parameters with their counts divided by `divisor`, as `reduced` does."""
     blocks = {name: getattr(parameters, name) for name in ("budget", "evaluation")}
@@ -178,13 +195,19 @@ def explain_pixels(
     budget = parameters.budget.for_images(images, seed)
     drawn = _in_random_order(examples, seed)
     reasons = {name: METHODS[name].applies_to(classifier) for name in parameters.methods}
+    rows_of: dict[str, Int[np.ndarray, " r"]] = {}
+    for name, count in parameters.methods.items():
+        if reasons[name]:
+            logger.info("%s is not applicable: %s", name, reasons[name])
+        else:
+            rows_of[name] = np.arange(len(examples)) if count is None else np.sort(drawn[:count])
+    side = classifier.input_size
+    clock = _Clock(
+        {name: METHODS[name].passes(budget, side) * len(rows) for name, rows in rows_of.items()}
+    )
     arrays: Arrays = {}
     with computing_on(classifier, device):
-        for name, count in parameters.methods.items():
-            if reasons[name]:
-                logger.info("%s is not applicable: %s", name, reasons[name])
-                continue
-            rows = np.arange(len(examples)) if count is None else np.sort(drawn[:count])
+        for name, rows in rows_of.items():
             METHODS[name](classifier, images[rows[:1]], targets[rows[:1]], budget)
             started = time.perf_counter()
             explained = METHODS[name](classifier, images[rows], targets[rows], budget)
@@ -194,6 +217,7 @@ def explain_pixels(
                 f"{name}/seconds": np.array(seconds),
             }
             _warn_of_gaps(name, explained, budget)
+            clock.passed(name, "explained")
     applied = [name for name, reason in reasons.items() if not reason]
     left_out = [(name, reason) for name, reason in reasons.items() if reason]
     return (
@@ -230,6 +254,7 @@ def measure_explanations(
     maps: dict[str, np.ndarray] = {}
     noise = Noise(seed, parameters.evaluation.infidelity_samples)
     drawn = _in_random_order(examples, seed)
+    clock = _Clock(dict.fromkeys(attributions["methods"].tolist(), 1.0))
     with computing_on(classifier, device):
         falls = np.full((len(examples), noise.samples), np.nan)
         falls[drawn] = noise_response(
@@ -245,7 +270,6 @@ def measure_explanations(
         for name in attributions["methods"].tolist():
             rows = drawn[np.isin(drawn, attributions[f"{name}/rows"])]
             explained = explanation_of(attributions, name, rows)
-            started = time.perf_counter()
             explanations[name] = measure_method(
                 METHODS[name], classifier, randomised, subject.at(rows), explained, budget,
                 parameters.evaluation, parameters.n_resamples, seed,
@@ -254,7 +278,7 @@ def measure_explanations(
             explanations[name]["seconds_per_image"] = Measure(
                 value=float(seconds), low=None, high=None, better="lower", n=count
             )
-            logger.info("%s measured in %.1f s", name, time.perf_counter() - started)
+            clock.passed(name, "measured")
             maps[name] = np.full((len(examples), *explained.maps.shape[1:]), np.nan)
             maps[name][rows] = explained.maps
     for name, values in _agreement({name: own[drawn] for name, own in maps.items()}).items():

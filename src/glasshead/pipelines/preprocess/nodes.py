@@ -13,14 +13,13 @@ from glasshead.errors import ArtifactError
 from glasshead.images.scenes import CLASSES
 from glasshead.images.splits import assign_splits, check_splits
 from glasshead.images.table import ImageTable
-from glasshead.images.taxonomy import Taxonomy, add_targets, parse_taxonomy
+from glasshead.images.taxonomy import AUTO, Taxonomy, add_targets, parse_taxonomy
 from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.clip import processor_settings
 from glasshead.reporting.data_figures import mean_images, mean_images_figure
 
 logger = logging.getLogger(__name__)
 
-AUTO = "auto"
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
