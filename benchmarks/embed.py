@@ -1,9 +1,10 @@
-"""Embedding from encoded images: the local engine against the loop that users write with transformers.
+"""Embedding from encoded images: the local engine against the loop that users write with transformers or timm.
 
 Every round starts with an empty cache, and both use all threads. The loop has its best batch size, by the best of
-three tries of each after a warm-up. nano-clip reads scenes at 32 pixels (PNG); ViT-B/32, of random weights, reads
-photographs' usual size (JPEG, 256 pixels). The peer of int8 is our own float32. That of fraction-of-matmul-peak is a
-limit: the operations a second of the fastest matrix product that this machine shows, so 1 is the most there could be.
+three tries of each after a warm-up. nano-clip reads scenes at 32 pixels (PNG). ViT-B/32, of random weights, reads
+photographs' usual size (JPEG, 256 pixels), and imagenet-lite0 JPEG of 500 pixels. The peer of int8 is our own float32.
+That of fraction-of-matmul-peak is a limit: the operations a second of the fastest matrix product that this machine
+shows, so 1 is the most there could be.
 """
 
 import io
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from PIL import Image
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
@@ -30,9 +32,15 @@ from peak import matmul_peak
 from report import Result, write_results
 
 ROUNDS, TRIES = 5, 3
-BATCHES = {"nano-clip": (32, 64, 256), "vit-b-32": (4, 8, 16, 32)}
-IMAGES = {"nano-clip": 6000, "vit-b-32": 128}
-SIDES = {"nano-clip": 32, "vit-b-32": 256}
+BATCHES = {
+    "nano-clip": (32, 64, 256),
+    "vit-b-32": (4, 8, 16, 32),
+    "imagenet-lite0": (4, 8, 16, 32),
+}
+IMAGES = {"nano-clip": 6000, "vit-b-32": 128, "imagenet-lite0": 256}
+SIDES = {"nano-clip": 32, "vit-b-32": 256, "imagenet-lite0": 500}
+
+Loop = Callable[[list[Image.Image]], torch.Tensor]  # pictures to vectors
 
 
 def draw_images(count: int, side: int) -> ImageTable:
@@ -56,14 +64,36 @@ def save_vit_b_32(folder: Path) -> Path:
     return folder
 
 
-def naive(images: ImageTable, model: Any, processor: Any, batch: int) -> np.ndarray:
-    """Decode, process and encode batch by batch, as the model cards show it."""
+def with_transformers(folder: Path) -> Loop:
+    """Return the processing and encoding of CLIP's model card."""
+    model = CLIPModel.from_pretrained(folder).eval()
+    processor = CLIPImageProcessor.from_pretrained(folder)
+
+    def encode(pictures: list[Image.Image]) -> torch.Tensor:
+        inputs = processor(images=pictures, return_tensors="pt")
+        return model.get_image_features(**inputs).pooler_output
+
+    return encode
+
+
+def with_timm(folder: Path) -> Loop:
+    """Return the processing and encoding of timm's model cards."""
+    model: Any = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=0).eval()
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+
+    def encode(pictures: list[Image.Image]) -> torch.Tensor:
+        return model(torch.stack([transform(picture) for picture in pictures]))
+
+    return encode
+
+
+def naive(images: ImageTable, encode: Loop, batch: int) -> np.ndarray:
+    """Decode, process and encode batch by batch."""
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), batch):
             pictures = [images.pil(row) for row in range(start, min(start + batch, len(images)))]
-            inputs = processor(images=pictures, return_tensors="pt")
-            parts.append(model.get_image_features(**inputs).pooler_output.numpy())
+            parts.append(encode(pictures).numpy())
     return np.concatenate(parts)
 
 
@@ -74,12 +104,16 @@ def seconds(action: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def compare(name: str, folder: Path) -> list[Result]:
-    """Return the cases of one backbone."""
+def compare(
+    name: str,
+    folder: Path,
+    library: str = "transformers",
+    precisions: tuple[str, ...] = ("float32", "int8"),
+) -> list[Result]:
+    """Return the cases of one backbone, which `library` can load."""
     images = draw_images(IMAGES[name], SIDES[name])
     encoder = load_encoder(BackboneParams(name=str(folder)))
-    model = CLIPModel.from_pretrained(folder).eval()
-    processor = CLIPImageProcessor.from_pretrained(folder)
+    loop = {"transformers": with_transformers, "timm": with_timm}[library](folder)
     sizes = BATCHES[name]
 
     def ours(precision: str, batch: int | None = None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -90,34 +124,30 @@ def compare(name: str, folder: Path) -> list[Result]:
             )  # fmt: skip
             return found.values[:], summary
 
-    reference = naive(images, model, processor, sizes[0])
-    agreement = {
-        precision: _cosine(ours(precision)[0], reference) for precision in ("float32", "int8")
-    }
+    reference = naive(images, loop, sizes[0])
+    agreement = {precision: _cosine(ours(precision)[0], reference) for precision in precisions}
     tried = {
-        size: min(
-            seconds(lambda size=size: naive(images, model, processor, size)) for _ in range(TRIES)
-        )
+        size: min(seconds(lambda size=size: naive(images, loop, size)) for _ in range(TRIES))
         for size in sizes
     }
     batch = min(tried, key=tried.__getitem__)
-    times: dict[str, list[float]] = {"float32": [], "int8": [], "peer": []}
+    times: dict[str, list[float]] = {name: [] for name in (*precisions, "peer")}
     fractions = []
     for _ in range(ROUNDS):
-        for precision in ("float32", "int8"):
+        for precision in precisions:
             peak = matmul_peak("cpu") / 1e9  # measured beside the run that it is compared with
             started = time.perf_counter()
             _, summary = ours(precision)
             times[precision].append(time.perf_counter() - started)
             if precision == "float32":
                 fractions.append((summary["embed/gflops_per_second"], peak))
-        times["peer"].append(seconds(lambda: naive(images, model, processor, batch)))
+        times["peer"].append(seconds(lambda: naive(images, loop, batch)))
     device = f"cpu ({platform.machine()}, {torch.get_num_threads()} threads)"
 
     def result(precision: str) -> Result:
         peer = times["float32"] if precision == "int8" else times["peer"]
         rounds = list(zip(times[precision], peer, strict=True))
-        against = "our float32" if precision == "int8" else f"transformers, batch {batch}"
+        against = "our float32" if precision == "int8" else f"{library}, batch {batch}"
         return {
             "case": f"{name}/{precision}",
             "ours": round(statistics.median(len(images) / mine for mine, _ in rounds), 1),
@@ -125,7 +155,7 @@ def compare(name: str, folder: Path) -> list[Result]:
             "ratio": round(statistics.median(other / mine for mine, other in rounds), 3),
             "unit": "images/s",
             "device": device,
-            "note": f"peer: {against}; least cosine to transformers {agreement[precision]:.6f}",
+            "note": f"peer: {against}; least cosine to {library} {agreement[precision]:.6f}",
         }
 
     fraction: Result = {
@@ -137,7 +167,7 @@ def compare(name: str, folder: Path) -> list[Result]:
         "device": device,
         "note": "decoding included; peer: the best float32 matrix product, 1024³, all threads",
     }
-    return [result("float32"), result("int8"), fraction]
+    return [*map(result, precisions), fraction]
 
 
 def _cosine(ours: np.ndarray, reference: np.ndarray) -> float:
@@ -146,11 +176,17 @@ def _cosine(ours: np.ndarray, reference: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Run both backbones and write the results."""
+    """Run all backbones and write the results."""
     with tempfile.TemporaryDirectory() as folder:
         results = [
             *compare("nano-clip", resolve_backbone(BackboneParams())),
             *compare("vit-b-32", save_vit_b_32(Path(folder))),
+            *compare(
+                "imagenet-lite0",
+                resolve_backbone(BackboneParams(name="imagenet-lite0")),
+                "timm",
+                ("float32",),
+            ),
         ]
     write_results("embed", results)
 

@@ -356,13 +356,13 @@ def test_a_short_time_reduces_counts_and_says_so(images, parameters, caplog):
     classifier = Bottleneck()
     whole = plan_explanations(classifier, parameters)
     assert (whole["cut"], whole["divisor"]) == ([], 1.0)
-    many = parameters.model_copy(update={"images": 1000, "budget": Budget(steps=200)})
+    many = parameters.model_copy(update={"images": 1000, "budget": Budget(samples=200)})
     operations = plan_explanations(classifier, many)["operations"]
     short = many.model_copy(update={"seconds": operations / OPERATIONS / 2})
     plan = plan_explanations(classifier, short)
     assert operations / 8 < plan["operations"] <= operations / 2
     assert ["explain.images", 1000, divided(many, plan["divisor"]).images] in plan["cut"]
-    assert "explain.budget.steps" in caplog.text
+    assert "explain.budget.samples" in caplog.text
     assert "instead of 1000" in plan_note(plan)
     assert plan == plan_explanations(classifier, short)
 

@@ -20,8 +20,9 @@ Params = TypeVar("Params", bound=BaseModel)
 
 OPERATIONS = 5e10  # that two cores of a laptop compute in a second, in networks of usual layers
 DIVISORS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
-LEAST = {  # below these counts, a result says nothing
-    "steps": 8,
+# Counts that are reduced, and those below which a result says nothing. The steps of Integrated Gradients are not: with
+# fewer, its contributions no longer add up.
+LEAST = {
     "samples": 4,
     "lime_samples": 64,
     "images": 8,
