@@ -547,7 +547,7 @@ class TestInputsThatCannotBeRead:
                 "/no does not exist",
             ),
             ("params_preprocess", {"taxonomy": "nope"}, "no taxonomy 'nope'"),
-            ("params_preprocess", {"taxonomy": "concepts"}, "concepts"),
+            ("params_preprocess", {"taxonomy": "concepts"}, "Taxonomy 'concepts' has no subtasks"),
             ("params_backbone", {"name": "nope"}, "no backbone folder 'nope'"),
             ("params_backbone", {"name": "timm:nope"}, "no architecture 'nope'"),
         ],

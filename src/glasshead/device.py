@@ -136,9 +136,9 @@ def keep_freed_memory() -> None:
 
 
 def share_one_heap() -> None:
-    """Let all threads take memory from one heap of glibc (mallopt(3), M_ARENA_MAX).
+    """Let threads of this process that start later take memory from one heap of glibc (mallopt(3), M_ARENA_MAX).
 
-    Otherwise each thread has its own, and what one has freed no other can use. With other C libraries it has no effect.
+    Otherwise each gets its own, and what one has freed no other can use. With other C libraries it has no effect.
     """
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is not None:

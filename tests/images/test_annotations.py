@@ -85,7 +85,7 @@ def test_a_file_that_is_no_csv_is_refused(root, tmp_path, content):
         read(root, attributes=table)
 
 
-@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "LA", "1", "P", "RGB", "RGBA", "I;16"])
 def test_masks_of_any_mode_mark_what_is_not_black(root, tmp_path, mode, caplog):
     inside = np.zeros(SIZE[::-1], bool)
     inside[1:3, 2:5] = True

@@ -210,12 +210,17 @@ class TestParquet:
 
     def test_attribute_columns_are_kept_as_text(self, tmp_path):
         table = huggingface_table([1, 0, 1], ["frog", "ant"])
-        table = table.append_column("legs", [[6, 4, None]]).append_column("sky", [["a", "b", "c"]])
+        table = table.append_column("legs", [[6, 4, None]]).append_column("sky", [["a", "b", ""]])
         path = tmp_path / "all.parquet"
         pq.write_table(table, path)
         ingested = read("parquet", path=path, attribute_columns=["sky", "legs"])
         assert rows(ingested, "attribute/sky", "attribute/legs")[:2] == [("a", "6"), ("b", "4")]
-        assert ingested.images.frame()["attribute/legs"].isna().tolist() == [False, False, True]
+        for name in ("legs", "sky"):
+            assert ingested.images.frame()[f"attribute/{name}"].isna().tolist() == [
+                False,
+                False,
+                True,
+            ]
         with pytest.raises(SourceError, match="no column wings"):
             read("parquet", path=path, attribute_columns=["wings"])
 
@@ -483,6 +488,13 @@ class TestHub:
         pq.write_table(table, folder / f"{name}.parquet")
         given = {"train": 3, "validation": 2, "test": 1}
         assert read("hub", id=str(folder)).counts["given_splits"] == given
+
+    def test_a_split_is_never_read_twice(self, folder):
+        (folder / "test.parquet").rename(folder / "validation.parquet")
+        ingested = read("hub", id=str(folder), test_split="validation")
+        assert ingested.counts["given_splits"] == {"train": 3, "test": 1}
+        with pytest.raises(SourceError, match="Name each split of the data set once"):
+            read("hub", id=str(folder), test_split="validation", validation_split="validation")
 
     def test_images_given_by_path_are_read(self, tmp_path):
         folder = tmp_path / "pictures"

@@ -116,7 +116,7 @@ def test_copies_leave_no_later_split_empty():
     hashes = ["00"] * 5 + ["01", "02", "03"]
     data = pd.DataFrame({"label": "cat", "given_split": None, "content_hash": hashes})
     splits = assign_splits(data, 0.1, 0.1, 0.2).tolist()
-    assert splits == ["calibration"] * 5 + ["validation", "test", "train"]
+    assert splits == ["train"] * 5 + ["calibration", "validation", "test"]
 
 
 def test_four_images_a_class_are_enough():
@@ -223,6 +223,15 @@ def test_a_group_in_two_given_splits_is_named():
         SplitError, match=r"1 groups of preprocess.group_by=patient .* p1: test and"
     ):
         assign_splits(data, 0.1, 0.1, group_by="patient")
+
+
+def test_a_group_of_more_than_half_of_its_class_stays_in_train():
+    rows = [("cat", k, "big") for k in range(150)] + [("cat", k, None) for k in range(150, 200)]
+    for name in map(str, range(6)):
+        data = grouped([(label, content, group and name) for label, content, group in rows])
+        splits = assign_splits(data, 0.1, 0.1, 0.2, group_by="patient")
+        assert (splits[:150] == "train").all()
+        assert set(splits[150:]) >= {"calibration", "validation", "test"}
 
 
 def test_an_unknown_group_attribute_is_named_with_those_there_are():

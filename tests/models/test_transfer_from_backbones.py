@@ -99,7 +99,7 @@ def test_a_network_of_torchvision_by_name(tmp_path, monkeypatch):
         "torchvision.models.ResNet18_Weights.get_state_dict",
         lambda self, **options: network.state_dict(),
     )
-    params = PretrainedParams(pretrained="torchvision:resnet18")
+    params = PretrainedParams(pretrained="torchvision:resnet18", width=0.25)  # which is ignored
     classifier = build_transfer(params, CLASSES, 64, {}, seed=5)
     assert classifier.architecture == "resnet18"
     torch.testing.assert_close(classifier.network.conv1.weight, network.conv1.weight)
@@ -108,6 +108,12 @@ def test_a_network_of_torchvision_by_name(tmp_path, monkeypatch):
 def test_a_backbone_that_cannot_be_trained_on_is_refused():
     with pytest.raises(BackboneError, match="nano-clip cannot be trained on"):
         build_transfer(PretrainedParams(pretrained="nano-clip"), CLASSES, 32, {}, seed=0)
+
+
+@pytest.mark.parametrize("name", ["hrnet_w18_small", "twins_svt_small", "coat_mini"])
+def test_a_network_whose_stages_are_unknown_is_refused(name):
+    with pytest.raises(ParameterError, match="does not say where its four stages"):
+        timm_anatomy(timm.create_model(name, num_classes=3))
 
 
 def test_a_transformer_of_another_size_is_refused(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from glasshead.reporting.notes import abstention_note
 
-FITTED = {"threshold": 0.94, "target_error": 0.02, "certainty": 0.95}
+FITTED = {"threshold": 0.94, "target_error": 0.02, "certainty": 0.95, "rows": 480}
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_without_a_threshold_that_keeps_the_target_it_always_abstains(classifier
     never = classifier.with_abstention(PROMISE | {"threshold": None})
     found = Predictor(never).predict(pictures)
     assert all(each.abstain is True for each in found)
-    assert "calibration images, of which at least 203 must be" in found[0].reason
+    assert "that needs at least 203 above a threshold" in found[0].reason
     assert all(each.abstain is None for each in Predictor(classifier).predict(pictures))
 
 

@@ -99,7 +99,7 @@ def why_abstain(confidence: float, abstention: Abstention) -> str | None:
         needed = rows_needed(target, abstention["certainty"])
         return (
             f"no confidence was shown to keep errors below {100 * target:g} % on {abstention['rows']} calibration "
-            f"images, of which at least {needed} must be answered correctly"
+            f"images; that needs at least {needed} above a threshold, all correct, and more with every mistake"
         )
     if confidence > threshold:
         return None

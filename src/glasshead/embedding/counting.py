@@ -55,7 +55,7 @@ class CountingEncoder:
         else:
             self._layout = torch.preserve_format
         if packed.is_available():
-            self._encoder = packed.pack(encoder, self.precision)
+            self._encoder = packed.pack_if_it_runs(encoder, self.precision)
         else:
             logger.warning(
                 "This PyTorch has no packed linear layers: embedding takes about twice as long"

@@ -52,7 +52,7 @@ def without_gradients(model: AnyModel) -> AnyModel:
     weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     if weights is None or weights.device.type != "cpu" or not packed.is_available():
         return model
-    return cast(AnyModel, packed.pack(cast(nn.Module, model)))
+    return cast(AnyModel, packed.pack_if_it_runs(cast(nn.Module, model)))
 
 
 def target_gradients(

@@ -11,7 +11,7 @@ from kedro.pipeline.node import Node
 
 from glasshead.errors import ParameterError
 from glasshead.images.taxonomy import check_taxonomy
-from glasshead.models.backbone import check_backbone
+from glasshead.models.backbone import BackboneParams, check_backbone
 from glasshead.seeds import seed_everything, stream_seed
 
 
@@ -68,16 +68,19 @@ class ParameterHooks:
 
 
 def _check_inputs(pipeline: Pipeline, catalog: DataCatalog) -> None:
+    from glasshead.images.sources.params import IngestParams
+
     read = pipeline.inputs()
-    classes = None
-    if "params:ingest" in read:
-        classes = catalog["params:ingest"].load().chosen.known_classes()
-    if {"params:preprocess", "taxonomies"} <= read:
-        check_taxonomy(
-            catalog["params:preprocess"].load().taxonomy, catalog["taxonomies"].load(), classes
-        )
-    if "params:backbone" in read:
-        check_backbone(catalog["params:backbone"].load())
+
+    def parameters(name: str) -> Any:
+        return catalog[f"params:{name}"].load() if f"params:{name}" in read else None
+
+    ingest, preprocess, backbone = map(parameters, ("ingest", "preprocess", "backbone"))
+    classes = ingest.chosen.known_classes() if isinstance(ingest, IngestParams) else None
+    if preprocess is not None and "taxonomies" in read:
+        check_taxonomy(preprocess.taxonomy, catalog["taxonomies"].load(), classes)
+    if isinstance(backbone, BackboneParams):
+        check_backbone(backbone)
 
 
 class SeedHooks:

@@ -32,7 +32,8 @@ def assign_splits(
 
     Exact copies go to one split, unless the source gives them to several. All rows with the same value of the attribute
     `group_by` go to one split; those without a value are their own groups. If the labels of copies or of a group
-    differ, they count as rows of the class whose name comes first.
+    differ, they count as rows of the class whose name comes first. Copies or a group of more than half of the rows that
+    are cut stay where the rest is.
 
     Raises ParameterError if there is no attribute `group_by`, and SplitError if a group is in several given splits.
     """
@@ -69,7 +70,8 @@ def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...])
     ]
     raise SplitError(
         f"Every class needs rows in train and in calibration. Too few: {'; '.join(rows)}. Add images "
-        "of these classes, at least four different ones each, or leave the classes out."
+        "of these classes, at least four different ones each, or leave the classes out. With preprocess.group_by, "
+        "each needs four groups, none of which has more than half of its images."
     )
 
 
@@ -115,8 +117,16 @@ def _cut(sizes: np.ndarray, shares: dict[str, float], rest: str) -> np.ndarray:
     """Return the split of each unit of rows of one class; `sizes` (n,) count their rows, in hash order.
 
     Cumulative fractions are rounded, not each fraction, so that one more row moves a boundary by at most one row.
+    A unit of more than half of the rows stays in `rest`, which would be too small without it.
     """
-    rows, first = sizes.sum(), np.cumsum(sizes) - sizes
+    splits = np.full(len(sizes), rest, dtype=object)
+    cut = sizes <= sizes.sum() / 2 if len(sizes) > 1 else np.ones(len(sizes), bool)
+    splits[cut] = _cut_in_order(sizes[cut], int(sizes.sum()), shares, rest)
+    return splits
+
+
+def _cut_in_order(sizes: np.ndarray, rows: int, shares: dict[str, float], rest: str) -> np.ndarray:
+    first = np.cumsum(sizes) - sizes
     splits = np.full(len(sizes), rest, dtype=object)
     begin, total = 0, 0.0
     for name, fraction in shares.items():

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, field_serializer, model_validator
+from pydantic import BaseModel, field_serializer, field_validator, model_validator
 
 from glasshead.errors import BackboneError
 from glasshead.models.libraries import check_known, library_folder, split_name, timm_hub_id
@@ -68,6 +68,11 @@ class BackboneParams(BaseModel, extra="forbid", frozen=True):
                 f"{self.name!r}. Leave it out, or name the architecture."
             )
         return self
+
+    @field_validator("weights")
+    @classmethod
+    def _absolute(cls, weights: Path | None) -> Path | None:
+        return None if weights is None else weights.expanduser().absolute()
 
     @field_serializer("weights")
     def _as_text(self, weights: Path | None) -> str | None:
@@ -151,9 +156,11 @@ def _local_folder(name: str) -> Path | None:
 
 
 def as_used(backbone: BackboneParams) -> BackboneParams:
-    """Return `backbone`, without its revision if it is a local folder: the provenance names only what was used."""
-    local = _local_folder(backbone.name) is not None
-    return backbone.model_copy(update={"revision": None}) if local else backbone
+    """Return `backbone`, without its revision if it does not come from the hub: the provenance names what was used."""
+    named = split_name(backbone.name)
+    of_library = named is not None and (named[0] == "torchvision" or backbone.weights is not None)
+    unused = of_library or _local_folder(backbone.name) is not None
+    return backbone.model_copy(update={"revision": None}) if unused else backbone
 
 
 def _fetch(backbone: BackboneParams) -> Path:

@@ -34,12 +34,17 @@ class PretrainedWeights(NamedTuple):
 
 def load_imagenet(architecture: Architecture) -> PretrainedWeights:
     """Return torchvision's default ImageNet weights, as `default_weights` does."""
-    state, source = default_weights(architecture)
-    return with_imagenet_colours(architecture, state, f"imagenet: {source}")
+    source = f"imagenet: {name_of_default_weights(architecture)}"
+    return with_imagenet_colours(architecture, default_weights(architecture), source)
 
 
-def default_weights(architecture: str) -> tuple[Mapping[str, Tensor], str]:
-    """Return torchvision's default weights and their name, from torch hub's cache, downloading them if needed.
+def name_of_default_weights(architecture: str) -> str:
+    """Return torchvision's name of its default weights."""
+    return str(get_model_weights(architecture).DEFAULT)
+
+
+def default_weights(architecture: str) -> Mapping[str, Tensor]:
+    """Return torchvision's default weights from torch hub's cache, downloading them if needed.
 
     The file is checked against the hash in its name, and only tensors are read from it.
 
@@ -58,7 +63,7 @@ def default_weights(architecture: str) -> tuple[Mapping[str, Tensor], str]:
             f"{weights.url} to {cached} (TORCH_HOME sets this cache's folder), or put the file there. Or set "
             "`pretrained` to the folder of a Classifier of kind transfer, or to none."
         ) from error
-    return state, str(weights)
+    return state
 
 
 def with_imagenet_colours(

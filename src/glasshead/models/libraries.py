@@ -7,7 +7,8 @@ converted once to a folder in the user's cache.
 
 import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,12 +45,12 @@ def check_known(library: str, architecture: str) -> None:
     if library == "timm":
         import timm
 
-        name, known = architecture.partition(".")[0], timm.list_models()
+        known = [*timm.list_models(), *timm.list_pretrained()]
     else:
         from glasshead.models.torchvision_networks import known_networks
 
-        name, known = architecture, known_networks()
-    if name not in known:
+        known = known_networks()
+    if architecture not in known:
         near = difflib.get_close_matches(architecture, known, n=3)
         meant = f" Did you mean {' or '.join(near)}?" if near else ""
         raise BackboneError(
@@ -67,30 +68,36 @@ def library_folder(library: str, architecture: str, weights: Path | None) -> Pat
         BackboneError: the library has no such architecture, or the weights are missing or do not fit it.
     """
     check_known(library, architecture)
-    build = _build_timm if library == "timm" else _build_torchvision
     if weights is None:
-        from glasshead.models.imagenet import default_weights
+        from glasshead.models.imagenet import default_weights, name_of_default_weights
 
-        state, name = default_weights(architecture)
-        identity = name.encode()
+        identity = name_of_default_weights(architecture).encode()
+        read: Callable[[], Mapping[str, Tensor]] = partial(default_weights, architecture)
     else:
-        state, identity = _read_state(weights)
+        try:
+            identity = weights.read_bytes()
+        except OSError as error:
+            raise BackboneError(f"backbone.weights: {weights} cannot be read: {error}.") from error
+        read = partial(_read_state, weights)
+    build = _build_timm if library == "timm" else _build_torchvision
 
     def write(folder: Path) -> None:
-        build(architecture, state, folder)
+        build(architecture, read(), folder)
 
     digest = hashlib.sha256(identity).hexdigest()
     return cached_folder(f"{library}-{architecture}-{digest[:16]}", write)
 
 
-def _read_state(weights: Path) -> tuple[Mapping[str, "Tensor"], bytes]:
-    """Return the state dict in a safetensors file or a pickle of tensors alone, and the file's bytes."""
+def _read_state(weights: Path) -> Mapping[str, "Tensor"]:
+    """Return the state dict in a safetensors file or a pickle of tensors alone."""
     from timm.models import load_state_dict
+    from torch import Tensor
 
     try:
-        content = weights.expanduser().read_bytes()
-        state = load_state_dict(str(weights.expanduser()), weights_only=True)
-        return state, content
+        state = load_state_dict(str(weights), weights_only=True)
+        if not state or not all(isinstance(value, Tensor) for value in state.values()):
+            raise ValueError("it holds something else than tensors")
+        return state
     except Exception as error:  # damaged and dangerous pickles raise almost anything
         raise BackboneError(
             f"backbone.weights: {weights} cannot be read as a state dict: {error}. Write it with "

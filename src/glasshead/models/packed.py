@@ -7,6 +7,7 @@ scales weights by output channel and activations by batch. docs/decisions/0004 h
 """
 
 import copy
+import logging
 import math
 import warnings
 from typing import Any, Literal
@@ -15,7 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
+from glasshead.errors import ParameterError
 from glasshead.models.vision_transformer import Layer
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["float32", "int8", "bfloat16"]
 SIGLIP_LAYER = "SiglipEncoderLayer"  # by name, as importing transformers' class takes seconds
@@ -33,6 +37,30 @@ ACTIVATIONS = {
 def is_available() -> bool:
     """Whether this PyTorch has oneDNN's packed linear operator."""
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def pack_if_it_runs(module: nn.Module, precision: Precision = "float32") -> nn.Module:
+    """Return `pack(module)`, or `module` itself if it reads its layers' weights without calling the layers.
+
+    A pass of one black image shows this, if `module` has an `input_size`. Raises ParameterError if int8 does not run.
+    """
+    packed = pack(module, precision)
+    side = getattr(module, "input_size", None)
+    if side is None or packed is module:
+        return packed
+    device = next(module.parameters()).device
+    layout = torch.channels_last if is_convolutional(module) else torch.preserve_format
+    try:
+        with torch.inference_mode():
+            packed(torch.zeros(1, 3, side, side, device=device).to(memory_format=layout))
+    except Exception as error:  # of more than a thousand networks, each has its own
+        if precision == "int8":
+            raise ParameterError(
+                f"{type(module).__name__} cannot compute in int8: {error}. Set embed.precision to float32."
+            ) from error
+        logger.info("Without packed layers, which %s cannot use: %s", type(module).__name__, error)
+        return module
+    return packed
 
 
 def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:

@@ -63,15 +63,18 @@ def build_transfer(
         BackboneError: the backbone or ImageNet's weights are not available.
         ArtifactError: no Classifier in the folder, or a damaged one.
     """
-    architecture, weights = _find_weights(params)
-    is_named = architecture == params.architecture
+    from_backbone = names_backbone(params.pretrained)
+    if from_backbone:
+        architecture, weights = _load_backbone(params.pretrained)
+    else:
+        architecture, weights = params.architecture, _weights_for(params)
     with torch_seeded(stream_seed(seed, "transfer")):
         classifier = TransferClassifier(
             classes,
             input_size,
             provenance | {"pretrained": weights.source},
             architecture=architecture,
-            width=params.width if is_named else 1.0,
+            width=1.0 if from_backbone else params.width,
             backbone_size=weights.size if params.backbone_size == "auto" else params.backbone_size,
             interpolation=params.interpolation,
             mean=weights.mean,
@@ -82,11 +85,9 @@ def build_transfer(
     return classifier
 
 
-def _find_weights(params: PretrainedParams) -> tuple[str, PretrainedWeights]:
-    """Return the architecture and its weights."""
-    if split_name(params.pretrained) or is_local(params.pretrained):
-        return _load_backbone(params.pretrained)
-    return params.architecture, _weights_for(params)
+def names_backbone(pretrained: str) -> bool:
+    """Return whether `pretrained` is a backbone, whose own architecture is then trained."""
+    return split_name(pretrained) is not None or is_local(pretrained)
 
 
 def _weights_for(params: PretrainedParams) -> PretrainedWeights:

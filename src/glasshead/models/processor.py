@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ Resampling = Literal["bilinear", "bicubic"]
 
 # Filters by Pillow's number for each. torch lacks Pillow's other filters.
 MODES = {0: "nearest-exact", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+SQUARE = ("height", "width")
 UNDONE = ("default_to_square", "do_pad", "use_square_size")
 
 
@@ -49,8 +50,10 @@ Three = Field(min_length=3, max_length=3)
 class CLIPImageProcessor(BaseModel):
     """The settings of transformers' class of this name, with the same defaults.
 
-    Raises ValueError for settings that are not supported.
+    `sides` are the sides that a single number as size stands for. Raises ValueError for unsupported settings.
     """
+
+    sides: ClassVar[tuple[str, ...]] = ("shortest_edge",)
 
     crop_size: Size | None = {"height": 224, "width": 224}
     do_center_crop: bool | None = True
@@ -71,12 +74,12 @@ class CLIPImageProcessor(BaseModel):
         if undone := [name for name in UNDONE if settings.get(name)]:
             raise ValueError(f"{', '.join(undone)}: not supported")
         spelled = dict(settings)
-        for name, sides in (("crop_size", ("height", "width")), ("size", ("shortest_edge",))):
+        for name, sides in (("crop_size", SQUARE), ("size", cls.sides)):
             size = settings.get(name)
             if isinstance(size, int):
                 spelled[name] = dict.fromkeys(sides, size)
             elif isinstance(size, list):
-                spelled[name] = dict(zip(("height", "width"), size, strict=False))
+                spelled[name] = dict(zip(SQUARE, size, strict=False))
         for name in {"image_mean", "image_std"} & set(settings):
             values = settings[name] if isinstance(settings[name], list) else [settings[name]]
             spelled[name] = values * 3 if len(values) == 1 else values
@@ -135,6 +138,8 @@ class CLIPImageProcessor(BaseModel):
 class SiglipImageProcessor(CLIPImageProcessor):
     """The settings of transformers' class of this name."""
 
+    sides: ClassVar[tuple[str, ...]] = SQUARE
+
     crop_size: Size | None = None
     do_center_crop: bool | None = None
     image_mean: Annotated[list[float], Three] = [0.5, 0.5, 0.5]
@@ -155,8 +160,10 @@ class BitImageProcessor(CLIPImageProcessor):
 class DeiTImageProcessor(CLIPImageProcessor):
     """The settings of transformers' class of this name."""
 
-    image_mean: Annotated[list[float], Three] = [0.485, 0.456, 0.406]
-    image_std: Annotated[list[PositiveFloat], Three] = [0.229, 0.224, 0.225]
+    sides: ClassVar[tuple[str, ...]] = SQUARE
+
+    image_mean: Annotated[list[float], Three] = [0.5, 0.5, 0.5]
+    image_std: Annotated[list[PositiveFloat], Three] = [0.5, 0.5, 0.5]
     size: Size = {"height": 256, "width": 256}
 
 

@@ -82,15 +82,30 @@ def timm_anatomy(network: Any) -> Anatomy:
     Where its features have ever smaller maps, the last four are stages 1 to 4, and all before them is the stem. Where
     they have one size, as in a transformer, they are divided into four stages alike.
 
-    Raises ParameterError if it has fewer than four features, or no linear layer that gives the logits.
+    Raises ParameterError if it has fewer than four features, or no linear layer that gives the logits, or names them
+    otherwise than most networks.
     """
-    kind = type(network).__name__
+    try:
+        anatomy = _timm_anatomy(network)
+    except (AttributeError, IndexError, KeyError, ValueError) as error:
+        raise _unknown_stages(network) from error
+    if not all(anatomy.stages.values()):
+        raise _unknown_stages(network)
+    return anatomy
+
+
+def _unknown_stages(network: nn.Module) -> ParameterError:
+    return ParameterError(
+        f"timm's {type(network).__name__} does not say where its four stages and its linear head are, so it cannot "
+        "be trained on. Choose another architecture."
+    )
+
+
+def _timm_anatomy(network: Any) -> Anatomy:
     heads = [name for name, module in network.named_modules() if module is network.get_classifier()]
     features = [info["module"] for info in getattr(network, "feature_info", [])]
     if not isinstance(network.get_classifier(), nn.Linear) or len(features) < 4:
-        raise ParameterError(
-            f"timm's {kind} does not say where its stages and its linear head are. Choose another architecture."
-        )
+        raise ValueError("fewer than four features, or no linear head")
     reductions = [info["reduction"] for info in network.feature_info]
     is_pyramid = len(set(reductions)) == len(features)
     quarters = [features[len(features) * part // 4 - 1] for part in (1, 2, 3, 4)]

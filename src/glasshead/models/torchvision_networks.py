@@ -11,13 +11,14 @@ from torchvision.models.vision_transformer import VisionTransformer
 
 from glasshead.errors import BackboneError
 
-OWN_SHAPE = ("squeezenet",)  # they end in a convolution, not in a linear layer
+# SqueezeNets end in a convolution, and the other two change the scale of pixels for pretrained weights alone.
+UNUSABLE = ("squeezenet", "googlenet", "inception")
 
 
 def known_networks() -> list[str]:
-    """Return the names of torchvision's classifiers that end in a linear layer."""
+    """Return the names of torchvision's classifiers that end in a linear layer and read pixels in one scale."""
     names = models.list_models(module=models)
-    return [name for name in names if not name.startswith(OWN_SHAPE)]
+    return [name for name in names if not name.startswith(UNUSABLE)]
 
 
 def last_linear(network: nn.Module) -> str:

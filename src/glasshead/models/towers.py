@@ -306,7 +306,7 @@ def _shape_of(
     except Exception as error:  # of more than a thousand networks, each has its own
         raise BackboneError(
             f"The {type(vision).__name__} in {folder} does not give the outputs of a backbone for images of {side} "
-            f"pixels: {error}. Use another architecture of timm's."
+            f"pixels: {error}. Use another architecture."
         ) from error
 
 

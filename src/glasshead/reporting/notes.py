@@ -41,7 +41,7 @@ def plan_note(plan: Mapping[str, Any] | None) -> str | None:
     if plan is None or not plan["cut"]:
         return None
     seconds = number(plan["seconds"])
-    return f"To keep to about {seconds} s (explain.seconds), counts were reduced: {plan_in_words(plan['cut'])}."
+    return f"To come near {seconds} s (explain.seconds), counts were reduced: {plan_in_words(plan['cut'])}."
 
 
 CLEAN = "clean"

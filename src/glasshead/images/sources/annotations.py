@@ -120,7 +120,8 @@ def read_mask(folder: Path, name: str) -> bytes | None:
     try:
         with Image.open(path, formats=["PNG"]) as image:
             check_pixels(image)
-            values = np.asarray(image.convert("RGB") if image.mode == "RGBA" else image)
+            with_alpha = {"RGBA": "RGB", "LA": "L"}.get(image.mode)  # whose alpha says nothing
+            values = np.asarray(image.convert(with_alpha) if with_alpha else image)
     except ImageError:
         raise
     except Exception as error:  # decoders raise almost anything on damaged bytes

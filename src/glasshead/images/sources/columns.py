@@ -89,7 +89,7 @@ def read_rows(
                 known = {
                     attribute: str(value)
                     for attribute, value in zip(attributes, values, strict=True)
-                    if value is not None
+                    if value is not None and str(value)  # empty text is no value
                 }
                 yield plain_record(image_id, data, name, split, known)
 

@@ -77,9 +77,15 @@ def _load(params: HubParams) -> dict[str, "Dataset"]:
         ) from error
     validation = params.validation_split
     if validation == AUTO:
-        validation = next((name for name in SPLIT_NAMES["validation"] if name in loaded), None)
+        free = set(loaded) - {params.train_split, params.test_split}
+        validation = next((name for name in SPLIT_NAMES["validation"] if name in free), None)
     named = {"train": params.train_split, "validation": validation, "test": params.test_split}
     wanted = {split: name for split, name in named.items() if name}
+    if len(set(wanted.values())) < len(wanted):
+        raise SourceError(
+            f"ingest.hub: {', '.join(f'{split}_split is {name}' for split, name in wanted.items())}. Name each split "
+            "of the data set once, or set those that it lacks to null."
+        )
     if absent := [name for name in wanted.values() if name not in loaded]:
         raise SourceError(
             f"{params.id} has no split {' and '.join(absent)}, only {', '.join(loaded)}. Set ingest.hub.train_split, "

@@ -74,6 +74,9 @@ def plan_explanations(classifier: Classifier, parameters: ExplainParams) -> dict
             parameters.seconds,
             plan_in_words(cut),
         )
+    if parameters.seconds and operations > parameters.seconds * OPERATIONS:
+        times = operations / parameters.seconds / OPERATIONS
+        logger.warning("Maps and their measures still take about %.1f times explain.seconds", times)
     return {
         "seconds": parameters.seconds,
         "operations": operations,
@@ -254,7 +257,13 @@ def measure_explanations(
     maps: dict[str, np.ndarray] = {}
     noise = Noise(seed, parameters.evaluation.infidelity_samples)
     drawn = _in_random_order(examples, seed)
-    clock = _Clock(dict.fromkeys(attributions["methods"].tolist(), 1.0))
+    evaluation, side = parameters.evaluation, classifier.input_size
+    clock = _Clock(
+        {
+            name: passes({name: evaluation.images}, 0, budget, evaluation, side)
+            for name in attributions["methods"].tolist()
+        }
+    )
     with computing_on(classifier, device):
         falls = np.full((len(examples), noise.samples), np.nan)
         falls[drawn] = noise_response(

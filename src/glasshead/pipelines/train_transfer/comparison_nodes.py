@@ -9,9 +9,11 @@ import torch
 from matplotlib.figure import Figure
 
 from glasshead.calibration.replicates import compare_accuracies, mean_over_runs
+from glasshead.errors import ParameterError
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.interpolation import Interpolation, high_frequency_fraction
+from glasshead.models.pretrained import names_backbone
 from glasshead.models.stages import Architecture
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
@@ -86,6 +88,12 @@ def pretrain_parents(
 
     Raises the errors of `train_parent`, and ParameterError if the parameters set what is compared.
     """
+    pretrained = parameters.network.pretrained
+    if names_backbone(pretrained):
+        raise ParameterError(
+            f"transfer_comparison compares {' and '.join(STRATEGIES)}, but network.pretrained is the backbone "
+            f"{pretrained!r}, which has its own architecture. Set it to own, imagenet or none."
+        )
     parents: dict[str, dict[str, Any]] = {}
     histories = []
     for architecture in STRATEGIES:

@@ -47,7 +47,8 @@ def pretrain_parent(
     if network.pretrained == AUTO:
         chosen = choose_backbone(BackboneParams(name=AUTO), images).name
         chosen = OWN if chosen == "nano-clip" else chosen
-        logger.info("train_transfer.network.pretrained=auto is %s", chosen)
+        ignored = "" if chosen == OWN else "; network.architecture and network.width are not used"
+        logger.info("train_transfer.network.pretrained=auto is %s%s", chosen, ignored)
         network = network.model_copy(update={"pretrained": chosen})
     return train_parent(transfer_parents, parameters.model_copy(update={"network": network}), seed)
 
