@@ -36,6 +36,22 @@ def test_operations_of_layers_in_closed_form():
     assert forward_operations(model, SIDE) == expected
 
 
+def test_operations_of_attention_are_counted():
+    """A layer of width d on n tokens: 24 n d² in four projections and an MLP of width 4 d, 4 n² d in attention."""
+    width, tokens = 8, 9
+    layer = nn.TransformerEncoderLayer(width, 2, 4 * width, batch_first=True).eval()
+
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, images):
+            return self.layer(images.new_zeros(1, tokens, width))
+
+    assert forward_operations(Tokens(), SIDE) == 24 * tokens * width**2 + 4 * tokens**2 * width
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -70,9 +86,9 @@ def test_the_passes_of_a_whole_evaluation():
     )
     methods = {"saliency": None, "lime": 8, "random": None}
     budget = Budget(lime_samples=50)
-    saliency = 2 * (20 + 10 + 5 + 4 * 6) + 2 * 3 * 10
-    lime = 50 * (8 + 5 + 4 * 6) + 2 * 3 * 8
-    baseline = 2 * 3 * 10
+    saliency = 2 * (20 + 10 + 5 + 4 * 6) + 2 * 4 * 10
+    lime = 50 * (8 + 5 + 4 * 6) + 2 * 4 * 8
+    baseline = 2 * 4 * 10
     assert passes(methods, 20, budget, evaluation, SIDE) == 2 * 10 + saliency + lime + baseline
 
 

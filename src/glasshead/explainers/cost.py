@@ -5,12 +5,12 @@ every machine, and a repeated run gives the same bytes.
 """
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from pydantic import BaseModel
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from glasshead.explainers.evaluation import EvaluationParams
 from glasshead.explainers.methods import METHODS
@@ -18,6 +18,14 @@ from glasshead.explainers.passes import Budget
 
 Params = TypeVar("Params", bound=BaseModel)
 
+
+def _attention(query: Any, key: Any, value: Any, *args: Any, **options: Any) -> int:
+    """Return the operations of attention, from the shapes of its inputs."""
+    return int(sdpa_flop_count(query, key, value))
+
+
+# what the counter does not know
+ATTENTION = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}
 OPERATIONS = 5e10  # that two cores of a laptop compute in a second, in networks of usual layers
 DIVISORS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 # Counts that are reduced, and those below which a result says nothing. The steps of Integrated Gradients are not: with
@@ -37,9 +45,14 @@ LEAST = {
 def forward_operations(classifier: nn.Module, side: int) -> int:
     """Return the floating-point operations of a pass of one image of `side` × `side` pixels."""
     device = next(classifier.parameters()).device
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        classifier(torch.zeros(1, 3, side, side, device=device))
+    counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know the fused operator
+    try:
+        with torch.no_grad(), counter:
+            classifier(torch.zeros(1, 3, side, side, device=device))
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
     return counter.get_total_flops()
 
 
@@ -62,7 +75,7 @@ def passes(
         explained = measured + (shown if count is None else 0)
         explained += min(evaluation.randomisation_images, measured)
         explained += min(evaluation.sensitivity_images, measured) * evaluation.sensitivity_samples
-        total += each * explained + 2 * evaluation.deletion_steps * measured
+        total += each * explained + 2 * (evaluation.deletion_steps + 1) * measured
     return total
 
 
