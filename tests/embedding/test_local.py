@@ -323,6 +323,29 @@ def test_a_convolutional_network_gets_its_channels_last_and_is_left_as_it_was(st
     assert counted._encoder.layouts == {True}
 
 
+def test_a_network_that_reads_the_weights_of_its_layers_itself_is_not_packed(store):
+    """Swin does so; a packed layer's weights have a layout that only its own operator reads."""
+
+    class ByWeight(TinyEncoder):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(3, 3)
+
+        def forward(self, images):
+            means = images.mean(dim=(2, 3))
+            return torch.nn.functional.linear(means, self.layer.weight, self.layer.bias) + 5
+
+    torch.manual_seed(0)
+    encoder = ByWeight()
+    encoder.shape = (3,)
+    counted = CountingEncoder(encoder, "cpu")
+    pixels = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    with torch.inference_mode():
+        torch.testing.assert_close(counted(pixels), encoder(pixels / 255))
+    with pytest.raises(ParameterError, match="ByWeight cannot compute in int8"):
+        CountingEncoder(encoder, "cpu", "int8")(pixels)
+
+
 def test_a_precision_that_the_device_lacks_is_refused(store):
     with pytest.raises(ParameterError, match="bfloat16, but cpu supports float32 or int8"):
         embed([1], store, precision="bfloat16")

@@ -48,14 +48,15 @@ class CountingEncoder:
         self._layout = torch.channels_last
         if not self._is_packed:
             encoder = copy.deepcopy(encoder).to(self.device, getattr(torch, self.precision))
-            self._encoder = encoder.to(memory_format=self._layout)
+            self._encoder = self._unpacked = encoder.to(memory_format=self._layout)
             return
         if packed.is_convolutional(encoder):
             encoder = copy.deepcopy(encoder).to(memory_format=self._layout)
         else:
             self._layout = torch.preserve_format
+        self._unpacked = encoder
         if packed.is_available():
-            self._encoder = packed.pack_if_it_runs(encoder, self.precision)
+            self._encoder = packed.pack(encoder, self.precision)
         else:
             logger.warning(
                 "This PyTorch has no packed linear layers: embedding takes about twice as long"
@@ -72,15 +73,26 @@ class CountingEncoder:
         if not self._is_packed:
             images = images.to(getattr(torch, self.precision))
         if self._flops_an_image is None:
-            with FlopCounterMode(display=False, custom_mapping=packed.FLOPS) as counter:
-                outputs: Tensor = self._encoder(images / 255)
-            self._flops_an_image = counter.get_total_flops() / len(pixels)
+            try:
+                outputs, flops = self._count(images / 255)
+            except Exception as error:
+                if isinstance(error, torch.OutOfMemoryError) or self._encoder is self._unpacked:
+                    raise
+                self._encoder = packed.without_packed_layers(self._unpacked, self.precision, error)
+                outputs, flops = self._count(images / 255)
+            self._flops_an_image = flops / len(pixels)
         else:
             outputs = self._encoder(images / 255)
         with self._lock:
             self.images += len(pixels)
             self.flops += self._flops_an_image * len(pixels)
         return outputs
+
+    def _count(self, images: Tensor) -> tuple[Tensor, int]:
+        """Return the outputs, and the floating-point operations that they took."""
+        with FlopCounterMode(display=False, custom_mapping=packed.FLOPS) as counter:
+            outputs: Tensor = self._encoder(images)
+        return outputs, counter.get_total_flops()
 
 
 def choose_precision(wanted: Precision | None, device: str) -> Precision:

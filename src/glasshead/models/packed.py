@@ -54,13 +54,18 @@ def pack_if_it_runs(module: nn.Module, precision: Precision = "float32") -> nn.M
         with torch.inference_mode():
             packed(torch.zeros(1, 3, side, side, device=device).to(memory_format=layout))
     except Exception as error:  # of more than a thousand networks, each has its own
-        if precision == "int8":
-            raise ParameterError(
-                f"{type(module).__name__} cannot compute in int8: {error}. Set embed.precision to float32."
-            ) from error
-        logger.info("Without packed layers, which %s cannot use: %s", type(module).__name__, error)
-        return module
+        return without_packed_layers(module, precision, error)
     return packed
+
+
+def without_packed_layers(module: nn.Module, precision: Precision, error: Exception) -> nn.Module:
+    """Return `module`, whose packed layers raised `error`, and log that; ParameterError for int8."""
+    if precision == "int8":
+        raise ParameterError(
+            f"{type(module).__name__} cannot compute in int8: {error}. Set embed.precision to float32."
+        ) from error
+    logger.info("Without packed layers, which %s cannot use: %s", type(module).__name__, error)
+    return module
 
 
 def pack(module: nn.Module, precision: Precision = "float32") -> nn.Module:
