@@ -75,7 +75,7 @@ class CountingEncoder:
         if self._flops_an_image is None:
             try:
                 outputs, flops = self._count(images / 255)
-            except Exception as error:
+            except Exception as error:  # of more than a thousand networks, each has its own
                 if isinstance(error, torch.OutOfMemoryError) or self._encoder is self._unpacked:
                     raise
                 self._encoder = packed.without_packed_layers(self._unpacked, self.precision, error)

@@ -90,7 +90,7 @@ class Annotations:
                 yield Refused(name, f"its mask {error}")
                 continue
             unmasked += mask is None
-            yield Record(record, attributes=self.values.get(name, {}), mask=mask)  # type: ignore[misc]
+            yield record | {"attributes": self.values.get(name, {}), "mask": mask}
         self._report(sorted(unseen), bare, unmasked)
 
     def _report(self, unseen: list[str], bare: int, unmasked: int) -> None:
