@@ -28,14 +28,10 @@ from glasshead.pipelines.explain.concept_nodes import (
     explain_concepts,
     true_answers,
 )
-from glasshead.pipelines.explain.nodes import (
-    divided,
-    explain_pixels,
-    measure_explanations,
-    plan_explanations,
-)
+from glasshead.pipelines.explain.nodes import explain_pixels, measure_explanations
 from glasshead.pipelines.explain.params import ConceptParams, ExplainParams
 from glasshead.pipelines.explain.pipeline import create_pipeline
+from glasshead.pipelines.explain.plan_nodes import divided, plan_explanations
 from glasshead.reporting.notes import plan_note
 
 ROOT = Path(__file__).parents[2]

@@ -20,9 +20,9 @@ with deferred(__name__):
         choose_examples,
         explain_pixels,
         measure_explanations,
-        plan_explanations,
         prepare_examples,
     )
+    from glasshead.pipelines.explain.plan_nodes import plan_explanations
     from glasshead.reporting.concept_figures import (
         plot_interactions,
         plot_interventions,
