@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -18,7 +19,7 @@ import mlflow
 import pandas as pd
 import pytest
 from kedro.framework.session import KedroSession
-from kedro.io import DataCatalog, MemoryDataset
+from kedro.io import AbstractDataset, DataCatalog, MemoryDataset
 from kedro.pipeline import Node, Pipeline
 from kedro.runner import AbstractRunner, ThreadRunner
 from mlflow.entities import Run
@@ -28,7 +29,8 @@ from mlflow.environment_variables import (
 )
 from mlflow.exceptions import MlflowException
 
-from glasshead.errors import CatalogError, GateError, GlassheadError, TaxonomyError
+from glasshead.datasets.atomic import ImageTableDataset
+from glasshead.errors import ArtifactError, CatalogError, GateError, GlassheadError, TaxonomyError
 from glasshead.hooks import routes
 from glasshead.hooks.headlines import LIMIT, headline_metrics, headline_parameters
 from glasshead.hooks.parameters import ParameterHooks
@@ -523,7 +525,12 @@ class TestInputsThatCannotBeRead:
         }
         names = [name.replace("params_", "params:") for name in changed]
         content = given | dict(zip(names, changed.values(), strict=True))
-        catalog = DataCatalog({name: MemoryDataset(value) for name, value in content.items()})
+        catalog = DataCatalog(
+            {
+                name: value if isinstance(value, AbstractDataset) else MemoryDataset(value)
+                for name, value in content.items()
+            }
+        )
         pipeline = Pipeline([Node(lambda *read: None, list(content), "done", name="read")])
         ParameterHooks().before_pipeline_run(pipeline, catalog)
 
@@ -560,6 +567,26 @@ class TestInputsThatCannotBeRead:
         }
         with pytest.raises(GlassheadError, match=error):
             self.start(**{name: kinds[name].model_validate(value)})
+
+    def test_images_need_room_on_the_disk(self, tmp_path, monkeypatch):
+        for name in ("a", "b"):
+            (tmp_path / "photos" / name).mkdir(parents=True)
+            (tmp_path / "photos" / name / "1.jpg").write_bytes(bytes(1000))
+        ingest = IngestParams(source="image_folder", image_folder={"path": tmp_path / "photos"})
+        table = ImageTableDataset(filepath=str(tmp_path / "new" / "images.arrow"))
+        monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+
+        def start(free: int) -> None:
+            usage = shutil._ntuple_diskusage(0, 0, free)
+            monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+            self.start(params_ingest=ingest, images=table)
+
+        start(4000)  # the table and the temporary file, 2000 bytes each
+        with pytest.raises(ArtifactError, match=f"on the disk of {tmp_path}, which has"):
+            start(3999)
+        table._filepath.parent.mkdir()
+        table._filepath.touch()
+        start(0)  # an unchanged run writes nothing
 
     def test_a_taxonomy_must_fit_the_folders(self, tmp_path):
         for name in ("a", "b"):

@@ -11,6 +11,7 @@ from PIL import Image
 
 from glasshead.errors import ImageError
 from glasshead.images.decode import decode, decode_rgb
+from glasshead.models.processor import resize_and_crop
 
 
 def encode(image: Image.Image, form: str = "PNG", **options) -> bytes:
@@ -80,6 +81,48 @@ def test_exif_orientation_is_applied():
     assert turned.size == (8, 16)
     assert turned.getpixel((4, 2)) > (200, 200, 200)
     assert turned.getpixel((4, 13)) < (50, 50, 50)
+
+
+def large_photograph(size: tuple[int, int]) -> Image.Image:
+    """Sharp edges, smooth shades and fine grain, as in photographs."""
+    generator = np.random.default_rng(0)
+    tiles = Image.fromarray(generator.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    shades = tiles.resize(size, Image.Resampling.BICUBIC)
+    edges = tiles.resize(size, Image.Resampling.NEAREST)
+    mixed = np.asarray(Image.blend(shades, edges, 0.5)) + generator.normal(0, 6, (*size[::-1], 3))
+    return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded_size"),
+    [
+        ((1280, 1279), (1280, 1279)),
+        ((1280, 1280), (640, 640)),
+        ((3000, 2560), (750, 640)),
+        ((12000, 1300), (6000, 650)),
+    ],
+)
+def test_large_jpegs_are_decoded_at_a_reduced_scale(size, decoded_size):
+    decoded = decode(encode(Image.new("RGB", size), "JPEG"))
+    assert (decoded.image.size, decoded.size) == (decoded_size, size)
+    assert decode_rgb(encode(Image.new("RGB", size), "PNG")).size == size
+
+
+def test_the_size_of_a_reduced_jpeg_is_that_of_its_orientation():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    decoded = decode(encode(Image.new("RGB", (3000, 2560)), "JPEG", exif=exif))
+    assert (decoded.image.size, decoded.size) == ((640, 750), (2560, 3000))
+
+
+def test_the_reduced_scale_changes_hardly_anything_that_a_network_sees(monkeypatch):
+    data = encode(large_photograph((3840, 2880)), "JPEG", quality=90, subsampling=0)
+    reduced = resize_and_crop([decode_rgb(data)], 256, "bicubic").float()
+    monkeypatch.setattr("glasshead.images.decode.LEAST_SIDE", 10**6)
+    full = resize_and_crop([decode_rgb(data)], 256, "bicubic").float()
+    difference = (reduced - full).abs()
+    assert 0 < difference.mean() < 1
+    assert difference.max() < 20
 
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG", "TIFF"])

@@ -420,7 +420,7 @@ class TestLayersForExplanations:
         encoder = load_encoder(BackboneParams(name=str(shared)))
         assert encoder.transformer_layers() == list(encoder.vision.layers)
         with pytest.raises(ParameterError, match="no convolutional map"):
-            encoder.cam_layer()
+            encoder.cam_layers()[-1]
 
     def test_outputs_that_read_all_tokens_have_no_class_token_to_follow(
         self, shared, siglip_folder
@@ -432,7 +432,7 @@ class TestLayersForExplanations:
     def test_a_resnet_names_the_stage_that_gives_its_map(self, resnet_folder):
         encoder = load_encoder(BackboneParams(name=str(resnet_folder)))
         shapes = []
-        encoder.cam_layer().register_forward_hook(lambda *seen: shapes.append(seen[-1].shape))
+        encoder.cam_layers()[-1].register_forward_hook(lambda *seen: shapes.append(seen[-1].shape))
         encoder(torch.rand(2, 3, 64, 64))
         assert shapes == [(2, *load_encoder(encoder.backbone, "spatial").shape)]
         assert encoder.transformer_layers() == []

@@ -96,7 +96,7 @@ class TestEveryArchitecture:
     def test_the_layer_for_cam_gives_maps_on_which_the_logits_depend(self, architecture):
         classifier = build(architecture).eval()
         seen = []
-        hook = classifier.cam_layer().register_forward_hook(
+        hook = classifier.cam_layers()[-1].register_forward_hook(
             lambda module, inputs, output: seen.append(output)
         )
         logits = classifier(pictures())
@@ -110,7 +110,7 @@ class TestEveryArchitecture:
     def test_the_layer_for_cam_is_the_last_with_a_convolution(self, architecture):
         classifier = build(architecture)
         convolutions = [m for m in classifier.modules() if isinstance(m, nn.Conv2d)]
-        inside = {id(m) for m in classifier.cam_layer().modules()}
+        inside = {id(m) for m in classifier.cam_layers()[-1].modules()}
         assert id(convolutions[-1]) in inside
         assert id(convolutions[0]) not in inside
 

@@ -126,7 +126,7 @@ class TestTorchvision:
         backbone = BackboneParams(name=f"torchvision:{name}", weights=file)
         encoder, spatial = load_encoder(backbone), load_encoder(backbone, "spatial")
         seen = []
-        encoder.cam_layer().register_forward_hook(lambda *given: seen.append(given[-1]))
+        encoder.cam_layers()[-1].register_forward_hook(lambda *given: seen.append(given[-1]))
         images = torch.rand(1, 3, 224, 224)
         encoder(images)
         torch.testing.assert_close(seen[0], spatial(images))
@@ -135,7 +135,7 @@ class TestTorchvision:
         file = saved_state(get_model("vit_b_32"), tmp_path / "weights.pth")
         encoder = load_encoder(BackboneParams(name="torchvision:vit_b_32", weights=file))
         with pytest.raises(ParameterError, match="no convolutional map"):
-            encoder.cam_layer()
+            encoder.cam_layers()[-1]
 
     def test_default_weights_come_from_torch_hubs_cache(self, tmp_path, monkeypatch):
         network = get_model("shufflenet_v2_x0_5")
@@ -167,7 +167,7 @@ class TestTimmByName:
             saved = load_encoder(BackboneParams(name=str(tmp_path / "saved")))
             images = torch.rand(2, 3, named.input_size, named.input_size)
             torch.testing.assert_close(named(images), saved(images), rtol=0, atol=0)
-            assert named.cam_layer() is not None
+            assert named.cam_layers()
             check_contract(named)
         assert len(list(cache.iterdir())) == 2
 

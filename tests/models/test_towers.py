@@ -301,9 +301,11 @@ class TestNetworksOfTimm:
         seen = []
         if architecture == "test_vit":
             with pytest.raises(ParameterError, match="is a transformer"):
-                encoder.cam_layer()
+                encoder.cam_layers()[-1]
         else:
-            encoder.cam_layer().register_forward_hook(lambda *given: seen.append(given[-1].shape))
+            encoder.cam_layers()[-1].register_forward_hook(
+                lambda *given: seen.append(given[-1].shape)
+            )
         encoder(images)[:, 0].sum().backward()
         assert images.grad is not None
         assert images.grad.abs().sum() > 0

@@ -114,9 +114,9 @@ class TestEveryArchitecture:
         classifier = shared(architecture)
         if architecture == "vit_b_16":
             with pytest.raises(ParameterError, match="vit_b_16 has no convolutional map"):
-                classifier.cam_layer()
+                classifier.cam_layers()[-1]
             return
-        assert output_of(classifier, classifier.cam_layer(), images).shape[-2:] == (2, 2)
+        assert output_of(classifier, classifier.cam_layers()[-1], images).shape[-2:] == (2, 2)
 
 
 @pytest.mark.parametrize("architecture", sorted(set(ANATOMIES) - {"vit_b_16"}))

@@ -70,10 +70,12 @@ class TestNetwork:
         classifier = built(saved(name, tmp_path / "backbone"))
         if name == "test_vit":
             with pytest.raises(ParameterError, match="no convolutional map"):
-                classifier.cam_layer()
+                classifier.cam_layers()[-1]
             return
         seen = []
-        classifier.cam_layer().register_forward_hook(lambda *given: seen.append(given[-1].ndim))
+        classifier.cam_layers()[-1].register_forward_hook(
+            lambda *given: seen.append(given[-1].ndim)
+        )
         classifier(torch.rand(1, 3, 64, 64))
         assert seen == [4]
 

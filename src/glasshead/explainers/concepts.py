@@ -112,9 +112,9 @@ class ConceptLogits(nn.Module):
         self.classifier, self.classes = classifier, classifier.concepts[index].values
         self._columns = list(subtask_columns(classifier.concepts)[index])
 
-    def cam_layer(self) -> nn.Module:
-        """Return the classifier's last convolutional layer."""
-        return self.classifier.cam_layer()
+    def cam_layers(self) -> list[nn.Module]:
+        """Return the classifier's convolutional stages."""
+        return self.classifier.cam_layers()
 
     def transformer_layers(self) -> list[nn.Module]:
         """Return the classifier's transformer layers, if it has any."""

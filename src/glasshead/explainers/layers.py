@@ -42,19 +42,22 @@ def with_gradients(
     return [(value.detach(), gradient) for value, gradient in zip(seen, gradients, strict=True)]
 
 
-def cam_layer(classifier: nn.Module) -> nn.Module:
-    """Return the layer that the classifier's `cam_layer` gives for Grad-CAM; ExplanationError if there is none."""
-    find = getattr(classifier, "cam_layer", None)
+def cam_layers(classifier: nn.Module) -> list[nn.Module]:
+    """Return the layers that the classifier's `cam_layers` gives for class activation maps, the last one last.
+
+    Raises ExplanationError if there is none.
+    """
+    find = getattr(classifier, "cam_layers", None)
     if find is None:
         raise ExplanationError(
-            f"Grad-CAM needs a convolutional layer, but a {type(classifier).__name__} has no `cam_layer`. Use another "
-            "method, such as integrated_gradients."
+            f"Class activation maps need convolutional layers, but a {type(classifier).__name__} has no `cam_layers`. "
+            "Use another method, such as integrated_gradients."
         )
     try:
-        layer: nn.Module = find()
+        layers: list[nn.Module] = find()
     except ParameterError as error:
         raise ExplanationError(str(error)) from error
-    return layer
+    return layers
 
 
 def transformer_layers(classifier: nn.Module) -> list[Any]:

@@ -13,9 +13,9 @@ from glasshead.errors import ExplanationError
 from glasshead.explainers.attention import attention_rollout, gradient_weighted_attention
 from glasshead.explainers.attribution import Explanation, explanation_of
 from glasshead.explainers.baselines import centre_gaussian, edge_detector, random_map
-from glasshead.explainers.cam import grad_cam, patch_grad_cam
+from glasshead.explainers.cam import grad_cam, layer_cam, patch_grad_cam
 from glasshead.explainers.gradients import gradient_shap, integrated_gradients, saliency, smoothgrad
-from glasshead.explainers.layers import cam_layer, transformer_layers
+from glasshead.explainers.layers import cam_layers, transformer_layers
 from glasshead.explainers.passes import Budget, Images, Targets
 from glasshead.explainers.perturbation import lime, occlusion, occlusion_positions
 from glasshead.explainers.propagation import lrp, propagable
@@ -111,7 +111,8 @@ METHODS: dict[str, Method] = {
         Method("smoothgrad", "gradient", smoothgrad, _gradients("samples")),
         Method("integrated_gradients", "gradient", integrated_gradients, _gradients("steps")),
         Method("gradient_shap", "gradient", gradient_shap, _gradients("samples")),
-        Method("grad_cam", "cam", grad_cam, _gradients(), _reason(cam_layer)),
+        Method("grad_cam", "cam", grad_cam, _gradients(), _reason(cam_layers)),
+        Method("layer_cam", "cam", layer_cam, _gradients(), _reason(cam_layers)),
         Method("patch_grad_cam", "cam", patch_grad_cam, _gradients(), _reason(transformer_layers)),
         Method(
             "attention_rollout",

@@ -1,6 +1,9 @@
 """Refuse parameters that no pipeline reads, as Kedro ignores mistyped names silently; seed each node."""
 
 import difflib
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from kedro.framework.hooks import hook_impl
@@ -9,7 +12,8 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from glasshead.errors import ParameterError
+from glasshead.errors import ArtifactError, ParameterError
+from glasshead.images.sources.base import SourceParams
 from glasshead.images.taxonomy import check_taxonomy
 from glasshead.models.backbone import BackboneParams, check_backbone
 from glasshead.seeds import seed_everything, stream_seed
@@ -54,6 +58,7 @@ class ParameterHooks:
         Raises:
             SourceError, TaxonomyError, BackboneError: the images, the taxonomy or the backbone that the run would read
                 are missing or do not fit, as far as that can be seen without reading images or fetching files.
+            ArtifactError: the disk has no room for the table of images, which this run would write for the first time.
             ParameterError: the run embeds images for the heads in a form that heads cannot read.
         """
         _check_inputs(pipeline, catalog)
@@ -76,11 +81,34 @@ def _check_inputs(pipeline: Pipeline, catalog: DataCatalog) -> None:
         return catalog[f"params:{name}"].load() if f"params:{name}" in read else None
 
     ingest, preprocess, backbone = map(parameters, ("ingest", "preprocess", "backbone"))
-    classes = ingest.chosen.known_classes() if isinstance(ingest, IngestParams) else None
+    classes = None
+    if isinstance(ingest, IngestParams):
+        classes = ingest.chosen.known_classes()
+        _check_room(ingest.chosen, getattr(catalog.get("images"), "_filepath", None))
     if preprocess is not None and "taxonomies" in read:
         check_taxonomy(preprocess.taxonomy, catalog["taxonomies"].load(), classes)
     if isinstance(backbone, BackboneParams):
         check_backbone(backbone)
+
+
+def _check_room(source: SourceParams, table: Path | None) -> None:
+    """Raise ArtifactError if there is no room for the images of `source`, which are copied to the new file `table`.
+
+    They go through a temporary file of the same size, often on the same disk.
+    """
+    if table is None or table.exists():
+        return
+    folder = next(parent for parent in table.absolute().parents if parent.exists())
+    places = (folder, Path(tempfile.gettempdir()))
+    size = source.copied_bytes()
+    for place in places:
+        needed = size * [other.stat().st_dev for other in places].count(place.stat().st_dev)
+        free = shutil.disk_usage(place).free
+        if needed > free:
+            raise ArtifactError(
+                f"Reading the images needs {needed / 1e9:.1f} GB on the disk of {place}, which has {free / 1e9:.1f} GB "
+                "free. Free some space, or move the project or the temporary files (TMPDIR) to another disk."
+            )
 
 
 class SeedHooks:

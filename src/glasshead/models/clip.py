@@ -108,7 +108,7 @@ class ImageEncoder(nn.Module):
         self.processor = tower.processor
         self.output = output
         self.shape, self._compute = tower.outputs[output]
-        self._map_layer = tower.map_layer
+        self._map_layers = tower.map_layers
         self.reads_class_token_alone = tower.pools_class_token and output not in BY_PLACE
         self.backbone = backbone
         self.weights = weights
@@ -130,17 +130,17 @@ class ImageEncoder(nn.Module):
         vision: Any = self.vision
         return list(vision.layers)
 
-    def cam_layer(self) -> nn.Module:
-        """Return a convolutional network's last stage, whose output is (b, c, rows, columns).
+    def cam_layers(self) -> list[nn.Module]:
+        """Return a convolutional network's stages, whose outputs are (b, c, rows, columns), the last one last.
 
         Raises ParameterError for transformers.
         """
-        if self._map_layer is None:
+        if not self._map_layers:
             raise ParameterError(
                 f"The backbone {self.backbone.name!r} has no convolutional map for class activation maps. If it is a "
                 "transformer of CLIP's, use patch_grad_cam or a method of attention, else a gradient method."
             )
-        return self.vision.get_submodule(self._map_layer)
+        return [self.vision.get_submodule(name) for name in self._map_layers]
 
     @property
     def named(self) -> dict[str, Any]:

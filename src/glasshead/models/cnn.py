@@ -86,9 +86,9 @@ class CNNClassifier(Classifier):
         if isinstance(self.net, FastCNN):
             self.net.whiten(self.normalise(images))
 
-    def cam_layer(self) -> nn.Module:
-        """Return the last convolutional stage, whose output (b, c, rows, columns) Grad-CAM weighs."""
-        return self.net.get_submodule(self.net.cam_layer)
+    def cam_layers(self) -> list[nn.Module]:
+        """Return the convolutional stages, whose outputs (b, c, rows, columns) class activation maps weigh."""
+        return [self.net.get_submodule(name) for name in self.net.cam_layers]
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Return class logits."""

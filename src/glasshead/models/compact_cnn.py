@@ -19,7 +19,9 @@ DROPOUT = 0.5
 class CompactCNN(nn.Module):
     """Images (b, 3, h, w) → logits (b, k); the side is at least 8. About 1.9 million parameters at width 1, k = 10."""
 
-    cam_layer = "blocks.2.convolutions"  # at a quarter of the input's side
+    cam_layers = tuple(
+        f"blocks.{block}.convolutions" for block in range(3)
+    )  # down to a quarter of the input's side
 
     def __init__(self, classes: int, width: float = 1.0) -> None:
         super().__init__()

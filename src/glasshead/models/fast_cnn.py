@@ -28,7 +28,7 @@ class FastCNN(nn.Module):
     The last feature map is an eighth as wide and high as the input, minus one pixel: 3 x 3 for 32 x 32.
     """
 
-    cam_layer = "stages.2"
+    cam_layers = ("stages.0", "stages.1", "stages.2")
 
     def __init__(self, classes: int, width: float = 1.0) -> None:
         super().__init__()

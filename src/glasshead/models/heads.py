@@ -148,9 +148,9 @@ class GlassHeads(EncoderClassifier):
         """Return the layers of CLIP's vision transformer, first to last; none for other backbones."""
         return self.encoder.transformer_layers()
 
-    def cam_layer(self) -> nn.Module:
-        """Return the last stage of a ResNet; ParameterError where the backbone is a transformer."""
-        return self.encoder.cam_layer()
+    def cam_layers(self) -> list[nn.Module]:
+        """Return the stages of a convolutional backbone; ParameterError where the backbone is a transformer."""
+        return self.encoder.cam_layers()
 
     def concept_logits(self, embeddings: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
         """Return the subtasks' raw logits side by side, in the order of `concepts`."""

@@ -48,8 +48,17 @@ PACKAGES = {
         "tf_efficientnet_lite2",
     ),
 }
-# What the image processor reads of timm's description of a network.
-DESCRIBED = ("input_size", "crop_pct", "crop_mode", "interpolation", "mean", "std")
+# Of timm's description of a network: what the image processor reads, and what timm needs to replace the classifier.
+DESCRIBED = (
+    "input_size",
+    "crop_pct",
+    "crop_mode",
+    "interpolation",
+    "mean",
+    "std",
+    "first_conv",
+    "classifier",
+)
 
 
 def packaged_folder(name: str) -> Path:

@@ -58,7 +58,7 @@ class ScaledResNet(ResNet):  # type: ignore[misc]  # torchvision ships no types
 class SmallImageResNet18(ScaledResNet):
     """A `resnet18` for small images: the last feature map is an eighth as wide and high as the input."""
 
-    cam_layer = "layer4"
+    cam_layers = ("layer1", "layer2", "layer3", "layer4")
 
     def __init__(self, classes: int, width: float = 1.0) -> None:
         super().__init__("resnet18", classes, width)

@@ -265,6 +265,6 @@ class RiskAuditor(EncoderClassifier):
         """Return raw logits: pixels → CLIP → maps → risks."""
         return self.head(self.features(images))
 
-    def cam_layer(self) -> nn.Module:
+    def cam_layers(self) -> list[nn.Module]:
         """Return the module whose output is the frozen features, for class activation maps on them."""
-        return self.as_map
+        return [self.as_map]

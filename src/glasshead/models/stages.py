@@ -23,41 +23,40 @@ class Anatomy(NamedTuple):
         stages: the contents of each stage, from the input to the output. In a convolutional network, the stem's map has
             1/2 of the input's side, and those of stages 1 to 4 have 1/4, 1/8, 1/16 and 1/32.
         head: the linear layer that gives the logits.
-        cam_layer: the module whose output is the last convolutional map, if any.
+        cam_layers: the modules whose outputs are the convolutional maps of the stages, if they are maps.
         patch: side in pixels of the patches that the input is cut into; 1 if it is not cut.
     """
 
     stages: dict[str, tuple[str, ...]]
     head: str
-    cam_layer: str | None
+    cam_layers: tuple[str, ...]
     patch: int = 1
 
 
 STAGES = ("stem", "stage1", "stage2", "stage3", "stage4")
 
 
-def _features(*ends: int, last: tuple[str, ...] = ()) -> dict[str, tuple[str, ...]]:
-    """Return stages of numbered blocks; each stage ends before its number in `ends`."""
+def _numbered(head: str, *ends: int, last: tuple[str, ...] = ()) -> Anatomy:
+    """Return the anatomy of a network of numbered blocks; each stage ends before its number in `ends`."""
     spans = zip(STAGES, (0, *ends[:-1]), ends, strict=True)
     stages = {name: tuple(f"features.{k}" for k in range(start, end)) for name, start, end in spans}
-    return stages | {"stage4": (*stages["stage4"], *last)}
+    stages["stage4"] += last
+    return Anatomy(stages, head, tuple(f"features.{end - 1}" for end in ends[1:]))
 
 
 _RESNET = Anatomy(
-    {"stem": ("conv1", "bn1")} | {f"stage{k}": (f"layer{k}",) for k in (1, 2, 3, 4)}, "fc", "layer4"
+    {"stem": ("conv1", "bn1")} | {f"stage{k}": (f"layer{k}",) for k in (1, 2, 3, 4)},
+    "fc",
+    ("layer1", "layer2", "layer3", "layer4"),
 )
 _VIT_LAYERS = [f"encoder.layers.encoder_layer_{k}" for k in range(12)]
 
 ANATOMIES: dict[str, Anatomy] = {
     "resnet18": _RESNET,
     "resnet50": _RESNET,
-    "mobilenet_v3_small": Anatomy(
-        _features(1, 2, 4, 9, 13, last=("classifier.0",)), "classifier.3", "features.12"
-    ),
-    "mobilenet_v3_large": Anatomy(
-        _features(2, 4, 7, 13, 17, last=("classifier.0",)), "classifier.3", "features.16"
-    ),
-    "efficientnet_b0": Anatomy(_features(2, 3, 4, 6, 9), "classifier.1", "features.8"),
+    "mobilenet_v3_small": _numbered("classifier.3", 1, 2, 4, 9, 13, last=("classifier.0",)),
+    "mobilenet_v3_large": _numbered("classifier.3", 2, 4, 7, 13, 17, last=("classifier.0",)),
+    "efficientnet_b0": _numbered("classifier.1", 2, 3, 4, 6, 9),
     "vit_b_16": Anatomy(
         {
             "stem": ("conv_proj", "class_token", "encoder.pos_embedding"),
@@ -67,7 +66,7 @@ ANATOMIES: dict[str, Anatomy] = {
             "stage4": (*_VIT_LAYERS[9:], "encoder.ln"),
         },
         "heads.head",
-        None,
+        (),
         patch=16,
     ),
 }
@@ -131,7 +130,7 @@ def _timm_anatomy(network: Any) -> Anatomy:
         stage: tuple(names[start:end])
         for stage, start, end in zip(STAGES, bounds[:-1], bounds[1:], strict=True)
     }
-    return Anatomy(stages, heads[0], features[-1] if is_pyramid else None)
+    return Anatomy(stages, heads[0], tuple(features[-4:]) if is_pyramid else ())
 
 
 def parameter_names(network: nn.Module, modules: tuple[str, ...]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class TorchvisionNetwork(nn.Module):
     """A torchvision classifier without its last layer, with the part of it that gives the last feature map.
 
     Attributes:
-        map_layer: the name of the module whose output is the feature map (b, c, rows, columns), None for a transformer.
+        map_layers: the name of the module whose output is the feature map (b, c, rows, columns), none for a transformer.
     """
 
     def __init__(self, network: nn.Module, side: int) -> None:
@@ -41,7 +41,7 @@ class TorchvisionNetwork(nn.Module):
         self._tokens = isinstance(network, VisionTransformer)
         last = "encoder" if self._tokens else _last_map(network, side)
         self._map = create_feature_extractor(network, {last: "map"})
-        self.map_layer = None if self._tokens else f"network.{last}"
+        self.map_layers = () if self._tokens else (f"network.{last}",)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return what the last layer reads (b, d)."""

@@ -53,14 +53,15 @@ class Tower:
         outputs: for each output, its shape for one image and the function that computes it from the model and
             normalised images (b, 3, h, w).
         pools_class_token: whether `pooled` and `projected` depend only on the last layer's class token.
-        map_layer: the name of the module whose output is a convolutional network's last feature map, if there is one.
+        map_layers: the names of the modules whose outputs are a convolutional network's feature maps, from the first to
+            the last stage, as far as the library names them; the last map is always there.
     """
 
     vision: nn.Module
     processor: CLIPImageProcessor
     outputs: Outputs
     pools_class_token: bool = False
-    map_layer: str | None = None
+    map_layers: tuple[str, ...] = ()
 
 
 def load_tower(folder: Path) -> Tower:
@@ -245,15 +246,15 @@ def _load_timm(folder: Path) -> Tower:
     if not isinstance(getattr(vision, "head", None), AttentionPool2d | RotAttentionPool2d):
         shape = _shape_of(_timm_pooled, vision, processor, folder)
         stages = getattr(vision, "feature_info", None) if len(spatial[0]) == 3 else None
-        layer = stages[-1]["module"] if stages else None
+        layers = tuple(stage["module"] for stage in stages or ())
         return Tower(
-            vision, processor, {"pooled": (shape, _timm_pooled), **outputs}, map_layer=layer
+            vision, processor, {"pooled": (shape, _timm_pooled), **outputs}, map_layers=layers
         )
     pooled = ((vision.head.out_features,), _timm_attention)
     if vision.num_classes:  # which is what timm calls the width of the projection
         outputs = {"projected": pooled, **outputs}
-    layer = vision.feature_info[-1]["module"]
-    return Tower(vision, processor, {"pooled": pooled, **outputs}, map_layer=layer)
+    layers = tuple(stage["module"] for stage in vision.feature_info)
+    return Tower(vision, processor, {"pooled": pooled, **outputs}, map_layers=layers)
 
 
 def _load_torchvision(folder: Path) -> Tower:
@@ -281,7 +282,7 @@ def _load_torchvision(folder: Path) -> Tower:
         "spatial": spatial,
         "attention_inputs": spatial,
     }
-    return Tower(vision, processor, outputs, map_layer=vision.map_layer)
+    return Tower(vision, processor, outputs, map_layers=vision.map_layers)
 
 
 def _torchvision_pooled(vision: Any, pixels: Tensor) -> Tensor:

@@ -127,13 +127,13 @@ class TransferClassifier(Classifier):
     def _names(self, modules: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(f"network.{name}" for name in parameter_names(self.network, modules))
 
-    def cam_layer(self) -> nn.Module:
-        """Return the module that gives the last convolutional map; ParameterError where there is none."""
-        if self.anatomy.cam_layer is None:
+    def cam_layers(self) -> list[nn.Module]:
+        """Return the modules that give the stages' convolutional maps; ParameterError where there are none."""
+        if not self.anatomy.cam_layers:
             raise ParameterError(
                 f"{self.architecture} has no convolutional map for a class activation map. Use a gradient method."
             )
-        return self.network.get_submodule(self.anatomy.cam_layer)
+        return [self.network.get_submodule(name) for name in self.anatomy.cam_layers]
 
     def take_backbone(self, state: dict[str, Tensor]) -> None:
         """Copy another network's weights except the head's; a ViT's position embeddings are interpolated.

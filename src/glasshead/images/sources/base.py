@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from pydantic import BaseModel
@@ -45,6 +46,15 @@ class SourceParams(BaseModel, extra="forbid", frozen=True):
         Raises SourceError as `open` for what can be seen so early.
         """
         return None
+
+    def copied_bytes(self) -> int:
+        """Return the size of the local files that reading copies from; 0 where none are known."""
+        path = getattr(self, self.location) if self.location else None
+        if not isinstance(path, Path):
+            return 0
+        if path.is_file():
+            return path.stat().st_size
+        return sum(file.lstat().st_size for file in path.rglob("*") if file.is_file())
 
 
 def plain_record(

@@ -81,7 +81,7 @@ class _Inspection:
             self.planted += [(image_id, defect, detail) for defect, detail in record["defects"]]
             try:
                 decoded = decode(record["image"])
-                _check_mask(record["mask"], decoded.image.size)
+                _check_mask(record["mask"], decoded.size)
             except ImageError as error:
                 self.refused.append(Refused(image_id, str(error)))
                 continue
