@@ -11,8 +11,8 @@ from glasshead.explainers.methods import METHODS
 
 TRANSFORMER = {"patch_grad_cam", "attention_rollout", "gradient_weighted_attention"}
 NOT_APPLICABLE = {
-    "heads": {"grad_cam", "lrp"},
-    "concept": {"grad_cam", "lrp"},
+    "heads": {"grad_cam", "layer_cam", "lrp"},
+    "concept": {"grad_cam", "layer_cam", "lrp"},
     "compact_cnn": TRANSFORMER,
     "fast_cnn": TRANSFORMER | {"lrp"},
     "resnet18": TRANSFORMER | {"lrp"},

@@ -35,6 +35,19 @@ def test_it_is_logistic_regression_on_standardised_embeddings():
     assert (probe.predict(validation[0]) == expected.argmax(axis=1)).mean() > 0.98
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+def test_as_a_layer_it_reads_embeddings_that_are_not_standardised(classes):
+    values, labels = blobs(300, 0, 2.0)
+    kept = labels < classes
+    probe = fit_linear_probe((values[kept], labels[kept]), blobs(60, 1), (0.1,))
+    weight, bias = probe.as_layer()
+    logits = values @ weight.T + bias
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = odds / odds.sum(axis=1, keepdims=True)
+    assert logits.shape == (300, classes)
+    np.testing.assert_allclose(probe.model.predict_proba(values), expected, atol=1e-9)
+
+
 def test_validation_chooses_the_strength():
     """Labels are noise that a weak regularisation learns by heart: only a strong one generalises."""
     rng = np.random.default_rng(0)

@@ -8,6 +8,7 @@ import huggingface_hub
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from timm.data import create_transform, resolve_model_data_config
 from timm.models._hub import save_for_hf
@@ -292,6 +293,25 @@ class TestNetworksOfTimm:
             channels = model.num_features
             assert places.shape[1] == channels
             assert places.shape[2:] == grids[-1].shape[2:]
+
+    @pytest.mark.parametrize(
+        "architecture", ["test_efficientnet", "test_convnext", "test_resnet", "test_vit"]
+    )
+    def test_the_last_two_stages_stand_side_by_side(self, architecture, tmp_path):
+        save_network(architecture, tmp_path)
+        encoder = load(tmp_path, "attention_inputs")
+        images = torch.rand(2, 3, encoder.input_size, encoder.input_size)
+        found = encoder(images)
+        if architecture == "test_vit":
+            torch.testing.assert_close(found, load(tmp_path, "spatial")(images))
+            return
+        stages = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, features_only=True)
+        before, last = stages.eval()((images - encoder.mean) / encoder.std)[-2:]
+        assert before.shape[2] == 2 * last.shape[2]
+        enlarged = F.interpolate(last, before.shape[2:], mode="bilinear")
+        expected = torch.cat([before, enlarged], dim=1)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+        assert encoder.shape == expected.shape[1:]
 
     @pytest.mark.parametrize("architecture", ["test_efficientnet", "test_vit", "test_convnext"])
     def test_gradients_reach_the_pixels_and_a_map_has_a_layer(self, architecture, tmp_path):

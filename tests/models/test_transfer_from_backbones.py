@@ -28,8 +28,12 @@ def saved(architecture: str, folder: Path) -> Path:
 
 
 def built(folder: Path, **changes) -> TransferClassifier:
+    """Return a classifier whose head is as if trained; before, it is zero."""
     params = PretrainedParams(pretrained=str(folder), **changes)
-    return build_transfer(params, CLASSES, 64, {}, seed=5).eval()
+    classifier = build_transfer(params, CLASSES, 64, {}, seed=5).eval()
+    assert not any(parameter.any() for parameter in classifier.head.parameters())
+    torch.nn.init.normal_(classifier.head.weight)
+    return classifier
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -42,8 +46,9 @@ class TestNetwork:
         images = torch.rand(2, 3, size, size)
         with torch.inference_mode():
             vectors = encoder(images)
-            head = classifier.network.get_classifier()
-            torch.testing.assert_close(classifier(images), head(vectors), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(classifier.features(images), vectors, rtol=1e-4, atol=1e-5)
+            logits = classifier.head(vectors)
+            torch.testing.assert_close(classifier(images), logits, rtol=1e-4, atol=1e-5)
 
     def test_stages_divide_all_parameters_in_order(self, name, tmp_path):
         classifier = built(saved(name, tmp_path / "backbone"))
@@ -56,6 +61,17 @@ class TestNetwork:
         body = [name for name in everything if name not in classifier.head_names()]
         assert parts[: len(body)] == body
         build_phases(StrategyParams(strategy="last_2"), 4, stages, classifier.head_names())
+
+    def test_smaller_crops_are_read_smaller_where_the_network_can(self, name, tmp_path):
+        classifier = built(saved(name, tmp_path / "backbone"))
+        sides = []
+        classifier.network.register_forward_pre_hook(
+            lambda _, inputs: sides.append(inputs[0].shape[-1])
+        )
+        for side in (64, 48):
+            classifier(torch.rand(1, 3, side, side))
+        whole = classifier.backbone_size
+        assert sides == [whole, whole if name == "test_vit" else whole * 3 // 4]
 
     def test_it_comes_back_from_its_folder(self, name, tmp_path):
         classifier = built(saved(name, tmp_path / "backbone"))

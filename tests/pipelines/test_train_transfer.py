@@ -20,6 +20,7 @@ from glasshead.errors import ArtifactError, ParameterError
 from glasshead.images.scenes import scene_at
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
+from glasshead.models.probe import STRENGTHS, fit_linear_probe
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
 from glasshead.pipelines.train_transfer.comparison_nodes import (
@@ -229,6 +230,36 @@ class TestFit:
         parent = parents.load("resnet18")
         assert equal(child, parent, "network.layer") is (strategy == "frozen")
 
+    def test_the_head_begins_as_the_linear_probe(self, images, fitting, tmp_path):
+        """With a learning rate of next to nothing, it stays the probe of the untrained network's features."""
+        still = params(
+            strategy={"strategy": "frozen", "probe_first": True},
+            training={"epochs": 1, "optimiser": {"name": "adamw", "learning_rate": 1e-12}},
+        )
+        classifier, _, _ = train(images, fitting, tmp_path, still)
+        rows = {
+            name: part.index.to_numpy() for name, part in fitting.groupby("split", observed=True)
+        }
+        embedded = {
+            name: classifier.features(
+                classifier.prepare([images.pil(int(row)) for row in index]).float() / 255
+            )
+            .double()
+            .numpy()
+            for name, index in rows.items()
+        }
+        labels = {
+            name: fitting.loc[index, "class_index"].to_numpy() for name, index in rows.items()
+        }
+        probe = fit_linear_probe(
+            (embedded["train"], labels["train"]),
+            (embedded["validation"], labels["validation"]),
+            STRENGTHS,
+        )
+        weight, bias = probe.as_layer()
+        np.testing.assert_allclose(classifier.head.weight.detach(), weight, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(classifier.head.bias.detach(), bias, rtol=1e-3, atol=1e-3)
+
     def test_two_phases_stand_in_the_log_with_their_names(self, images, fitting, tmp_path):
         chosen = params(strategy={"strategy": "two_phase", "head_fraction": 0.34})
         _, log, _ = train(images, fitting, tmp_path, chosen)
@@ -321,6 +352,14 @@ class TestFit:
 
 
 class TestParams:
+    def test_photographs_have_a_recipe_of_their_own_where_auto_is_a_backbone(self):
+        recipe = {"strategy": {"strategy": "last_2"}, "training": {"epochs": 1}}
+        automatic = params(network={"pretrained": "auto"}, photographs=recipe)
+        assert automatic.recipe_for("imagenet-lite0").strategy.strategy == "last_2"
+        assert automatic.recipe_for("own") is automatic
+        named = params(network={"pretrained": "imagenet-lite0"}, photographs=recipe)
+        assert named.recipe_for("imagenet-lite0") is named
+
     def test_the_configuration_of_base_is_valid(self):
         for name in ("train_transfer", "transfer_comparison"):
             block = parameters()[name]

@@ -114,6 +114,13 @@ class TestLooking:
             {"saliency": {"pointing_game": UNDEFINED, **PASSES}} | baselines
         )
         assert verdict["answer"] == "unknown"
+        assert "ingest.image_folder.masks" in verdict["reason"]
+
+    def test_methods_that_fail_the_check_say_nothing(self):
+        failing = {"saliency": {"pointing_game": between(0.7, 0.9), **FAILS}}
+        verdict = looks_at_the_object(failing | BASELINES)
+        assert verdict["answer"] == "unknown"
+        assert "passes the randomisation check" in verdict["reason"]
 
     @pytest.mark.parametrize(("mass", "answer"), [((0.3, 0.4), "no"), ((0.05, 0.2), "yes")])
     def test_maps_on_a_planted_mark_outweigh_the_pointing_game(self, mass, answer):

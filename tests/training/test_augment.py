@@ -36,6 +36,28 @@ def flat(values, size=16):
     return torch.tensor(values).view(-1, 1, 1, 1).repeat(1, 3, size, size)
 
 
+class TestResizedCrop:
+    def test_each_group_is_cropped_and_scaled(self):
+        images, targets = augmented(pixels(6, 32), crop_area=0.3, crop_scale=0.625, group=2)
+        assert images.shape == (6, 3, 20, 20)
+        assert torch.equal(targets, torch.eye(6))
+        assert augmented(pixels(6, 32), crop_area=0.3)[0].shape == (6, 3, 32, 32)
+
+    def test_a_crop_is_a_window_of_the_image(self):
+        """On a plane of rising brightness, a crop of a fraction of the area spans that fraction of the rise."""
+        rise = torch.arange(0, 64, dtype=torch.float32) / 63
+        images = rise.expand(64, 3, 64, 64)
+        cropped, _ = augmented(images, crop_area=0.25, group=1)
+        spans = (cropped.amax(dim=(1, 2, 3)) - cropped.amin(dim=(1, 2, 3))).tolist()
+        assert all(0.4 < span <= 1.001 for span in spans)  # sides of 0.5 · sqrt(3/4) and more
+        assert len({round(span, 3) for span in spans}) > 20
+        assert min(spans) < 0.6
+
+    def test_the_scale_needs_a_crop(self):
+        with pytest.raises(ValueError, match="needs a crop_area below 1"):
+            AugmentParams(crop_scale=0.5)
+
+
 class TestEveryPreset:
     def test_none_changes_nothing(self):
         images, targets = Augmentation(PRESETS["none"], 12)(pixels(), torch.arange(12), 0)

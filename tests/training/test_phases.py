@@ -3,6 +3,7 @@
 from typing import get_args
 
 import pytest
+import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from glasshead.training.phases import (
     frozen_as_before,
     one_phase,
     set_training_mode,
+    without_batch_norms,
 )
 
 STAGES = {
@@ -75,6 +77,19 @@ def test_batch_norms_whose_parameters_are_all_frozen_keep_their_statistics(names
     assert model[3].training
     model[1](torch.rand(5, 4, 2, 2))
     assert (model[1].running_mean != 0).any().item() is training
+
+
+def test_without_batch_norms_a_stage_trains_its_filters_alone():
+    model = timm.create_model("test_efficientnet", num_classes=2)
+    names = tuple(name for name, _ in model.named_parameters())
+    kept = without_batch_norms(model, {"all": names})["all"]
+    assert set(names) - set(kept) == {name for name in names if ".bn" in f".{name}"}
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    freeze_others(model, phase(*kept))
+    set_training_mode(model)
+    model(torch.rand(2, 3, 64, 64)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    assert {name for name, value in model.named_parameters() if value.grad is not None} == set(kept)
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,8 @@ class ScenesParams(SourceParams, CleanScenesParams, frozen=True):
 
     def open(self, seed: int) -> Source:
         """Return the scenes as a source of images."""
-        return Source(
-            CLASSES, generate_scenes(self, seed), attributes=("colour", "habitat", "size")
-        )
+        attributes = ("colour", "habitat", "size")
+        return Source(CLASSES, generate_scenes(self, seed), attributes, self.train + self.test)
 
     def known_classes(self) -> tuple[str, ...]:
         """Return the names of the drawn classes."""

@@ -27,6 +27,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from glasshead.calibration.temperature import FINAL
 from glasshead.errors import TaxonomyError, plain_validation
 from glasshead.images.functions import IMAGE_FUNCTIONS, ImageFunction
+from glasshead.progress import reported
 
 
 class Pictures(Protocol):
@@ -237,7 +238,8 @@ def _from_pixels(
     functions: dict[str, ImageFunction], images: Pictures, count: int
 ) -> dict[str, np.ndarray]:
     answers = {name: np.zeros(count, dtype=np.int64) for name in functions}
-    for row in range(count if functions else 0):
+    rows = range(count if functions else 0)
+    for row in reported(rows, "images answered from their pixels", count):
         image = images.pil(row)
         for name, function in functions.items():
             answers[name][row] = function(image)

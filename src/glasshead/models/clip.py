@@ -18,7 +18,7 @@ from glasshead.models.processor import describe, input_size, load_processor
 from glasshead.models.towers import BY_PLACE, Output, Tower, load_tower
 
 # Increase it when the numbers that `ImageEncoder` returns for one image and one set of weights change.
-ENCODER_CODE_VERSION = 3
+ENCODER_CODE_VERSION = 4
 
 
 def processor_settings(backbone: BackboneParams) -> dict[str, Any]:

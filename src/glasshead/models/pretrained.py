@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, PositiveFloat, PositiveInt
 from safetensors.torch import load_file
+from torch import nn
 
 from glasshead.errors import BackboneError, ParameterError
 from glasshead.models.backbone import (
@@ -55,6 +56,8 @@ def build_transfer(
 ) -> TransferClassifier:
     """Return a network with the backbone of `params` and a new head, which depends only on `seed`.
 
+    On a backbone of timm's, the head's weights and biases are zero.
+
     The origin of the backbone is added to the provenance.
 
     Raises:
@@ -82,6 +85,11 @@ def build_transfer(
         )
     if weights.state:
         classifier.take_backbone(dict(weights.state))
+    if from_backbone:
+        # timm's initial heads can give logits of 5 and more, which the first epochs would have to unlearn. A head of
+        # zeros begins at equal probabilities: Kolesnikov et al. 2020, arXiv:1912.11370.
+        for parameter in classifier.head.parameters():
+            nn.init.zeros_(parameter)
     return classifier
 
 

@@ -5,10 +5,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from glasshead.progress import reported
+
 if TYPE_CHECKING:  # scikit-learn takes a second to import
     from sklearn.pipeline import Pipeline
 
 Labelled = tuple[Float[np.ndarray, "n d"], Int[np.ndarray, " n"]]
+
+
+# scikit-learn's C, the inverse of regularisation, among which the validation split chooses by default
+STRENGTHS = (0.01, 0.1, 1.0)
 
 
 class LinearProbe(NamedTuple):
@@ -22,6 +28,15 @@ class LinearProbe(NamedTuple):
         """Return class indices."""
         predicted: Any = self.model.predict(embeddings)
         return np.asarray(predicted)
+
+    def as_layer(self) -> tuple[Float[np.ndarray, "k d"], Float[np.ndarray, " k"]]:
+        """Return weights and biases of the linear layer from embeddings that are not standardised to class logits."""
+        scaler, regression = self.model[0], self.model[-1]
+        weight, bias = regression.coef_, regression.intercept_
+        if len(weight) == 1:  # of two classes, scikit-learn keeps the difference of their logits
+            weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        weight = weight / scaler.scale_
+        return weight, bias - weight @ scaler.mean_
 
 
 def fit_linear_probe(
@@ -37,7 +52,7 @@ def fit_linear_probe(
     from sklearn.preprocessing import StandardScaler
 
     probes = []
-    for strength in sorted(strengths):
+    for strength in reported(sorted(strengths), "linear probes fitted", len(strengths)):
         model = make_pipeline(
             StandardScaler(), LogisticRegression(C=strength, max_iter=1000, tol=1e-3)
         )

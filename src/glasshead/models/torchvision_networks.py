@@ -30,7 +30,7 @@ class TorchvisionNetwork(nn.Module):
     """A torchvision classifier without its last layer, with the part of it that gives the last feature map.
 
     Attributes:
-        map_layers: the name of the module whose output is the feature map (b, c, rows, columns), none for a transformer.
+        map_layers: the name of the module that gives the feature map (b, c, rows, columns); none for a transformer.
     """
 
     def __init__(self, network: nn.Module, side: int) -> None:

@@ -18,8 +18,11 @@ arXiv:2205.06230), and open_clip's `output_tokens`. They are not projected.
 
 `attention_inputs` is the input of the last attention over places. For CLIP's transformer it is the patch tokens before
 each of the last two layers, side by side (rows · columns, 2 d). Patch tokens after the last layer enter no loss, so
-they may hold information unrelated to their place (Darcet et al. 2024, arXiv:2309.16588). The pools of SigLIP and
-of most other networks read the last hidden state, and for all but CLIP's transformer `attention_inputs` is `spatial`.
+they may hold information unrelated to their place (Darcet et al. 2024, arXiv:2309.16588). Of a network of timm, but
+not of CLIP's, whose stages have ever smaller maps, it is the maps of the last two stages side by side (c, rows,
+columns). The last one is enlarged to the size of the other, so the resolution is twice that of `spatial`, as in
+hypercolumns (Hariharan et al. 2015, arXiv:1411.5752). The pools of all others read the last hidden state, and their
+`attention_inputs` is `spatial`.
 """
 
 import json
@@ -30,6 +33,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glasshead.errors import BackboneError
@@ -242,10 +246,13 @@ def _load_timm(folder: Path) -> Tower:
         ) from error
     processor = load_processor(folder)
     spatial = (_shape_of(_timm_spatial, vision, processor, folder), _timm_spatial)
-    outputs: Outputs = {"spatial": spatial, "attention_inputs": spatial}
+    outputs: dict[Output, Any] = {"spatial": spatial, "attention_inputs": spatial}
     if not isinstance(getattr(vision, "head", None), AttentionPool2d | RotAttentionPool2d):
         shape = _shape_of(_timm_pooled, vision, processor, folder)
         stages = getattr(vision, "feature_info", None) if len(spatial[0]) == 3 else None
+        if stages and len({stage["reduction"] for stage in stages[-2:]}) == 2:
+            maps = _shape_of(_timm_last_stages, vision, processor, folder)
+            outputs["attention_inputs"] = (maps, _timm_last_stages)
         layers = tuple(stage["module"] for stage in stages or ())
         return Tower(
             vision, processor, {"pooled": (shape, _timm_pooled), **outputs}, map_layers=layers
@@ -317,6 +324,13 @@ def _timm_attention(vision: Any, pixels: Tensor) -> Tensor:
 
 def _timm_pooled(vision: Any, pixels: Tensor) -> Tensor:
     return vision.forward_head(vision.forward_features(pixels), pre_logits=True)
+
+
+def _timm_last_stages(vision: Any, pixels: Tensor) -> Tensor:
+    stages = {"indices": 2, "intermediates_only": True, "output_fmt": "NCHW"}
+    before, last = vision.forward_intermediates(pixels, **stages)
+    enlarged = F.interpolate(last, before.shape[2:], mode="bilinear", align_corners=False)
+    return torch.cat([before, enlarged], dim=1)
 
 
 def _timm_spatial(vision: Any, pixels: Tensor) -> Tensor:

@@ -124,6 +124,30 @@ class TransferClassifier(Classifier):
         """Return the parameter names of the head, the linear layer that gives the logits."""
         return self._names((self.anatomy.head,))
 
+    @property
+    def head(self) -> nn.Linear:
+        """The linear layer that gives the logits."""
+        head = self.network.get_submodule(self.anatomy.head)
+        assert isinstance(head, nn.Linear)
+        return head
+
+    @torch.inference_mode()
+    def features(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """Return what the head reads."""
+        read: list[Tensor] = []
+        hook = self.head.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+        try:
+            self(images)
+        finally:
+            hook.remove()
+        return read[0]
+
+    @torch.no_grad()
+    def set_head(self, weight: Float[Tensor, "k d"], bias: Float[Tensor, " k"]) -> None:
+        """Replace the weights and biases of the head."""
+        self.head.weight.copy_(weight)
+        self.head.bias.copy_(bias)
+
     def _names(self, modules: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(f"network.{name}" for name in parameter_names(self.network, modules))
 
@@ -157,6 +181,12 @@ class TransferClassifier(Classifier):
         return resize_and_crop(images, self.input_size, "bicubic")
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Return class logits: resized, normalised, through the network."""
-        resized = resize(images, self.network_size, self.interpolation)
+        """Return class logits: resized, normalised, through the network.
+
+        A convolutional network reads images that are smaller than `input_size` at a size that is smaller by as much.
+        """
+        size = self.network_size
+        if self.anatomy.cam_layers:
+            size = round(size * images.shape[-1] / self.input_size)
+        resized = resize(images, size, self.interpolation)
         return self.network((resized - self.mean) / self.std)

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from glasshead.images.table import ImageTable
+from glasshead.progress import reported
 from glasshead.reporting.figures import new_figure, plain
 
 COLOURS = {"train": "#0072B2", "validation": "#56B4E9", "calibration": "#E69F00", "test": "#D55E00"}
@@ -62,7 +63,8 @@ def mean_images(images: ImageTable, labels: pd.Series) -> dict[str, MeanImage]:
     """
     sums: dict[str, np.ndarray] = {}
     side = min(*images.pil(labels.index[0]).size, LARGEST) if len(labels) else 0
-    for row, label in zip(labels.index, labels, strict=True):
+    rows = reported(labels.index, "images averaged", len(labels))
+    for row, label in zip(rows, labels, strict=True):
         image = images.pil(int(row)).resize((side, side), Image.Resampling.BILINEAR)
         total = sums.setdefault(label, np.zeros((side, side, 3)))
         total += np.asarray(image)

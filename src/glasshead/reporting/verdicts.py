@@ -86,9 +86,13 @@ def looks_at_the_object(explanations: Explanations) -> Verdict:
     pointing = _beyond_baselines("pointing_game", methods, baselines, explanations)
     answer: Answer = "unknown"
     measure, shown = "pointing_game", baselines
-    reason = (
-        "No object masks of these images are known, or no method passes the randomisation check."
-    )
+    reason = "No method that was compared with masks of objects passes the randomisation check."
+    measured = [explanations[name].get("pointing_game") for name in named]
+    if not any(estimate and estimate["value"] is not None for estimate in measured):
+        reason = (
+            "No masks of the objects are known. Images of a folder get masks by "
+            "`ingest.image_folder.masks`: see docs/how-to/own-images.md."
+        )
     if "yes" in on_mark.values():
         answer, measure = "no", "mass_on_mark"
         first = next(name for name, answer_on_mark in on_mark.items() if answer_on_mark == "yes")

@@ -1,11 +1,11 @@
-"""Augmentation of batches on their device: window, mirror image, colour, RandAugment, cutout, MixUp and CutMix.
+"""Augmentation of batches on their device: window, mirror image, crop, colour, RandAugment, cutout, MixUp and CutMix.
 
-Colour jitter, RandAugment, MixUp and CutMix are torchvision's. Each call draws one setting from torch's global
-generator. So the first two are called for small groups of images, and all four within a seeded scope.
+Resized crops, colour jitter, RandAugment, MixUp and CutMix are torchvision's. Each call draws one setting from torch's
+global generator. So the first three are called for small groups of images, and all five within a seeded scope.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,9 @@ from pydantic import (
     Field,
     NonNegativeFloat,
     NonNegativeInt,
+    PositiveFloat,
     PositiveInt,
+    model_validator,
 )
 from torch import Tensor
 from torchvision.transforms import v2
@@ -39,6 +41,17 @@ class AugmentParams(BaseModel, extra="forbid", frozen=True):
         default="none",
         description="alternating: every image is mirrored in every other epoch, arXiv:2404.00498, section 3.6",
     )
+    crop_area: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="least fraction of the image that a random crop covers, arXiv:1409.4842; 1: no such crop",
+    )
+    crop_scale: PositiveFloat = Field(
+        default=1.0,
+        description="side to which that crop is resized, as a fraction of the image's side. Below 1, objects keep the "
+        "size that they have in whole images, and training is faster, arXiv:1906.06423",
+    )
     colour_jitter: float = Field(
         default=0.0, ge=0, le=1, description="SimCLR's strength, arXiv:2002.05709, appendix A"
     )
@@ -47,7 +60,8 @@ class AugmentParams(BaseModel, extra="forbid", frozen=True):
     )
     randaugment_magnitude: int = Field(default=9, ge=0, le=30)
     group: PositiveInt = Field(
-        default=8, description="images that share one setting of colour jitter and RandAugment"
+        default=8,
+        description="images that share one setting of the resized crop, colour jitter and RandAugment",
     )
     cutout: NonNegativeInt = Field(
         default=0, description="side in pixels of the square that is removed, arXiv:1708.04552"
@@ -59,6 +73,15 @@ class AugmentParams(BaseModel, extra="forbid", frozen=True):
         default=0.0,
         description="alpha of Beta(alpha, alpha), arXiv:1905.04899; beside mixup, each batch gets one of the two",
     )
+
+    @model_validator(mode="after")
+    def _scale_has_a_crop(self) -> Self:
+        if self.crop_scale != 1 and self.crop_area == 1:
+            raise ValueError(
+                f"An augmentation with a crop_scale of {self.crop_scale:g} needs a crop_area below 1. Lower crop_area, "
+                "or set crop_scale to 1."
+            )
+        return self
 
 
 def _baseline(**added: float) -> AugmentParams:
@@ -94,13 +117,14 @@ class Augmentation:
     def __init__(self, params: AugmentParams, classes: int) -> None:
         self.params = params
         self.classes = classes
-        self._grouped = list(_grouped_transforms(params))
         self._mixing = list(_mixing_transforms(params))
 
     def __call__(
         self, images: Pixels, labels: Int[Tensor, " b"], seed: int, epoch: int = 0
-    ) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b k"]]:
+    ) -> tuple[Float[Tensor, "b 3 _ _"], Float[Tensor, "b k"]]:
         """Return images in [0, 1] and target probabilities, each row with sum 1, on the images' device.
+
+        With `crop_scale`, the side of the images returned is that fraction of the side of `images`.
 
         `images` are uint8 or float in [0, 1]. All randomness comes from `seed`, on the CPU, so that devices agree;
         torch's own generator is unchanged. `epoch` counts from 0 and decides alternating flips.
@@ -109,7 +133,7 @@ class Augmentation:
         """
         with torch_seeded(seed):
             images = self._window(images, epoch)
-            for transform in self._grouped:
+            for transform in _grouped_transforms(self.params, images.shape[-1]):
                 images = torch.cat([transform(group) for group in images.split(self.params.group)])
             images = images.float() if images.is_floating_point() else images.float() / 255
             if self.params.cutout:
@@ -158,7 +182,10 @@ def _span(centre: Int[Tensor, "b 1"], side: int, size: int) -> Bool[Tensor, "b s
     return (positions >= start) & (positions < start + side)
 
 
-def _grouped_transforms(params: AugmentParams) -> Iterator[Callable[[Tensor], Tensor]]:
+def _grouped_transforms(params: AugmentParams, side: int) -> Iterator[Callable[[Tensor], Tensor]]:
+    if params.crop_area < 1:
+        scale = (params.crop_area, 1.0)
+        yield v2.RandomResizedCrop(round(params.crop_scale * side), scale=scale, antialias=True)
     if strength := params.colour_jitter:
         change = 0.8 * strength
         yield v2.ColorJitter(change, change, change, hue=0.2 * strength)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, NonNegativeFloat, PositiveFloat, Positive
 from torch import Tensor, nn
 
 from glasshead.errors import TrainingError
+from glasshead.progress import reported
 
 Mode = Literal["joint", "sequential", "independent"]
 
@@ -158,7 +159,7 @@ def _fit_phase(
     steps = params.epochs * math.ceil(len(train) / params.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     best, best_loss, waited = copy.deepcopy(model.state_dict()), float("inf"), 0
-    for _ in range(params.epochs):
+    for _ in reported(range(params.epochs), f"epochs of phase {phase}", params.epochs):
         total = 0.0
         model.train()
         for rows in torch.randperm(len(train), generator=generator).split(params.batch_size):

@@ -13,6 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from glasshead.errors import ParameterError
 
@@ -85,12 +86,16 @@ class StrategyParams(BaseModel, extra="forbid", frozen=True):
 
     `strategy`: frozen (the head alone), last_<n> (head and last n stages), full (everything), two_phase (the head
     first, then everything). `head_fraction` is the fraction of the epochs that two_phase gives to the head alone.
-    `backbone_rate` is the factor on the learning rate of trained backbone layers; the head's is 1.
+    `backbone_rate` is the factor on the learning rate of trained backbone layers; the head's is 1. With `probe_first`,
+    the head begins as a linear probe of the pretrained features: Kumar et al. 2022, arXiv:2202.10054. With
+    `freeze_norms`, batch norms keep their statistics, scales and shifts, so that small batches do not blur them.
     """
 
     strategy: Strategy = "two_phase"
     head_fraction: float = Field(default=0.3, gt=0, lt=1)
     backbone_rate: float = Field(default=0.1, gt=0, le=1)
+    probe_first: bool = False
+    freeze_norms: bool = False
 
 
 def build_phases(
@@ -127,6 +132,19 @@ def build_phases(
         )
         for name, span, count in spans
     )
+
+
+def without_batch_norms(
+    model: nn.Module, stages: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the parameter names of `stages` but for those of batch norms."""
+    norms = tuple(
+        f"{name}." for name, module in model.named_modules() if isinstance(module, _BatchNorm)
+    )
+    return {
+        stage: tuple(name for name in names if not name.startswith(norms))
+        for stage, names in stages.items()
+    }
 
 
 def _unfrozen(strategy: Strategy, stages: Mapping[str, tuple[str, ...]]) -> int:

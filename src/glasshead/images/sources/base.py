@@ -20,11 +20,15 @@ class Refused(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """Class names in index order, the records in order, and the attributes that every record carries."""
+    """Class names in index order, the records in order, and the attributes that every record carries.
+
+    `total` is the number of records with those refused, if it is known before they are read.
+    """
 
     classes: tuple[str, ...]
     records: Iterable[Record | Refused]
     attributes: tuple[str, ...] = ()
+    total: int | None = None
 
 
 class SourceParams(BaseModel, extra="forbid", frozen=True):

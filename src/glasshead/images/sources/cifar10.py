@@ -40,7 +40,8 @@ class CIFAR10Params(SourceParams, frozen=True):
             )
         folder = str(self.folder)
         splits = {"train": CIFAR10(folder, train=True), "test": CIFAR10(folder, train=False)}
-        return Source(tuple(splits["train"].classes), _records(splits))
+        total = sum(map(len, splits.values()))
+        return Source(tuple(splits["train"].classes), _records(splits), total=total)
 
 
 def _records(splits: dict[str, "CIFAR10"]) -> Iterator[Record]:

@@ -56,7 +56,8 @@ class HubParams(ColumnsParams, frozen=True):
             read_rows(_batches(data, self.columns), name, classes, coded, attributes, read_local)
             for name, data in splits.items()
         )
-        return Source(classes, chain.from_iterable(rows), self.attribute_columns)
+        total = sum(map(len, splits.values()))
+        return Source(classes, chain.from_iterable(rows), self.attribute_columns, total)
 
 
 def _distinct(splits: dict[str, "Dataset"], label_column: str) -> tuple[str, ...]:

@@ -71,7 +71,8 @@ class ImageFolderParams(SourceParams, frozen=True):
             tops, classes = find_layout(root, partial(_folders, root))
         except OSError as error:
             raise SourceError(f"ingest.image_folder.path: {error}") from error
-        return Source(classes, _records(root.resolve(), tops))
+        total = sum(1 for _ in _files(root))
+        return Source(classes, _records(root.resolve(), tops), total=total)
 
 
 def _records(root: Path, tops: tuple[str, ...]) -> Iterator[Record | Refused]:

@@ -50,7 +50,8 @@ class ParquetParams(ColumnsParams, frozen=True):
             read_rows(_batches(files, self.columns), split, classes, coded, attributes)
             for split, files in splits.items()
         )
-        return Source(classes, chain.from_iterable(rows), attributes)
+        total = sum(file.metadata.num_rows for file in chain.from_iterable(splits.values()))
+        return Source(classes, chain.from_iterable(rows), attributes, total)
 
     def known_classes(self) -> tuple[str, ...] | None:
         """Return the names in the metadata of local files, None where there are none."""

@@ -15,6 +15,7 @@ from glasshead.images.decode import decode
 from glasshead.images.sources.base import Refused
 from glasshead.images.sources.params import IngestParams
 from glasshead.images.table import ImageTable, Record
+from glasshead.progress import reported
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def read_source(params: IngestParams, seed: int) -> Ingested:
     """
     source = params.chosen.open(seed)
     inspection = _Inspection()
-    sound = inspection.sound(source.records)
+    sound = inspection.sound(reported(source.records, "images read", source.total))
     images = ImageTable.from_records(sound, source.classes, source.attributes)
     _check_bad_fraction(len(images), inspection.refused, params)
     frame = images.frame()

@@ -33,6 +33,7 @@ from glasshead.models.classifier import Concept, as_images
 from glasshead.models.heads import GlassHeads
 from glasshead.pipelines.explain.nodes import Arrays, class_indices, identity
 from glasshead.pipelines.explain.params import ExplainParams
+from glasshead.progress import reported
 from glasshead.seeds import generator, stream_seed
 
 logger = logging.getLogger(__name__)
@@ -227,7 +228,7 @@ def explain_answers(
     with computing_on(classifier, device):
         images = as_images(pixels.to(device))
         budget = parameters.budget.for_images(images, seed)
-        for column, task in enumerate(subtasks):
+        for column, task in enumerate(reported(subtasks, "concepts mapped", len(subtasks))):
             concept = ConceptLogits(classifier, task.name)
             best = _probabilities(concept, images, budget.batch_size).max(dim=1)
             maps[:, column] = METHODS[method](concept, images, best.indices, budget).maps

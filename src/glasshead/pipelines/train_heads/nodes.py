@@ -19,7 +19,7 @@ from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.classifier import Concept
 from glasshead.models.clip import load_encoder_with_key
 from glasshead.models.heads import Bottleneck, GlassHeads
-from glasshead.models.probe import LinearProbe, fit_linear_probe
+from glasshead.models.probe import STRENGTHS, LinearProbe, fit_linear_probe
 from glasshead.models.text import has_text_tower, load_text_encoder, zero_shot_logits
 from glasshead.seeds import generator, seed_everything, stream_seed
 from glasshead.training.bottleneck import BottleneckData, BottleneckTraining, train_bottleneck
@@ -33,7 +33,7 @@ class TrainHeadsParams(BaseModel, extra="forbid", frozen=True):
     hidden: PositiveInt = 64
     meta_hidden: PositiveInt = 512
     training: BottleneckTraining = BottleneckTraining()
-    probe_strengths: tuple[PositiveFloat, ...] = Field(default=(0.01, 0.1, 1.0), min_length=1)
+    probe_strengths: tuple[PositiveFloat, ...] = Field(default=STRENGTHS, min_length=1)
     random_concept_seeds: PositiveInt = 1
 
 

@@ -5,6 +5,7 @@ import logging
 from typing import Any
 
 import pandas as pd
+import torch
 
 from glasshead import __version__
 from glasshead.device import choose_device, torch_threads
@@ -15,21 +16,24 @@ from glasshead.images.scenes import CLASSES, Split
 from glasshead.images.table import ImageTable
 from glasshead.models.backbone import BackboneParams, choose_backbone
 from glasshead.models.pretrained import build_transfer
+from glasshead.models.probe import STRENGTHS, Labelled, fit_linear_probe
 from glasshead.models.store import ClassifierStore
 from glasshead.models.transfer import TransferClassifier
-from glasshead.pipelines.train_transfer.params import TrainTransferParams
+from glasshead.pipelines.train_transfer.params import AUTO, TrainTransferParams
+from glasshead.progress import reported
 from glasshead.seeds import stream_seed
 from glasshead.training.augment import Augmentation
-from glasshead.training.batches import StreamedBatches, choose_batches
+from glasshead.training.batches import Batches, StreamedBatches, choose_batches
 from glasshead.training.checkpoint import CheckpointFolder
 from glasshead.training.loop import fit
-from glasshead.training.phases import build_phases
+from glasshead.training.phases import build_phases, without_batch_norms
 
 logger = logging.getLogger(__name__)
 
 SPLITS: tuple[Split, Split] = ("train", "test")
 
-AUTO, OWN = "auto", "own"
+OWN = "own"
+PROBE_BATCH = 8  # images in one pass
 
 
 def pretrain_parent(
@@ -122,34 +126,62 @@ def fit_transfer(
         ParameterError: parameters do not fit each other, the data or this machine.
         TrainingError: the loss is not finite, or one image alone does not fit into memory.
     """
+    recipe = parameters.recipe_for(parent["pretrained"])
     splits = [fitting_samples[fitting_samples["split"] == name] for name in ("train", "validation")]
     size = parameters.image_size
     if size == "auto":
         size = common_side(images, table_rows(images, splits[0]), 1, parameters.largest_size)
+    if recipe is not parameters:
+        logger.info("The recipe is train_transfer.photographs: %s epochs", recipe.training.epochs)
     classifier = _build(images, fitting_samples, size, parent, parameters, seed)
+    device = choose_device(parameters.device, "train_transfer.device")
     train, validation = (
         choose_batches(
             *labelled_pixels(images, split, classifier.prepare),
             budget_bytes=parameters.memory_mb * 2**20 * len(split) // len(fitting_samples),
-            device=choose_device(parameters.device, "train_transfer.device"),
+            device=device,
         )
         for split in splits
     )
     stages, head = classifier.stages(), classifier.head_names()
-    with torch_threads(parameters.threads):
+    if recipe.strategy.freeze_norms:
+        stages = without_batch_norms(classifier, stages)
+    with torch_threads(recipe.threads):
+        if recipe.strategy.probe_first:
+            _begin_as_probe(classifier, train, validation, device)
         history = fit(
             classifier,
             train,
             validation,
-            parameters.training,
+            recipe.training,
             stream_seed(seed, "train_transfer"),
             device=parameters.device,
             checkpoints=checkpoints,
-            phases=build_phases(parameters.strategy, parameters.training.epochs, stages, head),
+            phases=build_phases(recipe.strategy, recipe.training.epochs, stages, head),
             identity=json.dumps(classifier.describe(), sort_keys=True),
-            augmentation=Augmentation(parameters.augmentation, len(images.classes)),
+            augmentation=Augmentation(recipe.augmentation, len(images.classes)),
         )
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
+
+
+def _begin_as_probe(
+    classifier: TransferClassifier, train: Batches, validation: Batches, device: str
+) -> None:
+    """Set the head to the linear probe of the features that the network has before it is trained."""
+    network = classifier.eval().to(device).to(memory_format=torch.channels_last)
+
+    def embed(batches: Batches) -> Labelled:
+        rows = torch.arange(len(batches)).split(PROBE_BATCH)
+        parts = reported(batches.stream(rows), "batches embedded for the head", len(rows))
+        features = torch.cat([network.features(part.to(device).float() / 255) for part in parts])
+        return features.cpu().double().numpy(), batches.labels.numpy()
+
+    probe = fit_linear_probe(embed(train), embed(validation), STRENGTHS)
+    logger.info(
+        "The head begins as a linear probe: validation accuracy %.3f", probe.validation_accuracy
+    )
+    weight, bias = probe.as_layer()
+    classifier.cpu().set_head(torch.from_numpy(weight), torch.from_numpy(bias))
 
 
 def _build(
@@ -161,11 +193,13 @@ def _build(
     seed: int,
 ) -> TransferClassifier:
     """Return the classifier with the backbone of `parent` and a new head."""
+    recipe = parameters.recipe_for(parent["pretrained"])
     provenance = {
         "data": images.digest(),
         "fitting_rows": fitting_digest(fitting_samples),
-        "augmentation": parameters.augmentation.model_dump(mode="json", exclude_defaults=True),
-        "strategy": parameters.strategy.strategy,
+        "augmentation": recipe.augmentation.model_dump(mode="json", exclude_defaults=True),
+        "strategy": recipe.strategy.strategy,
+        "probe_first": recipe.strategy.probe_first,
         "glasshead": __version__,
         "seed": seed,
     }

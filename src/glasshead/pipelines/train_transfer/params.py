@@ -7,10 +7,12 @@ from pydantic import BaseModel, PositiveInt
 from glasshead.device import Device
 from glasshead.errors import ParameterError
 from glasshead.images.scenes import CleanScenesParams
-from glasshead.models.pretrained import PretrainedParams
+from glasshead.models.pretrained import PretrainedParams, names_backbone
 from glasshead.training.augment import PRESETS, NamedAugmentation
 from glasshead.training.params import TrainingParams
 from glasshead.training.phases import StrategyParams
+
+AUTO = "auto"
 
 
 class ParentParams(BaseModel, extra="forbid", frozen=True):
@@ -21,19 +23,33 @@ class ParentParams(BaseModel, extra="forbid", frozen=True):
     training: TrainingParams = TrainingParams()
 
 
-class TrainTransferParams(BaseModel, extra="forbid", frozen=True):
-    """The network, the origin of its weights, its input, and how it is fine-tuned."""
+class RecipeParams(BaseModel, extra="forbid", frozen=True):
+    """How a network is fine-tuned, and on how many CPU threads; None: all."""
+
+    strategy: StrategyParams = StrategyParams()
+    augmentation: NamedAugmentation = PRESETS["baseline"]
+    training: TrainingParams = TrainingParams()
+    threads: PositiveInt | None = None
+
+
+class TrainTransferParams(RecipeParams, frozen=True):
+    """The network, the origin of its weights, its input, and how it is fine-tuned.
+
+    `photographs` is the recipe that replaces the other one where `network.pretrained` is auto, and auto is a backbone.
+    """
 
     network: PretrainedParams = PretrainedParams()
     image_size: Literal["auto"] | PositiveInt = "auto"
     largest_size: PositiveInt = 224
-    strategy: StrategyParams = StrategyParams()
-    augmentation: NamedAugmentation = PRESETS["baseline"]
-    training: TrainingParams = TrainingParams()
+    photographs: RecipeParams | None = None
     parent: ParentParams = ParentParams()
     memory_mb: PositiveInt = 4096
-    threads: PositiveInt | None = None
     device: Device = "auto"
+
+    def recipe_for(self, pretrained: str) -> RecipeParams:
+        """Return the recipe for weights from `pretrained`, which may be what auto was found to be."""
+        automatic = self.network.pretrained == AUTO and names_backbone(pretrained)
+        return self.photographs if automatic and self.photographs else self
 
     def varied(self, network: dict[str, Any], strategy: dict[str, Any]) -> Self:
         """Return a copy with the given fields of `network` and `strategy`, which a comparison varies.
