@@ -110,7 +110,7 @@ class TestRun:
         assert isinstance(classifier, TransferClassifier)
         assert (classifier.input_size, classifier.network_size) == (16, 32)
         assert classifier.provenance["data"] == images.digest()
-        assert classifier.provenance["strategy"] == "full"
+        assert classifier.provenance["strategy"]["strategy"] == "full"
         heads = read_heads(catalog.load("logits"))
         assert set(heads) == {FINAL}
         assert (heads[FINAL].logits.argmax(axis=1) == heads[FINAL].labels).mean() > 0.9
@@ -259,6 +259,23 @@ class TestFit:
         weight, bias = probe.as_layer()
         np.testing.assert_allclose(classifier.head.weight.detach(), weight, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(classifier.head.bias.detach(), bias, rtol=1e-3, atol=1e-3)
+
+    def test_trained_weights_are_mixed_with_those_before(self, images, fitting, tmp_path):
+        def trained(folder: str, epochs: int, rate: float, mixing: float):
+            given = params(
+                strategy={"strategy": "full", "probe_first": True, "mixing": mixing},
+                training={"epochs": epochs, "optimiser": ADAMW | {"learning_rate": rate}},
+            )
+            return train(images, fitting, tmp_path / folder, given)[0].state_dict()
+
+        before = trained("before", 1, 1e-12, 1.0)
+        after = trained("after", 2, 0.01, 1.0)
+        mixed = trained("mixed", 2, 0.01, 0.25)
+        weights = [name for name in before if name.endswith(".weight")]
+        assert any((after[name] - before[name]).abs().max() > 1e-3 for name in weights)
+        for name in weights:
+            expected = 0.75 * before[name] + 0.25 * after[name]
+            torch.testing.assert_close(mixed[name], expected, rtol=1e-4, atol=1e-5)
 
     def test_two_phases_stand_in_the_log_with_their_names(self, images, fitting, tmp_path):
         chosen = params(strategy={"strategy": "two_phase", "head_fraction": 0.34})

@@ -79,6 +79,12 @@ def test_batch_norms_whose_parameters_are_all_frozen_keep_their_statistics(names
     assert (model[1].running_mean != 0).any().item() is training
 
 
+def test_mixing_needs_a_head_that_is_good_before_training():
+    with pytest.raises(ValidationError, match="probe_first"):
+        StrategyParams(mixing=0.5)
+    assert StrategyParams(mixing=0.5, probe_first=True).mixing == 0.5
+
+
 def test_without_batch_norms_a_stage_trains_its_filters_alone():
     model = timm.create_model("test_efficientnet", num_classes=2)
     names = tuple(name for name, _ in model.named_parameters())

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -89,6 +89,8 @@ class StrategyParams(BaseModel, extra="forbid", frozen=True):
     `backbone_rate` is the factor on the learning rate of trained backbone layers; the head's is 1. With `probe_first`,
     the head begins as a linear probe of the pretrained features: Kumar et al. 2022, arXiv:2202.10054. With
     `freeze_norms`, batch norms keep their statistics, scales and shifts, so that small batches do not blur them.
+    `mixing` is the fraction of the trained weights in the final ones, the rest being the weights before training, with
+    the probe as head: Wortsman et al. 2022, arXiv:2109.01903.
     """
 
     strategy: Strategy = "two_phase"
@@ -96,6 +98,16 @@ class StrategyParams(BaseModel, extra="forbid", frozen=True):
     backbone_rate: float = Field(default=0.1, gt=0, le=1)
     probe_first: bool = False
     freeze_norms: bool = False
+    mixing: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _mixes_with_a_probe(self) -> Self:
+        if self.mixing < 1 and not self.probe_first:
+            raise ValueError(
+                f"A strategy with a mixing of {self.mixing:g} needs a head that is good before training. Set "
+                "probe_first to true, or mixing to 1."
+            )
+        return self
 
 
 def build_phases(

@@ -1,5 +1,6 @@
 """Nodes of `train_transfer`: pretrain a parent if asked to, and fine-tune. Fits read only `fitting_samples`."""
 
+import copy
 import json
 import logging
 from typing import Any
@@ -149,6 +150,7 @@ def fit_transfer(
     with torch_threads(recipe.threads):
         if recipe.strategy.probe_first:
             _begin_as_probe(classifier, train, validation, device)
+        before = copy.deepcopy(classifier.state_dict()) if recipe.strategy.mixing < 1 else {}
         history = fit(
             classifier,
             train,
@@ -161,6 +163,11 @@ def fit_transfer(
             identity=json.dumps(classifier.describe(), sort_keys=True),
             augmentation=Augmentation(recipe.augmentation, len(images.classes)),
         )
+    trained = classifier.state_dict()
+    for name, value in before.items():
+        if value.is_floating_point():
+            value.lerp_(trained[name], recipe.strategy.mixing)
+    classifier.load_state_dict(trained | before)
     return classifier, pd.DataFrame(history.epochs), pd.DataFrame(history.steps)
 
 
@@ -198,8 +205,7 @@ def _build(
         "data": images.digest(),
         "fitting_rows": fitting_digest(fitting_samples),
         "augmentation": recipe.augmentation.model_dump(mode="json", exclude_defaults=True),
-        "strategy": recipe.strategy.strategy,
-        "probe_first": recipe.strategy.probe_first,
+        "strategy": recipe.strategy.model_dump(mode="json"),
         "glasshead": __version__,
         "seed": seed,
     }
