@@ -59,6 +59,7 @@ COMMANDS = {f"{page}: {' '.join(words)}": words for page, words in commands()}
 # Commands, or the words that they begin with, which no test runs.
 NOT_RUN = {
     "kedro run --pipelines=embed --params=embed.engine=ray,embed.ray.address=HEAD:6379": "wants a cluster",
+    "kedro run --params=ingest.scenes.train=48000,ingest.scenes.test=12000": "takes ten minutes",
     "kedro viz run": "a web server that runs until it is stopped; TestSite builds its pages",
     "make": "sets up an environment, or takes hours; `make run` is `kedro run`, and TestSite does what `make viz` does",
     "mlflow": "a web server that runs until it is stopped",

@@ -11,8 +11,8 @@ from glasshead.progress import reported
 @pytest.mark.parametrize(
     ("total", "expected"),
     [
-        (8, ["3 of 8 rows, about 10 s left", "6 of 8 rows, about 4 s left"]),
-        (None, ["3 rows", "6 rows"]),
+        (8, ["2 of 8 rows, about 18 s left", "5 of 8 rows, about 7 s left"]),
+        (None, ["2 rows", "5 rows"]),
     ],
 )
 def test_every_few_seconds_it_says_how_far_it_is(caplog, total, expected):

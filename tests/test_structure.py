@@ -411,7 +411,12 @@ class TestParameters:
             (
                 "transfer_comparison",
                 "train_transfer",
-                {"network.architecture", "network.interpolation", "strategy.strategy"},
+                {
+                    "network.architecture",
+                    "network.interpolation",
+                    "strategy.strategy",
+                    "photographs",
+                },
             ),
         ],
     )

@@ -38,6 +38,7 @@ def test_it_is_logistic_regression_on_standardised_embeddings():
 @pytest.mark.parametrize("classes", [2, 3])
 def test_as_a_layer_it_reads_embeddings_that_are_not_standardised(classes):
     values, labels = blobs(300, 0, 2.0)
+    values = values.astype(np.float64)
     kept = labels < classes
     probe = fit_linear_probe((values[kept], labels[kept]), blobs(60, 1), (0.1,))
     weight, bias = probe.as_layer()

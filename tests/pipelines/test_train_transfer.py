@@ -17,9 +17,11 @@ from pydantic import ValidationError
 
 from glasshead.calibration.table import FINAL, read_heads
 from glasshead.errors import ArtifactError, ParameterError
+from glasshead.images.fitting import table_rows
 from glasshead.images.scenes import scene_at
 from glasshead.images.sources.base import plain_record
 from glasshead.images.table import ImageTable
+from glasshead.models.classifier import as_images
 from glasshead.models.probe import STRENGTHS, fit_linear_probe
 from glasshead.models.store import ClassifierStore, VariantStore
 from glasshead.models.transfer import TransferClassifier
@@ -237,25 +239,14 @@ class TestFit:
             training={"epochs": 1, "optimiser": {"name": "adamw", "learning_rate": 1e-12}},
         )
         classifier, _, _ = train(images, fitting, tmp_path, still)
-        rows = {
-            name: part.index.to_numpy() for name, part in fitting.groupby("split", observed=True)
-        }
-        embedded = {
-            name: classifier.features(
-                classifier.prepare([images.pil(int(row)) for row in index]).float() / 255
-            )
-            .double()
-            .numpy()
-            for name, index in rows.items()
-        }
-        labels = {
-            name: fitting.loc[index, "class_index"].to_numpy() for name, index in rows.items()
-        }
-        probe = fit_linear_probe(
-            (embedded["train"], labels["train"]),
-            (embedded["validation"], labels["validation"]),
-            STRENGTHS,
-        )
+
+        def embedded(split):
+            samples = fitting[fitting["split"] == split]
+            pictures = [images.pil(int(row)) for row in table_rows(images, samples)]
+            features = classifier.eval().features(as_images(classifier.prepare(pictures)))
+            return features.double().numpy(), samples["class_index"].to_numpy()
+
+        probe = fit_linear_probe(embedded("train"), embedded("validation"), STRENGTHS)
         weight, bias = probe.as_layer()
         np.testing.assert_allclose(classifier.head.weight.detach(), weight, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(classifier.head.bias.detach(), bias, rtol=1e-3, atol=1e-3)

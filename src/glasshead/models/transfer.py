@@ -187,6 +187,6 @@ class TransferClassifier(Classifier):
         """
         size = self.network_size
         if self.anatomy.cam_layers:
-            size = round(size * images.shape[-1] / self.input_size)
+            size = round(size * min(1, images.shape[-1] / self.input_size))
         resized = resize(images, size, self.interpolation)
         return self.network((resized - self.mean) / self.std)
