@@ -48,7 +48,7 @@ LAYERS = (
     "model_output",
     "reporting",
 )
-SOFTMAX = {"heads", "cnn", "transfer", "ensemble"}
+SOFTMAX = {"heads", "cnn", "transfer", "ensemble", "external"}
 WHOLE = SOFTMAX | {"risk"}
 COMPARISONS = {"cnn_ablation", "transfer_comparison", "risk_ablation", "report_comparison"}
 DATA_STAGES = {"ingest", "preprocess", "embed"}
@@ -70,11 +70,13 @@ LOGGED = {  # to MLflow, by the last part of the name and besides the figures
     "interpolation": "table",
     "interventions": "metrics",
     "latency": "table",
+    "membership_findings": "table",
     "metrics": "metrics",
     "model_card": "document",
     "nano_clip_training_history": "curves",
     "nano_clip_metrics": "metrics",
     "parent_training_history": "curves",
+    "preflight": "table",
     "processor": "backbone",
     "report": "document",
     "robustness": "table",

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from glasshead.errors import GlassheadError, ParameterError
@@ -100,7 +101,8 @@ def halve_batch(
 @contextmanager
 def computing_on(model: "torch.nn.Module", device: str) -> Iterator[None]:
     """Move `model` to `device`, in evaluation mode, and back to its own device afterwards."""
-    origin = next(model.parameters()).device
+    weights = next(chain(model.parameters(), model.buffers()), None)
+    origin = device if weights is None else weights.device
     try:
         model.to(device).eval()
         yield

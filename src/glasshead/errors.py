@@ -38,6 +38,10 @@ class BackboneError(GlassheadError):
     """A pretrained backbone, of CLIP or another kind, cannot be found or loaded."""
 
 
+class ModelError(GlassheadError):
+    """A classifier from outside, or the table of its outputs, cannot be read or used."""
+
+
 class EmbeddingError(GlassheadError):
     """Embeddings are missing, damaged, or not finite."""
 

@@ -12,6 +12,7 @@ from glasshead.pipelines.ensemble import pipeline as ensemble
 from glasshead.pipelines.evaluate import pipeline as evaluate
 from glasshead.pipelines.explain import pipeline as explain
 from glasshead.pipelines.export import pipeline as export
+from glasshead.pipelines.external import pipeline as external
 from glasshead.pipelines.ingest import pipeline as ingest
 from glasshead.pipelines.preprocess import pipeline as preprocess
 from glasshead.pipelines.pretrain import pipeline as pretrain
@@ -32,6 +33,7 @@ class Kind:
         data: the data stages (keys of `DATA`) that run before the training.
         concepts: whether the classifier predicts through concepts; if so, the concepts are explained too.
         output: softmax or sigmoid. A classifier with a sigmoid output has no explain and no robustness stage.
+        outside: whether somebody else trained the classifier, who may have used any images.
         proof: makes the template of the checks of its risk maps, run after calibrate; None if it has no such maps.
     """
 
@@ -39,6 +41,7 @@ class Kind:
     data: tuple[str, ...] = ("ingest", "preprocess")
     concepts: bool = False
     output: Output = "softmax"
+    outside: bool = False
     proof: Callable[[], Pipeline] | None = None
 
 
@@ -50,6 +53,7 @@ CLASSIFIERS = {
     "cnn": Kind(train_cnn.create_pipeline),
     "transfer": Kind(train_transfer.create_pipeline),
     "ensemble": Kind(ensemble.create_pipeline, data=()),
+    "external": Kind(external.create_pipeline, outside=True),
     "risk": Kind(risk.create_pipeline, output="sigmoid", proof=risk.proof_pipeline),
 }
 CORRIDOR = ("train", "calibrate", "prove", "evaluate", "explain", "report")
@@ -109,7 +113,7 @@ def stages_of(name: str) -> dict[str, Pipeline]:
     templates = {
         "train": kind.training(),
         "calibrate": calibrate.create_pipeline(kind.output),
-        "evaluate": evaluate.create_pipeline(kind.output),
+        "evaluate": evaluate.create_pipeline(kind.output, outside=kind.outside),
         "export": export.create_pipeline(),
     }
     if kind.output == "softmax":

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from glasshead.explainers.evaluation import EvaluationParams
 from glasshead.explainers.methods import METHODS
 from glasshead.explainers.passes import Budget
+from glasshead.models.classifier import access_of
 
 Params = TypeVar("Params", bound=BaseModel)
 
@@ -43,8 +44,18 @@ LEAST = {
 
 
 def forward_operations(classifier: nn.Module, side: int) -> int:
-    """Return the floating-point operations of a pass of one image of `side` × `side` pixels."""
-    device = next(classifier.parameters()).device
+    """Return the floating-point operations of a pass of one image of `side` × `side` pixels.
+
+    They are counted where torch computes them. Of a file that another runtime computes, they are estimated: each byte
+    is a quarter of a weight, used at each place of a map with a 32nd of the image's side.
+    """
+    if access_of(classifier) == "table":
+        return 0
+    weights = next(classifier.parameters(), None)
+    if weights is None:
+        stored = sum(buffer.nbytes for buffer in classifier.buffers())
+        return 2 * (stored // 4) * max(1, side // 32) ** 2
+    device = weights.device
     counter = FlopCounterMode(display=False, custom_mapping=ATTENTION)
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # the counter does not know the fused operator

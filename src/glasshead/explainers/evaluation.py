@@ -22,7 +22,7 @@ from glasshead.explainers.measures import Measure, completeness, summarise
 from glasshead.explainers.methods import Method
 from glasshead.explainers.passes import Budget, without_gradients
 from glasshead.explainers.randomisation import map_similarity
-from glasshead.models.classifier import Classifier
+from glasshead.models.classifier import Classifier, access_of
 
 Values = dict[str, Float64[np.ndarray, " n"]]
 
@@ -76,7 +76,7 @@ class ExplainedImages:
 def measure_method(
     method: Method,
     classifier: Classifier,
-    randomised: Classifier,
+    randomised: Classifier | None,
     subject: ExplainedImages,
     explained: Explanation,
     budget: Budget,
@@ -87,7 +87,8 @@ def measure_method(
     """Return all measures of `explained`, the maps by `method` of the images `subject`, with 95 % bootstrap intervals.
 
     Some measures explain only the first images of `subject` again, so the images should be in random order.
-    `randomised` is the classifier with shuffled weights; a faithful method gives other maps for it.
+    `randomised` is the classifier with shuffled weights; a faithful method gives other maps for it. Without it, that is
+    not measured. Of a classifier whose access level is table, only the place and the form of maps are.
 
     Completeness is measured only for methods whose contributions must add up, and `mass_on_mark` only if there are
     marks.
@@ -101,16 +102,18 @@ def measure_method(
         subject.at(slice(evaluation.randomisation_images)),
         subject.at(slice(evaluation.sensitivity_images)),
     )
-    correlation, similarity = map_similarity(
-        maps[: len(reshuffled)], explain(randomised, reshuffled.images, reshuffled.targets)
-    )
     samples = evaluation.sensitivity_samples
     groups = [
-        _faithfulness(classifier, subject, maps, budget, evaluation, seed),
         _localisation(subject, maps),
         {"sparsity": sparsity(maps), **map_faults(maps)},
-        {"randomisation": correlation, "randomisation_ssim": similarity},
     ]
+    if access_of(classifier) != "table":
+        groups.insert(0, _faithfulness(classifier, subject, maps, budget, evaluation, seed))
+    if randomised is not None:
+        correlation, similarity = map_similarity(
+            maps[: len(reshuffled)], explain(randomised, reshuffled.images, reshuffled.targets)
+        )
+        groups.append({"randomisation": correlation, "randomisation_ssim": similarity})
     if len(perturbed):
         changes = max_sensitivity(
             explain, classifier, perturbed.images, perturbed.targets, seed, samples=samples

@@ -19,10 +19,26 @@ from glasshead.explainers.layers import cam_layers, transformer_layers
 from glasshead.explainers.passes import Budget, Images, Targets
 from glasshead.explainers.perturbation import lime, occlusion, occlusion_positions
 from glasshead.explainers.propagation import lrp, propagable
+from glasshead.models.classifier import Access, access_of
 
 Family = Literal["gradient", "cam", "attention", "perturbation", "propagation", "baseline"]
 Explain = Callable[[nn.Module, Tensor, Tensor, Budget], Explanation]
 Applies = Callable[[nn.Module], str | None]
+
+# what each family must be able to compute
+NEEDED: dict[Family, Access] = {
+    "gradient": "gradient",
+    "cam": "gradient",
+    "attention": "gradient",
+    "propagation": "gradient",
+    "perturbation": "forward",
+    "baseline": "table",
+}
+LEVELS: tuple[Access, ...] = ("table", "forward", "gradient")
+LACKING = {
+    "forward": "not possible: only a table of the classifier's outputs is known",
+    "gradient": "not possible: the classifier's gradients cannot be computed",
+}
 
 
 @dataclass(frozen=True)
@@ -34,14 +50,22 @@ class Method:
         family: the principle that the method uses.
         explain: the function that explains.
         passes: returns, for a budget and the side of images in pixels, how many forward passes an explanation takes.
-        applies_to: returns None for a classifier that the method can explain, else the reason why not.
+        fits: returns None for a classifier whose layers are of the kind that the method reads, else the reason.
     """
 
     name: str
     family: Family
     explain: Explain
     passes: Callable[[Budget, int], float]
-    applies_to: Applies = lambda classifier: None
+    fits: Applies = lambda classifier: None
+
+    def applies_to(self, classifier: nn.Module) -> str | None:
+        """Return None for a classifier that the method can explain, else the reason why not."""
+        access = access_of(classifier)
+        needed = NEEDED[self.family]
+        if LEVELS.index(access) < LEVELS.index(needed):
+            return LACKING["forward" if access == "table" else needed]
+        return self.fits(classifier)
 
     def __call__(
         self, classifier: nn.Module, images: Images, targets: Targets, budget: Budget

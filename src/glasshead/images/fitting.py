@@ -24,7 +24,7 @@ def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.Data
         SplitError: there are no train or no validation rows, or a class has no train row.
     """
     images.check_rows(samples)
-    chosen = samples[samples["split"].isin(["train", "validation"])].reset_index(drop=True)
+    chosen = rows_to_fit(samples)
     counts = chosen["split"].value_counts()
     if len(counts) < 2:
         raise SplitError(
@@ -37,6 +37,11 @@ def select_fitting_samples(images: ImageTable, samples: pd.DataFrame) -> pd.Data
             f"No train row has the class {', '.join(absent)}. Add images of it, or leave the class out."
         )
     return chosen
+
+
+def rows_to_fit(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the train and validation rows; there may be none, where only a classifier from outside is audited."""
+    return samples[samples["split"].isin(["train", "validation"])].reset_index(drop=True)
 
 
 def fitting_digest(fitting_samples: pd.DataFrame) -> str:

@@ -21,6 +21,7 @@ def assign_splits(
     calibration_fraction: float,
     test_fraction: float = 0.2,
     group_by: str | None = None,
+    seen: pd.Series | None = None,
 ) -> pd.Series:
     """Return the split of each row of `frame`, from its label, given_split, content_hash and group alone.
 
@@ -35,33 +36,56 @@ def assign_splits(
     differ, they count as rows of the class whose name comes first. Copies or a group of more than half of the rows that
     are cut stay where the rest is.
 
+    `seen`, for a classifier from outside, says which rows it was trained on. These are train, but for
+    `validation_fraction` of them. All others are calibration; unless rows are given as test, `test_fraction` /
+    (`test_fraction` + `calibration_fraction`) of them are test.
+
     Raises ParameterError if there is no attribute `group_by`, and SplitError if a group is in several given splits.
     """
     given = frame["given_split"].fillna("train")
+    if seen is not None:
+        given = _given_by_training(given, seen)
     groups = _groups(frame, given, group_by)
     cut = {"calibration": calibration_fraction, "validation": validation_fraction}
     of_validation = {"calibration": calibration_fraction / sum(cut.values())}
     untested = {} if (given == "test").any() else {"test": test_fraction}
     validated = set(frame.loc[given == "validation", "label"])
+    shares_of = {"train": cut | untested, "validation": of_validation}
+    if seen is not None:
+        test = test_fraction / (test_fraction + calibration_fraction)
+        shares_of = {
+            "train": {"validation": validation_fraction},
+            "calibration": dict.fromkeys(untested, test),
+        }
     splits = given.rename("split")
-    for pool in ("train", "validation"):
+    for pool, of_pool in shares_of.items():
         rows = frame.loc[given == pool]
         units = _units(rows["content_hash"], groups)
         sizes = rows["label"].groupby(units).agg(["min", "size"])  # sorted by unit
         split_of: dict[str, str] = {}
         for label, of_class in sizes.groupby("min"):
-            own = {} if label in validated else cut
-            shares = of_validation if pool == "validation" else own | untested
+            shares = untested if pool == "train" and label in validated else of_pool
             chosen = _cut(of_class["size"].to_numpy(), shares, pool)
             split_of |= dict(zip(of_class.index, chosen, strict=True))
         splits[rows.index] = units.map(split_of)
     return splits
 
 
-def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...]) -> None:
-    """Raise SplitError, with the counts, if a class has no train row or no calibration row."""
+def _given_by_training(given: pd.Series, seen: pd.Series) -> pd.Series:
+    """Return train for the rows that were seen, test for those given as test, and calibration for the rest."""
+    unseen = given.where(given == "test", "calibration")
+    return unseen.where(~seen, "train")
+
+
+def check_splits(
+    labels: pd.Series,
+    splits: pd.Series,
+    classes: tuple[str, ...],
+    needed: tuple[str, ...] = ("train", "calibration"),
+) -> None:
+    """Raise SplitError, with the counts, if a class has no row in one of the splits that are `needed`."""
     counts = pd.crosstab(labels, splits).reindex(index=classes, columns=SPLITS, fill_value=0)
-    lacking = counts[(counts["train"] == 0) | (counts["calibration"] == 0)]
+    lacking = counts[(counts[list(needed)] == 0).any(axis=1)]
     if lacking.empty:
         return
     rows = [
@@ -69,7 +93,7 @@ def check_splits(labels: pd.Series, splits: pd.Series, classes: tuple[str, ...])
         for name, row in lacking.iterrows()
     ]
     raise SplitError(
-        f"Every class needs rows in train and in calibration. Too few: {'; '.join(rows)}. Add images "
+        f"Every class needs rows in {' and in '.join(needed)}. Too few: {'; '.join(rows)}. Add images "
         "of these classes, at least four different ones each, or leave the classes out. With preprocess.group_by, "
         "each needs four groups, none of which has more than half of its images."
     )

@@ -7,7 +7,7 @@ import pkgutil
 from abc import abstractmethod
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from glasshead.calibration.abstention import Abstention
 from glasshead.calibration.temperature import FINAL, Output, probabilities_at
 from glasshead.errors import ArtifactError
 
+# what can be computed of a classifier: only its outputs for known images, outputs for any image, gradients too
+Access = Literal["table", "forward", "gradient"]
 FORMAT = 2  # of classifier.json; increase it when older files can no longer be read
 
 
@@ -38,6 +40,7 @@ class Classifier(nn.Module):
     Attributes:
         classes: class names in logit order.
         input_size: side of the square input in pixels.
+        access: what can be computed, see `Access`.
         output: `softmax` if each image has one class, `sigmoid` if each class is a label that an image may have.
         concepts: the subtasks of a bottleneck; empty for other kinds.
         temperatures: T > 0 by name. `probabilities` divides class logits by `final`. Each concept has one for its
@@ -47,6 +50,7 @@ class Classifier(nn.Module):
     """
 
     kind: ClassVar[str]
+    access: Access = "gradient"
     output: Output = "softmax"
 
     def __init__(
@@ -226,6 +230,11 @@ class Classifier(nn.Module):
                 "classifier's pipeline, such as `kedro run --pipelines=heads`."
             )
         return classifier.eval()
+
+
+def access_of(module: nn.Module) -> Access:
+    """Return the access level of a Classifier; of a plain module from images to logits, everything can be computed."""
+    return module.access if isinstance(module, Classifier) else "gradient"
 
 
 def class_of(kind: str) -> type[Classifier]:

@@ -195,6 +195,20 @@ class TimmImageProcessor(TorchvisionImageProcessor):
     """The processor of timm, which resizes and crops by torchvision."""
 
 
+def as_saved(processor: CLIPImageProcessor) -> dict[str, Any]:
+    """Return class and settings of `processor` as JSON values, for `from_saved`."""
+    return {"type": type(processor).__name__} | processor.model_dump(exclude_none=True)
+
+
+def from_saved(saved: Mapping[str, Any]) -> CLIPImageProcessor:
+    """Return the processor that `as_saved` described; LookupError or ValueError if it is none."""
+    settings = dict(saved)
+    known = BY_NAME | {
+        each.__name__: each for each in (TorchvisionImageProcessor, TimmImageProcessor)
+    }
+    return known[settings.pop("type")].model_validate(settings)
+
+
 def resize_and_crop(
     images: list[Image.Image], size: int, interpolation: Resampling = "bilinear"
 ) -> UInt8[Tensor, "b 3 size size"]:

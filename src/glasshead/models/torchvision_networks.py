@@ -54,13 +54,27 @@ class TorchvisionNetwork(nn.Module):
 
 
 def _last_map(network: nn.Module, side: int) -> str:
-    """Return the name of the outermost module that gives the last feature map with more than one place."""
+    maps = feature_maps(network, side)
+    if not maps:
+        raise BackboneError(
+            f"A {type(network).__name__} has no feature map of several places for images of {side} pixels."
+        )
+    return maps[-1]
+
+
+def feature_maps(network: nn.Module, side: int) -> list[str]:
+    """Return the names of the modules that give feature maps (b, c, rows, columns) with more than one place.
+
+    The module that ends last comes last; of modules that give the same map, that is the outermost.
+    """
     maps: list[str] = []
 
     def record(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.ndim == 4 and min(output.shape[2:]) > 1:
-                maps.append(name)
+            if isinstance(output, Tensor) and output.ndim == 4:
+                rows, columns = output.shape[2:]
+                if rows == columns > 1:
+                    maps.append(name)
 
         return hook
 
@@ -75,8 +89,4 @@ def _last_map(network: nn.Module, side: int) -> str:
     finally:
         for hook in hooks:
             hook.remove()
-    if not maps:
-        raise BackboneError(
-            f"A {type(network).__name__} has no feature map of several places for images of {side} pixels."
-        )
-    return maps[-1]
+    return maps

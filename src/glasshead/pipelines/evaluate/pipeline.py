@@ -4,9 +4,10 @@ from kedro.pipeline import Pipeline
 
 from glasshead.calibration.temperature import Output
 from glasshead.deferred import deferred
-from glasshead.templates import steps
+from glasshead.templates import step, steps
 
 with deferred(__name__):
+    from glasshead.audit.membership import find_learned_rows
     from glasshead.pipelines.evaluate.audit_nodes import find_faults
     from glasshead.pipelines.evaluate.nodes import (
         check_gate,
@@ -24,8 +25,10 @@ with deferred(__name__):
     from glasshead.reporting.risk_figures import plot_localisation
 
 
-def create_pipeline(output: Output = "softmax") -> Pipeline:
+def create_pipeline(output: Output = "softmax", *, outside: bool = False) -> Pipeline:
     """Outputs of calibrate, samples, images → metrics, findings, tables, figures.
+
+    Of a classifier that was trained outside, the images that it may have learned are looked for.
 
     For a softmax output, baselines and abstention are inputs too; for a sigmoid output, localisation and
     shortcut_findings.
@@ -38,13 +41,20 @@ def create_pipeline(output: Output = "softmax") -> Pipeline:
         )
     measured = {"baselines": "baselines", "abstention": "abstention"}
     checked = {"confused_pairs": "confused_pairs", "reliability": "reliability"}
-    return _common(measured, checked) + steps(
-        (measure_class_recall, "test_predictions", "class_recall"),
-        (find_confused_pairs, "test_predictions params:evaluate", "confused_pairs"),
-        (measure_reliability, "test_predictions params:evaluate", "reliability"),
-        (plot_confusion_matrix, "test_predictions", "confusion_matrix_figure"),
-        (plot_class_recall, "class_recall", "class_recall_figure"),
-        (plot_confused_pairs, "confused_pairs images params:evaluate", "confused_pairs_figure"),
+    if outside:
+        checked["further"] = "membership_findings"
+        learned = step(find_learned_rows, "predictions params:preprocess", "membership_findings")
+    return (
+        Pipeline([learned] if outside else [])
+        + _common(measured, checked)
+        + steps(
+            (measure_class_recall, "test_predictions", "class_recall"),
+            (find_confused_pairs, "test_predictions params:evaluate", "confused_pairs"),
+            (measure_reliability, "test_predictions params:evaluate", "reliability"),
+            (plot_confusion_matrix, "test_predictions", "confusion_matrix_figure"),
+            (plot_class_recall, "class_recall", "class_recall_figure"),
+            (plot_confused_pairs, "confused_pairs images params:evaluate", "confused_pairs_figure"),
+        )
     )
 
 

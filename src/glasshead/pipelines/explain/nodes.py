@@ -26,7 +26,7 @@ from glasshead.explainers.passes import Budget, without_gradients
 from glasshead.explainers.randomisation import randomised_copy
 from glasshead.images.pixels import masks_as_seen, square_mask
 from glasshead.images.table import ImageTable, check_predictions
-from glasshead.models.classifier import Classifier, as_images
+from glasshead.models.classifier import Classifier, access_of, as_images
 from glasshead.models.packed import is_convolutional
 from glasshead.pipelines.explain.params import ExplainParams
 from glasshead.pipelines.explain.plan_nodes import divided
@@ -199,16 +199,18 @@ def measure_explanations(
     )
     with computing_on(classifier, device):
         falls = np.full((len(examples), noise.samples), np.nan)
-        falls[drawn] = noise_response(
-            without_gradients(classifier),
-            images[drawn],
-            targets[drawn],
-            drawn,
-            noise,
-            budget.batch_size,
-        )
+        if access_of(classifier) != "table":
+            falls[drawn] = noise_response(
+                without_gradients(classifier),
+                images[drawn],
+                targets[drawn],
+                drawn,
+                noise,
+                budget.batch_size,
+            )
         subject = ExplainedImages(images, targets, masks, marks, np.arange(len(examples)), falls)
-        randomised = randomised_copy(classifier, seed)
+        weights = next(classifier.parameters(), None)
+        randomised = None if weights is None else randomised_copy(classifier, seed)
         for name in attributions["methods"].tolist():
             rows = drawn[np.isin(drawn, attributions[f"{name}/rows"])]
             explained = explanation_of(attributions, name, rows)

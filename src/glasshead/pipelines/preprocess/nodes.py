@@ -2,15 +2,16 @@
 
 import logging
 from collections.abc import Callable
-from typing import Annotated, Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 from glasshead.errors import ArtifactError
+from glasshead.images.params import PreprocessParams
 from glasshead.images.scenes import CLASSES
+from glasshead.images.seen import rows_seen
 from glasshead.images.splits import assign_splits, check_splits
 from glasshead.images.table import ImageTable
 from glasshead.images.taxonomy import AUTO, Taxonomy, add_targets, parse_taxonomy
@@ -19,36 +20,6 @@ from glasshead.models.clip import processor_settings
 from glasshead.reporting.data_figures import mean_images, mean_images_figure
 
 logger = logging.getLogger(__name__)
-
-Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
-
-
-class PreprocessParams(BaseModel, extra="forbid", frozen=True):
-    """The taxonomy, and the fractions of images in each split.
-
-    taxonomy: the name of a file in conf/base/taxonomies; auto is `concepts` for the classes of the scenes, and
-        `classes` for any others.
-    validation_fraction, calibration_fraction: fractions of the images outside the source's test split. If the source
-        has a validation split, their ratio divides it between validation and calibration.
-    test_fraction: used only if the source has no test split.
-    group_by: an attribute, such as patient or camera, whose values must not be in several splits.
-    mean_image_rows: images averaged for each class.
-    """
-
-    taxonomy: str = AUTO
-    validation_fraction: Fraction = 0.1
-    calibration_fraction: Fraction = 0.1
-    test_fraction: Fraction = 0.2
-    group_by: str | None = None
-    mean_image_rows: PositiveInt = 500
-
-    @model_validator(mode="after")
-    def _some_rows_are_left_to_train_on(self) -> Self:
-        if self.validation_fraction + self.calibration_fraction + self.test_fraction >= 1:
-            raise ValueError(
-                "validation_fraction, calibration_fraction and test_fraction must add up to less than 1"
-            )
-        return self
 
 
 def choose_taxonomy(
@@ -72,14 +43,17 @@ def build_samples(
 ) -> pd.DataFrame:
     """Return a row for each image, in the order of the image table, with class_index, split and subtask targets."""
     frame = images.frame()
+    seen = None if parameters.trained_on is None else rows_seen(frame, parameters.trained_on)
     splits = assign_splits(
         frame,
         parameters.validation_fraction,
         parameters.calibration_fraction,
         parameters.test_fraction,
         parameters.group_by,
+        seen,
     )
-    check_splits(frame["label"], splits, images.classes)
+    needed = ("train", "calibration") if seen is None else ("calibration",)
+    check_splits(frame["label"], splits, images.classes, needed)
     index = frame["label"].map({name: k for k, name in enumerate(images.classes)})
     samples = frame.assign(class_index=index.astype("int64"), split=splits)
     return add_targets(samples, images, Taxonomy.model_validate(taxonomy))
@@ -125,9 +99,10 @@ def report_duplicates(samples: pd.DataFrame) -> pd.DataFrame:
 def plot_mean_images(
     images: ImageTable, samples: pd.DataFrame, parameters: PreprocessParams
 ) -> Figure:
-    """Return a figure with the mean train image of each class."""
-    train = samples[samples["split"] == "train"]
-    rows = train.groupby("label").head(parameters.mean_image_rows)
+    """Return a figure with the mean image of each class: of train rows, or of calibration rows where there are none."""
+    split = "train" if (samples["split"] == "train").any() else "calibration"
+    chosen = samples[samples["split"] == split]
+    rows = chosen.groupby("label").head(parameters.mean_image_rows)
     return mean_images_figure(mean_images(images, rows["label"]), images.classes)
 
 

@@ -17,10 +17,10 @@ from torch import Tensor
 from glasshead.audit.attacks import UNIT, Attack, fgsm, pgd
 from glasshead.audit.corruptions import CORRUPTIONS, Corrupt
 from glasshead.audit.robustness import CLEAN, Condition, robustness_table
-from glasshead.device import Device, FittingBatches, choose_device
-from glasshead.errors import ParameterError, SplitError
+from glasshead.device import Device, FittingBatches, choose_device, computing_on
+from glasshead.errors import ModelError, ParameterError, SplitError
 from glasshead.explainers.passes import frozen
-from glasshead.images.fitting import check_fitted_on, select_fitting_samples
+from glasshead.images.fitting import check_fitted_on, rows_to_fit
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
@@ -74,24 +74,34 @@ def measure_robustness(
     The columns are described in `robustness_table`. Noise, blur and JPEG act on the original picture, before it is
     resized; FGSM and PGD act on the pixels that the classifier reads.
 
+    Attacks need gradients; of a classifier without them, only corruptions are measured.
+
     Raises:
         ArtifactError: the classifier was trained on other images or splits.
+        ModelError: only a table of the classifier's outputs is known.
         SplitError: there is no test row.
         ParameterError: one image alone does not fit into memory.
     """
-    check_fitted_on(classifier.provenance, images, select_fitting_samples(images, samples))
+    check_fitted_on(classifier.provenance, images, rows_to_fit(samples))
     rows = _draw_rows(samples, parameters.images, seed)
     labels = pd.Index(classifier.classes).get_indexer(pd.Index(samples["label"].iloc[rows]))
     device = choose_device(parameters.device, "robustness.device")
     probabilities = {}
+    tried = []
+    if classifier.access != "table":
+        tried.append(_corrupted_logits(classifier, images, rows, parameters, seed, device))
+    if classifier.access == "gradient":
+        tried.append(_attacked_logits(classifier, images, rows, labels, parameters, device))
     with _computing(classifier, device):
-        for condition, logits in chain(
-            _corrupted_logits(classifier, images, rows, parameters, seed, device),
-            _attacked_logits(classifier, images, rows, labels, parameters, device),
-        ):
+        for condition, logits in chain.from_iterable(tried):
             probabilities[condition] = classifier.calibrated(logits)
             right = (logits.argmax(axis=1) == labels).mean()
             logger.info("%s %g %s: accuracy %.3f", *condition, right)
+    if not probabilities:
+        raise ModelError(
+            "Robustness cannot be measured, as only a table of the classifier's outputs is known. Read the classifier "
+            "itself: a network, an ONNX file or a program."
+        )
     return robustness_table(probabilities, labels, parameters.n_resamples, seed)
 
 
@@ -173,10 +183,5 @@ def _attacks(parameters: RobustnessParams) -> Iterator[tuple[Condition, Attack]]
 @contextmanager
 def _computing(classifier: Classifier, device: str) -> Iterator[None]:
     """Move the classifier to `device` and compute no gradients of its weights; undo both afterwards."""
-    origin = next(classifier.parameters()).device
-    classifier.to(device).eval()
-    try:
-        with frozen(classifier):
-            yield
-    finally:
-        classifier.to(origin)
+    with computing_on(classifier, device), frozen(classifier):
+        yield
