@@ -51,7 +51,7 @@ def pipeline():
 def run(tmp_path):
     """Return a function that runs nodes with a seed, on files under tmp_path."""
 
-    def run(seed=0, **chosen):
+    def run(seed=0, kept=(), **chosen):
         entries = ("uncalibrated", "logits", "metrics", "report", "artefacts")
         datasets = {
             f"x.{name}": AtomicJSON(filepath=str(tmp_path / f"data/x/{name}.json"))
@@ -67,6 +67,8 @@ def run(tmp_path):
         )
         nodes = pipeline().filter(**chosen) if chosen else pipeline()
         SequentialRunner().run(nodes, catalog, manager)
+        for node in pipeline().filter(node_names=kept).nodes if kept else []:
+            manager.hook.after_node_kept(node=node, catalog=catalog)
         return tmp_path / "data" / "x"
 
     return run
@@ -107,6 +109,13 @@ class TestHook:
         run(seed=1)
         run(seed=1, node_names=["fit"])
         run(seed=1, node_names=["report"])
+
+    def test_what_an_unchanged_node_keeps_belongs_to_the_new_training(self, run):
+        """The metrics of both trainings are equal, so the node that makes them is left out of the second run."""
+        run(seed=1)
+        folder = run(seed=2, node_names=["fit", "go"], kept=["judge"])
+        assert Manifest(folder / "artefacts.json").training(folder / "metrics.json") == "training 2"
+        run(seed=2, node_names=["report"])
 
     def test_a_moved_project_is_read_as_before(self, run, tmp_path):
         folder = run(seed=1)

@@ -5,7 +5,7 @@ more likely. Likelihoods are compared at the temperature that suits each contrac
 makes a network less confident.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 from scipy.optimize import linear_sum_assignment
 from scipy.special import logsumexp
 
+from glasshead.audit.findings import Finding
 from glasshead.device import computing_on
 from glasshead.errors import GlassheadError
 from glasshead.models.classifier import as_images
@@ -246,3 +247,19 @@ def _entry(
         "accuracy_if_changed": changed,
         "advice": advice,
     }
+
+
+def contract_findings(preflight: Mapping[str, Any]) -> list[Finding]:
+    """Return a finding for each likely mistake that `try_contracts` found."""
+    return [
+        Finding(
+            check=f"contract/{check['name']}",
+            severity="high",
+            summary=f"The contract of the classifier is likely wrong in its {check['name']}. {check['advice']}",
+            evidence={name: value for name, value in check.items() if name.startswith("accuracy_")},
+            rows=[],
+            advice="Correct external.contract and run `kedro run --pipelines=external` again.",
+        )
+        for check in preflight["checks"]
+        if check["verdict"] == LIKELY_MISTAKE
+    ]

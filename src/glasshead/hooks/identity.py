@@ -43,6 +43,20 @@ class IdentityHooks:
         self._trainings |= dict.fromkeys(outputs, training)
 
     @hook_impl
+    def after_node_kept(self, node: Node, catalog: DataCatalog) -> None:
+        """Give results that an unchanged node keeps the training id of its inputs.
+
+        A new training can leave an input as it was, to the byte; what an earlier one made of it then holds for both.
+        """
+        self.before_node_run(node, catalog)
+        training = self._made.pop(node.name)
+        for name in node.outputs if training else []:
+            manifest, path = self._manifest(name), self._path(name)
+            if manifest and path and self._training(name) != training:
+                manifest.add(path, training)
+                self._trainings[name] = training
+
+    @hook_impl
     def after_dataset_saved(self, dataset_name: str) -> None:
         """Write the artefact's SHA-256 and training id into the manifest."""
         manifest, path = self._manifest(dataset_name), self._path(dataset_name)

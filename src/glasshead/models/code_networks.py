@@ -46,7 +46,12 @@ class ProgramNetwork(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
         """Return the outputs of the program."""
-        outputs: Tensor = self.module.to(pixels.device)(pixels)
+        try:
+            outputs: Tensor = self.module.to(pixels.device)(pixels)
+        except Exception as error:  # programs check their inputs by assertions
+            raise ModelError(
+                f"The program cannot compute images of shape {tuple(pixels.shape)}: {error}"
+            ) from error
         return outputs.float()
 
 
@@ -152,6 +157,6 @@ def _has_gradients(network: nn.Module, side: int) -> bool:
     try:
         with torch.enable_grad():
             (gradient,) = torch.autograd.grad(network(pixels).sum(), pixels)
-    except RuntimeError:  # torch's own for a graph without gradients
+    except (RuntimeError, ModelError):  # torch's own for a graph without gradients
         return False
     return bool(gradient.any())

@@ -47,7 +47,12 @@ class OnnxNetwork(nn.Module):
             [values] if not isinstance(wanted.shape[0], int) else np.split(values, len(values))
         )
         name = _scores(self.session)
-        outputs = [self.session.run([name], {wanted.name: batch})[0] for batch in batches]
+        try:
+            outputs = [self.session.run([name], {wanted.name: batch})[0] for batch in batches]
+        except Exception as error:  # ONNX Runtime's errors have no common base
+            raise ModelError(
+                f"The ONNX file cannot compute images of shape {tuple(values.shape)}: {error}"
+            ) from error
         return torch.from_numpy(np.concatenate(outputs)).to(pixels.device, torch.float32)
 
 

@@ -7,7 +7,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from glasshead import __version__
 from glasshead.reporting.findings import ListedFinding
-from glasshead.reporting.notes import abstention_note
+from glasshead.reporting.notes import abstention_note, access_note
 from glasshead.reporting.page import markdown
 from glasshead.reporting.report import OtherResults, notes_on
 from glasshead.reporting.run_record import Reproduction, training_time
@@ -34,6 +34,7 @@ def model_card(
         name=summary["name"],
         described=described,
         listed=CLASSES,
+        access=access_note(described),
         version=__version__,
         intended_use=intended_use or INTENDED_USE,
         doubts=[verdict for verdict in summary["verdicts"] if verdict["answer"] != "yes"],

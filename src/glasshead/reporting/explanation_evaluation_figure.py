@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from glasshead.explainers.measures import Measure
 from glasshead.explainers.methods import real_methods
-from glasshead.explainers.randomisation import MAX_SIMILARITY, Verdict, randomisation_verdict
+from glasshead.explainers.randomisation import MAX_SIMILARITY, SanityCheck, sanity_check
 from glasshead.reporting.figures import new_figure
 
 COLUMNS = {
@@ -45,7 +45,12 @@ COMPARED = (
 FAULTS = ("not_finite", "constant")  # columns shown only if a method has this fault
 BETTER, WORSE = "#9ecae9", "#f6c9a8"  # tints of Okabe and Ito's blue and vermillion
 FOOT_CHARACTERS = 16  # characters an inch, at 8 points
-MARKS: dict[Verdict, str] = {"passes": "", "unresolved": "? ", "fails": "✗ "}
+MARKS: dict[SanityCheck, str] = {
+    "passes": "",
+    "unresolved": "? ",
+    "not checked": "",
+    "fails": "✗ ",
+}
 CENTRED: dict[str, Any] = {"ha": "center", "va": "center"}
 ARROWS = {"higher": "↑", "lower": "↓"}
 
@@ -104,8 +109,8 @@ def _label(
     labels = [f"{COLUMNS[measure]} {_direction(measure, explanations)}" for measure in shown]
     axes.set_xticks(range(len(shown)), labels, fontsize=8)
     axes.xaxis.tick_top()
-    marks = [MARKS[randomisation_verdict(explanations[name]["randomisation"])] for name in names]
-    counts = [explanations[name]["insertion_auc"]["n"] for name in names]
+    marks = [MARKS[sanity_check(name, explanations)] for name in names]
+    counts = [_images(explanations[name]) for name in names]
     axes.set_yticks(
         range(len(names)),
         [
@@ -161,24 +166,8 @@ def _foot(
         "Value and 95 % bootstrap interval; ↑ higher or ↓ lower is better. Blue: better than every baseline (below the "
         "line); vermillion: worse than the best of them; intervals apart."
     ]
-    failing, open_ones = (
-        ", ".join(
-            name
-            for name in methods
-            if randomisation_verdict(explanations[name]["randomisation"]) == verdict
-        )
-        for verdict in ("fails", "unresolved")
-    )
-    check = (
-        "✗ fails the randomisation check: its maps stay similar when weights are shuffled, with a rank correlation of "
-        f"{MAX_SIMILARITY} or more"
-    )
-    check += f" ({failing})." if failing else "; every baseline fails, no method here does."
-    check += f" ?: {MAX_SIMILARITY} is inside the interval ({open_ones})." if open_ones else ""
-    lines.append(check)
-    most = max(
-        explanations[name]["insertion_auc"]["n"] for name in attributions["methods"].tolist()
-    )
+    lines.append(_randomisation_in_words(methods, explanations))
+    most = max(_images(explanations[name]) for name in attributions["methods"].tolist())
     lines.append(
         f"{most} images, fewer for slow methods. Random weights and sensitivity were tried on fewer images."
     )
@@ -187,6 +176,29 @@ def _foot(
         for name, reason in attributions["not_applicable"].tolist()
     ]
     return "\n".join(textwrap.fill(line, characters, subsequent_indent="    ") for line in lines)
+
+
+def _images(measures: Measures) -> int:
+    """Return how many images a method was measured on; without passes through the classifier, only its maps were."""
+    return measures["insertion_auc" if "insertion_auc" in measures else "sparsity"]["n"]
+
+
+def _randomisation_in_words(methods: list[str], explanations: Mapping[str, Measures]) -> str:
+    results = {name: sanity_check(name, explanations) for name in methods}
+    if set(results.values()) <= {"not checked"}:
+        return "The randomisation check is not possible, as the classifier's weights cannot be shuffled."
+    failing, open_ones = (
+        ", ".join(name for name, result in results.items() if result == wanted)
+        for wanted in ("fails", "unresolved")
+    )
+    check = (
+        "✗ fails the randomisation check: its maps stay similar when weights are shuffled, with a rank correlation of "
+        f"{MAX_SIMILARITY} or more"
+    )
+    check += f" ({failing})." if failing else "; every baseline fails, no method here does."
+    return check + (
+        f" ?: {MAX_SIMILARITY} is inside the interval ({open_ones})." if open_ones else ""
+    )
 
 
 def _short(value: float | None) -> str:

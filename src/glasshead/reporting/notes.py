@@ -36,6 +36,21 @@ def abstention_note(described: Mapping[str, Any], metrics: Metrics) -> str:
     return note
 
 
+ACCESS = {
+    "table": "Only a table of its outputs is known (access level: table). It is evaluated, calibrated and compared. "
+    "Not possible: explanations, robustness, export, and answers for other images.",
+    "forward": "Its outputs can be computed for any image, its gradients cannot (access level: forward). Not possible: "
+    "methods of gradients, class activation maps and attention, the check of random weights, attacks, export.",
+    "gradient": "Everything can be computed (access level: gradient).",
+}
+
+
+def access_note(described: Mapping[str, Any]) -> str | None:
+    """Return what a classifier from outside permits, and what it does not; None for one that was trained here."""
+    access = described.get("settings", {}).get("access")
+    return None if access is None else ACCESS[access]
+
+
 def plan_note(plan: Mapping[str, Any] | None) -> str | None:
     """Return a sentence on what was reduced, None if nothing was."""
     if plan is None or not plan["cut"]:

@@ -11,12 +11,12 @@ import pandas as pd
 from glasshead.explainers.methods import METHODS, real_methods
 from glasshead.explainers.randomisation import sanity_check
 from glasshead.reporting.findings import SHOWN_ROWS, ShownFinding, size_of
-from glasshead.reporting.notes import abstention_note, plan_note, robustness_notes
+from glasshead.reporting.notes import abstention_note, access_note, plan_note, robustness_notes
 from glasshead.reporting.page import page
 from glasshead.reporting.pictures import Picture, fitted, thumbnail
 from glasshead.reporting.run_record import Reproduction
 from glasshead.reporting.verdicts import Explanations, Metrics
-from glasshead.reporting.wording import records
+from glasshead.reporting.wording import records, shortened
 
 RESERVED = 2_000_000  # bytes of a page kept free for everything but pictures
 PAIRS = 50  # most rows of confused pairs in the page; k classes can have up to k (k - 1) pairs
@@ -174,7 +174,9 @@ def report_page(subject: ReportContent, most: int) -> str:
     groups = grouped(own, with_tables)
     described, reproduction = subject.summary["classifier"], subject.reproduction
     # Metrics of single classes are left out, as they have their own table.
-    described_alone = {name: value for name, value in described.items() if name != "classes"}
+    described_alone = {
+        name: shortened(value) for name, value in described.items() if name != "classes"
+    }
     absent = {
         "gallery": subject.examples is None,
         "robustness": subject.robustness is None,
@@ -185,7 +187,8 @@ def report_page(subject: ReportContent, most: int) -> str:
         "report.html",
         name=subject.summary["name"],
         kind=described["kind"],
-        network=_network(described.get("settings", {})),
+        network=_network(described),
+        access=access_note(described),
         output=described["output"],
         classes=described["classes"],
         input_size=described["input_size"],
@@ -313,10 +316,14 @@ def _shown(
     }
 
 
-def _network(settings: Mapping[str, Any]) -> str | None:
-    """Return the name of the classifier's frozen network, or of its architecture; None where it has neither."""
-    backbone = settings.get("backbone")
-    return backbone["name"] if backbone else settings.get("architecture")
+def _network(described: Mapping[str, Any]) -> str | None:
+    """Return the name of the classifier's frozen network, of its architecture, or of its file; None without any."""
+    settings = described.get("settings", {})
+    if backbone := settings.get("backbone"):
+        return str(backbone["name"])
+    source = described.get("provenance", {}).get("source", {})
+    name: str | None = settings.get("architecture") or source.get("path")
+    return name
 
 
 def _measures(explanations: Explanations) -> dict[str, str]:

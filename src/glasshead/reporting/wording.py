@@ -8,7 +8,19 @@ import pandas as pd
 
 LONGEST = 60  # characters of a name
 
+LISTED = 20  # values of a list in a tree of settings
 Estimate = Mapping[str, Any]  # value and, if known, low, high and n
+
+
+def shortened(value: Any) -> Any:
+    """Return JSON values in which each list of more than `LISTED` values names only the first ones, and their count."""
+    if isinstance(value, Mapping):
+        return {name: shortened(part) for name, part in value.items()}
+    if not isinstance(value, list | tuple):
+        return value
+    if len(value) > LISTED and not any(isinstance(part, Mapping) for part in value):
+        return [*map(shortened, value[:3]), f"… ({len(value)} in all)"]
+    return [shortened(part) for part in value]
 
 
 def number(value: Any) -> str:

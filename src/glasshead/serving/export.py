@@ -46,8 +46,14 @@ class FromPixels(nn.Module):
 def export_graph(classifier: Classifier) -> ExportedProgram:
     """Return the whole path from pixels to probabilities as one graph, for any number of images above 0.
 
-    Raises ExportError if the classifier does something that torch.export does not support.
+    Raises ExportError if the classifier has no gradients, as what comes from a file of another runtime, or does
+    something that torch.export does not support.
     """
+    if classifier.access != "gradient":
+        raise ExportError(
+            f"A classifier of access level {classifier.access} cannot be exported: only torch's networks can. Use the "
+            "file that it was read from, and the temperature in classifier.json."
+        )
     size = classifier.input_size
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     try:

@@ -1,16 +1,20 @@
-"""The node of `evaluate` that looks for patterns in the mistakes on test rows."""
+"""The nodes of `evaluate` that look for faults: in the mistakes on test rows, and in what comes from outside."""
 
 import logging
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from glasshead.audit.findings import Finding, worst_first
+from glasshead.audit.membership import find_learned_rows
 from glasshead.audit.miscalibration import miscalibration
 from glasshead.audit.mistakes import concept_leakage, confident_mistakes, confused_classes
+from glasshead.audit.preflight import contract_findings
 from glasshead.audit.weak_groups import weak_classes, weak_values
 from glasshead.calibration.table import LABEL, class_columns
 from glasshead.errors import ArtifactError
+from glasshead.images.params import PreprocessParams
 from glasshead.images.table import ATTRIBUTE
 from glasshead.pipelines.evaluate.nodes import Metrics
 
@@ -59,6 +63,13 @@ def find_faults(
     if not sorted_findings:
         logger.info("The checks of the classifier found no faults")
     return sorted_findings
+
+
+def find_outside_faults(
+    predictions: pd.DataFrame, preflight: dict[str, Any], parameters: PreprocessParams
+) -> list[Finding]:
+    """Return faults of a classifier from outside: likely mistakes of its contract, and images it may have learned."""
+    return [*contract_findings(preflight), *find_learned_rows(predictions, parameters)]
 
 
 def _yes_or_no(test: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -7,8 +7,7 @@ from glasshead.deferred import deferred
 from glasshead.templates import step, steps
 
 with deferred(__name__):
-    from glasshead.audit.membership import find_learned_rows
-    from glasshead.pipelines.evaluate.audit_nodes import find_faults
+    from glasshead.pipelines.evaluate.audit_nodes import find_faults, find_outside_faults
     from glasshead.pipelines.evaluate.nodes import (
         check_gate,
         compute_metrics,
@@ -41,21 +40,20 @@ def create_pipeline(output: Output = "softmax", *, outside: bool = False) -> Pip
         )
     measured = {"baselines": "baselines", "abstention": "abstention"}
     checked = {"confused_pairs": "confused_pairs", "reliability": "reliability"}
+    further = []
     if outside:
-        checked["further"] = "membership_findings"
-        learned = step(find_learned_rows, "predictions params:preprocess", "membership_findings")
-    return (
-        Pipeline([learned] if outside else [])
-        + _common(measured, checked)
-        + steps(
-            (measure_class_recall, "test_predictions", "class_recall"),
-            (find_confused_pairs, "test_predictions params:evaluate", "confused_pairs"),
-            (measure_reliability, "test_predictions params:evaluate", "reliability"),
-            (plot_confusion_matrix, "test_predictions", "confusion_matrix_figure"),
-            (plot_class_recall, "class_recall", "class_recall_figure"),
-            (plot_confused_pairs, "confused_pairs images params:evaluate", "confused_pairs_figure"),
-        )
+        checked["further"] = "outside_findings"
+        inputs = "predictions preflight params:preprocess"
+        further.append(step(find_outside_faults, inputs, "outside_findings"))
+    own = steps(
+        (measure_class_recall, "test_predictions", "class_recall"),
+        (find_confused_pairs, "test_predictions params:evaluate", "confused_pairs"),
+        (measure_reliability, "test_predictions params:evaluate", "reliability"),
+        (plot_confusion_matrix, "test_predictions", "confusion_matrix_figure"),
+        (plot_class_recall, "class_recall", "class_recall_figure"),
+        (plot_confused_pairs, "confused_pairs images params:evaluate", "confused_pairs_figure"),
     )
+    return Pipeline(further) + _common(measured, checked) + own
 
 
 def _common(measured: dict[str, str], checked: dict[str, str]) -> Pipeline:

@@ -14,6 +14,7 @@ from glasshead.images.table import ImageTable, check_predictions
 from glasshead.models.classifier import Classifier
 from glasshead.reporting.card import model_card
 from glasshead.reporting.findings import shown_ids, sorted_findings, with_images
+from glasshead.reporting.notes import access_note
 from glasshead.reporting.report import OtherResults, ReportContent, report_page
 from glasshead.reporting.risk_verdicts import is_of_answers, sigmoid_verdicts
 from glasshead.reporting.run_record import reproduction
@@ -32,7 +33,7 @@ class ReportParams(BaseModel, extra="forbid", frozen=True):
 
     right_from: Fraction = 0.9
     megabytes: Megabytes = 15
-    licence: str = "apache-2.0"
+    licence: str | None = None
     intended_use: str | None = None
     compare: tuple[str, ...] = Field(default=("heads", "cnn", "transfer", "ensemble"), min_length=1)
 
@@ -146,7 +147,7 @@ def write_model_card(
         sorted_findings(_findings(findings, results, summary)),
         _robustness(own_results, summary),
         reproduction(own_results.name, run_record),
-        parameters.licence,
+        parameters.licence or ("unknown" if access_note(summary["classifier"]) else "apache-2.0"),
         parameters.intended_use,
     )
 
