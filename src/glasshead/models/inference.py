@@ -14,10 +14,12 @@ from glasshead.errors import ParameterError
 from glasshead.images.pixels import PixelSource
 from glasshead.images.table import ImageTable
 from glasshead.models.classifier import Classifier, as_images
+from glasshead.models.packed import is_convolutional
 
 Logits = Callable[[Float[Tensor, "b 3 h w"]], Float[Tensor, "b k"]]
 Take = Callable[[Int[Tensor, " b"]], UInt8[Tensor, "b 3 h w"]]
 BATCH = 512  # images at once
+SMALL = 512 * 3 * 64**2  # pixel values at once; larger images are computed in smaller batches
 
 
 @torch.inference_mode()
@@ -36,11 +38,20 @@ def logits_of(
         device, ParameterError, "Use a smaller classifier, or let it compute on the CPU."
     )
 
+    # convolutions of large images are faster where the values of a pixel lie side by side
+    layout = torch.channels_last if is_convolutional(model) else torch.preserve_format
+
     def logits(pixels: Tensor) -> Tensor:
         return run(as_images(pixels.to(device))).float().cpu()
 
+    outputs = []
     with computing_on(model, device):
-        outputs = [fitting(logits, take(indices)) for indices in torch.arange(rows).split(BATCH)]
+        for indices in torch.arange(rows).split(BATCH):
+            pixels = take(indices)
+            size = max(1, SMALL // pixels[0].numel())
+            if size < BATCH:
+                pixels = pixels.contiguous(memory_format=layout)
+            outputs += [fitting(logits, part) for part in pixels.split(size)]
     return torch.cat(outputs).numpy()
 
 
