@@ -97,6 +97,10 @@ CUT = {
     "train_transfer.network.interpolation=bicubic": SAME_CORRIDOR,
     "kedro run --pipelines=transfer --params=train_transfer.network.pretrained=imagenet,"
     "train_transfer.network.width=1,train_transfer.network.backbone_size=224": SAME_CORRIDOR,
+    "kedro run --pipelines=external --params=external.model.kind=program,external.model.path=my-classifier.pt2,"
+    "external.model.trusted=true": SAME_CORRIDOR,
+    "kedro run --pipelines=external --params=external.model.kind=python,external.model.path=my_model.py:make,"
+    "external.model.trusted=true": SAME_CORRIDOR,
     "kedro run --pipelines=risk --params=risk.risks=bird+frog": SAME_CORRIDOR,
     "kedro run --pipelines=risk --params=backbone.name=./rn50": SAME_CORRIDOR,
     "kedro run --pipelines=risk --params=ingest.source=parquet,ingest.parquet.path=DIR,"

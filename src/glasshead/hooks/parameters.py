@@ -58,6 +58,7 @@ class ParameterHooks:
         Raises:
             SourceError, TaxonomyError, BackboneError: the images, the taxonomy or the backbone that the run would read
                 are missing or do not fit, as far as that can be seen without reading images or fetching files.
+            ModelError: likewise, of a classifier from outside.
             ArtifactError: the disk has no room for the table of images, which this run would write for the first time.
             ParameterError: the run embeds images for the heads in a form that heads cannot read.
         """
@@ -89,6 +90,10 @@ def _check_inputs(pipeline: Pipeline, catalog: DataCatalog) -> None:
         check_taxonomy(preprocess.taxonomy, catalog["taxonomies"].load(), classes)
     if isinstance(backbone, BackboneParams):
         check_backbone(backbone)
+    if external := parameters("external"):
+        from glasshead.models.outside import check_model  # torch, which only such a run needs
+
+        check_model(external.model)
 
 
 def _check_room(source: SourceParams, table: Path | None) -> None:

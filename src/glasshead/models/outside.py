@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel
 from torch import nn
 
-from glasshead.errors import ModelError
+from glasshead.errors import BackboneError, ModelError
+from glasshead.models.backbone import BackboneParams, check_backbone
 from glasshead.models.classifier import Access
 
 Kind = Literal["network", "onnx", "program", "table", "python"]
@@ -47,6 +48,22 @@ class Outside(NamedTuple):
     read: dict[str, Any]
     access: Access
     digest: str
+
+
+def check_model(model: ModelParams) -> str:
+    """Return the path of `model`; ModelError, as `load_outside`, if it can be seen without reading weights or code."""
+    if model.path is None:
+        raise ModelError(
+            "external.model.path is not set. Name the classifier to audit: see docs/how-to/audit-a-classifier.md."
+        )
+    if model.kind == "network":
+        try:
+            check_backbone(BackboneParams(name=model.path, weights=model.weights))
+        except BackboneError as error:
+            raise ModelError(f"external.model.path: {error}") from error
+    else:
+        regular_file(model.path.rpartition(":")[0] if model.kind == "python" else model.path)
+    return model.path
 
 
 def regular_file(path: str) -> Path:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from glasshead.errors import ModelError
 from glasshead.models.code_networks import (
     CalledNetwork,
     ProgramNetwork,
@@ -17,7 +16,7 @@ from glasshead.models.code_networks import (
 )
 from glasshead.models.library_classifiers import build_library, read_network
 from glasshead.models.onnx_network import OnnxNetwork, read_onnx
-from glasshead.models.outside import Kind, ModelParams, Outside, regular_file
+from glasshead.models.outside import Kind, ModelParams, Outside, check_model, regular_file
 from glasshead.models.torchvision_networks import feature_maps
 
 
@@ -27,10 +26,7 @@ def load_outside(model: ModelParams) -> Outside:
     Raises ModelError: it is missing or damaged, reads or returns something else than a classifier of images, or wants
     to run code without being trusted.
     """
-    if model.path is None:
-        raise ModelError(
-            "external.model.path is not set. Name the classifier to audit: see docs/how-to/audit-a-classifier.md."
-        )
+    path = check_model(model)
     readers: dict[Kind, Callable[[ModelParams, str], Outside]] = {
         "network": read_network,
         "onnx": read_onnx,
@@ -38,7 +34,7 @@ def load_outside(model: ModelParams) -> Outside:
         "table": _read_table,
         "python": read_python,
     }
-    return readers[model.kind](model, model.path)
+    return readers[model.kind](model, path)
 
 
 def build(built: Mapping[str, Any]) -> nn.Module | None:
