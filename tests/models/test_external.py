@@ -196,6 +196,12 @@ class TestKinds:
         with pytest.raises(ModelError, match="has changed since the classifier was read"):
             Classifier.load(tmp_path / "saved")
 
+    def test_modules_beside_a_function_can_be_imported(self, tmp_path):
+        (tmp_path / "beside_it.py").write_text("SIDE = 64\n")
+        (tmp_path / "mine.py").write_text("import beside_it\n" + FACTORY)
+        model = ModelParams(kind="python", path=f"{tmp_path / 'mine.py'}:make", trusted=True)
+        assert load_outside(model).access == "gradient"
+
     def test_a_model_of_maites_protocol_is_called_with_arrays(self, tmp_path):
         (tmp_path / "mine.py").write_text(FACTORY)
         model = ModelParams(kind="python", path=f"{tmp_path / 'mine.py'}:Model", trusted=True)
@@ -244,6 +250,15 @@ class TestContract:
             ContractParams(**said, channels="bgr", mean=(0.1, 0.2, 0.3), std=(1.0, 2.0, 4.0)), {}
         )
         torch.testing.assert_close(bgr.normalised(images.flip(1)), small.normalised(images))
+
+    def test_range_alone_rescales_what_a_processor_says(self):
+        """The network's own mean and std are then numbers on the scale of 255."""
+        read = {"processor": complete(SAID, {}).processor}
+        contract = complete(ContractParams(classes=NAMES, range=255), read)
+        images = torch.rand(1, 3, 8, 8)
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (SAID.mean, SAID.std))
+        expected = (images * 255 - mean) / std
+        torch.testing.assert_close(contract.normalised(images), expected, rtol=1e-4, atol=1e-3)
 
     def test_it_can_be_saved(self):
         contract = complete(SAID, {})
@@ -392,6 +407,15 @@ class TestRefused:
             load_outside(
                 ModelParams(kind="python", path=f"{tmp_path / 'mine.py'}:wrong", trusted=True)
             )
+
+    def test_weights_of_anything_but_a_network_are_refused(self, tmp_path):
+        with pytest.raises(ValueError, match=r"only for external\.model\.kind=network"):
+            ModelParams(kind="onnx", path="x.onnx", weights=tmp_path / "w.pth")
+
+    def test_names_of_digits_keep_their_zeros(self, tmp_path):
+        (tmp_path / "t.csv").write_text("file_name,x\n007,0.25\n010,0.75\n")
+        values, _ = read_outputs(tmp_path / "t.csv", pd.Series(["010", "007"]))
+        assert values[:, 0].tolist() == [0.75, 0.25]
 
     @pytest.mark.parametrize(
         ("rows", "message"),

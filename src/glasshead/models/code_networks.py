@@ -6,7 +6,10 @@ Reading one can run any code, so its file must be trusted: see `require_trust`.
 import hashlib
 import importlib.util
 import io
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,11 +111,22 @@ def call_factory(reference: str, digest: str) -> tuple[nn.Module, dict[str, Any]
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
-        made = getattr(module, function)()
+        with _importing_from(file.parent):
+            spec.loader.exec_module(module)
+            made = getattr(module, function)()
     except Exception as error:  # code of the user's
         raise ModelError(f"{reference} failed: {type(error).__name__}: {error}") from error
     return as_network(made, reference)
+
+
+@contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Let modules in `folder` be imported, as Python does for a script that lies there."""
+    sys.path.insert(0, str(folder.absolute()))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder.absolute()))
 
 
 def as_network(made: Any, name: str) -> tuple[nn.Module, dict[str, Any], Access]:

@@ -148,8 +148,10 @@ def complete(said: ContractParams, read: Mapping[str, Any]) -> Contract:
     update: dict[str, Any] = {}
     if "interpolation" in changes:
         update["resample"] = FILTERS[changes["interpolation"]]
-    for name in {"mean", "std"} & set(changes):
-        update[f"image_{name}"] = [value / scale for value in changes[name]]
+    for name in ("mean", "std"):
+        if name in changes or "range" in given:  # on the scale of range
+            values = changes.get(name, getattr(processor, f"image_{name}"))
+            update[f"image_{name}"] = [value / scale for value in values]
     return Contract(
         tuple(known["classes"]),
         processor.model_copy(update=update),

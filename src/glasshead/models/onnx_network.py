@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from glasshead.errors import ModelError
 from glasshead.models.outside import ModelParams, Outside, regular_file
 
+FLOATS = {"tensor(float16)": np.float16, "tensor(double)": np.float64}  # besides float32
+
 
 class OnnxNetwork(nn.Module):
     """An ONNX file, kept as its bytes and computed by ONNX Runtime."""
@@ -41,8 +43,8 @@ class OnnxNetwork(nn.Module):
         values = pixels.detach().cpu().numpy()
         if wanted.type == "tensor(uint8)":
             values = values.round().astype(np.uint8)
-        elif wanted.type == "tensor(float16)":
-            values = values.astype(np.float16)
+        elif wanted.type in FLOATS:
+            values = values.astype(FLOATS[wanted.type])
         batches = (
             [values] if not isinstance(wanted.shape[0], int) else np.split(values, len(values))
         )

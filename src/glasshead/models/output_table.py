@@ -23,7 +23,8 @@ def read_outputs(path: Path, ids: pd.Series) -> tuple[Float[np.ndarray, "n m"], 
     """
     where = f"external.model.path: {path}"
     try:
-        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+        text = dict.fromkeys(NAMES, str)  # or 007 would be read as 7
+        table = pd.read_csv(path, dtype=text) if path.suffix == ".csv" else pd.read_parquet(path)
     except (
         OSError,
         ValueError,

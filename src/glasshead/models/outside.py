@@ -2,9 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 from torch import nn
 
 from glasshead.errors import BackboneError, ModelError
@@ -30,6 +30,14 @@ class ModelParams(BaseModel, extra="forbid", frozen=True):
     path: str | None = None
     weights: Path | None = None
     trusted: bool = False
+
+    @model_validator(mode="after")
+    def _weights_are_of_a_network(self) -> Self:
+        if self.weights is not None and self.kind != "network":
+            raise ValueError(
+                f"external.model.weights is only for external.model.kind=network, not for {self.kind}. Leave it out."
+            )
+        return self
 
 
 class Outside(NamedTuple):
