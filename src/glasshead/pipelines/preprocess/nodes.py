@@ -42,6 +42,15 @@ def build_samples(
     images: ImageTable, taxonomy: dict[str, Any], parameters: PreprocessParams
 ) -> pd.DataFrame:
     """Return a row for each image, in the order of the image table, with class_index, split and subtask targets."""
+    samples = split_images(images, parameters)
+    return add_targets(samples, images, Taxonomy.model_validate(taxonomy))
+
+
+def split_images(images: ImageTable, parameters: PreprocessParams) -> pd.DataFrame:
+    """Return a row for each image, in the order of the image table, with class_index and split.
+
+    Raises SplitError if a class has no row in a split that is needed.
+    """
     frame = images.frame()
     seen = None if parameters.trained_on is None else rows_seen(frame, parameters.trained_on)
     splits = assign_splits(
@@ -55,8 +64,7 @@ def build_samples(
     needed = ("train", "calibration") if seen is None else ("calibration",)
     check_splits(frame["label"], splits, images.classes, needed)
     index = frame["label"].map({name: k for k, name in enumerate(images.classes)})
-    samples = frame.assign(class_index=index.astype("int64"), split=splits)
-    return add_targets(samples, images, Taxonomy.model_validate(taxonomy))
+    return frame.assign(class_index=index.astype("int64"), split=splits)
 
 
 def check_samples(images: ImageTable, samples: pd.DataFrame, taxonomy: dict[str, Any]) -> None:
