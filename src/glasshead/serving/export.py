@@ -20,7 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 from glasshead import __version__
 from glasshead.errors import ExportError
-from glasshead.models.classifier import Classifier, as_images
+from glasshead.models.classifier import Classifier, access_of, as_images
 
 if TYPE_CHECKING:  # for exports alone
     from onnx import ModelProto
@@ -49,9 +49,9 @@ def export_graph(classifier: Classifier) -> ExportedProgram:
     Raises ExportError if the classifier has no gradients, as what comes from a file of another runtime, or does
     something that torch.export does not support.
     """
-    if classifier.access != "gradient":
+    if (access := access_of(classifier)) != "gradient":
         raise ExportError(
-            f"A classifier of access level {classifier.access} cannot be exported: only torch's networks can. Use the "
+            f"A classifier of access level {access} cannot be exported: only torch's networks can. Use the "
             "file that it was read from, and the temperature in classifier.json."
         )
     size = classifier.input_size

@@ -82,6 +82,7 @@ def measure_robustness(
         SplitError: there is no test row.
         ParameterError: one image alone does not fit into memory.
     """
+    images.check_rows(samples)
     check_fitted_on(classifier.provenance, images, rows_to_fit(samples))
     rows = _draw_rows(samples, parameters.images, seed)
     labels = pd.Index(classifier.classes).get_indexer(pd.Index(samples["label"].iloc[rows]))
