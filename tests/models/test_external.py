@@ -27,6 +27,7 @@ from glasshead.models.external import ExternalClassifier
 from glasshead.models.output_table import read_outputs
 from glasshead.models.outside import ModelParams
 from glasshead.models.outside_kinds import load_outside
+from glasshead.serving.export import export_graph, onnx_bytes, program_bytes
 
 CLASSES = ("bird", "cat", "dog")
 NAMES = ("tabby, tabby cat", "beagle", "crane", "crane", "robin", "Persian cat")
@@ -178,6 +179,26 @@ class TestKinds:
         torch.testing.assert_close(
             logits_of(Classifier.load(tmp_path / "saved")), logits_of(classifier)
         )
+
+    def test_our_own_exports_are_read_with_their_pixels_up_to_255(self, network, tmp_path):
+        """They read bytes and return calibrated probabilities."""
+        ours = built(files(network, tmp_path)["folder"]).with_temperatures({"final": 2.0})
+        program = export_graph(ours)
+        (tmp_path / "own.pt2").write_bytes(program_bytes(program))
+        (tmp_path / "own.onnx").write_bytes(onnx_bytes(program, ours, 18))
+        images = as_images(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
+        with torch.no_grad():
+            expected = ours.probabilities(images)
+        said = ContractParams(classes=CLASSES, outputs="probabilities")
+        for model in (
+            ModelParams(kind="program", path=str(tmp_path / "own.pt2"), trusted=True),
+            ModelParams(kind="onnx", path=str(tmp_path / "own.onnx")),
+        ):
+            classifier = built(model, said)
+            assert classifier.access == "forward"
+            torch.testing.assert_close(
+                classifier.probabilities(images), expected, rtol=1e-4, atol=1e-5
+            )
 
     def test_a_function_of_the_users_must_be_trusted_and_unchanged(self, tmp_path):
         file = tmp_path / "mine.py"
@@ -390,11 +411,29 @@ class TestRefused:
             ({"path": None}, "external.model.path is not set"),
             ({"kind": "onnx", "path": "nowhere.onnx"}, "there is no file nowhere.onnx"),
             ({"path": "./nowhere"}, "There is no backbone folder"),
+            ({"kind": "python", "path": "mine.py"}, "should be FILE.py:FUNCTION"),
         ],
     )
     def test_what_is_missing_is_one_error(self, model, message):
         with pytest.raises(ModelError, match=message):
             load_outside(ModelParams(**model))
+
+    def test_what_is_no_program_is_one_error(self, tmp_path):
+        (tmp_path / "not.pt2").write_bytes(b"no program")
+        model = ModelParams(kind="program", path=str(tmp_path / "not.pt2"), trusted=True)
+        with pytest.raises(ModelError, match=r"not\.pt2: This file is no program of torch\.export"):
+            load_outside(model)
+
+    def test_a_program_of_two_inputs_is_one_error(self, tmp_path):
+        class Sum(torch.nn.Module):
+            def forward(self, images, more):
+                return (images + more).mean(dim=(2, 3))
+
+        example = (torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8))
+        torch.export.save(torch.export.export(Sum(), example), tmp_path / "two.pt2")
+        model = ModelParams(kind="program", path=str(tmp_path / "two.pt2"), trusted=True)
+        with pytest.raises(ModelError, match="should have one input"):
+            load_outside(model)
 
     def test_what_is_no_onnx_is_one_error(self, tmp_path):
         (tmp_path / "not.onnx").write_bytes(b"not ONNX")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.export import ExportedProgram
 
 from glasshead.errors import ModelError
 from glasshead.models.classifier import Access
@@ -39,18 +40,36 @@ class ProgramNetwork(nn.Module):
         return self.__dict__ | {"_opened": []}
 
     @property
-    def module(self) -> Any:
-        """The program's module. Raises ModelError if the file is not trusted on this machine."""
+    def program(self) -> ExportedProgram:
+        """The program. Raises ModelError if its file is not trusted on this machine, or cannot be read."""
         if not self._opened:
             data = self.file.cpu().numpy().tobytes()
             require_trust(hashlib.sha256(data).hexdigest(), "This program")
-            self._opened.append(torch.export.load(io.BytesIO(data)).module())
+            try:
+                program = torch.export.load(io.BytesIO(data))
+            except Exception as error:  # torch.export.load raises almost anything
+                raise ModelError(f"This file is no program of torch.export: {error}") from error
+            self._opened += [program, program.module()]
         return self._opened[0]
+
+    @property
+    def example(self) -> Tensor:
+        """The images that the program was exported with. Raises ModelError if they are not its only input."""
+        inputs, named = self.program.example_inputs
+        if named or len(inputs) != 1 or inputs[0].ndim != 4 or inputs[0].shape[1] != 3:
+            shapes = [tuple(value.shape) for value in (*inputs, *named.values())]
+            raise ModelError(
+                f"This program should have one input of shape (images, 3, height, width); it has {shapes}."
+            )
+        example: Tensor = inputs[0]
+        return example
 
     def forward(self, pixels: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
         """Return the outputs of the program."""
+        read = self.example.dtype
+        values = pixels.to(read) if read.is_floating_point else pixels.round().to(read)
         try:
-            outputs: Tensor = self.module.to(pixels.device)(pixels)
+            outputs: Tensor = self._opened[1].to(pixels.device)(values)
         except Exception as error:  # programs check their inputs by assertions
             raise ModelError(
                 f"The program cannot compute images of shape {tuple(pixels.shape)}: {error}"
@@ -67,17 +86,13 @@ def read_program(model: ModelParams, path: str) -> Outside:
     require_trust(digest, f"external.model.path: {path}")
     network = ProgramNetwork(torch.frombuffer(bytearray(data), dtype=torch.uint8))
     try:
-        (example,) = torch.export.load(io.BytesIO(data)).example_inputs[0]
-        if example.ndim != 4 or example.shape[1] != 3:
-            raise ValueError(f"its input is {tuple(example.shape)}")
-    except Exception as error:  # torch.export.load raises almost anything
-        raise ModelError(
-            f"external.model.path: {path} is no program with one input of shape (images, 3, height, width): {error}"
-        ) from error
+        example = network.example
+    except ModelError as error:
+        raise ModelError(f"external.model.path: {path}: {error}") from error
     read: dict[str, Any] = {"input_size": example.shape[-1]}
     if example.dtype == torch.uint8:
         read |= {"range": 255, "mean": (0.0,) * 3, "std": (1.0,) * 3}
-    floating = example.dtype == torch.float32
+    floating = example.dtype.is_floating_point
     access: Access = (
         "gradient" if floating and _has_gradients(network, read["input_size"]) else "forward"
     )
@@ -87,7 +102,7 @@ def read_program(model: ModelParams, path: str) -> Outside:
 def read_python(model: ModelParams, path: str) -> Outside:
     """Return what the function at `path`, FILE.py:FUNCTION, returns; ModelError if that fails, or it is not trusted."""
     file, _, function = path.rpartition(":")
-    code = regular_file(file or path)
+    code = regular_file(file)
     digest = hashlib.sha256(code.read_bytes()).hexdigest()
     if model.trusted:
         trust(digest)

@@ -69,8 +69,15 @@ def check_model(model: ModelParams) -> str:
             check_backbone(BackboneParams(name=model.path, weights=model.weights))
         except BackboneError as error:
             raise ModelError(f"external.model.path: {error}") from error
+    elif model.kind == "python":
+        file, colon, _ = model.path.rpartition(":")
+        if not colon:
+            raise ModelError(
+                f"external.model.path is {model.path}, but should be FILE.py:FUNCTION."
+            )
+        regular_file(file)
     else:
-        regular_file(model.path.rpartition(":")[0] if model.kind == "python" else model.path)
+        regular_file(model.path)
     return model.path
 
 
